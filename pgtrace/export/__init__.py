@@ -43,6 +43,7 @@ FORMATS: Final = {
     one.name: one
     for one in (
         Format("chrome", "trace events, for Perfetto and chrome://tracing", binary=False, options=("places",)),
+        Format("html", "one page to send: findings, statements, every round trip", binary=False),
         Format("jsonl", "a message a line with its fields, to read, edit and import again", binary=False),
         Format("markdown", "counts, findings and costliest statements, for a pull request", binary=False),
         Format(

@@ -19,6 +19,7 @@ from pgtrace.report import advice
 from pgtrace.report.markdown import code, plain
 from pgtrace.report.table import count, ms, ratio
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.totals import StatementView
 from pgtrace.trace.trace import Trace
 
 FINDINGS_NAMED: Final = 12
@@ -29,7 +30,8 @@ _SITES_NAMED: Final = 3
 _NAME_WIDTH: Final = 60
 _SQL_WIDTH: Final = 120
 _WHAT_WIDTH: Final = 300
-_HEAD: Final = ("driver", "connections", "set-up", "round trips", "executions", "per execution", "reused", "errors", "rows", "wait ms")
+HEAD: Final = ("driver", "connections", "set-up", "round trips", "executions", "per execution", "reused", "errors", "rows", "wait ms")
+STATEMENTS_HEAD: Final = ("statement", "driver", "executions", "round trips", "errors", "median ms", "wait ms")
 
 
 def export(trace: Trace) -> Iterator[Piece]:
@@ -56,11 +58,12 @@ def _drivers(trace: Trace) -> Iterator[str]:
     shown = [(name, number, counters) for name, number, counters in drivers[:DRIVERS_NAMED]]
     if len(drivers) != 1:
         shown.insert(0, ("all", trace.counted, trace.totals()))
-    yield from _table(_HEAD, ([plain(_short(name)), *_numbers(number, counters)] for name, number, counters in shown), left=1)
+    yield from _table(HEAD, ([plain(_short(name)), *numbers(number, counters)] for name, number, counters in shown), left=1)
     yield from _more(len(drivers) - DRIVERS_NAMED, "driver")
 
 
-def _numbers(connections: int, counters: Counters) -> list[str]:
+def numbers(connections: int, counters: Counters) -> list[str]:
+    """The cells of HEAD after the first."""
     return [
         count(connections),
         count(counters.setup_round_trips),
@@ -101,16 +104,24 @@ def _statements(trace: Trace) -> Iterator[str]:
         [
             code(sqltext.shorten(view.group.sql, _SQL_WIDTH)),
             plain(_short(view.driver)),
-            count(view.group.executions),
-            count(view.group.round_trips),
-            count(view.group.errors),
-            ms(view.group.wait.percentile(50)),
-            ms(view.group.wait.total),
+            *statement_numbers(view),
         ]
         for view in views[:STATEMENTS_NAMED]
     )
-    yield from _table(("statement", "driver", "executions", "round trips", "errors", "median ms", "wait ms"), rows, left=2)
+    yield from _table(STATEMENTS_HEAD, rows, left=2)
     yield from _more(len(views) - STATEMENTS_NAMED, "statement")
+
+
+def statement_numbers(view: StatementView) -> list[str]:
+    """The cells of STATEMENTS_HEAD after the first two."""
+    group = view.group
+    return [
+        count(group.executions),
+        count(group.round_trips),
+        count(group.errors),
+        ms(group.wait.percentile(50)),
+        ms(group.wait.total),
+    ]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> Iterator[str]:

@@ -147,6 +147,7 @@ VIEWS: dict[str, Callable[[Trace], None]] = {
     "show --json": _show_json,
     "joins": _joins,
     "export --to chrome": _export("chrome"),
+    "export --to html": _export("html"),
     "export --to jsonl": _export("jsonl"),
     "export --to markdown": _export("markdown"),
     "export --to pqtrace": _export("pqtrace"),

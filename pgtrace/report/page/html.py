@@ -13,7 +13,7 @@ from typing import Final
 
 from pgtrace import sanitise
 
-_VOID: Final = frozenset({"br", "hr", "meta", "rect", "line"})
+_VOID: Final = frozenset({"br", "hr", "input", "meta", "rect", "line"})
 
 
 class Markup(str):

@@ -1,7 +1,8 @@
 """The document around a report: one file, light and dark, for narrow and wide screens.
 
-The page has no script and loads nothing. Its policy (CSP) allows one style sheet, by its hash, and
-nothing else: whatever the text of a statement contains, a browser neither runs nor fetches it.
+The page loads nothing. Its policy (CSP) allows one style sheet and at most one script, ours, by
+their hashes, and nothing else: whatever the text of a statement contains, a browser neither runs
+nor fetches it.
 """
 
 from __future__ import annotations
@@ -46,21 +47,28 @@ span.key.wait { background: var(--wait); } span.key.first { background: var(--fi
 """.strip()
 
 
-def policy() -> str:
-    """What the page may load: its own style, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+def policy(style: str = STYLE, script: str = "") -> str:
+    """What the page may load: its own style and script, and nothing else."""
+    runs = f" script-src {_source(script)};" if script else ""
+    return f"default-src 'none'; style-src {_source(style)};{runs} base-uri 'none'; form-action 'none'"
 
 
-def document(title: str, *body: str) -> str:
-    """The whole file."""
+def _source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def document(title: str, *body: str, style: str = "", script: str = "") -> str:
+    """The whole file; `style` is added to that of all pages, `script` runs when all is there."""
+    style = STYLE + style
+    if script:
+        body = (*body, element("script", Markup(script)))
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy()),
+        element("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", title),
-        element("style", Markup(STYLE)),
+        element("style", Markup(style)),
     )
     return f"<!doctype html>\n{element('html', head, element('body', joined(*body)), lang='en')}\n"

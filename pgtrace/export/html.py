@@ -1,0 +1,216 @@
+"""A trace as one HTML page to send: summary, findings, costliest statements, and every round trip
+with its messages, in a waterfall.
+
+The file loads nothing. The first part is elements; the round trips are columns in one compressed
+block, and their messages are in blocks of BLOCK, unpacked when they are looked at. So a page of
+MOST round trips opens at once. If there are more, the longest and the failed ones are in it, and it
+says so. All text passes sanitise.py; html.js shows it as text only, under a policy that runs
+nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from typing import Any, Final
+
+from pgtrace import sanitise
+from pgtrace.export import Piece
+from pgtrace.export.markdown import HEAD, STATEMENTS_HEAD, numbers, statement_numbers
+from pgtrace.inspect import details
+from pgtrace.judge.advice import Advice
+from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.lines import with_lines
+from pgtrace.report import advice
+from pgtrace.report.encoding import as_json
+from pgtrace.report.page.html import Markup, element
+from pgtrace.report.page.page import document
+from pgtrace.trace.rows import RowKind
+from pgtrace.trace.trace import Trace
+
+MOST: Final = 50_000
+BLOCK: Final = 500
+"""Round trips whose messages are unpacked together; html.js has the same number."""
+_STATEMENTS: Final = 50
+_MESSAGES: Final = 200
+"""Messages shown of one round trip."""
+_RUN: Final = 20
+_WORDS: Final = 400
+_COLUMNS: Final = ("row", "began", "took", "first", "connection", "sql", "flight", "error", "count", "setup", "code")
+_HERE: Final = "<!--blocks-->"
+
+
+def export(trace: Trace) -> Iterator[Piece]:
+    """The file in pieces: the page up to the blocks, the blocks, and its end."""
+    found = Advice(trace, None)
+    found.update()
+    places, left_out = chosen(trace)
+    page = _page(trace, with_lines(found, found.findings()), found, set(places), left_out)
+    before, _, after = page.partition(_HERE)
+    yield Piece(before + _block("columns", _columns(trace, places)), 0.1)
+    for number, start in enumerate(range(0, len(places), BLOCK)):
+        messages = [_messages(trace, place) for place in places[start : start + BLOCK]]
+        yield Piece(_block(f"block{number}", messages), 0.1 + 0.9 * start / len(places))
+    yield Piece(after, 1.0)
+
+
+def chosen(trace: Trace, most: int = MOST) -> tuple[list[int], int]:
+    """The places of the round trips of a page, and how many it leaves out."""
+    rows = trace.rows
+    kinds: dict[int, tuple[bool, bool]] = {}
+    costs: list[tuple[float, int]] = []
+    for place in range(len(rows)):
+        entry = rows.entry(place)
+        if entry.shape not in kinds:
+            shape = rows.shape_at(entry.shape)
+            kinds[entry.shape] = shape.kind <= RowKind.SETUP, bool(shape.errors)
+        is_round_trip, failed = kinds[entry.shape]
+        if is_round_trip:
+            costs.append((math.inf if failed or entry.is_open else entry.duration_ms, place))
+    if len(costs) <= most:
+        return [place for _, place in costs], 0
+    return sorted(place for _, place in heapq.nlargest(most, costs)), len(costs) - most
+
+
+def _block(name: str, about: Any) -> str:
+    packed = base64.b64encode(gzip.compress(as_json(about).encode(), 6, mtime=0)).decode()
+    return f'<script type="application/octet-stream" id="{name}">{packed}</script>\n'
+
+
+def _columns(trace: Trace, places: Sequence[int]) -> dict[str, Any]:
+    texts: dict[str, int] = {"": 0}
+    columns: dict[str, list[int]] = {name: [] for name in _COLUMNS}
+    names: dict[int, tuple[int, str]] = {}
+    before_us = 0
+    for place in places:
+        row = trace.rows[place]
+        if row.connection not in names:
+            names[row.connection] = len(names), sanitise.text(trace.name_of(trace.connections[row.connection]))
+        began_us = row.opened_ns // 1000
+        failed = " ".join(part for part in (row.label.error or ("error" if row.shape.errors else ""), row.label.end) if part)
+        sites = "; ".join(site.words for site in trace.call_sites.at(place))
+        values = (
+            row.number,
+            began_us - before_us,
+            -1 if row.duration_ns is None else row.duration_ns // 1000,
+            -1 if row.first_ns is None else row.first_ns // 1000,
+            names[row.connection][0],
+            *(texts.setdefault(one, len(texts)) for one in (row.label.sql, row.shape.flight, failed)),
+            row.rows,
+            int(row.shape.kind is RowKind.SETUP),
+            texts.setdefault(sites, len(texts)),
+        )
+        for name, value in zip(_COLUMNS, values, strict=True):
+            columns[name].append(value)
+        before_us = began_us
+    return {
+        **columns,
+        "texts": [sanitise.text(one, newline="\n") for one in texts],
+        "names": [name for _, name in names.values()],
+        "end": trace.duration_ns // 1000,
+    }
+
+
+def _messages(trace: Trace, place: int) -> tuple[list[tuple[int, str, int, int, str]], str]:
+    found = details.read(trace, place, _RUN)
+    opened_ns = trace.rows.entry(place).opened_ns
+    messages: list[tuple[int, str, int, int, str]] = []
+    for message in found.messages[:_MESSAGES]:
+        name = f"{message.name} ×{message.count}" if message.count > 1 else message.name
+        says = sanitise.text(message.argument) + (" (skipped by the server)" if message.skipped else "")
+        says = says if len(says) <= _WORDS else says[: _WORDS - 1] + "…"
+        messages.append((message.side, sanitise.text(name), max(0, message.time_ns - opened_ns) // 1000, message.size, says))
+    note = f"the first {_MESSAGES} messages" if len(found.messages) > _MESSAGES else found.note
+    return messages, note
+
+
+def _page(trace: Trace, findings: Sequence[Finding], found: Advice, places: set[int], left_out: int) -> str:
+    left = found.unexplained()
+    title = f"pgtrace: {trace.files[0] if len(trace.files) == 1 else f'{len(trace.files)} captures'}"
+    parts = [element("h1", title)]
+    if len(trace.files) > 1:
+        parts.append(element("p", ", ".join(trace.files), class_="quiet"))
+    parts.append(element("p", f"{advice.summary(trace, findings, left)}."))
+    if left:
+        parts.append(element("p", f"{advice.left(left)}.", class_="wrong"))
+    if not trace.complete:
+        parts.append(element("p", "The capture is not complete.", class_="wrong"))
+    drivers = trace.drivers()
+    rows = [[name, *numbers(number, counters)] for name, number, counters in drivers]
+    if len(rows) != 1:
+        rows.insert(0, ["all", *numbers(trace.counted, trace.totals())])
+    parts.append(_table("Counts by driver", HEAD, rows))
+    if findings:
+        parts += [element("h2", "Findings"), element("div", *(_finding(trace, one, places) for one in findings), class_="cards")]
+    views = sorted(trace.statements(), key=lambda view: -view.group.wait.total)
+    if views:
+        parts.append(element("h2", "Costliest statements"))
+        parts.append(
+            _table(
+                "Costliest statements",
+                STATEMENTS_HEAD,
+                [[view.group.sql, view.driver, *statement_numbers(view)] for view in views[:_STATEMENTS]],
+            )
+        )
+        if len(views) > _STATEMENTS:
+            parts.append(element("p", f"And {len(views) - _STATEMENTS} more.", class_="quiet"))
+    parts.append(element("h2", "Round trips"))
+    if left_out:
+        parts.append(element("p", f"The {MOST:,} that failed or took longest; {left_out:,} others are left out."))
+    parts += [
+        element(
+            "div",
+            element("input", id="find", type="search", placeholder="Find in SQL, errors, flights", aria_label="Find round trips"),
+            element("button", "Zoom in", id="in", type="button"),
+            element("button", "Zoom out", id="out", type="button"),
+            element("button", "All", id="all", type="button"),
+            class_="tools",
+        ),
+        element("canvas", id="chart", role="img", aria_label="When round trips were under way; drag to zoom"),
+        element("p", id="told", class_="quiet", role="status"),
+        element(
+            "div",
+            element("div", id="space", role="presentation"),
+            element("div", id="rows", role="rowgroup"),
+            id="list",
+            role="grid",
+            tabindex=0,
+            aria_label="Round trips: arrows move, plus and minus zoom",
+            aria_rowcount=0,
+        ),
+        element("div", element("p", "Choose a round trip to see its messages.", class_="quiet"), id="about"),
+        Markup(_HERE),
+    ]
+    room = resources.files("pgtrace.export")
+    style, script = ((room / name).read_text("utf-8") for name in ("html.css", "html.js"))
+    return document(title, element("main", *parts), style=style, script=script)
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    columns = element("thead", element("tr", *(element("th", name, scope="col") for name in head)))
+    role = "sql" if head[0] == "statement" else None
+    body = [element("tr", element("th", row[0], scope="row", class_=role), *(element("td", cell) for cell in row[1:])) for row in rows]
+    return element("div", element("table", columns, element("tbody", *body)), class_="wide", tabindex=0, role="region", aria_label=title)
+
+
+def _finding(trace: Trace, finding: Finding, places: set[int]) -> Markup:
+    who = ", ".join(part for part in (advice.who(finding), advice.connections(trace, finding)) if part)
+    evidence = []
+    for one in finding.evidence:
+        words = element("code", advice.evidence_line(trace, one))
+        evidence.append(element("li", element("a", words, href=f"#row{one.place + 1}") if one.place in places else words))
+    return element(
+        "div",
+        element("h3", f"{advice.cost(finding)}: {finding.name} ({who})"),
+        element("p", advice.what(finding)),
+        element("p", finding.kind.why, class_="quiet"),
+        element(
+            "ul", *evidence, *(element("li", "Code: ", element("code", advice.code_line(site, times))) for site, times in finding.lines[:8])
+        ),
+        *(element("p", element("strong", "Remedy: "), remedy) for remedy in finding.remedies),
+        class_="card",
+    )
