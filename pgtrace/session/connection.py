@@ -43,6 +43,7 @@ _MAY_READ_ON: Final = (FIN, CLOSE_NOTIFY)
 
 _HEADER: Final = struct.Struct(">BI")
 _header: Final = _HEADER.pack
+_LAST_TYPE: Final = 0xFF
 
 Place = tuple[int, str, bool, frozenset[str] | None]
 """The state in which an exchange begins: version of the session's names, transaction status, open
@@ -337,7 +338,8 @@ class Session(Machine):
             return
         if begun:
             code, body, size = frames[0]
-            data = _header(code, size - 1) + body + data[size - begun :]
+            head = _header(code, size - 1) if code <= _LAST_TYPE else size.to_bytes(4, "big")  # a packet without a type
+            data = head + body + data[size - begun :]
         begin, end = current.offsets[FRONTEND] - at, self._offsets[FRONTEND] - at
         current.asks(data if begin <= 0 and end == len(data) else data[max(begin, 0) : end])
 

@@ -71,3 +71,14 @@ def test_a_very_long_one_has_no_hash() -> None:
     query = frontend.Query("select '" + "x" * LONGEST_HASHED + "'").wire()
     start = reads("F Sync\nB ReadyForQuery I")
     assert values([*start, (FRONTEND, query)])[-1] == 0
+
+
+@pytest.mark.parametrize("at", [3, 4, 8, 12])
+def test_a_first_packet_in_pieces_that_a_server_answers_too_early(at: int) -> None:
+    """It has no type byte, so it is no message of a round trip that could be hashed as one."""
+    ready = (BACKEND, b"Z\0\0\0\5I")
+    (_, startup), *_ = reads("F Query SELECT 1")
+    query = frontend.Query("SELECT 1").wire()
+    assert values([ready, (FRONTEND, startup[:at]), (FRONTEND, startup[at:] + query), ready]) == values(
+        [ready, (FRONTEND, startup + query), ready]
+    )
