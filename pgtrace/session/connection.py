@@ -44,6 +44,7 @@ _MAY_READ_ON: Final = (FIN, CLOSE_NOTIFY)
 _HEADER: Final = struct.Struct(">BI")
 _header: Final = _HEADER.pack
 _LAST_TYPE: Final = 0xFF
+"""A higher code is that of a packet without a type byte."""
 
 Place = tuple[int, str, bool, frozenset[str] | None]
 """The state in which an exchange begins: version of the session's names, transaction status, open
@@ -338,7 +339,7 @@ class Session(Machine):
             return
         if begun:
             code, body, size = frames[0]
-            head = _header(code, size - 1) if code <= _LAST_TYPE else size.to_bytes(4, "big")  # a packet without a type
+            head = _header(code, size - 1) if code <= _LAST_TYPE else size.to_bytes(4, "big")
             data = head + body + data[size - begun :]
         begin, end = current.offsets[FRONTEND] - at, self._offsets[FRONTEND] - at
         current.asks(data if begin <= 0 and end == len(data) else data[max(begin, 0) : end])
