@@ -14,6 +14,7 @@
 - ends.py, refused_tls.py, reconnects.py, security.py, disk_waits.py: how a connection ended, was
   protected, and waited.
 - transactions.py, activity.py, sightings.py: sums over complete rows, for views.
+- turns.py: what runs again and again in turn.
 - blocks.py: the capture by position, to read a row again.
 
 This package does not use a terminal or any file except the captures.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 from pgtrace.trace.feed import Feed
 from pgtrace.trace.rows import Row, RowKind
 from pgtrace.trace.trace import Trace
+from pgtrace.trace.turns import MOST as PERIODS
+from pgtrace.trace.turns import REPEATS
+from pgtrace.tui.model import rowtext
 from pgtrace.tui.model.folds import LEVELS, Folds
 from pgtrace.tui.model.groups import Groups, Together
 from pgtrace.tui.model.listing import Listing
@@ -58,6 +62,9 @@ class Driven:
             case "end" if self.blocks[one]:
                 self.blocks[one] = False
                 recording.trip(number, query("COMMIT"), done("COMMIT") + ready())
+            case "in turn" | "two and one":
+                for table in ("items", "users") if deed == "in turn" else ("items", "items", "users"):
+                    self.do(table, one)
             case "items" | "users":
                 recording.trip(number, query(f"SELECT 1 FROM {deed}"), _rows(status))
             case "open":
@@ -78,6 +85,32 @@ def _rows(status: str) -> bytes:
     return columns(("id", INT8), binary=False) + row(b"1") + done("SELECT 1") + ready(status)
 
 
+def repeats(whats: list[tuple[object, ...]]) -> list[range]:
+    """What belongs together in a run: loops over several in turn, and between them what is the same."""
+    found = []
+    began, same, end = 0, 0, 0
+    while end < len(whats):
+        if same < end and whats[end] != whats[same]:
+            found.append(range(same, end))
+            same = end
+        end += 1
+        for period in range(1, PERIODS + 1):
+            start = end - period * REPEATS
+            if start < began or any(whats[at] != whats[at + period] for at in range(start, end - period)):
+                continue
+            while end < len(whats) and whats[end] == whats[end - period]:
+                end += 1
+            if period == 1:
+                start = same
+            else:
+                found = [one[: start - one.start] if one.stop > start else one for one in found if one.start < start]
+                found.append(range(same, start) if same < start else range(0))
+            found.append(range(start, end))
+            began = same = end
+            break
+    return [one for one in [*found, range(same, end)] if len(one)]
+
+
 def expected(rows: list[Row], listed: list[int], level: str, toggled: set[tuple[Together, int]]) -> Lines:
     """Slowly and simply: the groups by the SQL of each connection's rows, then the lines."""
     block, run = list(range(len(rows))), list(range(len(rows)))
@@ -85,10 +118,10 @@ def expected(rows: list[Row], listed: list[int], level: str, toggled: set[tuple[
     for one in range(_CONNECTIONS):
         setup: int | None = None
         began: int | None = None
-        before: tuple[int, tuple[object, ...]] | None = None
+        runs: list[list[tuple[int, tuple[object, ...]]]] = [[]]
         for place, each in enumerate(rows):
             if each.shape.kind is RowKind.MARK:
-                before = None
+                runs.append([])
             if each.connection != one or each.shape.kind is RowKind.MARK:
                 continue
             if each.shape.kind is RowKind.SETUP:
@@ -99,16 +132,23 @@ def expected(rows: list[Row], listed: list[int], level: str, toggled: set[tuple[
                 if began is not None:
                     block[place], kinds[place] = began, Together.TRANSACTION
                 what = (each.shape.flight, each.label.sql, began)
-                if before is not None and before[1] == what and not each.is_open and not each.label.error:
-                    run[place] = before[0]
-                before = None if each.label.error or each.is_open else (run[place], what)
+                if each.label.error or each.is_open:
+                    runs.append([])
+                else:
+                    runs[-1].append((place, what))
                 began = None if each.label.sql == "COMMIT" and not each.is_open else began
             else:
-                before = None
+                runs.append([])
+        for one_run in runs:
+            for members in repeats([what for _, what in one_run]):
+                for member in members:
+                    run[one_run[member][0]] = one_run[members[0]][0]
     height = LEVELS.index(level)
+    sizes = {kind: Counter(first for first, own in zip(block, kinds, strict=True) if own is kind) for kind in Together}
+    sizes[Together.REPEAT] = Counter(run)
 
     def many(firsts: list[int], place: int, kind: Together) -> bool:
-        return sum(first == firsts[place] and (kind is Together.REPEAT or kinds[at] is kind) for at, first in enumerate(firsts)) > 1
+        return sizes[kind][firsts[place]] > 1
 
     found: dict[tuple[Together, int], list[int]] = {}
     for place in listed:
@@ -144,10 +184,13 @@ def listed_alone(trace: Trace, text: str) -> list[int]:
 DEEDS = st.tuples(
     st.sampled_from(["begin", "end", "items", "items", "items", "users", "open", "fail", "notify", "mark"]), st.integers(0, 1)
 )
+LOOPS = st.tuples(st.sampled_from(["in turn", "in turn", "two and one"]), st.integers(0, 1))
 STEPS = st.one_of(
     DEEDS,
     DEEDS,
     DEEDS,
+    LOOPS,
+    LOOPS,
     st.tuples(st.just("sync"), st.just(0)),
     st.tuples(st.just("level"), st.just(0)),
     st.tuples(st.just("toggle"), st.integers(0, 40)),
@@ -156,9 +199,10 @@ STEPS = st.one_of(
 FILTERS = ("", "conn:1", "items", "not items")
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(STEPS, min_size=20, max_size=60))
-def test_lines_are_those_of_all_rows_from_scratch(steps: list[tuple[str, int]]) -> None:
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(STEPS, st.integers(1, REPEATS + 1)), min_size=10, max_size=30))
+def test_lines_are_those_of_all_rows_from_scratch(drawn: list[tuple[tuple[str, int], int]]) -> None:
+    steps = [step for step, times in drawn for _ in range(times if step[0] in ("in turn", "two and one", "items") else 1)]
     with tempfile.TemporaryDirectory() as directory:
         driven = Driven(Path(directory, "folds.pgtrace"))
         driven.flush()
@@ -242,6 +286,48 @@ def test_a_long_fold_is_added_up_a_little_at_a_time(recording: Recording, view_o
     assert [one.number for one in looks] == [MOST, 2 * MOST, 2 * MOST + 1]
     assert looks[-1].rows == looks[-1].number
     assert len(looks[-1].places) == MEMBERS_KEPT
+
+
+def test_the_rows_of_a_loop_join_once_it_is_known(recording: Recording, view_of: Callable[..., View]) -> None:
+    connection = recording.connect()
+    view = view_of(recording, live=True)
+    view.listing.fold_to("repeats")
+    tables = ["items", "items", *["items", "items", "users"] * REPEATS, "items", "users", "users"]
+    seen = []
+    for table in tables:
+        recording.trip(connection, query(f"SELECT 1 FROM {table}"), _rows("I"))
+        recording.flush()
+        view.trace.update()
+        view.sync()
+        seen.append([line[1] for line in shown(view.listing)][1:])
+    known = 2 + 3 * REPEATS
+    assert all(len(line) < 5 for lines in seen[: known - 1] for line in lines)
+    assert seen[known - 1] == [(3, 4), tuple(range(5, 3 + known))]
+    assert seen[-1] == [(3, 4), tuple(range(5, 4 + known)), (4 + known, 5 + known)]
+    view.listing.toggle(5)
+    view.sync()
+    assert len(shown(view.listing)) == 2 + 3 * REPEATS + 1 + 1
+
+
+def test_a_loop_tells_its_statements_and_what_they_sent(recording: Recording, view_of: Callable[..., View]) -> None:
+    connection = recording.connect()
+    for _ in range(REPEATS):
+        recording.trip(connection, query("SELECT 1 FROM items"), _rows("I"))
+        recording.trip(connection, query("UPDATE users SET n = 1"), done("UPDATE 1") + ready())
+    recording.flush()
+    view = view_of(recording)
+    view.listing.fold_to("repeats")
+    view.trace.update()
+    view.sync()
+    loop = view.listing[1]
+    assert rowtext.words(loop, None, 60) == ("SELECT 1 FROM items · UPDATE users SET n = 1 ×5", False)
+    assert rowtext.words(loop, None, 30) == ("items · users ×5", False)
+    assert rowtext.words(loop, None, 12)[0] == "items · … ×5"
+    assert rowtext.flight(loop, view.pen, 20) == "▸ 10 × Q"
+    assert "".join(run for run, _ in rowtext.spelled(loop, view.pen, 200)).count(" · ") == 1
+    view.listing.choose("items")
+    view.sync()
+    assert rowtext.words(view.listing[0], None, 60) == ("SELECT 1 FROM items", False)
 
 
 def test_what_is_open_is_in_no_repeat_and_ends_in_one(recording: Recording, view_of: Callable[..., View]) -> None:

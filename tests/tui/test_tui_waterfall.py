@@ -88,6 +88,19 @@ async def test_what_it_looks_like(orders: Recording, drive: Drive, name: str, ke
         screens.check(f"{name}-{size[0]}x{size[1]}", lines)
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_statements_in_turn_are_one_line(recording: Recording, drive: Drive, size: tuple[int, int]) -> None:
+    one = recording.connect("psycopg")
+    for order in range(50):
+        for table in ("customers", "order_lines"):
+            answer = columns(("id", INT8), binary=False) + row(b"1") + done("SELECT 1") + ready()
+            recording.trip(one, query(f"SELECT id FROM {table} WHERE order_id = {order}"), answer)
+    recording.trip(one, query("SELECT 1 FROM customers"), error("42501", "not allowed") + ready())
+    recording.flush()
+    async with drive(recording, size) as driven:
+        screens.check(f"folded-loop-{size[0]}x{size[1]}", await driven.press("X"))
+
+
 @pytest.mark.parametrize("width", range(60, 241, 6))
 async def test_every_width_is_filled(orders: Recording, drive: Drive, width: int) -> None:
     async with drive(orders, (width, 24), ascii_only=bool(width % 4)) as driven:

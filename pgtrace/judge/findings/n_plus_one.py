@@ -2,11 +2,11 @@
 where once would do.
 
 Recognised by a run of round trips of one connection in which the same statements (normalised SQL
-with a parameter or a literal in it) repeat: one alone, or up to MOST of them in the same order, as
-an ORM's lazy relations do. Nothing else may come in between, except round trips that only prepare.
-The run must stay in one transaction block, or have short pauses outside of any: the same statement
-once a second is a poll, not a loop, and BEGIN ... COMMIT again and again is a loop of units of
-work. Reported from REPEATS times; the cost is every execution after the first round.
+with a parameter or a literal in it) repeat: one alone, or a few in the same order, as an ORM's lazy
+relations do (trace/turns.py). Nothing else may come in between, except round trips that only
+prepare. The run must stay in one transaction block, or have short pauses outside of any: the same
+statement once a second is a poll, not a loop, and BEGIN ... COMMIT again and again is a loop of
+units of work. Reported from REPEATS times; the cost is every execution after the first round.
 
 If its values are in the text, drivers with a cache prepare each as another statement, and keep it:
 findings of prepared-once and prepared-leak about it are part of this one.
@@ -25,11 +25,8 @@ from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import EVIDENCE_KEPT, ROUND_TRIPS, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch
 from pgtrace.trace.rows import Shape
+from pgtrace.trace.turns import REPEATS, Turns
 
-REPEATS: Final = 5
-"""Rounds that make a loop."""
-MOST: Final = 8
-"""The most statements in turn."""
 PAUSE_NS: Final = 50_000_000
 """Outside a block, the longest pause of the application between two of them in one loop."""
 _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
@@ -43,13 +40,8 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._batches: dict[str, bool] = {}
-        self._recent: list[Step] = []
+        self._turns: Turns[Step] = Turns()
         """The run so far, if it may begin a loop."""
-        self._matched = [0] * (MOST + 1)
-        """By number of statements in turn: how many in a row equalled those of the previous
-        round."""
-        self._period = 0
-        """The number of statements in the current loop."""
         self._loop: Note | None = None
         self._texts: dict[str, str] = {}
         """The first text of each, without its comments."""
@@ -61,7 +53,7 @@ class _Watch(Watch):
         key, shape = step.key, step.shape
         runs = shape.depth == 1 and not shape.errors and (b"B" in shape.sent or b"Q" in shape.sent)
         if self._loop is not None and key == self._keys[self._at] and runs and self._goes_on(step):
-            self._at = (self._at + 1) % self._period
+            self._at = (self._at + 1) % len(self._keys)
             self._tell(self._loop, step)
             return
         is_one_of_many = self._is_one_of_many(key)
@@ -78,36 +70,19 @@ class _Watch(Watch):
             return
         if self._loop is not None:
             self.lost()
-        self._remember(step)
-        self._look()
+        run = self._turns.take(key, step)
+        if run:
+            self._look(run, len(run) // REPEATS)
 
     def lost(self) -> None:
-        self._recent.clear()
-        self._matched = [0] * (MOST + 1)
+        self._turns.clear()
         self._loop = None
-        self._period = 0
 
-    def _remember(self, step: Step) -> None:
-        recent, matched = self._recent, self._matched
-        known = len(recent)
-        for period in range(1, MOST + 1):
-            matched[period] = matched[period] + 1 if known >= period and recent[-period].key == step.key else 0
-        recent.append(step)
-        needed = 1 + max(period + matched[period] for period in range(1, MOST + 1))
-        while len(recent) > needed:
-            del recent[0]
-
-    def _look(self) -> None:
-        """Check whether the latest execution makes the run a loop."""
-        for period in range(1, MOST + 1):
-            if self._matched[period] < period * (REPEATS - 1):
-                continue
-            run = self._recent[-period * REPEATS :]
-            if self._are_alike(run, period):
-                self.lost()
-                return
+    def _look(self, run: list[Step], period: int) -> None:
+        """A run has become a loop, if its values say so too."""
+        self._turns.clear()
+        if not self._are_alike(run, period):
             self._begin(run, period)
-            return
 
     def _are_alike(self, run: list[Step], period: int) -> bool:
         """Whether most have the values of the previous round, as far as values are known: then it
@@ -121,7 +96,7 @@ class _Watch(Watch):
         return 2 * alike >= len(run) - period
 
     def _begin(self, run: list[Step], period: int) -> None:
-        self._period, self._at = period, 0
+        self._at = 0
         self._keys = [step.key for step in run[:period]]
         self._texts = {}
         note = self._loop = self.seen.note(KIND, _BETWEEN.join(self._keys))
@@ -130,7 +105,6 @@ class _Watch(Watch):
             note.fact("in turn")
         for place, step in enumerate(run):
             self._tell(note, step, first=place < period)
-        self._recent.clear()
 
     def _goes_on(self, step: Step) -> bool:
         shape = step.shape

@@ -39,14 +39,20 @@ class Folds:
 
     def begin(self) -> None:
         """Nothing is listed yet."""
-        self._back_to(0)
+        self.back_to(0)
+
+    def back_to(self, place: int) -> None:
+        """Make the lines from that row on again."""
+        del self.lines[bisect_left(self.lines, place) :]
+        self._stand_ins = {head: first for head, first in self._stand_ins.items() if first < place}
+        self.upto = min(self.upto, place - 1)
 
     def next_level(self) -> None:
         """Go to the next level, for all groups."""
         self.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
         self._blocks_against.clear()
         self._runs_against.clear()
-        self._back_to(0)
+        self.back_to(0)
 
     def foldable(self, place: int) -> Together:
         """What can be folded or unfolded at a line that begins with this row: the group that is
@@ -69,7 +75,7 @@ class Folds:
             (self._groups.runs, self._runs_against) if kind is Together.REPEAT else (self._groups.blocks, self._blocks_against)
         )
         against ^= {firsts[place]}
-        self._back_to(firsts[place])
+        self.back_to(firsts[place])
         return True
 
     def folded(self, place: int) -> Together:
@@ -156,9 +162,3 @@ class Folds:
         if found:
             self.lines.pop(at)
         return found
-
-    def _back_to(self, place: int) -> None:
-        """Make the lines from that row on again."""
-        del self.lines[bisect_left(self.lines, place) :]
-        self._stand_ins = {head: first for head, first in self._stand_ins.items() if first < place}
-        self.upto = min(self.upto, place - 1)

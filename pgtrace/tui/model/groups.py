@@ -3,12 +3,15 @@
 Set-up is all round trips of a connection before its first ReadyForQuery. trace/transactions.py says
 what a transaction is. A repeat is a run of round trips of one connection with one flight and one
 statement, with nothing else on that connection between them, no error, no border of a transaction,
-and neither a mark nor a gap. Repeats may be part of a transaction; otherwise no row belongs to two
-groups.
+and neither a mark nor a gap; or a loop over a few such in turn. Repeats may be part of a
+transaction; otherwise no row belongs to two groups.
+
+A loop is known after a few rounds (trace/turns.py). Then its earlier rows join it, and leave the
+repeats of one statement they were in.
 
 A row is known by its place, a group by the place of its first row. Thirteen bytes are kept for each
-row, enough to answer any question about it without looking at another one. Groups know nothing of
-filters and folds.
+row, enough to answer any question about it without looking at another one, and how many statements
+each loop has. Groups know nothing of filters and folds.
 
 An open row belongs to the set-up or to the open transaction, but to no repeat until it is complete:
 what it will be is not known.
@@ -26,6 +29,7 @@ from typing import Any, Final
 from pgtrace.trace.feed import Subscriber
 from pgtrace.trace.rows import NO_FLIGHT, Columns, RowIndex, RowKind, Shape
 from pgtrace.trace.transactions import OPEN, BlockState
+from pgtrace.trace.turns import REPEATS, Turns
 
 _NOWHERE: Final = -1
 
@@ -49,14 +53,25 @@ class _Track:
     standing: BlockState = field(default_factory=BlockState)
     repeat: tuple[Any, ...] | None = None
     """What the next row must be to be one more repeat, and where the run began."""
+    turns: Turns[tuple[int, tuple[Any, ...]]] = field(default_factory=Turns)
+    """The latest such rows: their places, and what they are."""
+    loop: tuple[tuple[Any, ...], ...] = ()
+    """What the rows of the current loop are, in turn."""
+    at: int = 0
+    """Which of them is next."""
     alike: tuple[int, int, int] | None = None
     """Connection, shape and label of a row that would be one more repeat and change nothing else:
-    the last two were so, and left the block as it is."""
+    the last ones were so, and left the block as it is."""
     run: int = _NOWHERE
     last: int = _NOWHERE
     before: int = _NOWHERE
     breaks: int = 0
     """Marks and gaps before the last one."""
+
+    def interrupt(self) -> None:
+        """The next row begins a repeat at the earliest."""
+        self.repeat, self.loop = None, ()
+        self.turns.clear()
 
 
 class Groups(Subscriber):
@@ -69,6 +84,9 @@ class Groups(Subscriber):
         """For each row which of the two it is."""
         self.runs = array("I")
         """For each row the first one of its repeats, or the row itself."""
+        self.periods: dict[int, int] = {}
+        """For the first row of a loop over several statements how many those are."""
+        self._regrouped: int | None = None
         self._following = array("I")  # the connection's next round trip; 0 where there is none
         self._tracks: dict[int, _Track] = {}
         self._breaks = 0
@@ -102,7 +120,7 @@ class Groups(Subscriber):
                 track = tracks[connection] = _Track()
             track.alike = None
             if shape.kind > RowKind.SETUP:
-                track.repeat = None
+                track.interrupt()
                 continue
             track.before, track.last, track.breaks = track.last, place, self._breaks
             if track.before != _NOWHERE:
@@ -118,6 +136,11 @@ class Groups(Subscriber):
             track = self._tracks[key[0]]
             track.alike = None
             self._settle(place, track, rows.index.shape_at(key[1]), rows.index, key)
+
+    def regrouped(self) -> int | None:
+        """The first of the earlier rows that have joined loops since the last call."""
+        first, self._regrouped = self._regrouped, None
+        return first
 
     def is_open(self, place: int, connection: int) -> bool:
         """Whether the transaction of a row is still open."""
@@ -155,7 +178,8 @@ class Groups(Subscriber):
             return
         self.blocks[place], self.kinds[place] = place, Together.NOTHING
         if shape.kind is not RowKind.ROUND_TRIP:  # it turned out to be none
-            track.repeat, track.last = None, track.before
+            track.interrupt()
+            track.last = track.before
             track.setup = _NOWHERE if track.setup == place else track.setup
             if track.before != _NOWHERE:
                 self._following[track.before] = 0
@@ -173,8 +197,28 @@ class Groups(Subscriber):
         if not shape.errors and shape.statements == 1 and not shape.uncertain and shape.flight != NO_FLIGHT:
             block = self.blocks[place] if step.belongs else _NOWHERE
             repeat = (shape.flight, index.label_at(key[2]).groups, track.breaks, block)
-        if repeat is None or repeat != track.repeat:
-            track.repeat, track.run = repeat, place
-        elif was == (track.standing.open, track.standing.inside):
-            track.alike = key
+        if track.loop and repeat == track.loop[track.at]:
+            track.at = (track.at + 1) % len(track.loop)
+            if len(track.loop) == 1 and was == (track.standing.open, track.standing.inside):
+                track.alike = key
+        else:
+            if repeat is None or track.loop:
+                track.interrupt()
+            if repeat is None or repeat != track.repeat:
+                track.repeat, track.run = repeat, place
+            if repeat is not None:
+                known = track.turns.take(repeat, (place, repeat))
+                if known:
+                    self._begin(track, known)
         self.runs[place] = track.run
+
+    def _begin(self, track: _Track, rows: list[tuple[int, tuple[Any, ...]]]) -> None:
+        """These rows are a loop."""
+        period, first = len(rows) // REPEATS, rows[0][0]
+        track.loop, track.at, track.run = tuple(what for _, what in rows[:period]), 0, first
+        track.turns.clear()
+        if period > 1:
+            for place, _ in rows:
+                self.runs[place] = first
+            self.periods[first] = period
+            self._regrouped = first if self._regrouped is None else min(first, self._regrouped)

@@ -28,6 +28,10 @@ class Item:
     sum: Sum
     is_open: bool = False
     """Whether it is a transaction that is still open."""
+    period: int = 1
+    """For repeats: how many statements run in turn."""
+    is_whole: bool = True
+    """For repeats: whether all of them are listed."""
 
     @property
     def folded(self) -> bool:
@@ -42,6 +46,11 @@ class Item:
     def places(self) -> tuple[int, ...]:
         """Their places."""
         return tuple(self.sum.places)
+
+    @property
+    def in_turn(self) -> list[Row]:
+        """Of a loop over several statements, the first row of each that is listed."""
+        return list({row.label.groups: row for row in reversed(self.rows[: self.period])}.values())[::-1] if self.period > 1 else []
 
     @property
     def opened_ns(self) -> int:

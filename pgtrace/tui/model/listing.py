@@ -102,6 +102,9 @@ class Listing(Subscriber):
         if added.number == 1 and kind is not Together.SETUP:  # the others are not listed
             return self.item(place)
         row = self._row(place)
+        if kind is Together.REPEAT:
+            period = self.groups.periods.get(self.groups.runs[place], 1)
+            return Item(place, row, added, period=period, is_whole=self.filtering.everything or self.dims)
         return Item(place, row, added, kind is Together.TRANSACTION and self.groups.is_open(place, row.connection))
 
     def place(self, index: int) -> int:
@@ -195,15 +198,24 @@ class Listing(Subscriber):
 
     def take(self, rows: Columns) -> None:
         self.groups.take(rows)
+        self._regroup()
 
     def completed(self, rows: Columns) -> None:
         before = [self.folds.head(place) for place in rows.places]
         self.groups.completed(rows)
+        self._regroup()
         for place, head in zip(rows.places, before, strict=True):
             if place <= self.folds.upto and self.folds.head(place) != head and self._lists(place):
                 self.folds.remove(place, head)
                 self.folds.add(place)
                 self._changed()
+
+    def _regroup(self) -> None:
+        """Fold again what has joined a loop."""
+        first = self.groups.regrouped()
+        if first is not None:
+            self.folds.back_to(first)
+            self._changed()
 
     def _look_again(self, until: float | None) -> None:
         """Ask rows again that were open or undecided, and those whose connection is known better

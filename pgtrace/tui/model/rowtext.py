@@ -12,6 +12,7 @@ from datetime import datetime
 
 from pgtrace import sanitise, sqltext
 from pgtrace.describe import notation
+from pgtrace.sqltext.tables import tables
 from pgtrace.trace import refused_tls
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Row, RowKind, Shape
@@ -32,6 +33,7 @@ _TABLE_CELLS = 24
 _SQL_LEAST = 8
 """Cells that are worth a statement."""
 _FORMATS = {"t": "text", "b": "binary", "m": "mixed"}
+_BETWEEN_CELLS = 3
 _BOTH_CELLS = 50
 """A column of this width, as on a screen of 160 cells, has room for an error and its SQL."""
 
@@ -77,6 +79,8 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
         return plain(_set_up(item, connection), width), False
     if together is Together.TRANSACTION:
         return _transaction(item, connection, width), False
+    if item.period > 1:
+        return _loop(item, width), False
     row = item.row
     if row.label.end and not item.folded:
         text = plain(row.label.end, width)
@@ -85,6 +89,23 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
     if row.is_round_trip or row.shape.kind is RowKind.RUN:
         return sql(row.label.sql, width), False
     return plain(row.label.error or row.label.sql, width), bool(row.shape.errors)
+
+
+def _loop(item: Item, width: int) -> str:
+    """Its statements, or without room for them their tables, and how many rounds it had: some may
+    be hidden, then that is not known."""
+    statements = [row.label.sql for row in item.in_turn]
+    rounds = f" ×{-(-item.sum.number // item.period)}" if item.is_whole else ""
+    room = width - len(rounds)
+    shown = statements[: max(1, (room + _BETWEEN_CELLS) // (_SQL_LEAST + _BETWEEN_CELLS))]
+    rounds = rounds if len(shown) == len(statements) else f" · …{rounds}"
+    room, told = max(1, width - len(rounds)), ""
+    for number, statement in enumerate(shown, 1):
+        left = len(shown) - number
+        share = (room - cells.width(told) - _BETWEEN_CELLS * left) // (left + 1)
+        short = ", ".join(tables(statement)[:_TABLES_TOLD]) if share < _TABLE_CELLS else ""
+        told += (plain(short, share) if short else sql(statement, share)) + (" · " if left else "")
+    return told + rounds
 
 
 def waiting(wait: Wait, now_ns: int, *, full: bool = True) -> str:
@@ -138,6 +159,10 @@ def flight(item: Item, pen: Pen, width: int) -> str:
         return cells.cut(pen.text(f"▸ {flights(item)}"), width, pen.ellipsis)
     if item.folded:
         times = pen.text(f"▸ {item.sum.number} × ")
+        different = dict.fromkeys(row.shape.flight for row in item.in_turn)
+        if len(different) > 1:
+            sent = " · ".join(dict.fromkeys(row.shape.sent_flight or row.shape.flight for row in item.in_turn))
+            return cells.cut(times + pen.text(sent), width, pen.ellipsis)
         return cells.cut(times + pen.text(notation.fit(item.row.shape.flight, width - cells.width(times))), width, pen.ellipsis)
     text = item.row.shape.flight
     if item.row.is_open and not text.endswith("…"):
@@ -261,7 +286,7 @@ def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
         return [(plain(row.label.error or row.label.sql, width), "dim")]
     text = plain(in_words(row), 4 * width)
     if item.folded:
-        text = f"{item.sum.number} × ({text})"
+        text = f"{item.sum.number} × ({' · '.join(dict.fromkeys(plain(in_words(one), 4 * width) for one in item.in_turn)) or text})"
     sent, found, received = cells.cut(pen.text(text), width, pen.ellipsis).partition(pen.text(" → "))
     before, error, after = received.partition("ErrorResponse")
     state, _, rest = after.partition(" ")

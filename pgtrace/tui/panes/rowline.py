@@ -114,10 +114,11 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
                 _waits(line, item, told, width)
                 return
             text, failed = rowtext.words(item, connection, width, near.sideways)
-            repeated = item.sum.kind is not Together.TRANSACTION and bool(first.label.sql) and first.label.sql == near.same_sql
+            alone = item.sum.kind is not Together.TRANSACTION and item.period == 1
+            repeated = alone and bool(first.label.sql) and first.label.sql == near.same_sql
             line.add(text, "error" if failed else "dim" if dim or repeated else "text", width)
         case "statement":
-            if first.shape.statement:
+            if first.shape.statement and item.period == 1:
                 line.add(rowtext.plain(rowtext.statement_name(first.shape.statement, view.driver(first.connection)), width), "dim", width)
         case "marks":
             found = any(map(view.is_found, item.places, (row.connection for row in item.rows)))

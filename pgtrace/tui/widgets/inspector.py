@@ -58,7 +58,7 @@ class InspectorTitle(LineWidget):
             parts[-1] += f" +{rowtext.plain(connection.layer.name, 20)}"
         if row.shape.depth > 1:
             parts.append(f"depth {row.shape.depth}")
-        elif row.shape.statement:
+        elif row.shape.statement and item.period == 1:
             parts.append(rowtext.plain(rowtext.statement_name(row.shape.statement, view.driver(row.connection)), 24))
         if row.label.end:
             parts.append(rowtext.plain(row.label.end, _END_CELLS))
