@@ -343,11 +343,14 @@ def find(trace: Trace, tell: Callable[[float], None] = lambda _: None) -> Joins 
 def _candidates(trace: Trace) -> dict[Side, set[Side]]:
     """Sides that may be in front of others, by their times."""
     side_of: dict[int, Side] = {}
+    clients: dict[Side, set[str]] = {}
     if len(trace.files) < 2 and not trace.has_legs:
         return {}
     for connection in trace.connections:
         if connection.kind != "cancel" and (connection.leg or not trace.has_legs or len(trace.files) > 1):
-            side_of[connection.index] = connection.file, connection.leg
+            side = side_of[connection.index] = connection.file, connection.leg
+            if connection.client.rpartition(":")[2].isdigit():
+                clients.setdefault(side, set()).add(connection.client)
     sides = sorted(set(side_of.values()))
     if not 2 <= len(sides) <= MOST_SIDES:
         return {}
@@ -371,9 +374,17 @@ def _candidates(trace: Trace) -> dict[Side, set[Side]]:
             latest_ns[number] = max(latest_ns[number], closed_ns)
     found: dict[Side, set[Side]] = {}
     for back, front in permutations(range(len(sides)), 2):
+        if _is_seen_twice(clients.get(sides[back], set()), clients.get(sides[front], set())):
+            continue
         if count[back] and inside[back][front] >= _MAY_BE * count[back]:
             found.setdefault(sides[front], set()).add(sides[back])
     return _innermost(found)
+
+
+def _is_seen_twice(these: set[str], those: set[str]) -> bool:
+    """Whether two recordings are of the same connections: a pooler connects from ports of its own.
+    Its port may by chance be one of a driver's, towards another address; not most of them."""
+    return 2 * len(these & those) > min(len(these), len(those))
 
 
 def _innermost(found: dict[Side, set[Side]]) -> dict[Side, set[Side]]:

@@ -27,6 +27,8 @@ from pgtrace.trace.statements import Histogram
 if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
+GROUPS_KEPT: Final = 6_000
+"""The first groups of a sweep: later ones have no times."""
 _SLICE: Final = 4096
 _IN_BLOCK: Final = ("T", "E")
 
@@ -94,7 +96,8 @@ class _Group:
 
 
 def times(trace: Trace, keys: Keys, rows: Callable[[Columns], Columns] = lambda rows: rows) -> dict[Hashable, Times]:
-    """The times of each group, in the order of their first rows. `rows` selects some rows."""
+    """The times of each group, in the order of their first rows, GROUPS_KEPT at most. `rows`
+    selects some rows."""
     groups: dict[Hashable, _Group] = {}
     being_set_up: dict[int, int] = {}
     shape_at = trace.rows.shape_at
@@ -121,6 +124,8 @@ def times(trace: Trace, keys: Keys, rows: Callable[[Columns], Columns] = lambda 
             for key in keys(place, connection):
                 group = groups.get(key)
                 if group is None:
+                    if len(groups) >= GROUPS_KEPT:
+                        continue
                     group = groups[key] = _Group()
                 if set_up_ns is not None:
                     _set_up(group, trace, connection, set_up_ns)

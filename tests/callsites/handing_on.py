@@ -15,9 +15,6 @@ import asyncpg
 import psycopg
 import psycopg2
 
-GOOD = ["ended_first", "awaited", "below_and_above", "rolled_back", "executor", "main_thread"]
-BAD = ["asyncpg_tasks", "psycopg_tasks", "psycopg2_threads"]
-
 
 async def step(connection: asyncpg.Connection, number: int = 1) -> None:
     await connection.fetchval("select $1::int", number)

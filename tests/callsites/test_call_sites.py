@@ -24,9 +24,12 @@ from pgtrace.judge.lines import with_lines
 from pgtrace.recorder import Recorder
 from pgtrace.trace.rows import RowKind
 from pgtrace.trace.trace import Trace
-from tests.callsites import handing_on
 
 PROGRAM = Path(__file__).parent / "program.py"
+HANDING_ON = Path(__file__).parent / "handing_on.py"
+GOOD = ["ended_first", "awaited", "below_and_above", "rolled_back", "executor", "main_thread"]
+BAD = ["asyncpg_tasks", "psycopg_tasks", "psycopg2_threads"]
+"""What handing_on.py does well, and what it does not."""
 SHAPES = [
     "asyncpg", "asyncpg_pool", "psycopg", "psycopg_async", "psycopg2", "pg8000", "threads", "sqlalchemy", "sqlalchemy_async", "fork",
     "django", "django_async", "tortoise", "uvloop asyncpg_pool", "uvloop psycopg_async", "uvloop sqlalchemy_async",
@@ -145,21 +148,21 @@ def test_notes_survive_a_kill(server: EmbeddedServer, tmp_path: Path) -> None:
     assert {note.site.line for note in found if note.site} == {1}
 
 
-@pytest.mark.parametrize("way", [*handing_on.GOOD, *handing_on.BAD])
+@pytest.mark.parametrize("way", [*GOOD, *BAD])
 def test_another_goes_on_in_a_transaction(server: EmbeddedServer, tmp_path: Path, way: str) -> None:
     """Only where the transaction is another's: not below the one that began it, nor above it, nor where nobody can say."""
     capture = tmp_path / "x.pgtrace"
     with Recorder("127.0.0.1:0", f"{server.host}:{server.port}", write=capture, when_behind="wait", call_sites=True) as recorder:
         given = {**os.environ, **server.environment(), "PGHOST": "127.0.0.1", "PGPORT": str(recorder.port)}
         given |= recorder.call_site_variables(given)
-        subprocess.run([sys.executable, handing_on.__file__, way], env=given, check=True, timeout=60)
+        subprocess.run([sys.executable, str(HANDING_ON), way], env=given, check=True, timeout=60)
         recorder.flush()
     trace = Trace.open([capture])
     trace.read_until(1 << 62)
     advice = Advice(trace)
     advice.update()
     found = [one for one in with_lines(advice, advice.findings()) if one.name == "returned-in-transaction"]
-    assert [one.number for one in found] == [1] * (way in handing_on.BAD)
+    assert [one.number for one in found] == [1] * (way in BAD)
     for one in found:
         assert "another task or thread goes on in the transaction" in one.what
         assert {Path(site.file).name for site, _ in one.lines} == {"handing_on.py"}

@@ -14,7 +14,7 @@ from pgtrace.capture.record import FIN, LAYOUTS, LONGEST, Close, Data, End, Ende
 from pgtrace.capture.versions import Header
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "captures.md").read_text(encoding="utf-8")
-TYPES = {"Q": "u64", "I": "u32", "B": "u8", "?": "u8", "s": "string", "y": "bytes", "p": "u64 u64", "r": "rest"}
+TYPES = {"Q": "u64", "I": "u32", "B": "u8", "?": "u8", "s": "string", "S": "string", "y": "bytes", "p": "u64 u64", "r": "rest"}
 HEADER = Header(versions.VERSION, bytes.fromhex("a1b2c3d4"), 1_760_000_000_000_000_000, 5_000_000_000, "0.1.0", "db1")
 RECORDS: list[list[Record]] = [
     [Data(5_001_000_000, 1, 0, 42, b"Q\0\0\0\x0dselect 1\0"), Ended(5_001_500_000, 1, 0, FIN), Close(5_001_600_000, 1, 0, FIN)],

@@ -68,6 +68,7 @@ def demo_table(shop: EmbeddedServer, labels: list[str]) -> dict[str, dict[str, A
     return found
 
 
+@pytest.mark.live
 def test_the_counts_of_the_demo_are_those_of_its_table(shop: EmbeddedServer, tmp_path: Path) -> None:
     work = tmp_path / "work.py"
     work.write_text(WORK)
@@ -96,6 +97,7 @@ def test_the_counts_of_the_demo_are_those_of_its_table(shop: EmbeddedServer, tmp
 QUERIES = "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL'], autocommit=True); [c.execute('select 1') for _ in range({})]"
 
 
+@pytest.mark.live
 def test_turns_distances_and_units(shop: EmbeddedServer) -> None:
     program = f'{sys.executable} -c "{QUERIES.format(10)}"'
     ran = compare(shop, "--repeat", "2", "--rtt", "0ms,20ms", "--units", "10", "--concurrency", "2", "--json", f"one={program}")
@@ -113,6 +115,7 @@ def test_turns_distances_and_units(shop: EmbeddedServer) -> None:
     assert one["turns"][0]["file"] is None
 
 
+@pytest.mark.live
 def test_a_program_that_fails(shop: EmbeddedServer) -> None:
     ran = compare(
         shop, "--repeat", "2", "--json", f'good={sys.executable} -c "{QUERIES.format(1)}"', f"bad={sys.executable} -c 'raise SystemExit(7)'"
@@ -123,6 +126,7 @@ def test_a_program_that_fails(shop: EmbeddedServer) -> None:
     assert "bad: turn 1 ended with exit code 7" in ran.stderr
 
 
+@pytest.mark.live
 def test_ctrl_c_ends_the_programs_and_leaves_nothing(shop: EmbeddedServer, tmp_path: Path) -> None:
     began, home = tmp_path / "began", tmp_path / "home"
     home.mkdir()
@@ -204,6 +208,7 @@ def test_an_ini_is_led_elsewhere() -> None:
     assert "pool_mode = transaction" in lines
 
 
+@pytest.mark.live
 @pytest.mark.skipif(find_pgbouncer() is None, reason="PgBouncer is not installed")
 def test_behind_a_pooler_the_drivers_side_counts(shop: EmbeddedServer, tmp_path: Path) -> None:
     ini, kept = tmp_path / "pgbouncer.ini", tmp_path / "kept"

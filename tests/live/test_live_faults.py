@@ -151,10 +151,9 @@ def test_what_arrived_before_a_fault_is_delivered_and_nothing_is_invented(
             outer = wait_for_end(before)
             inner = wait_for_end(behind)
             given = stream(outer, BACKEND, number)[1 if tls else 0 :]
-            assert len(given) == len(said.greeting + said.rest), kind
-            assert (
-                given[len(said.greeting) :] == said.rest
-            )  # what is recorded is what was given (the greeting has a key that is not stored)
+            # what is recorded is what was given (the greeting has a key that is not stored); a reset may overtake what TLS has not sent yet
+            given_rest = given[len(said.greeting) :]
+            assert given_rest.startswith(said.rest) if tls and fault.rule.startswith("reset") else given_rest == said.rest, kind
             assert direct[kind].rest.startswith(said.rest)  # and of that nothing is invented
             sent = stream(inner, FRONTEND, through + 1)
             assert (STARTUP + work).startswith(sent)

@@ -179,7 +179,7 @@ def test_a_step_that_the_table_does_not_have_is_reported(tmp_path: Path) -> None
     async def step() -> list[str]:
         reported: list[str] = []
         async with served(tmp_path / "capture", Upstream((Host("127.0.0.1", 1),))) as server:
-            startup = Startup(server._service)
+            startup = Startup(server._entrances[0]._service)
             _, writer = await asyncio.open_connection("127.0.0.1", server.listeners[0].port)
             startup.connection_made(writer.transport)
             assert startup._state is READING

@@ -54,6 +54,15 @@ class Driven:
         await self.settle()
         return screen_of(self.app)
 
+    async def counted(self) -> list[str]:
+        """Until what the filter selects is counted, and collected for the panes."""
+        view = self.app.view
+        while not view.listing.filtering.everything and (view.counted.sums is None or view.counted.sums.rows is None):
+            view.counted.advance(0.0)
+        view._next_draw_s = 0.0
+        self.app.tick()
+        return await self.lines()
+
     async def text(self) -> str:
         return "\n".join(await self.lines())
 

@@ -103,6 +103,8 @@ async def test_T_changes_the_theme_of_everything(shop: Recording, drive: Drive) 
         assert {ground for ground in grounds(driven) if ground.startswith("#")} <= {"#fbfaf7", "#dde8f6", "#f1f0ea", "#8a5a00"}
         await driven.press("2", "T")
         assert grounds(driven) == {"default"}
+        assert "light" in (await driven.press("T"))[-1]
+        assert grounds(driven) == {"default"}
         await driven.press("T")
         assert grounds(driven) <= {"#12161c", "#222c3a", "#181e26"}
 

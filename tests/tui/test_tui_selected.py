@@ -80,7 +80,7 @@ async def test_a_filter_is_typed_where_one_is_and_esc_takes_it_back(pane: str) -
 async def test_a_pane_narrows_what_the_filter_shows() -> None:
     async with opened([FINDINGS / "pipeline_error.pgtrace"]) as driven:
         await driven.press("/", *"type:Parse or error", "enter", "2")
-        driven.app.tick()
+        await driven.counted()
         await driven.press("enter")
         assert driven.app.view.listing.filtering.text.startswith("(type:Parse or error) driver:psycopg like:")
 

@@ -220,11 +220,11 @@ class Timeline(ListWidget):
         return self._go(lambda item: self.view.listing.next_match(item, direction))
 
     def go_to_execution(self) -> None:
-        """If the row under the cursor runs nothing, put it on the first one below that does: a Bind
-        has the values, a Parse has none."""
+        """If the row under the cursor runs nothing, put it on the first match below that does: a
+        Bind has the values, a Parse has none."""
         listing = self.view.listing
         for index in range(self.cursor, min(self.count(), self.cursor + EXAMPLE_LOOKS)):
-            if listing[index].row.shape.executions:
+            if listing[index].row.shape.executions and listing.matches(listing[index]):
                 if index != self.cursor:
                     self.go(index)
                 return
