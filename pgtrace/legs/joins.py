@@ -348,9 +348,9 @@ def _candidates(trace: Trace) -> dict[Side, set[Side]]:
         return {}
     for connection in trace.connections:
         if connection.kind != "cancel" and (connection.leg or not trace.has_legs or len(trace.files) > 1):
-            side = side_of[connection.index] = connection.file, connection.leg
+            own = side_of[connection.index] = connection.file, connection.leg
             if connection.client.rpartition(":")[2].isdigit():
-                clients.setdefault(side, set()).add(connection.client)
+                clients.setdefault(own, set()).add(connection.client)
     sides = sorted(set(side_of.values()))
     if not 2 <= len(sides) <= MOST_SIDES:
         return {}
