@@ -42,7 +42,7 @@ def test_groff_takes_it(place: str) -> None:
 def test_a_page_has_its_example_and_keeps_lines() -> None:
     export = PAGES["share/man/man1/pgtrace-export.1"]
     assert "Example: pgtrace export" in export
-    assert ".nf\njsonl " in export
+    assert ".nf\nchrome " in export
     assert export.startswith('.TH "PGTRACE-EXPORT" "1"')
     assert "pgtrace\\-export \\- Write captures in the format of another program\n" in export
 

@@ -151,7 +151,7 @@ async def test_what_is_shown_is_exported_in_the_format_of_its_name(shop: Recordi
             if not driven.areas.prompt.value.endswith(".pcapng"):
                 shown = await driven.press("tab")
         assert "; 6 of 25 rows" in "\n".join(shown)
-        assert driven.areas.prompt.value == text.removesuffix(".jsonl") + ".pcapng"
+        assert driven.areas.prompt.value == text.rpartition(".")[0] + ".pcapng"
         path = here / "shop.trace"
         await typed(driven, str(path))
         await until(driven, lambda: not driven.main.files.exports)
