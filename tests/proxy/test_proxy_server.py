@@ -166,8 +166,9 @@ def test_two_legs_have_one_clock_one_sequence_of_numbers_and_cancel_keys_of_thei
             (one,), (other,) = recorder.addresses_of_legs
             assert recorder.addresses == [one]
             assert one != other
-            drivers = [dial(address) for address in (one, other, one)]
-            for driver in drivers:
+            drivers = []
+            for address in (one, other, one):  # one after the other: two listeners do not say who came first
+                drivers.append(driver := dial(address))
                 driver.sendall(STARTUP)
                 assert read_exactly(driver, len(let_in)) == let_in
             for address in (other, one):

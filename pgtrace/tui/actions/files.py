@@ -69,7 +69,7 @@ class Files:
     def ask(self) -> None:
         """Ask for a file, whose name says the format."""
         stem = time.strftime("pgtrace-%Y%m%d-%H%M%S")
-        name = CAPTURE if self._areas.view.source.temporary and not self.saved else next(iter(FORMATS))
+        name = CAPTURE if self._areas.view.source.temporary and not self.saved else "jsonl"
         self._areas.ask(_SaveAs(self, self._areas), f"{stem}.{suffix(name)}")
 
     def save_as(self, path: str, name: str = "") -> str:
