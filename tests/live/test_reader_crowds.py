@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read 
 
 MIB = 1 << 20
 BOUND = 256 * MIB
-GROWTH = 8 * MIB
+GROWTH = 12 * MIB
 NIGHTLY = "PGTRACE_NIGHTLY" in os.environ
 MANY = 300_000
 SMALLER = """
