@@ -21,6 +21,7 @@ from pgtrace.tui.model.asking import Asking
 from pgtrace.tui.model.bands import bands
 from pgtrace.tui.model.folds import LEVELS
 from pgtrace.tui.model.gathering import FIRST_BUDGET_S
+from pgtrace.tui.model.keys import usable
 from pgtrace.tui.model.remembered import Remembered
 from pgtrace.tui.model.rowtext import TIMES
 from pgtrace.tui.model.view import View
@@ -256,11 +257,11 @@ class Areas:
             self.inspector.show(item)
 
     def draw_footer(self) -> None:
-        """The keys of the focused area, and where the list is."""
+        """The keys of the focused area that have a use now, and where the list is."""
         keys = self._focused.hints() if isinstance(self._focused, LineWidget) else ()
         if keys and self.pane != "timeline" and not self.helping:
             keys = (*keys[:1], *([("esc", "back")] if self.view.is_filtered else []), ("/", "filter"), *keys[1:])
-        self.footer.keys = keys
+        self.footer.keys = usable(keys, self.screen.active_bindings)
         pane = self.panes[self.pane]
         self.footer.position = pane.position if not self.helping and isinstance(pane, (Timeline, TablePane)) else ("", "dim")
         self.footer.redraw()

@@ -8,6 +8,7 @@ widgets/prompt.py).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -110,3 +111,12 @@ KEYS: Final = (
 def told(column: str) -> list[tuple[str, str]]:
     """The keys of one column of the help, and what they do."""
     return [(key.shown, key.meaning) for key in KEYS if key.column == column]
+
+
+_NAMES: Final = {"esc": "escape", "?": "question_mark", "/": "slash", "\\": "backslash", "+": "plus", "-": "minus"}
+
+
+def usable(hints: Hints, bound: Collection[str]) -> Hints:
+    """Those hints of which a key is bound to something that has a use now; `bound` has Textual's
+    names."""
+    return tuple(hint for hint in hints if any(_NAMES.get(key, key) in bound for key in hint[0].split()))

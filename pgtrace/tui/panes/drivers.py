@@ -178,6 +178,9 @@ class Drivers(ListWidget):
             entry = self._entries[self.cursor] if self.cursor < len(self._entries) else None
             self.post_message(Chosen(f"{of_driver(drivers[self.chosen].driver)} {entry.filter if entry is not None else ''}".strip()))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return bool(self.view.drivers) if action == "open" else True
+
     def action_open(self) -> None:
         self.open()
 

@@ -58,9 +58,6 @@ class Findings(ListWidget):
         finding = self.finding
         return [] if finding is None else [Offer("r", "remedy", lambda: safe("\n".join(finding.remedies)))]
 
-    def hints(self) -> Hints:
-        return self.HINTS if self.count() else self.HINTS[2:]
-
     def count(self) -> int:
         return len(self.view.findings)
 
@@ -115,6 +112,11 @@ class Findings(ListWidget):
             self.moved()
             places = tuple(evidence.place for evidence in finding.evidence)
             self.post_message(Chosen(of_connection(self.view.connection_name(self.view.trace.rows[places[0]].connection)), places))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "open":
+            return self.finding is not None and bool(self.finding.evidence)
+        return True
 
     def action_open(self) -> None:
         self.open()
