@@ -87,6 +87,16 @@ class Tls:
                 self.take()
         return data
 
+    def some(self) -> bytes:
+        """What comes next; nothing once the other side ended in order."""
+        while True:
+            try:
+                return self._tls.read(1 << 16)
+            except ssl.SSLWantReadError:
+                self.take()
+            except ssl.SSLZeroReturnError:
+                return b""
+
     def take(self) -> None:
         """Wait for bytes and take them."""
         data = self.sock.recv(1 << 16)
