@@ -33,9 +33,9 @@ from pgtrace.demo.workloads.common import Target
 one = next(one for one in VARIANTS if one.name == sys.argv[1])
 one.load()(Target(os.environ["PGHOST"], int(os.environ["PGPORT"]), *(os.environ[name] for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))))
 """
-RTT = "5ms"
+RTT = "20ms"
 """Counts of a driver that does not wait are stable where the answer is not there at once."""
-COMPARED = ("setup_round_trips", "executions", "parses_named", "parses_unnamed", "values_binary", "params_text", "errors")
+COMPARED = ("setup_round_trips", "round_trips", "executions", "parses_named", "parses_unnamed", "values_binary", "params_text", "errors")
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,6 @@ def test_the_counts_of_the_demo_are_those_of_its_table(shop: EmbeddedServer, tmp
     seen = {one["label"]: one["turns"][0]["counters"] for one in told["variants"]}
     for label in labels:
         assert {key: seen[label][key] for key in COMPARED} == {key: table[label][key] for key in COMPARED}
-        # asyncpg does not wait everywhere: where a machine stalls for longer than the distance, it finds an answer there
-        assert abs(seen[label]["round_trips"] - table[label]["round_trips"]) <= (label == "asyncpg")
     assert [one["drivers"] for one in told["variants"]] == [["asyncpg"], ["psycopg"], ["psycopg2"], ["pg8000"]]
     assert all(one["direct_ms"]["turns"] == one["through_ms"]["turns"] == 1 for one in told["variants"])
     assert all(label in page.read_text() for label in labels)
