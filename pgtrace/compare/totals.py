@@ -112,7 +112,6 @@ class Side:
         if not step.parts and step.kind == ROUND_TRIP:
             facts = self.facts.setdefault(step.flight, Facts())
             facts.round_trips += times
-            facts.executions += times
             facts.flights[step.flight] += times
             if step.sqlstate:
                 facts.errors[step.sqlstate] += times
