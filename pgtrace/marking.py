@@ -72,7 +72,7 @@ def choose(to: str | None) -> Reachable:
 
 
 def ask(path: str, *, begin: bool, name: str) -> int:
-    """Begin or end a mark. Returns its number; 0 if there is none of that name to end. Raises
+    """Begin or end a mark. Returns its number, or 0 if no mark of that name is open. Raises
     MarkError."""
     return int(_request(path, {"do": "mark", "begin": begin, "name": name})["mark"])
 

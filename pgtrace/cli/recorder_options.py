@@ -164,7 +164,8 @@ _TLS: Final = (
         type=click.Choice(["auto", "pass"]),
         expose_value=False,
         callback=keep_in_context,
-        help="Accept TLS from drivers: `auto` ends it here with a certificate made for this run, `pass` forwards it unread. Default: refuse it.",
+        help="Accept TLS from drivers: `auto` ends it here with a certificate made for this run, "
+        "`pass` forwards it unread. Default: refuse it.",
     ),
     click.option(
         "--tls-cert",
@@ -218,7 +219,8 @@ def recording(command: F) -> F:
             multiple=True,
             expose_value=False,
             callback=keep_in_context,
-            help="Delay, cut or close on purpose: 'close before Sync#2', 'delay 50ms before reply to Parse', 'reset after 1MB'. May be repeated.",
+            help="Delay, cut or close on purpose: 'close before Sync#2', "
+            "'delay 50ms before reply to Parse', 'reset after 1MB'. May be repeated.",
         ),
         *_TLS,
     ]

@@ -148,7 +148,8 @@ class Spans:
         waited = self._trace.disk_waits_ns and self._trace.waited_for_disk(self._trace.rows[place])
         return Span(
             service,
-            b'{"traceId":"%b","spanId":"%b",%b"startTimeUnixNano":"%d","endTimeUnixNano":"%d",%b{"key":"pgtrace.row","value":{"intValue":"%d"}}%b]}'
+            b'{"traceId":"%b","spanId":"%b",%b"startTimeUnixNano":"%d","endTimeUnixNano":"%d",%b'
+            b'{"key":"pgtrace.row","value":{"intValue":"%d"}}%b]}'
             % (
                 trace_id.encode(),
                 span_id.encode(),

@@ -72,8 +72,9 @@ class _Track:
     """One open connection: its watches, its notes, its waiting rows."""
 
     __slots__ = (
-        "_advice", "_rows_of", "_watches", "before", "connection", "counts", "end_note", "end_place", "ended_ns", "ends", "fatal", "first", "joins", "latest",
-        "notes", "over", "round_trips", "setup", "signs", "trace", "unanswered", "waiting",
+        "_advice", "_rows_of", "_watches", "before", "connection", "counts", "end_note", "end_place",
+        "ended_ns", "ends", "fatal", "first", "joins", "latest", "notes", "over", "round_trips",
+        "setup", "signs", "trace", "unanswered", "waiting",
     )  # fmt: skip
 
     def __init__(self, advice: Advice, connection: Connection, place: int) -> None:

@@ -17,8 +17,9 @@ OWN_SHOWN: Final = 3
 def told(joins: Joins) -> list[str]:
     """A line for each pooler: which sides were joined, and how much of them."""
     return [
-        f"both sides of a pooler: {pooler.joined:,} of {pooler.fronts:,} round trips of {joins.letter(pooler.front)} were joined with those of "
-        f"{' and '.join(map(joins.letter, pooler.backs))}" + (f", {pooler.ambiguous:,} may be several" if pooler.ambiguous else "")
+        f"both sides of a pooler: {pooler.joined:,} of {pooler.fronts:,} round trips of {joins.letter(pooler.front)} "
+        f"were joined with those of {' and '.join(map(joins.letter, pooler.backs))}"
+        + (f", {pooler.ambiguous:,} may be several" if pooler.ambiguous else "")
         for pooler in joins.poolers
     ]
 

@@ -4,7 +4,7 @@ A key is a hash of the message as a program means it. Of a body its first KEPT_B
 length.
 
 - Names that drivers generate differ from run to run. In recorded order, a statement, portal or
-  cursor is the number of its first use. In any order, it is the text it stands for. The names in
+  cursor is the number of its first use. In any order, it is its text. The names in
   DEALLOCATE, EXECUTE, DECLARE, FETCH, MOVE and CLOSE count in the same way.
 - With `any_values`, the parameters of Bind and FunctionCall do not count, nor do literals in SQL.
   Their formats do, because the recorded answers are in those.

@@ -65,8 +65,8 @@ class Step:
 
     def pack(self) -> bytes:
         return _PACKED.pack(
-            self.code, self.flags, self.before, self.status, self.request, min(self.size, 0xFFFFFFFF), self.reply, self.length, self.latency_ns,
-            self.sent_ns, self.after + 1, self.key
+            self.code, self.flags, self.before, self.status, self.request, min(self.size, 0xFFFFFFFF),
+            self.reply, self.length, self.latency_ns, self.sent_ns, self.after + 1, self.key,
         )  # fmt: skip
 
     @classmethod

@@ -776,7 +776,7 @@ def _psycopg2(module):
 
 
 class _OfConnection:
-    """What stands for a cursor where a connection itself sends."""
+    """In place of a cursor, where a connection itself sends."""
 
     def __init__(self, connection):
         self.connection = connection

@@ -37,7 +37,8 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{counted(note.times, 'replication connection')}: the server asked for a reply and got none for {seconds(note.amount)}; {note.words}"
+    asked = counted(note.times, "replication connection")
+    return f"{asked}: the server asked for a reply and got none for {seconds(note.amount)}; {note.words}"
 
 
 KIND: Final = Kind(

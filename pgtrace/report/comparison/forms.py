@@ -101,7 +101,11 @@ def _variant(found: SideBySide, variant: Variant) -> dict[str, Any]:
         "label": variant.label,
         "drivers": list(variant.drivers),
         "numbers": {
-            quantity.key: _spread(variant.spread(quantity)) | {"unit": quantity.unit or None, "command": command(found, variant, quantity) or None}
+            quantity.key: {
+                **_spread(variant.spread(quantity)),
+                "unit": quantity.unit or None,
+                "command": command(found, variant, quantity) or None,
+            }
             for quantity in QUANTITIES
         },
         "sqlstates": dict(variant.sqlstates),
