@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read 
 
 MIB = 1 << 20
 BOUND = 256 * MIB
-GROWTH = 12 * MIB
+GROWTH = 8 * MIB
 NIGHTLY = "PGTRACE_NIGHTLY" in os.environ
 MANY = 300_000
 SMALLER = """
@@ -38,7 +38,7 @@ connections.CLOSED_KEPT, connections.OPEN_KEPT, ledger.KEYS_KEPT, totals.DRIVERS
 ledger.LOG_WEIGHT_KEPT = intake.SETTINGS_KEPT = 300
 statements.GROUPS_KEPT, names.NAMES_BYTES, machine.MOST_OWED = 500, 300_000, 500
 marks.OPEN_KEPT, marks.ENDED_KEPT, marks.NAMES_KEPT = 20, 200, 200
-times.GROUPS_KEPT = 150
+times.GROUPS_KEPT, ledger.SHARED_KEPT = 150, 250
 """
 """Bounds at a fortieth of what they are: a capture of seconds reaches all of them."""
 READER = """
