@@ -99,7 +99,8 @@ class Intake:
         if isinstance(record, Open):
             connection = begun(file, record.connection, position)
             connection.listener, connection.upstream = record.listener, record.server or record.upstream
-            connection.client, connection.opened_ns = record.client, relative
+            connection.client = record.client
+            connection.opened_ns = connection.last_ns = relative
         elif isinstance(record, Rewrite):
             begun(file, record.connection, position).receive(record.side, relative, record.data, record.offset, position)
         elif isinstance(record, Made):
