@@ -206,14 +206,14 @@ def _work(state: mmap.mmap, place: int, first: int, step: int, end: int, seed: i
 
 
 def run(count: int, *, seed: int, seconds: float, finds: Path, workers: int = 1, first: int = 0, kind: str = "") -> Result:
-    """Read that many mutants, or as many as the time is enough for."""
-    began = time.monotonic()
-    until = began + seconds
+    """Read that many mutants, or as many as the time is enough for once they can be made."""
     end = first + count
     result = Result()
     reader_mutants.captures(), reader_mutants.json_lines(), reader_mutants.goldens(), reader_mutants.packets(), _trace()
     for message in reader_mutants.registry.MESSAGES:
         message.parse(message.EXAMPLE)
+    began = time.monotonic()
+    until = began + seconds
     state = mmap.mmap(-1, _STATE.size * workers)
     running: dict[int, int] = {}  # process -> worker
 
