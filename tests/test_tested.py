@@ -73,7 +73,7 @@ THROUGH: dict[str, str] = {
     "session/bodies": "session/test_session_values.py",
     "session/effects": "trace/test_rowsums.py",
     "session/events": "session/test_sequences.py",
-    "session/failures": "trace/test_told_of_rows.py",
+    "session/failures": "trace/test_row.py",
     "session/machine": "session/test_exchanges.py",
     "session/roundtrips": "session/test_sequences.py",
     "session/cache": "session/test_exchanges.py",
@@ -90,7 +90,6 @@ THROUGH: dict[str, str] = {
     "trace/security": "report/test_report_about.py",
     "trace/timeline": "trace/test_trace.py",
     "trace/counters": "trace/test_rowsums.py",
-    "trace/name_log": "trace/test_told_of_rows.py",
     "trace/refused_tls": "live/test_tls_wanted.py",
     "trace/reconnects": "live/test_tls_wanted.py",
     # identify, describe, inspect

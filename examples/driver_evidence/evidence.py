@@ -32,7 +32,7 @@ from pgtrace.recorder import Recorder
 from pgtrace.report.page.html import Markup, element
 from pgtrace.report.page.page import document
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 
 HERE: Final = Path(__file__).parent

@@ -30,7 +30,7 @@ from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.session.effects import Tally
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.marks import BY_OPENING, Interval
-from pgtrace.trace.rows import RowEntry, RowKind, Share
+from pgtrace.trace.row import RowEntry, RowKind, Share
 from pgtrace.trace.trace import Trace
 
 GROUPS_KEPT: Final = 8

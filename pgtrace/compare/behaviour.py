@@ -40,7 +40,7 @@ from pgtrace.trace.identity import Identity
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.name_log import NameLog
 from pgtrace.trace.observer import ConnectionObserver
-from pgtrace.trace.rows import NO_FLIGHT
+from pgtrace.trace.row import NO_FLIGHT
 from pgtrace.trace.trace import Trace
 
 SETUP: Final = "setup"

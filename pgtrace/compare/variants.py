@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.noted_marks import mark_counters
 from pgtrace.trace.noted_marks import units as count_units
-from pgtrace.trace.rows import Columns, RowKind
+from pgtrace.trace.row import RowKind
+from pgtrace.trace.rows import Columns
 from pgtrace.trace.times import Times, keys_of, times
 from pgtrace.variant import SUFFIX
 

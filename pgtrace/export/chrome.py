@@ -20,7 +20,7 @@ from pgtrace.export import Piece
 from pgtrace.report.encoding import as_json
 from pgtrace.sqltext.summary import summary
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import Row, RowKind, prepared_earlier
+from pgtrace.trace.row import Row, RowKind, prepared_earlier
 from pgtrace.trace.trace import Trace
 
 _AT_ONCE: Final = 500

@@ -47,7 +47,7 @@ from pgtrace.protocol.message import MalformedMessage
 from pgtrace.protocol.pqtrace import writing
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.noted_marks import mark_counters
-from pgtrace.trace.rows import Row, RowKind
+from pgtrace.trace.row import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 WRITTEN_BYTES = 4 * 1024 * 1024

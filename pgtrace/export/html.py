@@ -29,7 +29,7 @@ from pgtrace.report import advice
 from pgtrace.report.encoding import as_json
 from pgtrace.report.page.html import Markup, element
 from pgtrace.report.page.page import document
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 
 MOST: Final = 50_000

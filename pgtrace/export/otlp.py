@@ -30,7 +30,7 @@ from pgtrace.inspect import details
 from pgtrace.sqltext.summary import summary, without_values
 from pgtrace.sqltext.tags import Parent, parents
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import LONGEST_SQL, Label, RowEntry, RowKind, Shape, prepared_earlier
+from pgtrace.trace.row import LONGEST_SQL, Label, RowEntry, RowKind, Shape, prepared_earlier
 from pgtrace.trace.trace import Trace
 
 SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"

@@ -44,7 +44,7 @@ from pgtrace.export.packets import End
 from pgtrace.parameters import DEFAULT_PORT
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 
 SEGMENT_BYTES: Final = 65_000

@@ -14,7 +14,7 @@ from pgtrace.framing import KEPT_BYTES
 from pgtrace.inspect import types
 from pgtrace.inspect.message import MessageView
 from pgtrace.inspect.walk import NotKept, Walker, passed
-from pgtrace.trace.rows import RUN_KEPT, RowKind
+from pgtrace.trace.row import RUN_KEPT, RowKind
 from pgtrace.trace.trace import Trace
 
 __all__ = ["NOT_KEPT", "Details", "NotKept", "read", "scan"]

@@ -22,7 +22,7 @@ from pgtrace.inspect.message import MessageView
 from pgtrace.protocol import frontend
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.message import MalformedMessage
-from pgtrace.trace.rows import Row, RowKind
+from pgtrace.trace.row import Row, RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.trace.transactions import Transaction
 

@@ -24,7 +24,7 @@ from pgtrace.session import owed
 from pgtrace.session.owed import Owed
 from pgtrace.session.statements import Portal, Statement
 from pgtrace.session.watched import Watched
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 
 _FROM_START: Final = frozenset({RowKind.SETUP, RowKind.CANCEL})

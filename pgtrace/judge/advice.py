@@ -30,7 +30,8 @@ from pgtrace.judge.signs import Signs, Upstreams
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import Feed, Subscriber
-from pgtrace.trace.rows import Columns, RowEntry, RowKind, Shape
+from pgtrace.trace.row import RowEntry, RowKind, Shape
+from pgtrace.trace.rows import Columns
 
 if TYPE_CHECKING:
     from pgtrace.legs.joins import Joins

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pgtrace.identify.drivers import pgbouncer
 from pgtrace.judge import texts
-from pgtrace.trace.rows import Label, RowKind, Shape
+from pgtrace.trace.row import Label, RowKind, Shape
 
 if TYPE_CHECKING:
     from pgtrace.trace.connection import Connection

@@ -29,7 +29,7 @@ from pgtrace.framing import Framer
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.files import CaptureFile
-from pgtrace.trace.rows import RowKind, Shape
+from pgtrace.trace.row import RowKind, Shape
 from pgtrace.trace.trace import Trace
 
 Side = tuple[int, str]

@@ -13,7 +13,7 @@ from pgtrace.inspect.message import FieldView, MessageView
 from pgtrace.report import about
 from pgtrace.sanitise import Shown
 from pgtrace.session.events import FLIGHT_MESSAGES_KEPT
-from pgtrace.trace.rows import Row, RowKind
+from pgtrace.trace.row import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 if TYPE_CHECKING:

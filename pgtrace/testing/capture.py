@@ -41,7 +41,7 @@ from pgtrace.testing.window import Window
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.noted_marks import mark_counters
-from pgtrace.trace.rows import Row
+from pgtrace.trace.row import Row
 from pgtrace.trace.trace import Trace
 
 

@@ -13,7 +13,7 @@ from pgtrace import sanitise
 from pgtrace.judge.findings.kind import Finding
 from pgtrace.testing.counted import shown_sql
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.rows import Row, RowKind
+from pgtrace.trace.row import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 _SITES_SHOWN = 2

@@ -20,7 +20,7 @@ from pgtrace.sanitise import Shown
 from pgtrace.testing.counted import Counted
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.rows import Row
+from pgtrace.trace.row import Row
 from pgtrace.trace.trace import Trace
 
 

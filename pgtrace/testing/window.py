@@ -22,7 +22,7 @@ from pgtrace.testing.selected import Selected
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.marks import Interval
-from pgtrace.trace.rows import Row, RowKind
+from pgtrace.trace.row import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 

@@ -5,8 +5,8 @@
 - connections.py: all connections, by index; totals.py: the sums over them.
 - connection.py: the life of one connection; identity.py: its driver, server and start-up;
   observer.py: what its session reports.
-- timeline.py: what becomes a row; rows.py: the index of the timeline; labels.py: the texts of a
-  row; rowsums.py: the counts of rows.
+- timeline.py: what becomes a row; row.py: what is known of one; rows.py: the index of all;
+  labels.py: the texts of a row; rowsums.py: the counts of rows.
 - ledger.py: what all connections write to, and the budget of their logs.
 - counters.py, statements.py, marks.py: the counters, and their groups by statement and by mark.
 - name_log.py, copy_log.py, introspections.py: the meaning of names and CopyData at every row, and

@@ -27,7 +27,7 @@ from pgtrace.trace.identity import NOTHING_COLLECTED, Identity
 from pgtrace.trace.ledger import LONGEST_FACT, Ledger
 from pgtrace.trace.name_log import Dropped, NameLog
 from pgtrace.trace.observer import ConnectionObserver, ObserverType
-from pgtrace.trace.rows import Label, RowKind
+from pgtrace.trace.row import Label, RowKind
 from pgtrace.trace.statements import StatementTable
 from pgtrace.trace.timeline import RowNote
 

@@ -36,7 +36,7 @@ from pgtrace.trace.connection import Connection
 from pgtrace.trace.connections import Connections
 from pgtrace.trace.files import Batch, CaptureFile
 from pgtrace.trace.ledger import Ledger
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.totals import TraceTotals
 
 SETTINGS_KEPT: Final = 1000

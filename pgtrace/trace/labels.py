@@ -16,7 +16,7 @@ from pgtrace.session.events import Exchange, Passage
 from pgtrace.session.failures import failure
 from pgtrace.session.statements import Statement
 from pgtrace.trace import ends
-from pgtrace.trace.rows import FLIGHT_KEPT, Label, RowKind, Shape, Share, prepared_earlier
+from pgtrace.trace.row import FLIGHT_KEPT, Label, RowKind, Shape, Share, prepared_earlier
 from pgtrace.trace.statements import group_number
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from pgtrace.shelf import Shelf, Shelved
 from pgtrace.trace.call_sites import CallSites
 from pgtrace.trace.introspections import Introspections
 from pgtrace.trace.marks import Marks, MarksOfFiles
-from pgtrace.trace.rows import Label, RowEntry, RowIndex, RowKind, Shape
+from pgtrace.trace.row import Label, RowEntry, RowKind, Shape
+from pgtrace.trace.rows import RowIndex
 from pgtrace.trace.statements import GroupBudget
 
 LOGGED_KEPT: Final = 200_000

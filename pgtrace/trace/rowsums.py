@@ -20,7 +20,8 @@ from pgtrace.session.effects import UNKNOWN, Tally
 from pgtrace.trace.counters import Counters
 
 if TYPE_CHECKING:
-    from pgtrace.trace.rows import Columns, RowEntry
+    from pgtrace.trace.row import RowEntry
+    from pgtrace.trace.rows import Columns
     from pgtrace.trace.trace import Trace
 
 

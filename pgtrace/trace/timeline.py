@@ -22,7 +22,7 @@ from pgtrace.trace.copy_log import CopyLog
 from pgtrace.trace.identity import Identity, Keepalive
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.marks import Interval
-from pgtrace.trace.rows import RUN_KEPT, Label, RowEntry, RowKind, Shape
+from pgtrace.trace.row import RUN_KEPT, Label, RowEntry, RowKind, Shape
 
 if TYPE_CHECKING:
     from pgtrace.describe.copy_messages import CopyPayload

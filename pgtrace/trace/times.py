@@ -21,7 +21,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pgtrace.trace.rows import Columns, RowKind
+from pgtrace.trace.row import RowKind
+from pgtrace.trace.rows import Columns
 from pgtrace.trace.statements import Histogram
 
 if TYPE_CHECKING:

@@ -38,7 +38,8 @@ from pgtrace.trace.introspections import Introspections
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.marks import Interval, MarksOfFiles
 from pgtrace.trace.observer import ConnectionObserver, ObserverType
-from pgtrace.trace.rows import Row, RowIndex
+from pgtrace.trace.row import Row
+from pgtrace.trace.rows import RowIndex
 from pgtrace.trace.totals import StatementView, TraceTotals, statements_within
 
 

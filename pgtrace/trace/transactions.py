@@ -24,7 +24,8 @@ from typing import Final, NamedTuple
 
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import CompleteRows
-from pgtrace.trace.rows import FLIGHT_KEPT, NO_FLIGHT, Columns, RowKind, Shape
+from pgtrace.trace.row import FLIGHT_KEPT, NO_FLIGHT, RowKind, Shape
+from pgtrace.trace.rows import Columns
 
 KEPT: Final = 10_000
 """The most ended transactions that are kept: the longest."""

@@ -22,7 +22,7 @@ from pgtrace.inspect.executed import executed
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.lines import with_lines
 from pgtrace.recorder import Recorder
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 
 PROGRAM = Path(__file__).parent / "program.py"

@@ -17,7 +17,7 @@ from pgtrace.callsites.notes import MARKS_IN, MarkLines
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.proxy.callsites import CallSites
 from pgtrace.trace.noted_marks import mark_counters, units
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 
 PROGRAM = Path(__file__).parent / "marked.py"

@@ -12,7 +12,7 @@ from pgtrace.framing import Framer
 from pgtrace.inspect import details
 from pgtrace.protocol import codes
 from pgtrace.session.watched import Watched
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from tests.corpus import CAPTURES, name
 from tests.generated import STEPS, script

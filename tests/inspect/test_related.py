@@ -11,7 +11,7 @@ from pgtrace.inspect import details, related
 from pgtrace.inspect.message import MessageView
 from pgtrace.inspect.related import Related
 from pgtrace.trace.feed import Feed
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.trace.transactions import Transactions
 

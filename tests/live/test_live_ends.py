@@ -27,7 +27,7 @@ from pgtrace.capture.importing import Import
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.report import stats
-from pgtrace.trace.rows import Row
+from pgtrace.trace.row import Row
 from pgtrace.trace.trace import Trace
 from tests.live.traffic import until, until_ended
 

@@ -32,7 +32,7 @@ from pgtrace.framing import LONGEST
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import stats
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from tests.live.disks import bad_disk
 from tests.live.traffic import peak_bytes, resident_bytes, until

@@ -18,7 +18,7 @@ from pgtrace.capture.record import LONGEST, Close, End, Gap, Mark, Open
 from pgtrace.cli.recording import say_what_was_lost
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from tests.proxy.drivers import connect, log_in
 from tests.proxy.recorded import of_kind, recording, records_in, stream

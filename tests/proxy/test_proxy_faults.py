@@ -22,7 +22,7 @@ from pgtrace.inspect import details
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import messages
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from tests.proxy.drivers import connect, log_in
 from tests.proxy.recorded import of_kind, recording, records, stream, wait_for_end

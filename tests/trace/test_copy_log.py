@@ -17,7 +17,7 @@ from pgtrace.protocol.copy_rows import CsvRows, TextRows
 from pgtrace.protocol.message import Message
 from pgtrace.protocol.replication import Family, Moment, TupleValue, WalPosition, pgoutput, streaming
 from pgtrace.report.messages import rows_as_json
-from pgtrace.trace.rows import RUN_KEPT
+from pgtrace.trace.row import RUN_KEPT
 from pgtrace.trace.trace import Trace
 from tests.playbook import write
 

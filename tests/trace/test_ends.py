@@ -13,7 +13,7 @@ from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.report import stats
 from pgtrace.report.messages import round_trip_line
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from tests import playbook
 from tests.playbook import MS

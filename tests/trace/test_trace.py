@@ -12,7 +12,7 @@ from pgtrace.inspect import details
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.trace import connection
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from tests.playbook import MS, WALL_NS, Plain, wire, write
 

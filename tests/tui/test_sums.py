@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.sums import Sum

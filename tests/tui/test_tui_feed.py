@@ -300,26 +300,3 @@ def test_who_comes_late_has_missed_rows(waiting: tuple[Recording, Trace]) -> Non
     feed.advance()
     with pytest.raises(ValueError, match="handed out already"):
         feed.subscribe(Told())
-
-
-def test_columns_are_what_the_rows_say(waiting: tuple[Recording, Trace]) -> None:
-    _, trace = waiting
-    count = len(trace.rows)
-    scattered = [7, 0, 6]
-    for rows in (
-        trace.rows.columns(0, count),
-        Columns(trace.rows, scattered),
-        trace.rows.columns(2, 5),
-        trace.rows.columns(0, count).complete,
-    ):
-        entries = [trace.rows.entry(place) for place in rows.places]
-        assert rows.opened_ns == [one.opened_ns for one in entries]
-        assert rows.keys == [(one.connection, one.shape, one.label) for one in entries]
-        assert rows.rows == [one.rows for one in entries]
-        assert list(zip(rows.sent_bytes, rows.received_bytes, rows.wait_ns, rows.effects, rows.times, strict=True)) == [
-            (one.sent_bytes, one.received_bytes, one.wait_ns, one.effect, one.times) for one in entries
-        ]
-        assert [str(ms) for ms in rows.durations_ms] == [str(one.duration_ms) for one in entries]
-        assert rows.open == [place for place, one in zip(rows.places, entries, strict=True) if one.is_open]
-        assert sum(rows.alike.values()) == len(rows)
-        assert [trace.rows[place].is_round_trip for place in rows.round_trips.places] == [True] * len(rows.round_trips)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtrace.trace.feed import Feed
-from pgtrace.trace.rows import Row, RowKind
+from pgtrace.trace.row import Row, RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.trace.turns import MOST as PERIODS
 from pgtrace.trace.turns import REPEATS

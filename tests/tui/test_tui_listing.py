@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.tui.model.view import View
 from tests.wire_recording import Recording, ready
 

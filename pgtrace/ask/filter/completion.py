@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pgtrace.trace.connection import Connection
-    from pgtrace.trace.rows import Columns, Shape
+    from pgtrace.trace.row import Shape
+    from pgtrace.trace.rows import Columns
     from pgtrace.trace.trace import Trace
 
 _VALUE: Final = re.compile(r"""(?:^|[\s(])(tag\.[\w.%-]+|[A-Za-z_]\w*)\s*(?:<=|>=|[~:=<>])\s*((?:"[^"]*)|(?:'[^']*)|[^\s()"']*)$""")

@@ -30,7 +30,8 @@ from pgtrace.trace.identity import Identity
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.name_log import NameLog
 from pgtrace.trace.observer import ConnectionObserver
-from pgtrace.trace.rows import Label, RowEntry, RowIndex, Shape
+from pgtrace.trace.row import Label, RowEntry, Shape
+from pgtrace.trace.rows import RowIndex
 from pgtrace.trace.statements import StatementTable
 from pgtrace.trace.timeline import RowNote
 from pgtrace.trace.trace import Trace

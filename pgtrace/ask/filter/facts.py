@@ -24,7 +24,8 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.sqltext import tags
 from pgtrace.trace.files import letters
-from pgtrace.trace.rows import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Columns, Label, RowIndex, RowKind, Shape, prepared_earlier
+from pgtrace.trace.row import FLIGHT_KEPT, LONGEST_SQL, NO_FLIGHT, Label, RowKind, Shape, prepared_earlier
+from pgtrace.trace.rows import Columns, RowIndex
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter.messages import MessageFacts

@@ -19,11 +19,12 @@ from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, Gone, NotR
 from pgtrace.ask.filter.tree import All, Node, Not, NumberTerm, TextTerm
 from pgtrace.errors import FilterError
 from pgtrace.regex.automaton import TooCostly
-from pgtrace.trace.rows import Columns, RowKind
+from pgtrace.trace.row import RowKind
+from pgtrace.trace.rows import Columns
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter.messages import MessageFacts
-    from pgtrace.trace.rows import RowEntry
+    from pgtrace.trace.row import RowEntry
     from pgtrace.trace.trace import Trace
 
 SLICE: Final = 4096

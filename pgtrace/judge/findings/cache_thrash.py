@@ -15,7 +15,7 @@ from typing import Final
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 from pgtrace.trace.name_log import Dropped
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.row import Shape
 
 RENEWED: Final = 5
 FEWEST: Final = 2

@@ -15,7 +15,7 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.row import Shape
 
 TIMES: Final = 5
 _TEXTS_KEPT: Final = 1_000

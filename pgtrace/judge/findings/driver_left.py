@@ -14,7 +14,7 @@ from typing import Final
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, nothing
 from pgtrace.protocol.codes import FRONTEND
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 
 _LEFT: Final = ("driver left", "reset by the driver", "the driver was lost")
 

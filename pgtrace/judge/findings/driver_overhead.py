@@ -16,7 +16,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.row import Shape
 
 TIMES: Final = 3
 MOST_WORK: Final = 3

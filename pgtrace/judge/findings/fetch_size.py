@@ -13,7 +13,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.row import Shape
 
 PORTIONS: Final = 10
 SMALL: Final = 50

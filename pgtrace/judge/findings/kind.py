@@ -30,7 +30,7 @@ from pgtrace.callsites.notes import Site
 from pgtrace.identify import drivers, layers
 from pgtrace.identify.remedies import FROM_DOCUMENTATION, Remedy
 from pgtrace.session.failures import Failure
-from pgtrace.trace.rows import Label, Shape
+from pgtrace.trace.row import Label, Shape
 
 if TYPE_CHECKING:
     from pgtrace.judge.signs import Signs

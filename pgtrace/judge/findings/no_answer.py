@@ -15,7 +15,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, seconds, times
-from pgtrace.trace.rows import RowKind, Shape
+from pgtrace.trace.row import RowKind, Shape
 
 WAITS_NS: Final = 1_000_000_000
 _QUIET: Final = frozenset(b"PBDCSHp\x02\x03\x04")

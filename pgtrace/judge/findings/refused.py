@@ -14,7 +14,7 @@ from typing import Final
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, nothing
 from pgtrace.trace import reconnects
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 
 _PARAMETER: Final = re.compile(r"unsupported startup parameter(?: in options)?: ([A-Za-z_.]{1,64})")
 _VERSION: Final = re.compile(r"bad packet header|unsupported frontend protocol|unsupported protocol")

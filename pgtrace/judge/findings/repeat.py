@@ -15,7 +15,7 @@ from typing import Final
 from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown, times
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.row import Shape
 
 TIMES: Final = 5
 PAUSE_NS: Final = 50_000_000

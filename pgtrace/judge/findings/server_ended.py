@@ -13,7 +13,7 @@ from typing import Final
 from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, failures, seconds
 from pgtrace.protocol.codes import BACKEND
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 
 _SAID: Final = {
     "25P03": "idle_in_transaction_session_timeout",

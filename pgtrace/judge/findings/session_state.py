@@ -18,7 +18,7 @@ from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
 from pgtrace.judge.findings.driver_overhead import is_reset
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, times
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.row import Shape
 
 _TAGS: Final = frozenset(
     {"SET", "LISTEN", "PREPARE", "DECLARE CURSOR", "CREATE TABLE", "CREATE TABLE AS", "SELECT", "SELECT INTO", "CREATE VIEW"}

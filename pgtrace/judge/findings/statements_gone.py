@@ -35,7 +35,7 @@ from pgtrace.judge.signs import HIDES
 from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Statement
 from pgtrace.trace.name_log import Dropped
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.row import Shape
 
 LOST_STATE, TAKEN_STATE = "26000", "42P05"
 _QUOTED: Final = re.compile(r'["»«„“”]([^"»«„“”]{1,200})["»«„“”]')

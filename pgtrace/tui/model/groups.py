@@ -27,7 +27,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pgtrace.trace.feed import Subscriber
-from pgtrace.trace.rows import NO_FLIGHT, Columns, RowIndex, RowKind, Shape
+from pgtrace.trace.row import NO_FLIGHT, RowKind, Shape
+from pgtrace.trace.rows import Columns, RowIndex
 from pgtrace.trace.transactions import OPEN, BlockState
 from pgtrace.trace.turns import REPEATS, Turns
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pgtrace.trace.rows import Row
+from pgtrace.trace.row import Row
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.sums import MOST, Sum
 

@@ -27,7 +27,8 @@ from typing import Final
 
 from pgtrace.errors import FilterError
 from pgtrace.trace.feed import Feed, Subscriber
-from pgtrace.trace.rows import Columns, Row
+from pgtrace.trace.row import Row
+from pgtrace.trace.rows import Columns
 from pgtrace.tui.model.filtering import Filtering
 from pgtrace.tui.model.folds import Folds
 from pgtrace.tui.model.groups import Groups, Together

@@ -15,7 +15,7 @@ from pgtrace.describe import notation
 from pgtrace.sqltext.tables import tables
 from pgtrace.trace import refused_tls
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import Row, RowKind, Shape
+from pgtrace.trace.row import Row, RowKind, Shape
 from pgtrace.trace.waits import Wait
 from pgtrace.tui.model import cells, figures
 from pgtrace.tui.model.groups import Together

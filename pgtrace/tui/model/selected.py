@@ -18,7 +18,8 @@ from collections.abc import Callable
 from math import isnan
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.trace.rows import Columns, Label, RowKind
+from pgtrace.trace.row import Label, RowKind
+from pgtrace.trace.rows import Columns
 from pgtrace.trace.statements import StatementGroup
 
 if TYPE_CHECKING:

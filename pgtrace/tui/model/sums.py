@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace.sqltext.tables import tables
-from pgtrace.trace.rows import Row, Shape
+from pgtrace.trace.row import Row, Shape
 from pgtrace.tui.model.groups import Together
 
 MOST: Final = 2000

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pgtrace.trace.rows import Row, RowKind
+from pgtrace.trace.row import Row, RowKind
 from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.listing import Listing
 

@@ -24,7 +24,7 @@ from pgtrace.recorder import Recorder
 from pgtrace.trace import waits
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import Feed
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.trace.waits import Wait
 from pgtrace.tui.model.counted import Counted

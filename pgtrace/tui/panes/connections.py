@@ -19,7 +19,7 @@ from pgtrace.describe.arguments import counted
 from pgtrace.report import about
 from pgtrace.trace import security
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import Row
+from pgtrace.trace.row import Row
 from pgtrace.tui.model import cells, figures, rates, rowtext
 from pgtrace.tui.model.copying import Offer, safe
 from pgtrace.tui.model.fields import Field, Runs, number

@@ -10,7 +10,7 @@ from __future__ import annotations
 from textual.strip import Strip
 
 from pgtrace.trace.connection import Connection
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.axis import FOR_NOBODY, IDLE, RECEIVING, WAITING, Axis, Part
 from pgtrace.tui.model.columns import SPELLED_MARKS, Column

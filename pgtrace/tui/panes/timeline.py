@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.tui.model import moving, rowtext
 from pgtrace.tui.model.axis import Axis
 from pgtrace.tui.model.columns import Column, columns

@@ -12,7 +12,7 @@ from textual.containers import Container
 from textual.strip import Strip
 
 from pgtrace.report import about
-from pgtrace.trace.rows import RowKind
+from pgtrace.trace.row import RowKind
 from pgtrace.tui.model import cells, figures, rowtext, statement
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.items import Item
