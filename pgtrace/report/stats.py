@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pgtrace.legs.sums import Leg
 
 SCHEMA = "pgtrace.stats/1"
+_GROUPS: Final = "pgtrace.groups/1"
 _FILTERED = "filtered"
 TAG = "tag."
 """What the name of a grouping by tag begins with; its key follows."""
@@ -276,8 +277,8 @@ def grouped_as_dict(selection: Selection, grouping: Grouping) -> dict[str, Any]:
     rows = sums_by(selection, grouping)
     if grouping is CALL_SITES:
         unknown = grouping.unknown
-        return {"schema": SCHEMA, "callsites": [{"callsite": unknown if value is None else value, **one.as_dict()} for value, one in rows]}
-    return {"schema": SCHEMA, "tags": [{"tag": grouping.name.removeprefix(TAG), "value": value, **one.as_dict()} for value, one in rows]}
+        return {"schema": _GROUPS, "callsites": [{"callsite": unknown if value is None else value, **one.as_dict()} for value, one in rows]}
+    return {"schema": _GROUPS, "tags": [{"tag": grouping.name.removeprefix(TAG), "value": value, **one.as_dict()} for value, one in rows]}
 
 
 def _connections(trace: Trace) -> Iterator[list[str]]:

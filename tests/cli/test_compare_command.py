@@ -23,6 +23,7 @@ from pgtrace.demo.workloads.common import Target
 from pgtrace.errors import UsageError
 from pgtrace.recorder import Recorder
 from pgtrace.trace.trace import Trace
+from tests.schemas import valid
 
 PGTRACE = [sys.executable, "-m", "pgtrace"]
 WORK = """
@@ -77,7 +78,7 @@ def test_the_counts_of_the_demo_are_those_of_its_table(shop: EmbeddedServer, tmp
     kept, page = tmp_path / "kept", tmp_path / "page.html"
     ran = compare(shop, "--repeat", "1", "--rtt", RTT, "-w", str(kept), "-o", str(page), "--json", *programs)
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout)
+    told = valid("compare", ran.stdout)
     assert told["complete"]
     table = demo_table(shop, labels)
     seen = {one["label"]: one["turns"][0]["counters"] for one in told["variants"]}
@@ -100,7 +101,7 @@ def test_turns_distances_and_units(shop: EmbeddedServer) -> None:
     program = f'{sys.executable} -c "{QUERIES.format(10)}"'
     ran = compare(shop, "--repeat", "2", "--rtt", "0ms,20ms", "--units", "10", "--concurrency", "2", "--json", f"one={program}")
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout)
+    told = valid("compare", ran.stdout)
     (one,) = told["variants"]
     # 20 queries and, once for each of two connections, the preparation that psycopg makes of the sixth
     assert one["numbers"]["executions"]["median"] == 2
@@ -119,7 +120,7 @@ def test_a_program_that_fails(shop: EmbeddedServer) -> None:
         shop, "--repeat", "2", "--json", f'good={sys.executable} -c "{QUERIES.format(1)}"', f"bad={sys.executable} -c 'raise SystemExit(7)'"
     )
     assert ran.returncode == 1
-    told = json.loads(ran.stdout)
+    told = valid("compare", ran.stdout)
     assert {one["label"]: len(one["turns"]) for one in told["variants"]} == {"good": 2, "bad": 1}
     assert "bad: turn 1 ended with exit code 7" in ran.stderr
 
@@ -214,7 +215,7 @@ def test_behind_a_pooler_the_drivers_side_counts(shop: EmbeddedServer, tmp_path:
     program = f'{sys.executable} -c "{QUERIES.format(3)}"'
     ran = compare(shop, "--behind", str(ini), "--repeat", "1", "-w", str(kept), "--json", f"one={program}")
     assert ran.returncode == 0, ran.stderr
-    (one,) = json.loads(ran.stdout)["variants"]
+    (one,) = valid("compare", ran.stdout)["variants"]
     assert (one["numbers"]["executions"]["median"], one["numbers"]["connections"]["median"]) == (3, 1)
     assert one["direct_ms"]["turns"] == 1
     told = json.loads(subprocess.check_output([*PGTRACE, "stats", "--json", str(kept / "one.pgtrace")], timeout=60))

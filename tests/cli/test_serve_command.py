@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ import pytest
 from pgtrace.protocol import startup
 from pgtrace.protocol.codes import FRONTEND
 from tests.playbook import wire, write
+from tests.schemas import valid
 
 START = startup.StartupMessage(3 << 16, (("user", "app"), ("database", "shop"))).wire()
 SCRIPT = """
@@ -115,7 +115,7 @@ def test_json_is_an_object_a_line(capture: Path) -> None:
         talk(port, "Query SELECT 2", "Query SELECT 1", "Query SELECT 4")
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=PATIENCE_S)
-    mismatch, end = map(json.loads, out.splitlines())
+    mismatch, end = (valid("serve", line) for line in out.splitlines())
     assert mismatch["mismatch"]["got"] == "Query SELECT 4"
     assert (end["connections"], end["mismatches"], err) == (1, 1, "")
 

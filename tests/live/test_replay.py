@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -24,6 +23,7 @@ from pgtrace.trace.trace import Trace
 from tests.corpus import CAPTURES, NIGHTLY, name
 from tests.live import install_postgres
 from tests.playbook import write
+from tests.schemas import valid
 
 SAMPLE = ("asyncpg/cancel", "pgjdbc/cancel", "pg8000/copy_in", "psycopg/pipeline", "psycopg2/copy_in", "pgjdbc/pool", "pgx/failure")
 CASES = [path for path in CAPTURES if NIGHTLY or name(path) in SAMPLE]
@@ -35,7 +35,7 @@ def replay(capture: Path, url: str, *options: str) -> tuple[int, dict[str, Any],
     """Exit code, the result, and what stderr said."""
     line = [sys.executable, "-m", "pgtrace", "replay", str(capture), "--to", url, "--json", *options]
     found = subprocess.run(line, capture_output=True, text=True, check=False, timeout=900)
-    return found.returncode, json.loads(found.stdout) if found.stdout else {}, found.stderr
+    return found.returncode, valid("replay", found.stdout) if found.stdout else {}, found.stderr
 
 
 def prepare(server: EmbeddedServer) -> None:

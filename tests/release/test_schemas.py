@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-import importlib.resources
 import importlib.util
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,14 +13,14 @@ from typing import Any
 import jsonschema
 import pytest
 
+from pgtrace.demo.embedded import EmbeddedServer
+from tests.schemas import closed, schema, wrong
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 """A command leaves its files to the end of the process."""
-NAMES = ("advice", "check", "diff", "show", "stats")
-
-
-def schema(name: str) -> Any:
-    return json.loads((importlib.resources.files("pgtrace") / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
+LIVE = {"replay"}
+NAMES = {"advice", "baseline", "check", "compare", "diff", "evidence", "groups", "serve", "show", "stats"} | LIVE
 
 
 def module() -> ModuleType:
@@ -35,38 +35,49 @@ def module() -> ModuleType:
 SCHEMAS = module()
 
 
-def closed(value: Any) -> Any:
-    """The schema without room for a key that it does not name."""
-    if isinstance(value, list):
-        return [closed(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    found = {key: closed(one) for key, one in value.items()}
-    return {**found, "additionalProperties": False} if isinstance(value.get("properties"), dict) and "type" in value else found
-
-
-def validators() -> dict[str, Any]:
-    return {name: jsonschema.Draft202012Validator(closed(schema(name))) for name in NAMES}
+def seen_in(outputs: Any) -> dict[str, int]:
+    """How many objects each schema was held against."""
+    seen: dict[str, int] = {}
+    for name, one in outputs:
+        assert wrong(name, one) == [], "make schemas, if this is meant"
+        seen[name] = seen.get(name, 0) + 1
+    return seen
 
 
 def test_every_schema_is_one() -> None:
     assert {path.stem for path in (ROOT / "pgtrace" / "schemas").glob("*.json")} == set(NAMES)
-    for name in NAMES:
+    for name in sorted(NAMES):
         jsonschema.Draft202012Validator.check_schema(schema(name))
         assert schema(name)["title"] == f"pgtrace.{name}/1"
 
 
 def test_what_is_printed_is_in_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    check = validators()
-    seen = dict.fromkeys(NAMES, 0)
     chosen = [*SCHEMAS.CAPTURES[::29], *sorted((ROOT / "tests/data/findings").glob("*.pgtrace"))[::4]]
     with SCHEMAS.odd() as path:
-        for name, one in (*SCHEMAS.outputs([*chosen, path]), *SCHEMAS.differences(SCHEMAS.PAIRS[:1], ["ten_queries"])):
-            wrong = [f"{name}: {error.json_path}: {error.message[:200]}" for error in check[name].iter_errors(one)]
-            assert wrong == [], "make schemas, if this is meant"
-            seen[name] += 1
-    assert min(seen.values()) > 0
+        seen = seen_in(
+            (
+                *SCHEMAS.outputs([*chosen, path]),
+                *SCHEMAS.asked_otherwise([*chosen[::8], path]),
+                *SCHEMAS.differences(SCHEMAS.PAIRS[:1], ["ten_queries"]),
+                *SCHEMAS.side_by_side(SCHEMAS.PAIRS[:1], ["failure"]),
+                *SCHEMAS.served(ROOT / "captures" / "psycopg" / "failure.pgtrace"),
+                *SCHEMAS.evidence(),
+            )
+        )
+    assert seen.keys() == NAMES - LIVE
+    assert seen["serve"] == 3
+    gc.collect()
+
+
+@pytest.mark.live
+def test_what_needs_a_server_is_in_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    before = dict(os.environ)
+    with EmbeddedServer() as server:
+        seen = seen_in(SCHEMAS.run_here(server))
+    assert seen == {"replay": 3, "compare": 1, "stats": 1}
+    assert os.environ == before
     gc.collect()
 
 
@@ -75,7 +86,7 @@ def test_what_is_printed_is_in_the_schema(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_something_else_is_not(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    check = validators()["show"]
+    check = jsonschema.Draft202012Validator(closed(schema("show")))
     row = next(SCHEMAS.printed("show", "--json", "-q", "captures/psycopg/connect.pgtrace"))
     assert check.is_valid(row)
     assert not check.is_valid(row | change)
