@@ -4,7 +4,9 @@ A span is one round trip, set-up included, with the stable attributes of the dat
 and a few of our own (`pgtrace.*`). Its name is the summary of its statements; operation and table
 are not given, since they would have to be guessed from the text. If a statement carries a
 traceparent, that span is the parent. Ids are hashes of the connection and the place of the round
-trip in its streams: the same capture gives the same ids, exported now or while it is recorded.
+trip in its streams: the same capture gives the same ids, exported now or while it is recorded. Each
+ErrorResponse is an event `exception` at its time. With both sides of a pooler, a span has links to
+those of the other side: what it ran as, or what the pooler did it for.
 
 Text with parameters is exported as it is; in other text, values are replaced by `?` unless you ask
 for them. Comments go with the values.
@@ -27,6 +29,8 @@ from pgtrace import __version__
 from pgtrace.ask.filter import messages
 from pgtrace.export import Piece
 from pgtrace.inspect import details
+from pgtrace.legs import joins as legs
+from pgtrace.protocol.fields import error_fields
 from pgtrace.sqltext.summary import summary, without_values
 from pgtrace.sqltext.tags import Parent, parents
 from pgtrace.trace.connection import Connection
@@ -39,8 +43,9 @@ _CLIENT: Final = 3
 _ERROR: Final = 2
 _CUMULATIVE: Final = 2
 _REMOTE_PARENT: Final = 0x300
-_PORT: Final = 5432
 _KEPT_PARTS: Final = 4096
+_RUN: Final = 1
+_LINKED: Final = {legs.State.JOINED: "joined", legs.State.ADDED: "added"}
 _SPARE_MASK: Final = (1 << 64) - 1
 
 
@@ -97,9 +102,10 @@ class Span(NamedTuple):
 class Spans:
     """Makes spans of the rows of a trace."""
 
-    def __init__(self, trace: Trace, choice: Choice) -> None:
+    def __init__(self, trace: Trace, choice: Choice, joins: legs.Joins | None = None) -> None:
         self._trace = trace
         self._choice = choice
+        self._joins = joins
         self._parts: dict[tuple[int, int, int, str], _Part] = {}
         self._connections: dict[int, tuple[str, bytes]] = {}
         self._host = trace.headers[0].host if trace.headers else ""
@@ -131,13 +137,10 @@ class Spans:
         return b'{"resourceSpans":[' + b",".join(parts) + b"]}"
 
     def _span(self, place: int, entry: RowEntry, shape: Shape) -> Span | None:
-        service, ours = self._connection(entry.connection)
+        service, _ = self._connection(entry.connection)
         part = self._part(place, entry, shape)
-        digest = blake2b(ours, digest_size=24)
-        digest.update(b"%d %d" % entry.offsets)
-        ids = digest.hexdigest()
         parent = part.parent
-        trace_id, span_id = parent.trace_id if parent is not None else ids[:32], ids[32:]
+        trace_id, span_id = self._ids(entry, parent)
         duration_ns = 0 if math.isnan(entry.duration_ms) else round(entry.duration_ms * 1e6)
         if not self._choice.takes(trace_id, self._trace.rows.label_at(entry.label), shape, duration_ns):
             return None
@@ -149,7 +152,7 @@ class Spans:
         return Span(
             service,
             b'{"traceId":"%b","spanId":"%b",%b"startTimeUnixNano":"%d","endTimeUnixNano":"%d",%b'
-            b'{"key":"pgtrace.row","value":{"intValue":"%d"}}%b]}'
+            b'{"key":"pgtrace.row","value":{"intValue":"%d"}}%b]%b%b}'
             % (
                 trace_id.encode(),
                 span_id.encode(),
@@ -159,8 +162,50 @@ class Spans:
                 part.rest,
                 place + 1,
                 b',{"key":"pgtrace.waited_for_disk","value":{"boolValue":true}}' if waited else b"",
+                self._exceptions(place, entry, shape, duration_ns) if shape.errors else b"",
+                self._links(place) if self._joins is not None else b"",
             ),
         )
+
+    def _ids(self, entry: RowEntry, parent: Parent | None) -> tuple[str, str]:
+        """The ids of its trace and of its span."""
+        digest = blake2b(self._connection(entry.connection)[1], digest_size=24)
+        digest.update(b"%d %d" % entry.offsets)
+        ids = digest.hexdigest()
+        return parent.trace_id if parent is not None else ids[:32], ids[32:]
+
+    def _exceptions(self, place: int, entry: RowEntry, shape: Shape, duration_ns: int) -> bytes:
+        """The events of its errors. Of those whose bytes are gone, what the index keeps: one, at
+        the end."""
+        label = self._trace.rows.label_at(entry.label)
+        begun = self._trace.start_ns + entry.opened_ns
+        found = [
+            (message.time_ns, said.get("C", ""), said.get("M", ""))
+            for message in details.read(self._trace, place, _RUN).messages
+            if message.name == "ErrorResponse" and (said := error_fields(message.body))
+        ]
+        return b',"events":' + msgspec.json.encode(
+            [
+                {
+                    "timeUnixNano": str(begun + time_ns),
+                    "name": "exception",
+                    "attributes": attributes({"exception.type": sqlstate or "_OTHER", "exception.message": message}),
+                }
+                for time_ns, sqlstate, message in found or [(duration_ns, label.sqlstate, label.message)]
+            ]
+        )
+
+    def _links(self, place: int) -> bytes:
+        """Links to the spans of the other side of a pooler."""
+        assert self._joins is not None
+        state = _LINKED.get(self._joins.state(place))
+        links = []
+        for other in self._joins.across(place) if state is not None else ():
+            entry = self._trace.rows.entry(other)
+            part = self._part(other, entry, self._trace.rows.shape_at(entry.shape))
+            trace_id, span_id = self._ids(entry, part.parent)
+            links.append({"traceId": trace_id, "spanId": span_id, "attributes": attributes({"pgtrace.join": state or ""})})
+        return b',"links":' + msgspec.json.encode(links) if links else b""
 
     def _connection(self, index: int) -> tuple[str, bytes]:
         """The service of a connection, and what makes its ids its own."""
@@ -345,7 +390,7 @@ def export(trace: Trace, *, places: Sequence[int] | None = None, metrics: bool =
         sums.add(wanted)
         yield Piece(sums.request().decode() + "\n", 1.0)
         return
-    spans = Spans(trace, Choice(literals=literals))
+    spans = Spans(trace, Choice(literals=literals), legs.find(trace))
     for start in range(0, len(wanted), SPANS_IN_A_REQUEST):
         found = list(spans.of(wanted[start : start + SPANS_IN_A_REQUEST]))
         done = min(1.0, (start + SPANS_IN_A_REQUEST) / len(wanted))

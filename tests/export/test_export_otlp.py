@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pgtrace.export import otlp
+from pgtrace.legs import joins as legs
 from pgtrace.trace.trace import Trace
 from tests import playbook
 from tests.export.receiver import parsed
@@ -116,6 +118,64 @@ def test_an_error_is_one(tmp_path: Path) -> None:
     (span,) = played(tmp_path, "F Query select 1\nB ErrorResponse 23505 duplicate key | ReadyForQuery I\nend")
     assert (span.status.code, span.status.message) == (2, "duplicate key")
     assert (said(span)["db.response.status_code"], said(span)["error.type"]) == ("23505", "23505")
+
+
+def test_each_error_is_an_exception_at_its_time(tmp_path: Path) -> None:
+    script = """
+    10 F Query select 'a'::int | Query select 1; select nothing
+    12 B ErrorResponse 22P02 invalid input syntax | ReadyForQuery I
+    15 B CommandComplete SELECT 1 | ErrorResponse 42703 no such column | ReadyForQuery I
+    20 F Query select 1
+    21 B CommandComplete SELECT 1 | ReadyForQuery I
+    end
+    """
+    failed, good = played(tmp_path, script)
+    events = [(event.name, event.time_unix_nano - failed.start_time_unix_nano, said(event)) for event in failed.events]
+    assert events == [
+        ("exception", 2_000_000, {"exception.type": "22P02", "exception.message": "invalid input syntax"}),
+        ("exception", 5_000_000, {"exception.type": "42703", "exception.message": "no such column"}),
+    ]
+    assert not good.events
+
+
+def test_an_error_whose_bytes_are_gone_is_an_exception_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp.details, "read", lambda *_: otlp.details.Details(note=otlp.details.NOT_KEPT))
+    (span,) = played(tmp_path, "10 F Query select 1\n13 B ErrorResponse 23505 duplicate key | ReadyForQuery I\nend")
+    (event,) = span.events
+    assert event.time_unix_nano == span.end_time_unix_nano
+    assert said(event) == {"exception.type": "23505", "exception.message": "duplicate key"}
+
+
+def test_both_sides_of_a_pooler_are_linked() -> None:
+    paths = [ROOT / "tests" / "data" / "poolers" / name for name in ("front.pgtrace", "back.pgtrace")]
+    trace = Trace.open(paths)
+    while trace.update():
+        pass
+    joins = legs.find(trace)
+    assert joins is not None
+    text = "".join(str(piece.content) for piece in otlp.export(trace)).encode()
+    requests = [parsed("/v1/traces", line) for line in text.splitlines()]
+    spans = {
+        said(span)["pgtrace.row"]: span
+        for request in requests
+        for part in request.resource_spans
+        for scope in part.scope_spans
+        for span in scope.spans
+    }
+    kinds = Counter()
+    for place in range(len(trace.rows)):
+        if place + 1 not in spans:
+            continue
+        expected = joins.across(place) if joins.state(place) in (legs.State.JOINED, legs.State.ADDED) else ()
+        links = spans[place + 1].links
+        assert [(link.trace_id, link.span_id) for link in links] == [(spans[one + 1].trace_id, spans[one + 1].span_id) for one in expected]
+        kinds.update(said(link)["pgtrace.join"] for link in links)
+    trace.close()
+    assert kinds == {"joined": 102, "added": 3}
+
+
+def test_one_side_has_no_links() -> None:
+    assert not any(span.links for span in spans_of(ROOT / "tests" / "data" / "poolers" / "front.pgtrace"))
 
 
 def test_a_traceparent_is_the_parent(tmp_path: Path) -> None:
