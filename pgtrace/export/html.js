@@ -8,12 +8,30 @@
   };
   const data = await unpack("columns");
   const { texts, row, took, first, connection, sql, flight, error, count, setup, code, names } = data;
-  const size = row.length, began = new Float64Array(size);
-  for (let at = 0, sum = 0; at < size; at++) began[at] = sum += data.began[at];
-  const ended = (at) => began[at] + (took[at] < 0 ? Math.max(0, data.end - began[at]) : took[at]);
+  const size = row.length, real = new Float64Array(size), began = new Float64Array(size);
+  for (let at = 0, sum = 0; at < size; at++) real[at] = sum += data.began[at];
+  const lasts = (at) => (took[at] < 0 ? Math.max(0, data.end - real[at]) : took[at]), ended = (at) => began[at] + lasts(at);
+  // Long idle times are drawn short: `began` is where a round trip is drawn, `real` when it was.
+  const order = Array.from(real.keys()).sort((a, b) => real[a] - real[b]);
+  const idle = (seen) => {
+    let reach = 0;
+    for (const at of order) {
+      seen(at, Math.max(0, real[at] - reach));
+      reach = Math.max(reach, real[at] + lasts(at));
+    }
+    return reach;
+  };
+  let gaps = 0, cuts = 0, cut = 0;
+  const reached = idle((_, gap) => { gaps += gap; }), longest = Math.max(1000, (reached - gaps) / 20);
+  idle((at, gap) => {
+    if (gap > longest) { cuts++; cut += gap - longest; }
+    began[at] = real[at] - cut;
+  });
+  const end = Math.max(1, reached - cut);
   const blocks = new Map(), lower = texts.map((one) => one.toLowerCase());
   let shown = [], chosen = 0, from = 0, to = 1, drawn = 0;
   const ms = (us) => (us < 0 ? "open" : (us / 1000).toFixed(2));
+  const span = (us) => (us < 1e6 ? `${ms(us)} ms` : us < 6e8 ? `${(us / 1e6).toFixed(3)} s` : us < 6e9 ? `${(us / 6e7).toFixed(1)} min` : `${(us / 3.6e9).toFixed(1)} h`);
   const add = (parent, name, text, kind) => {
     const made = document.createElement(name);
     if (text !== undefined) made.textContent = text;
@@ -22,7 +40,7 @@
     return made;
   };
 
-  const all = () => { from = 0; to = Math.max(1, data.end); };
+  const all = () => { from = 0; to = end; };
   const select = () => {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     const hits = words.map((word) => [lower.map((one) => one.includes(word)), names.map((one) => one.toLowerCase().includes(word))]);
@@ -35,7 +53,8 @@
     chosen = Math.max(0, shown.indexOf(kept));
     list.setAttribute("aria-rowcount", shown.length);
     space.style.height = `${shown.length * ROW}px`;
-    told.textContent = `${shown.length} of ${size} round trips, ${ms(from)} to ${ms(to)} ms`;
+    const last = shown.reduce((found, at) => Math.max(found, real[at] + lasts(at)), 0), first = shown.reduce((found, at) => Math.min(found, real[at]), last);
+    told.textContent = `${shown.length} of ${size} round trips, ${span(first)} to ${span(last)}${cuts ? `; ${cuts} idle ${cuts === 1 ? "time is" : "times are"} drawn shorter` : ""}`;
     overview();
     draw();
   };
@@ -53,7 +72,7 @@
         [texts[error[at]] || texts[sql[at]], "sql"]]) add(line, "span", text, kind).setAttribute("role", "gridcell");
       const track = add(line, "span", undefined, "track"), width = to - from;
       track.setAttribute("role", "gridcell");
-      track.setAttribute("aria-label", `begins at ${ms(began[at])} ms`);
+      track.setAttribute("aria-label", `begins at ${span(real[at])}`);
       const bar = add(track, "i", undefined, error[at] ? "bad" : setup[at] ? "setup" : "wait");
       const left = Math.max(0, (began[at] - from) / width), right = Math.min(1, (ended(at) - from) / width);
       bar.style.left = `${Math.min(99.5, left * 100)}%`;
@@ -112,7 +131,7 @@
   const zoom = (factor) => {
     const middle = shown.length ? Math.min(to, Math.max(from, began[shown[chosen]])) : (from + to) / 2, half = (to - from) * factor / 2;
     from = Math.max(0, middle - half);
-    to = Math.min(Math.max(1, data.end), Math.max(from + 1, middle + half));
+    to = Math.min(end, Math.max(from + 1, middle + half));
     select();
     choose(chosen);
   };

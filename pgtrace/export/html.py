@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import Any, Final
 
-from pgtrace import sanitise
+from pgtrace import sanitise, sqltext
 from pgtrace.export import Piece
 from pgtrace.export.markdown import HEAD, STATEMENTS_HEAD, numbers, statement_numbers
 from pgtrace.inspect import details
@@ -153,7 +153,7 @@ def _page(trace: Trace, findings: Sequence[Finding], found: Advice, places: set[
             _table(
                 "Costliest statements",
                 STATEMENTS_HEAD,
-                [[view.group.sql, view.driver, *statement_numbers(view)] for view in views[:_STATEMENTS]],
+                [[sqltext.shorten(view.group.sql, _WORDS), view.driver, *statement_numbers(view)] for view in views[:_STATEMENTS]],
             )
         )
         if len(views) > _STATEMENTS:
@@ -201,8 +201,12 @@ def _finding(trace: Trace, finding: Finding, places: set[int]) -> Markup:
     who = ", ".join(part for part in (advice.who(finding), advice.connections(trace, finding)) if part)
     evidence = []
     for one in finding.evidence:
-        words = element("code", advice.evidence_line(trace, one))
-        evidence.append(element("li", element("a", words, href=f"#row{one.place + 1}") if one.place in places else words))
+        time, name, flight, about, words = advice.evidence_parts(trace, one)
+        when = f"{time} {name}"
+        linked = element("a", when, href=f"#row{one.place + 1}") if one.place in places else when
+        evidence.append(
+            element("li", linked, " ", element("code", f"{flight} "), element("code", about), element("span", f" {words}", class_="quiet"))
+        )
     return element(
         "div",
         element("h3", f"{advice.cost(finding)}: {finding.name} ({who})"),

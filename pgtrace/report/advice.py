@@ -111,21 +111,18 @@ def connections(trace: Trace, finding: Finding) -> str:
 
 def evidence_line(trace: Trace, evidence: Evidence) -> Shown:
     """One row: time, connection, flight, SQL, and what it shows."""
-    row = trace.rows[evidence.place]
-    flight = sanitise.text(row.shape.flight)
+    time, name, flight, about, words = evidence_parts(trace, evidence)
     space = " " * max(2, _FLIGHT_WIDTH - cell_len(flight))
-    about = sanitise.text(sqltext.shorten(row.label.error or row.label.sql, _SQL_WIDTH))
+    return sanitise.line("  ".join(part for part in (f"{time:>9}  {name:<3} {flight}{space}{about}", words) if part))
+
+
+def evidence_parts(trace: Trace, evidence: Evidence) -> tuple[Shown, Shown, Shown, Shown, Shown]:
+    """Of one row: time in seconds, connection, flight, SQL or the error, and what it shows."""
+    row = trace.rows[evidence.place]
+    about = sqltext.shorten(row.label.error or row.label.sql, _SQL_WIDTH)
     name = trace.name_of(trace.connections[row.connection])
-    return sanitise.line(
-        "  ".join(
-            part
-            for part in (
-                f"{row.opened_ns / 1e9:9.4f}  {name:<3} {flight}{space}{about}",
-                evidence.words,
-            )
-            if part
-        )
-    )
+    time, name, flight, about, words = map(sanitise.text, (f"{row.opened_ns / 1e9:.4f}", name, row.shape.flight, about, evidence.words))
+    return time, name, flight, about, words
 
 
 def failing(verdict: Verdict, *, by_baseline: bool) -> Shown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import itertools
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -145,3 +146,26 @@ async def test_in_a_browser(hostile: Path, width: int, theme: str, tmp_path: Pat
         assert (await page.value("document.title")).startswith("pgtrace: ")
         assert await page.value("document.images.length") == 0
         assert set(page.asked) <= {hostile.as_uri()}
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium")
+async def test_long_idle_times_are_drawn_short(tmp_path: Path) -> None:
+    """Two captures of different days: each has a share of the chart, and the times told are the real ones."""
+    path = tmp_path / "two.html"
+    path.write_text(page_of(CAPTURES / "asyncpg/ten_queries.pgtrace", CAPTURES / "sqlalchemy+psycopg/pool.pgtrace"), encoding="utf-8")
+    trace = opened(CAPTURES / "asyncpg/ten_queries.pgtrace", CAPTURES / "sqlalchemy+psycopg/pool.pgtrace")
+    last_s = (
+        max(row.opened_ns + (row.duration_ns or 0) for row in (trace.rows[place] for place in range(len(trace.rows))) if row.is_round_trip)
+        / 1e9
+    )
+    trace.close()
+    assert last_s > 3600
+    async with chromium.page(tmp_path / "browser", 1280, 800) as page:
+        await page.call("Page.navigate", url=path.as_uri())
+        await page.wait_for("document.documentElement.dataset.drawn === 'yes'")
+        told = await page.value("document.getElementById('told').textContent")
+        assert told.endswith(f" to {last_s / 3600:.1f} h; 1 idle time is drawn shorter")
+        drawn = await page.value("[...document.querySelectorAll('.track i')].map((bar) => parseFloat(bar.style.left))")
+        assert drawn == sorted(drawn)
+        assert drawn[0] < 5
+        assert max(after - before for before, after in itertools.pairwise(drawn)) < 10

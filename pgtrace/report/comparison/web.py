@@ -11,7 +11,7 @@ from pgtrace import sqltext
 from pgtrace.compare.side_by_side import SideBySide
 from pgtrace.compare.variants import BARS_KEPT, Bar, Variant
 from pgtrace.report.comparison.sections import Cell, Section, about, duration, sections, title
-from pgtrace.report.page.html import Markup, element, escaped, joined
+from pgtrace.report.page.html import Markup, element, escaped, joined, name
 from pgtrace.report.page.page import document
 
 _SCALE: Final = 1000
@@ -40,7 +40,7 @@ def as_html(found: SideBySide) -> str:
 def _section(section: Section, commands: dict[str, int]) -> Markup:
     parts = [element("h2", section.title)]
     if section.rows:
-        head = element("thead", element("tr", *(element("th", name, scope="col") for name in section.head)))
+        head = element("thead", element("tr", *(element("th", name(text), scope="col") for text in section.head)))
         rows = [
             element(
                 "tr",
@@ -94,7 +94,11 @@ def _card(variant: Variant, bars: tuple[Bar, ...], longest_ns: int) -> Markup:
     told = f"{len(bars)} round trip{'' if len(bars) == 1 else 's'} in {took_ns / 1e6:.2f} ms{at}"
     told += f": the first {BARS_KEPT}" if len(bars) == BARS_KEPT else ""
     return element(
-        "div", element("h3", variant.label), element("p", told, class_="quiet"), *(_row(bar, longest_ns) for bar in bars), class_="card"
+        "div",
+        element("h3", name(variant.label)),
+        element("p", told, class_="quiet"),
+        *(_row(bar, longest_ns) for bar in bars),
+        class_="card",
     )
 
 

@@ -9,6 +9,7 @@ Names of elements and attributes are those of the code, never data.
 from __future__ import annotations
 
 import html
+import re
 from typing import Final
 
 from pgtrace import sanitise
@@ -40,6 +41,11 @@ def element(name: str, /, *children: str, **attributes: str | int | float | bool
     if name in _VOID:
         return Markup("".join(parts))
     return Markup("".join([*parts, *map(escaped, children), f"</{name}>"]))
+
+
+def name(text: str) -> Markup:
+    """A name that is long without a blank: it may be broken where its parts end."""
+    return Markup(re.sub(r"(?<=[/_])(?=\w)", "<wbr>", escaped(text)))
 
 
 def joined(*parts: str) -> Markup:

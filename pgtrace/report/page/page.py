@@ -29,7 +29,7 @@ code, .sql, .flight { font-family: ui-monospace, monospace; font-size: .86em; }
 div.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .3rem .6rem; text-align: right; vertical-align: top; border-top: 1px solid var(--line); white-space: nowrap; }
-thead th { white-space: normal; min-width: 5rem; overflow-wrap: anywhere; border-top: 0; background: var(--soft);
+thead th { white-space: normal; min-width: 5rem; border-top: 0; background: var(--soft);
   font-weight: 600; } th:first-child, td.left { text-align: left; }
 tbody th { font-weight: 400; } th.sql, td.sql, td.flight { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; text-align: left; }
 td.best { font-weight: 600; } td.wrong { color: var(--wrong); }
