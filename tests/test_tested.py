@@ -106,6 +106,7 @@ THROUGH: dict[str, str] = {
     "judge/baseline": "cli/test_advise_in_ci.py",
     "judge/signs": "judge/test_findings.py",
     "judge/advice": "judge/test_findings.py",
+    "judge/track": "judge/test_findings.py",
     "compare/behaviour": "compare/test_diff.py",
     "compare/changes": "compare/test_diff.py",
     # report, export, sqltext, regex

@@ -197,7 +197,8 @@ def _written(out: Path | None) -> Iterator[Any]:
 
 def _of_files(files: Sequence[str], unit: str | int | None, *, quiet: bool) -> SideBySide:
     from pgtrace.cli.reading import read
-    from pgtrace.compare.variants import Variant, named_apart
+    from pgtrace.compare.turns import named_apart
+    from pgtrace.compare.variants import Variant
     from pgtrace.trace.trace import Trace
 
     labels: dict[str, str] = {}
@@ -220,7 +221,7 @@ def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: s
     from pgtrace.cli.reading import is_whole, read, read_as, read_joined
     from pgtrace.compare.behaviour import Behaviour
     from pgtrace.compare.side_by_side import SideBySide, differences
-    from pgtrace.compare.variants import measure, unit_of
+    from pgtrace.compare.turns import measure, unit_of
 
     paths = list(paths)
     by_label = {variant.label: variant for variant in variants}

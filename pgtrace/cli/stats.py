@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 _BY: Final = ("driver", "connection", "statement", "mark", "label", "file", "callsite")
-_TAG: Final = "tag."
 
 
 class _By(click.ParamType[str]):
@@ -25,12 +24,16 @@ class _By(click.ParamType[str]):
     name = "by"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in _BY and (not value.startswith(_TAG) or value == _TAG):
+        from pgtrace.ask.filter.words import TAG
+
+        if value not in _BY and (not value.startswith(TAG) or value == TAG):
             self.fail(f"{value!r} is not one of {', '.join(_BY)}, tag.KEY", param, ctx)
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(word) for word in (*_BY, _TAG) if word.startswith(incomplete)]
+        from pgtrace.ask.filter.words import TAG
+
+        return [CompletionItem(word) for word in (*_BY, TAG) if word.startswith(incomplete)]
 
 
 @click.command("stats", epilog="Example: pgtrace stats --by statement checkout.pgtrace")
@@ -52,22 +55,20 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     from pgtrace.cli.output import write
     from pgtrace.cli.reading import count, count_rows, read_joined, warn_of_losses, warn_of_undecided
     from pgtrace.cli.terminal import coloured, table
-    from pgtrace.report import stats
+    from pgtrace.report import grouping, stats
 
-    grouping = stats.grouping(by)
-    trace, joins = read_joined(
-        files, timeline=chosen is not None or grouping is not None or as_json or verbose or by == "mark", quiet=quiet
-    )
-    if grouping is not None:
+    group = grouping.grouping(by)
+    trace, joins = read_joined(files, timeline=chosen is not None or group is not None or as_json or verbose or by == "mark", quiet=quiet)
+    if group is not None:
         from pgtrace.ask.filter import parse  # other tables do not need it
 
         selection = (chosen or parse("")).over(trace)
         if as_json:
             from pgtrace.report.encoding import as_json as encoded  # tables do not need it
 
-            write([encoded(stats.grouped_as_dict(selection, grouping), indent=2)])
+            write([encoded(grouping.as_dict(selection, group), indent=2)])
         else:
-            write(coloured(stats.grouped_as_text(selection, grouping), table))
+            write(coloured(grouping.as_text(selection, group), table))
         warn_of_undecided(selection)
         warn_of_losses(trace)
         return

@@ -23,7 +23,7 @@ from pgtrace.export import Piece
 from pgtrace.export.markdown import HEAD, STATEMENTS_HEAD, numbers, statement_numbers
 from pgtrace.inspect import details
 from pgtrace.judge.advice import Advice
-from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.finding import Finding
 from pgtrace.judge.lines import with_lines
 from pgtrace.report import advice
 from pgtrace.report.encoding import as_json

@@ -13,7 +13,7 @@ from typing import Final
 from pgtrace import sanitise, sqltext
 from pgtrace.export import Piece
 from pgtrace.judge.advice import Advice
-from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.finding import Finding
 from pgtrace.judge.lines import with_lines
 from pgtrace.report import advice
 from pgtrace.report.markdown import code, plain

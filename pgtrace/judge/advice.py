@@ -17,18 +17,18 @@ finding that it belongs to.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from math import isnan
 from typing import TYPE_CHECKING, Final
 
 from pgtrace import sqltext
-from pgtrace.judge import signs as pooler_signs
+from pgtrace.judge.finding import Finding
 from pgtrace.judge.findings import KINDS, NAMES, pooler_added
-from pgtrace.judge.findings.kind import CONNECTIONS_KEPT, PAUSED_NS, POOLER, Finding, Kind, Note, Step, Watch
-from pgtrace.judge.signs import Signs, Upstreams
+from pgtrace.judge.findings.kind import CONNECTIONS_KEPT, POOLER, Kind, Note, Step
+from pgtrace.judge.signs import Upstreams
+from pgtrace.judge.track import OTHERS, Interests, Track
 from pgtrace.judge.unexplained import Unexplained
-from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import Feed, Subscriber
 from pgtrace.trace.row import RowEntry, RowKind, Shape
 from pgtrace.trace.rows import Columns
@@ -39,181 +39,18 @@ if TYPE_CHECKING:
 
 SUBJECTS_KEPT: Final = 5_000
 """Notes of closed connections by driver and subject."""
-OPEN_SUBJECTS_KEPT: Final = 500
-"""Notes of one open connection."""
 LONGEST_KEY: Final = 2_000
 """The longest key of a statement in characters of normalised SQL; a longer statement has its
 beginning, its end and its fingerprint."""
-OTHERS: Final = "(others)"
-"""The subject of everything beyond these bounds."""
 _KEYS_REMEMBERED: Final = 20_000
 _NUMBERS: Final = {kind.name: number for number, kind in enumerate(KINDS, 1)}
 _TERMINATE: Final = "X →"
-_SHAPES_KEPT: Final = 500
-_NONE: Final[deque[int]] = deque()
-"""What tracks without rows that wait have in common: an empty deque takes 600 bytes."""
 TRACKS_KEPT: Final = 8_192
 """Open connections that are watched at once; of more, those that came first are let go."""
 _LOOKED_AT_ALONE: Final = frozenset({RowKind.SETUP, RowKind.ASYNCHRONOUS, RowKind.CLOSED})
 
 Key = tuple[str, str, str, str]
 """Kind, driver, layer and subject."""
-
-
-def _places(hook: str) -> tuple[int, ...]:
-    """The places of the kinds whose watches have that method."""
-    return tuple(place for place, kind in enumerate(KINDS) if getattr(kind.watch, hook) is not getattr(Watch, hook))
-
-
-_ROW, _OTHER, _PAUSED, _USED_AFTER = frozenset(_places("row")), _places("other"), _places("paused"), _places("used_after")
-_LEFT_OPEN, _ENDED, _SETTLES = _places("left_open"), _places("ended"), _places("settle")
-
-
-class _Track:
-    """One open connection: its watches, its notes, its waiting rows."""
-
-    __slots__ = (
-        "_advice", "_rows_of", "_watches", "before", "connection", "counts", "end_note", "end_place",
-        "ended_ns", "ends", "fatal", "first", "joins", "latest", "notes", "over", "round_trips",
-        "setup", "signs", "trace", "unanswered", "waiting",
-    )  # fmt: skip
-
-    def __init__(self, advice: Advice, connection: Connection, place: int) -> None:
-        self.trace = advice.trace
-        self.joins = advice.joins
-        self.connection = connection
-        self.setup = 0
-        self.counts = False
-        """Whether a filter selects any of its rows."""
-        self.first = place
-        self.over = False
-        self.ended_ns: int | None = None
-        self.ends = False
-        self.waiting = _NONE
-        """Rows that wait for one that is open."""
-        self.notes: dict[tuple[str, str], Note] = {}
-        self.round_trips = 0
-        """After set-up, so far."""
-        self.before: Step | None = None
-        """The latest of them; None if bytes are missing after it."""
-        self.fatal: Step | None = None
-        """The row of the server's FATAL error."""
-        self.latest: int | None = None
-        """The row of its latest round trip."""
-        self.unanswered: int | None = None
-        """The row that is open at the end of the capture."""
-        self.end_place: int | None = None
-        """The row of an end that was not the driver's Terminate."""
-        self.end_note: Note | None = None
-        """The note that explains it."""
-        self.signs = Signs(connection, advice.upstreams, advice.trace.connections)
-        self._advice = advice
-        self._rows_of: dict[int, tuple[Callable[[Step], None], ...]] = {}
-        """By the number of a shape: the function called with each round trip of that shape."""
-        self._watches: dict[int, Watch] = {}
-        """By the place of their kind, those that had something to look at."""
-
-    def wait(self, place: int) -> None:
-        """Have that row wait."""
-        if self.waiting is _NONE:
-            self.waiting = deque()
-        self.waiting.append(place)
-
-    def note(self, kind: Kind, subject: str = "") -> Note:
-        found = self.notes.get((kind.name, subject))
-        if found is None:
-            if len(self.notes) >= OPEN_SUBJECTS_KEPT:
-                subject = OTHERS
-            found = self.notes.setdefault((kind.name, subject), Note(subject, connections=[self.connection.index]))
-            if self.signs:
-                found.fact(POOLER)
-        return found
-
-    def row_of(self, place: int, kind: Kind) -> None:
-        self._advice.mark(place, kind)
-
-    def explain_end(self, note: Note) -> None:
-        self.end_note = self.end_note or note
-
-    def _watch(self, place: int) -> Watch:
-        """The watch of the kind at that place, made when first needed: most connections need
-        few."""
-        watch = self._watches.get(place)
-        if watch is None:
-            watch = self._watches[place] = KINDS[place].watch(self)
-        return watch
-
-    def take(self, step: Step, number: int) -> None:
-        """A round trip; its shape has that number."""
-        rows = self._rows_of.get(number)
-        if rows is None:
-            places, signs = self._advice.interested(number, step.shape)
-            asked = tuple(self._watch(place).row for place in places)
-            if len(self._rows_of) >= _SHAPES_KEPT:
-                self._rows_of.clear()
-            rows = self._rows_of[number] = (self.signs.take, *asked) if signs else asked
-        before, pause_ns = self.before, step.pause_ns
-        if pause_ns is not None and pause_ns >= PAUSED_NS and before is not None:
-            for place in _PAUSED:
-                self._watch(place).paused(before, step.place, pause_ns, "", counts=step.counts)
-        if self.fatal is not None:
-            for place in _USED_AFTER:
-                self._watch(place).used_after(self.fatal, step)
-        self.counts |= step.counts
-        for row in rows:
-            row(step)
-        self.round_trips += 1
-        self.before = step
-        if step.shape.errors:
-            self._look_for_fatal(step)
-
-    def _look_for_fatal(self, step: Step) -> None:
-        if self.fatal is None and any(failure.severity in ("FATAL", "PANIC") for failure in step.label.failures):
-            self.fatal = step
-
-    def leave_open(self, step: Step) -> None:
-        """A round trip that is still open at the end of the capture."""
-        for place in _LEFT_OPEN:
-            self._watch(place).left_open(step)
-
-    def other(self, step: Step) -> None:
-        """A row of another kind."""
-        if step.shape.errors or step.shape.kind is RowKind.ASYNCHRONOUS:
-            self.signs.take(step)
-        if step.shape.kind is RowKind.SETUP:
-            self.signs.look()
-            self.counts |= step.counts
-        for place in _OTHER:
-            if KINDS[place].cares_other(step):
-                self._watch(place).other(step)
-        if step.shape.kind is RowKind.ASYNCHRONOUS and step.shape.errors:
-            self._look_for_fatal(step)
-
-    def end_at(self, place: int, time_ns: int, words: str) -> None:
-        """The session is over at that row."""
-        if self.ends:
-            return
-        self.ends = True
-        pause_ns = None if self.ended_ns is None else max(0, time_ns - self.ended_ns)
-        self.ended_ns = None
-        if self.before is not None and pause_ns is not None:
-            for number in _PAUSED:
-                self._watch(number).paused(self.before, place, pause_ns, words, counts=self.before.counts)
-        for number in _ENDED:
-            self._watch(number).ended(place, pause_ns, words)
-
-    def lose(self) -> None:
-        self.ended_ns = self.before = None
-        for watch in self._watches.values():
-            watch.lost()
-
-    def settle(self) -> None:
-        if self.connection.closed_ns is not None or self.connection.ends:
-            for place in _SETTLES:
-                self._watch(place)
-        for place in _SETTLES:
-            if place in self._watches:
-                self._watches[place].settle()
 
 
 class Advice(Subscriber):
@@ -232,16 +69,14 @@ class Advice(Subscriber):
         self._selects = selects
         self._feed = feed or Feed(trace)
         self._label_at = trace.rows.label_at
-        self._tracks: OrderedDict[int, _Track] = OrderedDict()
+        self._tracks: OrderedDict[int, Track] = OrderedDict()
         self._closed: dict[Key, Note] = {}
         self._marked = bytearray()
         self._keys: dict[int, str] = {}
         self._open: set[int] = set()
         """Connections with rows that wait."""
-        self._interested: dict[int, tuple[tuple[int, ...], bool]] = {}
-        """By the number of a shape: the indexes of the kinds that need it, and whether it may be a
-        sign of a pooler."""
-        self.upstreams = Upstreams({pooler.front for pooler in joins.poolers} if joins is not None else ())
+        self._interests = Interests(joined=joins is not None)
+        self._upstreams = Upstreams({pooler.front for pooler in joins.poolers} if joins is not None else ())
         self._failures = Unexplained()
         """All errors and ends, explained or not."""
         self._feed.subscribe(self)
@@ -282,7 +117,7 @@ class Advice(Subscriber):
             if track is None:
                 if len(tracks) >= TRACKS_KEPT:
                     self._let_go()
-                track = tracks[connection] = _Track(self, self.trace.connections[connection], place)
+                track = tracks[connection] = self._track(connection, place)
             if kind is RowKind.OPAQUE:
                 continue
             if track.waiting or isnan(ms):
@@ -292,6 +127,9 @@ class Advice(Subscriber):
                 self._take_round_trip(track, place, number, shape, label, opened_ns, ms, count, values)
             else:
                 self._take(track, place, self.trace.rows.entry(place))
+
+    def _track(self, index: int, place: int) -> Track:
+        return Track(self.trace, self.joins, index, place, self._upstreams, self._interests, self.mark)
 
     def settle(self, *, is_all: bool) -> None:
         for index in sorted(self._open):
@@ -343,7 +181,7 @@ class Advice(Subscriber):
             note.connections.append(who.index)
         self.mark(place, pooler_added.KIND)
 
-    def _take_gap(self, track: _Track, place: int) -> None:
+    def _take_gap(self, track: Track, place: int) -> None:
         if track.waiting:
             track.wait(place)
         else:
@@ -360,12 +198,12 @@ class Advice(Subscriber):
             waiting.popleft()
             track = self._tracks.get(index)
             if track is None:  # one of them ended it
-                track = self._tracks[index] = _Track(self, self.trace.connections[index], place)
+                track = self._tracks[index] = self._track(index, place)
                 track.waiting = waiting
             self._take(track, place, entry)
         self._open.discard(index)
 
-    def _take(self, track: _Track, place: int, entry: RowEntry) -> None:
+    def _take(self, track: Track, place: int, entry: RowEntry) -> None:
         rows = self.trace.rows
         shape = rows.shape_at(entry.shape)
         if shape.kind in _LOOKED_AT_ALONE:
@@ -393,7 +231,7 @@ class Advice(Subscriber):
             )
 
     def _take_round_trip(
-        self, track: _Track, place: int, number: int, shape: Shape, label: int, opened_ns: int, duration_ms: float, rows: int, values: int
+        self, track: Track, place: int, number: int, shape: Shape, label: int, opened_ns: int, duration_ms: float, rows: int, values: int
     ) -> None:
         ended_ns = track.ended_ns
         pause_ns = None if ended_ns is None else opened_ns - ended_ns if opened_ns > ended_ns else 0
@@ -409,7 +247,7 @@ class Advice(Subscriber):
         track.ended_ns = opened_ns + round(duration_ms * 1e6)
         track.latest = place
 
-    def _other(self, track: _Track, step: Step) -> None:
+    def _other(self, track: Track, step: Step) -> None:
         """A row that is not a round trip after set-up."""
         self._count(step)
         track.other(step)
@@ -429,17 +267,6 @@ class Advice(Subscriber):
             place, shape, entry.label, entry.opened_ns, entry.duration_ms, entry.rows, entry.values, label, "", None, counts=counts
         )  # fmt: skip
 
-    def interested(self, number: int, shape: Shape) -> tuple[tuple[int, ...], bool]:
-        """The indexes of the kinds that need this shape, and whether it may be a sign of a
-        pooler."""
-        found = self._interested.get(number)
-        if found is not None:
-            return found
-        joined = self.joins is not None
-        places = tuple(place for place, kind in enumerate(KINDS) if place in _ROW and (joined or not kind.of_joins) and kind.cares(shape))
-        found = self._interested[number] = places, pooler_signs.cares(shape)
-        return found
-
     def _key(self, label: int) -> str:
         """The key of a label's statement, made when first needed."""
         if len(self._keys) >= _KEYS_REMEMBERED:
@@ -451,7 +278,7 @@ class Advice(Subscriber):
         self._keys[label] = key
         return key
 
-    def _end(self, track: _Track) -> None:
+    def _end(self, track: Track) -> None:
         track.over = True
         track.settle()
         if track.end_place is not None and not track.connection.terminated:
@@ -459,7 +286,7 @@ class Advice(Subscriber):
         self._tracks.pop(track.connection.index)
         self._add(self._closed, track)
 
-    def _add(self, notes: dict[Key, Note], track: _Track) -> None:
+    def _add(self, notes: dict[Key, Note], track: Track) -> None:
         if not track.notes:
             return
         driver, layer = track.connection.driver, track.connection.layer.name

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pgtrace.errors import UsageError
+from pgtrace.judge.finding import Finding
 from pgtrace.judge.findings import FORMER
-from pgtrace.judge.findings.kind import Finding
 from pgtrace.judge.unexplained import Unexplained
 
 SCHEMA: Final = "pgtrace.baseline/1"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pgtrace import sqltext
 from pgtrace.callsites.notes import Site
 from pgtrace.judge.advice import Advice
-from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.finding import Finding
 
 
 def with_lines(advice: Advice, findings: Sequence[Finding]) -> list[Finding]:

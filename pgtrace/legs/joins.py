@@ -26,8 +26,8 @@ from typing import Any, Final
 from pgtrace.legs.joining import SLACK_NS, Joiner
 from pgtrace.legs.trips import Lost, Side, Trip, trips
 from pgtrace.trace.files import letters
+from pgtrace.trace.histogram import Histogram
 from pgtrace.trace.row import RowKind
-from pgtrace.trace.statements import Histogram
 from pgtrace.trace.trace import Trace
 
 MOST_SIDES: Final = 8

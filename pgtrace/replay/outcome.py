@@ -19,7 +19,7 @@ from pgtrace.compare.changes import Change
 from pgtrace.compare.diff import compare
 from pgtrace.report.table import ms, table
 from pgtrace.sanitise import Shown, line
-from pgtrace.trace.statements import Histogram
+from pgtrace.trace.histogram import Histogram
 from pgtrace.trace.trace import Trace
 
 SCHEMA: Final = "pgtrace.replay/1"

@@ -19,7 +19,8 @@ from rich.cells import cell_len
 from pgtrace import sanitise, sqltext
 from pgtrace.callsites.notes import Site
 from pgtrace.judge.baseline import Verdict
-from pgtrace.judge.findings.kind import FAILED, ROUND_TRIPS, Evidence, Finding
+from pgtrace.judge.finding import Finding
+from pgtrace.judge.findings.kind import FAILED, ROUND_TRIPS, Evidence
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace.trace import Trace

@@ -16,8 +16,8 @@ from xml.sax.saxutils import escape, quoteattr
 from pgtrace import __version__, sanitise
 from pgtrace.callsites.notes import Site
 from pgtrace.judge.baseline import UNEXPLAINED, Verdict, identity
+from pgtrace.judge.finding import Finding
 from pgtrace.judge.findings import KINDS
-from pgtrace.judge.findings.kind import Finding
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.report import advice
 from pgtrace.report.encoding import as_json

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pgtrace import sanitise, sqltext
-from pgtrace.judge.findings.kind import ROUND_TRIPS, Finding
+from pgtrace.judge.finding import Finding
+from pgtrace.judge.findings.kind import ROUND_TRIPS
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.report import advice
 from pgtrace.report.table import count, ms, table

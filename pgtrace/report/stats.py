@@ -6,8 +6,8 @@ same numbers in the columns of the live view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 from pgtrace import sanitise
 from pgtrace.report import about, times
@@ -17,26 +17,20 @@ from pgtrace.trace import security
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.noted_marks import mark_counters
-from pgtrace.trace.rows import Columns
-from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.times import Times
 from pgtrace.trace.trace import Trace
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter.rowcounting import RowCounts
-    from pgtrace.ask.filter.selection import Selection
     from pgtrace.legs.joins import Joins
     from pgtrace.legs.sums import Leg
 
 SCHEMA = "pgtrace.stats/1"
-_GROUPS: Final = "pgtrace.groups/1"
 _FILTERED = "filtered"
-TAG = "tag."
-"""What the name of a grouping by tag begins with; its key follows."""
-_SLICE = 4096
 _VARIANTS_SHOWN = 3
 """The most statements for which the number of comment variants is printed."""
-_HEAD = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reused", "errors", "rows", "sent", "recv", "wait ms"]
+HEAD: Final = ["set-up", "round trips", "exec", "rt/ex", "pipelined", "prepared", "reused", "errors", "rows", "sent", "recv", "wait ms"]
+"""The columns of cells()."""
 
 
 def as_dict(trace: Trace, joins: Joins | None = None) -> dict[str, Any]:
@@ -131,10 +125,10 @@ def selected_as_text(trace: Trace, selected: RowCounts, *, with_messages: bool) 
     """Lines of a table: the rows that a filter selects, in total and by driver; then their messages
     by type."""
     drivers = selected.drivers()
-    lines = [_about(trace, "", trace.duration_ns / 1e9, selected.text), EMPTY]
+    lines = [heading(trace, "", trace.duration_ns / 1e9, selected.text), EMPTY]
     rows = [([_FILTERED, count(selected.connections)], selected.totals())]
     rows += [([driver, count(number)], counters) for driver, number, counters in drivers]
-    lines += table(["driver", "conn", *_HEAD], [[*names, *_cells(counters)] for names, counters in rows], left=frozenset({0}))
+    lines += table(["driver", "conn", *HEAD], [[*names, *cells(counters)] for names, counters in rows], left=frozenset({0}))
     if with_messages:
         lines += [EMPTY, *_messages({_FILTERED: selected.totals()} | {driver: counters for driver, _, counters in drivers})]
     return lines
@@ -147,22 +141,22 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
     `title` replaces the names of the files, `took_s` the time they span. Many connections are never
     in memory at once.
     """
-    yield _about(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, trace.filter)
+    yield heading(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, trace.filter)
     yield EMPTY
     if by == "statement":
         yield from _statements(trace)
     elif by == "connection":
         head = [by, "driver", "layer", "process", "kind"]
-        yield from long_table([*head, *_HEAD], _connections(trace), left=frozenset(range(len(head))))
+        yield from long_table([*head, *HEAD], _connections(trace), left=frozenset(range(len(head))))
     elif by == "mark":
         marks = mark_counters(trace)
         if marks:
-            yield from table([by, *_HEAD], [[name, *_cells(counters)] for name, counters in marks.items()])
+            yield from table([by, *HEAD], [[name, *cells(counters)] for name, counters in marks.items()])
         else:
             yield sanitise.line("no marks: set them with Recorder.mark(), the demo sets one for each variant")
     else:
         rows = [(_everything(trace), trace.counted, trace.totals()), *_COUNTED_BY[by](trace)]
-        yield from table([by, "conn", *_HEAD], [[name, count(number), *_cells(counters)] for name, number, counters in rows])
+        yield from table([by, "conn", *HEAD], [[name, count(number), *cells(counters)] for name, number, counters in rows])
 
 
 _COUNTED_BY: Final[dict[str, Callable[[Trace], list[tuple[str, int, Counters]]]]] = {
@@ -198,95 +192,12 @@ def _groups(trace: Trace, by: str, timed: times.Found) -> Iterator[tuple[str, Ti
             yield name, timed[by].get(key), counters
 
 
-class Grouping(NamedTuple):
-    """What `stats --by` sums up rows by, apart from what the trace itself sums up by."""
-
-    name: str
-    of: Callable[[Trace], Callable[[Columns], Sequence[str | None]]]
-    """The value of each of some rows; None if it has none. A row with several has the first."""
-    unknown: str
-    """How rows without a value are shown."""
-    missing: Callable[[Trace], str]
-    """What to say if no row of a trace can have one; empty otherwise."""
-
-
-def grouping(by: str) -> Grouping | None:
-    """The grouping of that name; None for what the trace sums up."""
-    if by == "callsite":
-        return CALL_SITES
-    key = by.removeprefix(TAG)
-    return None if key == by else Grouping(by, lambda trace: _first_tags(trace, key), f"(no {by})", lambda trace: "")
-
-
-def _first_tags(trace: Trace, key: str) -> Callable[[Columns], Sequence[str | None]]:
-    from pgtrace.ask.filter.facts import FirstTag  # other tables do not need it
-
-    return FirstTag(trace, key)
-
-
-def _call_sites(trace: Trace) -> Callable[[Columns], Sequence[str | None]]:
-    at = trace.call_sites.at
-    return lambda rows: [sites[0].words if (sites := at(place)) else None for place in rows.places]
-
-
-CALL_SITES: Final = Grouping(
-    "callsite",
-    _call_sites,
-    "(no line known)",
-    lambda trace: "no call sites: record with `pgtrace run --call-sites -- python ...`" if trace.call_sites.is_empty else "",
-)
-
-
-def sums_by(selection: Selection, grouping: Grouping) -> list[tuple[str | None, Counters]]:
-    """Counters of the selected round trips by value, most round trips first."""
-    trace = selection.trace
-    sums: dict[str | None, RowSums] = {}
-    of = grouping.of(trace)
-    for start in range(0, len(trace.rows), _SLICE):
-        rows = selection.counted(trace.rows.columns(start, start + _SLICE))
-        places: dict[str | None, list[int]] = {}
-        for place, value in zip(rows.places, of(rows), strict=True):
-            places.setdefault(value, []).append(place)
-        for value, mine in places.items():
-            if value not in sums:
-                sums[value] = RowSums(trace)
-            sums[value].add(trace.rows.at(mine))
-    found = []
-    for value, one in sums.items():
-        counters = Counters()
-        for part in one.by_connection().values():
-            counters.add(part)
-        found.append((value, counters))
-    return sorted(found, key=lambda item: (-item[1].round_trips, item[0] is None, item[0] or ""))
-
-
-def grouped_as_text(selection: Selection, grouping: Grouping) -> Iterator[Shown]:
-    """The same as a table."""
-    yield _about(selection.trace, "", selection.trace.duration_ns / 1e9, selection.text or None)
-    yield EMPTY
-    missing = grouping.missing(selection.trace)
-    if missing:
-        yield sanitise.line(missing)
-        return
-    rows = sums_by(selection, grouping)
-    yield from table([grouping.name, *_HEAD], [[grouping.unknown if value is None else value, *_cells(one)] for value, one in rows])
-
-
-def grouped_as_dict(selection: Selection, grouping: Grouping) -> dict[str, Any]:
-    """The object of `stats --by callsite --json` and `stats --by tag.KEY --json`."""
-    rows = sums_by(selection, grouping)
-    if grouping is CALL_SITES:
-        unknown = grouping.unknown
-        return {"schema": _GROUPS, "callsites": [{"callsite": unknown if value is None else value, **one.as_dict()} for value, one in rows]}
-    return {"schema": _GROUPS, "tags": [{"tag": grouping.name.removeprefix(TAG), "value": value, **one.as_dict()} for value, one in rows]}
-
-
 def _connections(trace: Trace) -> Iterator[list[str]]:
     """The rows of that table by connection."""
-    yield [_everything(trace), "", "", "", "", *_cells(trace.totals())]
+    yield [_everything(trace), "", "", "", "", *cells(trace.totals())]
     for connection in trace.counted_connections():
         who = [connection.driver, connection.layer.name or NOTHING, about.process(connection) or NOTHING, connection.kind]
-        yield [trace.name_of(connection), *who, *_cells(connection.counters(trace.duration_ns))]
+        yield [trace.name_of(connection), *who, *cells(connection.counters(trace.duration_ns))]
 
 
 def messages(trace: Trace, by: str) -> list[Shown]:
@@ -311,7 +222,8 @@ def _everything(trace: Trace) -> str:
     return "all" if trace.filter is None else _FILTERED
 
 
-def _about(trace: Trace, title: str, took_s: float, chosen: str | None) -> Shown:
+def heading(trace: Trace, title: str, took_s: float, chosen: str | None) -> Shown:
+    """The first line of a table: its captures, their length, their gaps, the filter."""
     connections = len(trace.connections)
     parts = [f"{took_s:.3f} s", f"{connections} connection{'' if connections == 1 else 's'}"]
     if trace.gaps:
@@ -325,7 +237,8 @@ def _about(trace: Trace, title: str, took_s: float, chosen: str | None) -> Shown
     return sanitise.line(f"{title or ', '.join(trace.files)}: {', '.join(parts)}")
 
 
-def _cells(counters: Counters) -> list[str]:
+def cells(counters: Counters) -> list[str]:
+    """The line of these counters under HEAD."""
     return [
         count(counters.setup_round_trips),
         count(counters.round_trips),

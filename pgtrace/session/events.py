@@ -14,8 +14,9 @@ trip, execution, reuse. Times are monotonic ns as recorded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pgtrace.session.departure import Departure
 from pgtrace.session.effects import Counts, Effect
@@ -146,6 +147,11 @@ class Passage(NamedTuple):
     """The end that came while it was open."""
     replaces: tuple[Exchange, Passage] | None = None
     """What was reported of it before, if a late reply or a later known time changed it."""
+
+
+new_passage: Final[Callable[[type[Passage], tuple[Any, ...]], Passage]] = tuple.__new__
+"""A Passage from all its fields in a tuple: what reading does for each round trip, without the
+calls of the constructor."""
 
 
 class Observer:

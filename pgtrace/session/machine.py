@@ -49,7 +49,8 @@ from pgtrace.session.events import FLIGHT_MESSAGES_KEPT, Observer
 from pgtrace.session.failures import FAILURES_KEPT, failure
 from pgtrace.session.names import Names
 from pgtrace.session.owed import Owed
-from pgtrace.session.roundtrips import PORTALS_TOLD, RoundTrips, Run
+from pgtrace.session.roundtrips import PORTALS_TOLD, RoundTrips
+from pgtrace.session.run import Run
 from pgtrace.session.statements import FUNCTION_CALL, UNKNOWN_STATEMENT, Statement
 from pgtrace.sqltext.replication import is_answered_in_parts
 

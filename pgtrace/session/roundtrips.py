@@ -12,227 +12,20 @@ are sums over those, and over the messages outside any run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
 from typing import Any, Final
 
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session.departure import TERMINATE, Departure
-from pgtrace.session.effects import FIRST_LETTER, Counts, Effect, Effects, Key, Odd, Tally, unfinished
-from pgtrace.session.events import CUT, FLIGHT_MESSAGES_KEPT, SKIPPED, Exchange, Observer, Part, Passage
-from pgtrace.session.failures import Failure
-from pgtrace.session.statements import Portal, Statement
+from pgtrace.session.effects import Counts, Effects, Key, Tally, unfinished
+from pgtrace.session.events import Exchange, Observer, Passage, new_passage
+from pgtrace.session.run import HASHED, Run, values_of
+from pgtrace.session.statements import Statement
 
-LONGEST_HASHED: Final = 256 * 1024
-"""The most bytes of a round trip that are hashed for Passage.values."""
-_HASHED: Final = 4096
-"""Bytes are hashed in blocks of this many, so the hash does not depend on how reads were cut."""
 PORTALS_TOLD: Final = 64
 """The most portals reported of one round trip."""
-_TAGS_KEPT: Final = 8
-_COPY_DATA: Final = ord("d")
-_passage: Final[Callable[..., Passage]] = tuple.__new__
 _USES: Final = 1_000
 """Different Counts of a session before they are added up."""
-
-
-class Run:
-    """A run of frontend messages during which something was always unanswered: a round trip, if
-    anything waits for it."""
-
-    __slots__ = (
-        "block_began", "block_end", "bound", "closed_ns", "copies_received", "copies_sent",
-        "copy_in_rows", "copy_out_rows", "copying", "departure", "depth", "error", "errors",
-        "executions", "failures", "first", "first_answer_ns", "first_flush_ns", "flush_points",
-        "formats", "is_frozen", "note", "offsets", "opened_ns", "owed_before", "params_binary",
-        "params_text", "parses_named", "parses_unnamed", "parts", "passed_binary", "passed_text",
-        "portals", "prepares", "ran", "received", "received_bytes", "received_odd", "reused",
-        "reuses", "rows", "sent", "sent_bytes", "sent_odd", "setup", "status", "status_before",
-        "tags", "told", "transactions", "uncertain", "unhashed", "values", "values_binary",
-        "values_text", "waited_ns", "warnings",
-    )  # fmt: skip
-
-    def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str, note: Any = None) -> None:
-        self.opened_ns = opened_ns
-        self.setup = setup
-        self.offsets = offsets
-        self.status_before = self.status = status
-        self.note = note
-        self.first_flush_ns = self.flush_points = self.depth = self.executions = self.sent_bytes = self.received_bytes = 0
-        self.rows = self.errors = self.formats = self.bound = self.waited_ns = self.values = 0
-        self.values_text = self.values_binary = self.passed_text = self.passed_binary = self.params_text = self.params_binary = 0
-        self.copies_sent = self.copies_received = self.ran = self.parses_named = self.parses_unnamed = self.reused = self.transactions = (
-            self.copy_in_rows
-        ) = self.copy_out_rows = 0
-        self.tags: tuple[str, ...] = ()
-        self.warnings: tuple[str, ...] = ()
-        self.failures: tuple[Failure, ...] = ()
-        self.first_answer_ns: int | None = None
-        self.closed_ns: int | None = None
-        self.departure: Departure | None = None
-        self.first: Statement | None = None
-        self.copying: Statement | None = None
-        self.told: tuple[Exchange, Passage] | None = None
-        self.block_began = self.prepares = self.reuses = self.uncertain = self.is_frozen = False
-        self.block_end = ""
-        self.owed_before = self.error = self.unhashed = b""
-        self.sent = bytearray()
-        self.received = bytearray()
-        self.sent_odd: dict[int, int] | None = None
-        self.received_odd: dict[int, int] | None = None
-        self.parts: dict[Statement, Part] = {}
-        self.portals: dict[str, Portal] = {}
-
-    # Most of it is described in events.py and effects.py. ran: executions that ended, including
-    # those that a message outside the run ended. passed_text, passed_binary: values of the rows
-    # that came. copies_sent, copies_received: CopyData that are not in the flight. bound: Binds of
-    # named statements. values_text, values_binary: of the executions that ended in it. is_frozen:
-    # it has been reported, so late changes go to a copy. values: the hash of what it asked, without
-    # the end that fills no block, `unhashed`.
-
-    def part(self, statement: Statement) -> Part:
-        """The Part of a statement."""
-        found = self.parts.get(statement)
-        if found is None:
-            found = self.parts[statement] = Part(statement)
-        return found
-
-    def carries(self, statement: Statement) -> None:
-        """It has a message of that statement."""
-        found = self.parts.get(statement)
-        if found is None:
-            found = self.parts[statement] = Part(statement)
-        found.is_carried = True
-
-    def skips(self, times: int) -> None:
-        """The backend discarded `times` executions."""
-        room = max(0, FLIGHT_MESSAGES_KEPT - len(self.received))
-        self.received += bytes([SKIPPED]) * min(times, room)
-        if times > room and self.received[-1:] != bytes([CUT]):
-            self.received.append(CUT)
-
-    def asks(self, wire: bytes) -> None:
-        """These whole messages of the driver are part of it: add them to the hash."""
-        if not self.unhashed and len(wire) <= _HASHED:
-            self.unhashed = wire
-        elif self.sent_bytes <= LONGEST_HASHED:
-            self.values, self.unhashed = _hashed(self.values, self.unhashed + wire)
-
-    def sends(self, letter: int, message: int) -> None:
-        """A message was sent that its letter in the flight does not identify."""
-        self.sent_odd = _add(self.sent, self.sent_odd, letter, message)
-
-    def sends_pairs(self, first: int, second: int, times: int) -> None:
-        """Two messages were sent alternately, `times` each."""
-        self.sent_odd = _add_pairs(self.sent, self.sent_odd, first, second, times)
-
-    def receives_pairs(self, first: int, second: int, times: int) -> None:
-        """The same for received messages."""
-        self.received_odd = _add_pairs(self.received, self.received_odd, first, second, times)
-
-    def tagged(self, tag: str) -> None:
-        """A command is complete."""
-        short = tag.rstrip("0123456789 ")
-        if short not in self.tags[-1:] and len(self.tags) < _TAGS_KEPT:
-            self.tags += (short,)
-
-    def receives(self, letter: int, message: int) -> None:
-        """The same for a received message."""
-        self.received_odd = _add(self.received, self.received_odd, letter, message)
-
-    def key(self) -> Key:
-        """The key of its effect so far."""
-        formats = self.formats or (1 if self.values_text else 0) | (2 if self.values_binary else 0)
-        look = (
-            bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.executions, self.errors, self.prepares,
-            self.reuses, formats, self.status_before, self.status, self.block_began, self.block_end, self.uncertain, self.owed_before,
-            self.tags, self.warnings, bool(self.portals) and any(self.portals),
-        )  # fmt: skip
-        depth, is_round_trip, setup = self.depth, self.flush_points > 0, self.setup
-        numbers = (
-            1 if is_round_trip and setup else 0, 1 if is_round_trip and not setup else 0, self.ran, depth - 1 if is_round_trip and depth else 0,
-            depth if is_round_trip else 0, self.parses_named, self.parses_unnamed, self.reused, self.transactions, self.params_text,
-            self.params_binary, self.copy_in_rows, self.copy_out_rows,
-        )  # fmt: skip
-        rows, text, binary, exact = self.rows, self.passed_text, self.passed_binary, False
-        if text or binary:
-            if rows and not text % rows and not binary % rows:
-                text, binary = text // rows, binary // rows
-            else:
-                exact = True
-        return look, numbers, (text, binary), exact, _odd(self.sent_odd, self.copies_sent), _odd(self.received_odd, self.copies_received)
-
-    def exchange(self, effect: Effect) -> Exchange:
-        """What has happened in it so far."""
-        portals = tuple(self.portals.values()) if self.portals else ()
-        exchange = Exchange(effect, tuple(self.parts.values()), portals, first=self.first)
-        exchange.copying, exchange.error, exchange.failures = self.copying, self.error, self.failures
-        return exchange
-
-    def passage(self) -> Passage:
-        """Its times and sizes so far."""
-        return _passage(Passage, (
-            self.note, self.opened_ns, self.first_flush_ns, self.first_answer_ns, self.closed_ns, self.waited_ns, self.offsets, self.rows,
-            self.sent_bytes, self.received_bytes, self._values(), self.departure, self.told,
-        ))  # fmt: skip
-
-    def _values(self) -> int:
-        is_known = not self.setup and not self.uncertain and self.sent_bytes <= LONGEST_HASHED
-        return _value(self.values, self.unhashed) if is_known else 0
-
-
-def values_of(wire: bytes) -> int:
-    """Passage.values of a round trip that asked with these bytes."""
-    return _value(*_hashed(0, wire)) if len(wire) <= LONGEST_HASHED else 0
-
-
-def _value(values: int, rest: bytes) -> int:
-    return hash((values, rest)) if values else hash(rest)
-
-
-def _hashed(values: int, wire: bytes) -> tuple[int, bytes]:
-    """The hash with these bytes added, as far as they fill blocks, and the rest."""
-    at = 0
-    while len(wire) - at > _HASHED:
-        values = hash((values, wire[at : at + _HASHED]))
-        at += _HASHED
-    return values, wire[at:] if at else wire
-
-
-def _add(flight: bytearray, odd: dict[int, int] | None, letter: int, message: int) -> dict[int, int]:
-    odd = {} if odd is None else odd
-    if len(flight) >= FLIGHT_MESSAGES_KEPT:
-        if len(flight) == FLIGHT_MESSAGES_KEPT:
-            flight.append(CUT)
-    else:
-        flight.append(letter)
-        if letter >= FIRST_LETTER:
-            odd[letter] = odd.get(letter, 0) - 1
-    odd[message] = odd.get(message, 0) + 1
-    return odd
-
-
-def _add_pairs(flight: bytearray, odd: dict[int, int] | None, first: int, second: int, times: int) -> dict[int, int] | None:
-    room = FLIGHT_MESSAGES_KEPT - len(flight)
-    if 2 * times <= room:
-        flight += bytes((first, second)) * times
-        return odd
-    for _ in range(times):
-        for code in (first, second):
-            if len(flight) < FLIGHT_MESSAGES_KEPT:
-                flight.append(code)
-            else:
-                odd = _add(flight, odd, code, code)
-    return odd
-
-
-def _odd(odd: dict[int, int] | None, copies: int) -> Odd:
-    if odd is None and not copies:
-        return ()
-    counted = dict(odd or ())
-    if copies:
-        counted[_COPY_DATA] = counted.get(_COPY_DATA, 0) + copies
-    return tuple(sorted(counted.items()))
 
 
 class RoundTrips:
@@ -372,10 +165,10 @@ class RoundTrips:
         use[0] += 1
         use[1] += rows
         sent_bytes = len(wire)
-        values = hash(wire) if sent_bytes <= _HASHED else values_of(wire)
+        values = hash(wire) if sent_bytes <= HASHED else values_of(wire)
         self.observer.happened(
             exchange,
-            _passage(Passage, (
+            new_passage(Passage, (
                 note, sent_ns, sent_ns, answered_ns, answered_ns, waited_ns, offsets, rows, sent_bytes, received_bytes, values, None, None
             )),
         )  # fmt: skip

@@ -29,7 +29,7 @@ from pgtrace.capture.pieces import recordings
 from pgtrace.errors import AnyPath, UsageError
 from pgtrace.inspect import types
 from pgtrace.judge.advice import Advice
-from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.finding import Finding
 from pgtrace.parameters import DEFAULT_PORT
 from pgtrace.report import stats
 from pgtrace.sanitise import Shown

@@ -10,7 +10,7 @@ from html import escape
 from typing import Final
 
 from pgtrace import sanitise
-from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.finding import Finding
 from pgtrace.testing.counted import shown_sql
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.row import Row, RowKind

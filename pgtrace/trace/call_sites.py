@@ -29,7 +29,7 @@ from typing import IO, Final, NamedTuple
 from pgtrace.callsites.notes import BATCH, HANDED_ON, PREPARE, SEPARATOR, WHOLE, Site
 from pgtrace.capture.record import CallSite
 from pgtrace.session.events import Exchange, Part
-from pgtrace.trace.statements import Histogram
+from pgtrace.trace.histogram import Histogram
 
 LOOKED_AT: Final = 1_000
 """The latest notes of one connection that are searched for a statement's note."""

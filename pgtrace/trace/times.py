@@ -21,9 +21,9 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from pgtrace.trace.histogram import Histogram
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.rows import Columns
-from pgtrace.trace.statements import Histogram
 
 if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace

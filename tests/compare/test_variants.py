@@ -10,20 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrace.compare.variants import (
-    QUANTITIES,
-    SETUP,
-    TIMES,
-    WORK,
-    Quantity,
-    Spread,
-    Turn,
-    Variant,
-    measure,
-    named_apart,
-    told_apart,
-    unit_of,
-)
+from pgtrace.compare.turns import Turn, measure, named_apart, unit_of
+from pgtrace.compare.variants import QUANTITIES, SETUP, TIMES, WORK, Quantity, Spread, Variant, told_apart
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.times import Times
 from pgtrace.trace.trace import Trace

@@ -15,10 +15,11 @@ from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Data, Record
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.identify import drivers, layers
-from pgtrace.judge import advice
+from pgtrace.judge import advice, track
 from pgtrace.judge.advice import Advice
+from pgtrace.judge.finding import Finding
 from pgtrace.judge.findings import KINDS
-from pgtrace.judge.findings.kind import FAILED, Finding
+from pgtrace.judge.findings.kind import FAILED
 from pgtrace.legs import joins
 from pgtrace.report import advice as report
 from pgtrace.trace.trace import Trace
@@ -420,12 +421,12 @@ def test_rows_of_a_finding_are_marked(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_is_bounded(advised: Advised, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(advice, "OPEN_SUBJECTS_KEPT", 3)
+    monkeypatch.setattr(track, "OPEN_SUBJECTS_KEPT", 3)
     lines = [query(f"SELECT c{text} FROM item WHERE id = {n}") for text in range(9) for n in range(5)]
     found = advised(*lines, DONE)
     assert sum(one.cost for one in found) == 36
     assert len(found) == 4
-    assert found[0].note.subject == advice.OTHERS
+    assert found[0].note.subject == track.OTHERS
 
 
 def test_whatever_the_bytes_nothing_is_raised(tmp_path: Path) -> None:

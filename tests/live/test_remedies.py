@@ -21,8 +21,8 @@ from pgtrace.demo.pooler import Pooler, free_port
 from pgtrace.identify import drivers, layers
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.advice import Advice
+from pgtrace.judge.finding import Finding
 from pgtrace.judge.findings import KINDS
-from pgtrace.judge.findings.kind import Finding
 from pgtrace.legs.joins import find
 from pgtrace.trace.trace import Trace
 from tests.data.findings.record import pgbouncer

@@ -13,7 +13,7 @@ import pytest
 
 from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.rowcounting import RowCounts
-from pgtrace.report import stats
+from pgtrace.report import grouping
 from pgtrace.trace import rows
 from pgtrace.trace.trace import Trace
 from tests.ask.filter.test_filter_tags import TAGGED
@@ -32,9 +32,9 @@ def tagged(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 
 def by(trace: Trace, name: str, text: str = "") -> list[tuple[str | None, int, int]]:
-    grouping = stats.grouping(name)
-    assert grouping is not None
-    return [(value, one.round_trips, one.executions) for value, one in stats.sums_by(parse(text).over(trace), grouping)]
+    group = grouping.grouping(name)
+    assert group is not None
+    return [(value, one.round_trips, one.executions) for value, one in grouping.sums(parse(text).over(trace), group)]
 
 
 def test_round_trips_by_the_first_value_of_a_tag(tagged: Trace) -> None:
@@ -47,9 +47,9 @@ def test_round_trips_by_the_first_value_of_a_tag(tagged: Trace) -> None:
 def test_the_sums_are_those_of_everything(tagged: Trace) -> None:
     whole = RowCounts(parse("").over(tagged))
     whole.update()
-    grouping = stats.grouping("tag.route")
-    assert grouping is not None
-    found = [one.as_dict() for _, one in stats.sums_by(parse("").over(tagged), grouping)]
+    group = grouping.grouping("tag.route")
+    assert group is not None
+    found = [one.as_dict() for _, one in grouping.sums(parse("").over(tagged), group)]
     for key, value in whole.totals().as_dict().items():
         if isinstance(value, int) and key != "max_pipeline_depth":
             assert sum(one[key] for one in found) == value, key

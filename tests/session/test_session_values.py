@@ -10,7 +10,7 @@ from pgtrace.capture.record import Data
 from pgtrace.protocol import frontend
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
-from pgtrace.session.roundtrips import LONGEST_HASHED
+from pgtrace.session.run import LONGEST_HASHED
 from tests.playbook import Heard, records
 
 SCRIPT = """

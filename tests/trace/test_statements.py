@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pgtrace.session.effects import Effects
 from pgtrace.session.events import Exchange, Part, Passage
-from pgtrace.session.roundtrips import Run
+from pgtrace.session.run import Run
 from pgtrace.session.statements import Statement
 from pgtrace.trace import statements
-from pgtrace.trace.statements import OTHER, GroupBudget, Histogram, StatementTable
+from pgtrace.trace.statements import OTHER, GroupBudget, StatementTable
 from pgtrace.trace.trace import Trace
 from tests.playbook import MS, write
 
@@ -114,18 +112,6 @@ def test_a_shared_round_trip_counts_for_each_and_alone_for_none(tmp_path: Path) 
     assert [(one["round_trips"], one["round_trips_alone"], one["executions"]) for one in shared] == [(1, 0, 1)] * 2
 
 
-@given(st.lists(st.integers(0, 10**13), min_size=1))
-def test_percentiles_are_within_two_percent(values: list[int]) -> None:
-    histogram = Histogram()
-    for value in values:
-        histogram.add(value)
-    assert (histogram.count, histogram.total, histogram.max) == (len(values), sum(values), max(values))
-    ordered = sorted(values)
-    for percent in (50, 95):
-        exact = ordered[max(0, -(-len(values) * percent // 100) - 1)]
-        assert abs(histogram.percentile(percent) - exact) <= exact * 0.02 + 1
-
-
 def ran(statement: Statement) -> tuple[Exchange, Passage]:
     """A round trip that prepared and ran a statement of two rows."""
     run = Run(0, setup=False, offsets=(0, 0), status="I")
@@ -182,16 +168,3 @@ def test_tables_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     for table in tables:
         table.let_go()
     assert (room.groups, room.text_bytes) == (0, 0)
-
-
-def test_a_histogram_in_parts_has_every_value() -> None:
-    waits = Histogram()
-    for value in (100, 100, 120, 3_000, 100_000):
-        waits.add(value)
-    shares = waits.shares(3)
-    assert [times for _, _, times in shares] == [3, 1, 1]
-    assert shares[0][0] in range(95, 106)
-    assert shares[-1][1] == 100_000
-    one = Histogram()
-    one.add(0)
-    assert sum(times for _, _, times in one.shares(4)) == 1

@@ -9,7 +9,8 @@ from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.compare.side_by_side import SideBySide
-from pgtrace.compare.variants import BARS_KEPT, Bar, Variant
+from pgtrace.compare.turns import BARS_KEPT, Bar
+from pgtrace.compare.variants import Variant
 from pgtrace.report.comparison.sections import Cell, Section, about, duration, sections, title
 from pgtrace.report.page.html import Markup, element, escaped, joined, name
 from pgtrace.report.page.page import document

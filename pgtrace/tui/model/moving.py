@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
-from pgtrace.trace.statements import Histogram
+from pgtrace.trace.histogram import Histogram
 from pgtrace.tui.model.asking import Asking, Fault
 from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.keys import Hints

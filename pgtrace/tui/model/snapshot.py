@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from pgtrace.identify.drivers.evidence import UNKNOWN
 from pgtrace.judge.advice import Advice
-from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.finding import Finding
 from pgtrace.judge.unexplained import NOTHING, Unexplained
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.trace import Trace

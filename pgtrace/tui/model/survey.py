@@ -13,10 +13,10 @@ from typing import Final
 
 from pgtrace.trace.activity import Activity
 from pgtrace.trace.feed import CompleteRows, Feed
+from pgtrace.trace.histogram import Histogram
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.rows import Columns
 from pgtrace.trace.sightings import Sightings
-from pgtrace.trace.statements import Histogram
 from pgtrace.trace.transactions import Transactions
 
 FLIGHTS_KEPT: Final = 64

@@ -19,7 +19,7 @@ from pgtrace.ask.filter.completion import Occurring
 from pgtrace.errors import FilterError
 from pgtrace.inspect import types
 from pgtrace.judge.advice import Advice
-from pgtrace.judge.findings.kind import Finding
+from pgtrace.judge.finding import Finding
 from pgtrace.recorder import Recorder
 from pgtrace.trace import waits
 from pgtrace.trace.connection import Connection

@@ -14,7 +14,8 @@ from typing import ClassVar, Final
 from textual.binding import BindingType
 from textual.strip import Strip
 
-from pgtrace.judge.findings.kind import ROUND_TRIPS, Evidence, Finding
+from pgtrace.judge.finding import Finding
+from pgtrace.judge.findings.kind import ROUND_TRIPS, Evidence
 from pgtrace.report import advice
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.copying import Offer, safe

@@ -1,0 +1,214 @@
+"""One open connection and the watches of findings/ on it: its rows in order, its notes.
+
+A watch is made when it first has something to look at, and is called for what it has a method for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.judge import signs
+from pgtrace.judge.findings import KINDS
+from pgtrace.judge.findings.kind import PAUSED_NS, POOLER, Kind, Note, Step, Watch
+from pgtrace.judge.signs import Signs, Upstreams
+from pgtrace.trace.row import RowKind, Shape
+
+if TYPE_CHECKING:
+    from pgtrace.legs.joins import Joins
+    from pgtrace.trace.trace import Trace
+
+OPEN_SUBJECTS_KEPT: Final = 500
+"""Notes of one open connection."""
+OTHERS: Final = "(others)"
+"""The subject of everything beyond a bound."""
+_SHAPES_KEPT: Final = 500
+_NONE: Final[deque[int]] = deque()
+"""What tracks without rows that wait have in common: an empty deque takes 600 bytes."""
+
+
+def _places(hook: str) -> tuple[int, ...]:
+    """The places of the kinds whose watches have that method."""
+    return tuple(place for place, kind in enumerate(KINDS) if getattr(kind.watch, hook) is not getattr(Watch, hook))
+
+
+_ROW, _OTHER, _PAUSED, _USED_AFTER = _places("row"), _places("other"), _places("paused"), _places("used_after")
+_LEFT_OPEN, _ENDED, _SETTLES = _places("left_open"), _places("ended"), _places("settle")
+
+
+class Interests:
+    """Which kinds need which shapes, for all tracks of a trace."""
+
+    def __init__(self, *, joined: bool) -> None:
+        """`joined`: both sides of a pooler are known."""
+        self._joined = joined
+        self._found: dict[int, tuple[tuple[int, ...], bool]] = {}
+
+    def of(self, number: int, shape: Shape) -> tuple[tuple[int, ...], bool]:
+        """The indexes of the kinds that need the shape with that number, and whether it may be a
+        sign of a pooler."""
+        found = self._found.get(number)
+        if found is None:
+            places = tuple(place for place in _ROW if (self._joined or not KINDS[place].of_joins) and KINDS[place].cares(shape))
+            found = self._found[number] = places, signs.cares(shape)
+        return found
+
+
+class Track:
+    """One open connection: its watches, its notes, its waiting rows."""
+
+    __slots__ = (
+        "_interests", "_mark", "_rows_of", "_watches", "before", "connection", "counts", "end_note", "end_place",
+        "ended_ns", "ends", "fatal", "first", "joins", "latest", "notes", "over", "round_trips",
+        "setup", "signs", "trace", "unanswered", "waiting",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        trace: Trace,
+        joins: Joins | None,
+        index: int,
+        place: int,
+        upstreams: Upstreams,
+        interests: Interests,
+        mark: Callable[[int, Kind], None],
+    ) -> None:
+        """The connection with that index, whose first row is at that place. `upstreams` and
+        `interests` are those of all tracks; `mark` notes that a row belongs to a finding."""
+        self.trace = trace
+        self.joins = joins
+        self.connection = trace.connections[index]
+        self.setup = 0
+        self.counts = False
+        """Whether a filter selects any of its rows."""
+        self.first = place
+        self.over = False
+        self.ended_ns: int | None = None
+        self.ends = False
+        self.waiting = _NONE
+        """Rows that wait for one that is open."""
+        self.notes: dict[tuple[str, str], Note] = {}
+        self.round_trips = 0
+        """After set-up, so far."""
+        self.before: Step | None = None
+        """The latest of them; None if bytes are missing after it."""
+        self.fatal: Step | None = None
+        """The row of the server's FATAL error."""
+        self.latest: int | None = None
+        """The row of its latest round trip."""
+        self.unanswered: int | None = None
+        """The row that is open at the end of the capture."""
+        self.end_place: int | None = None
+        """The row of an end that was not the driver's Terminate."""
+        self.end_note: Note | None = None
+        """The note that explains it."""
+        self.signs = Signs(self.connection, upstreams, trace.connections)
+        self._interests = interests
+        self._mark = mark
+        self._rows_of: dict[int, tuple[Callable[[Step], None], ...]] = {}
+        """By the number of a shape: the function called with each round trip of that shape."""
+        self._watches: dict[int, Watch] = {}
+        """By the place of their kind, those that had something to look at."""
+
+    def wait(self, place: int) -> None:
+        """Have that row wait."""
+        if self.waiting is _NONE:
+            self.waiting = deque()
+        self.waiting.append(place)
+
+    def note(self, kind: Kind, subject: str = "") -> Note:
+        found = self.notes.get((kind.name, subject))
+        if found is None:
+            if len(self.notes) >= OPEN_SUBJECTS_KEPT:
+                subject = OTHERS
+            found = self.notes.setdefault((kind.name, subject), Note(subject, connections=[self.connection.index]))
+            if self.signs:
+                found.fact(POOLER)
+        return found
+
+    def row_of(self, place: int, kind: Kind) -> None:
+        self._mark(place, kind)
+
+    def explain_end(self, note: Note) -> None:
+        self.end_note = self.end_note or note
+
+    def _watch(self, place: int) -> Watch:
+        """The watch of the kind at that place, made when first needed: most connections need
+        few."""
+        watch = self._watches.get(place)
+        if watch is None:
+            watch = self._watches[place] = KINDS[place].watch(self)
+        return watch
+
+    def take(self, step: Step, number: int) -> None:
+        """A round trip; its shape has that number."""
+        rows = self._rows_of.get(number)
+        if rows is None:
+            places, signs = self._interests.of(number, step.shape)
+            asked = tuple(self._watch(place).row for place in places)
+            if len(self._rows_of) >= _SHAPES_KEPT:
+                self._rows_of.clear()
+            rows = self._rows_of[number] = (self.signs.take, *asked) if signs else asked
+        before, pause_ns = self.before, step.pause_ns
+        if pause_ns is not None and pause_ns >= PAUSED_NS and before is not None:
+            for place in _PAUSED:
+                self._watch(place).paused(before, step.place, pause_ns, "", counts=step.counts)
+        if self.fatal is not None:
+            for place in _USED_AFTER:
+                self._watch(place).used_after(self.fatal, step)
+        self.counts |= step.counts
+        for row in rows:
+            row(step)
+        self.round_trips += 1
+        self.before = step
+        if step.shape.errors:
+            self._look_for_fatal(step)
+
+    def _look_for_fatal(self, step: Step) -> None:
+        if self.fatal is None and any(failure.severity in ("FATAL", "PANIC") for failure in step.label.failures):
+            self.fatal = step
+
+    def leave_open(self, step: Step) -> None:
+        """A round trip that is still open at the end of the capture."""
+        for place in _LEFT_OPEN:
+            self._watch(place).left_open(step)
+
+    def other(self, step: Step) -> None:
+        """A row of another kind."""
+        if step.shape.errors or step.shape.kind is RowKind.ASYNCHRONOUS:
+            self.signs.take(step)
+        if step.shape.kind is RowKind.SETUP:
+            self.signs.look()
+            self.counts |= step.counts
+        for place in _OTHER:
+            if KINDS[place].cares_other(step):
+                self._watch(place).other(step)
+        if step.shape.kind is RowKind.ASYNCHRONOUS and step.shape.errors:
+            self._look_for_fatal(step)
+
+    def end_at(self, place: int, time_ns: int, words: str) -> None:
+        """The session is over at that row."""
+        if self.ends:
+            return
+        self.ends = True
+        pause_ns = None if self.ended_ns is None else max(0, time_ns - self.ended_ns)
+        self.ended_ns = None
+        if self.before is not None and pause_ns is not None:
+            for number in _PAUSED:
+                self._watch(number).paused(self.before, place, pause_ns, words, counts=self.before.counts)
+        for number in _ENDED:
+            self._watch(number).ended(place, pause_ns, words)
+
+    def lose(self) -> None:
+        self.ended_ns = self.before = None
+        for watch in self._watches.values():
+            watch.lost()
+
+    def settle(self) -> None:
+        if self.connection.closed_ns is not None or self.connection.ends:
+            for place in _SETTLES:
+                self._watch(place)
+        for place in _SETTLES:
+            if place in self._watches:
+                self._watches[place].settle()
