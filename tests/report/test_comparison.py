@@ -107,6 +107,14 @@ def test_text_and_json_have_the_same_numbers(found: SideBySide) -> None:
     assert "\x1b" not in text
 
 
+@pytest.mark.parametrize("turns", [1, 2])
+def test_the_fastest_is_known_only_from_several_turns(tmp_path: Path, turns: int) -> None:
+    paths = [(name, playbook.write(tmp_path / f"{name}.pgtrace", text)) for name, text in (("slow", SLOW), ("fast", FAST))]
+    found = _measured([Variant("slow"), Variant("fast")], [(name, str(path)) for name, path in paths] * turns, 1, quiet=True)
+    best = [place for one in sections.sections(found) for row in one.rows for place, cell in enumerate(row) if cell.role == "best"]
+    assert set(best) == ({2} if turns > 1 else set())
+
+
 def test_amounts() -> None:
     assert [sections.amount(*one) for one in [(1.5, "ms"), (2.0, ""), (2.5, ""), (0, ""), (1200, "bytes")]] == [
         "1.50",

@@ -112,7 +112,9 @@ def _quantities(found: SideBySide, name: str, quantities: Sequence[Quantity]) ->
         if not any(spread.high for spread in spreads):
             continue
         least = min(spread.median for spread in spreads)
-        is_best = quantity.is_time and len(spreads) > 1 and sum(spread.median == least for spread in spreads) == 1
+        # of a single turn there is no spread, so nobody is known to be the fastest
+        is_best = quantity.is_time and len(spreads) > 1 and all(spread.turns > 1 for spread in spreads)
+        is_best = is_best and sum(spread.median == least for spread in spreads) == 1
         alike = told_apart(found.variants, quantity)
         rows.append(
             [
