@@ -1,8 +1,10 @@
 """What standing in the path costs: prints the table of docs/costs.md, as Markdown on stdout, progress on stderr.
 
-One run, all routes interleaved: each turn measures every route once, in an order that moves on by one, so that a machine that slows down slows all of them.
-Exit code 1 where pgtrace misses what it promises (the bars of table.py): at most 1.1 times the latency that a bare forwarder adds, at least 0.95 of its
-transactions and of its COPY, at most 16 KiB for an idle connection, and at most 1.1 times as long a round trip while a TUI follows.
+One run, all routes interleaved: each turn measures every route once, in an order that moves on by
+one, so that a machine that slows down slows all of them. Exit code 1 where pgtrace misses what it
+promises (the bars of table.py): at most 1.1 times the latency that a bare forwarder adds, at least
+0.95 of its transactions and of its COPY, at most 16 KiB for an idle connection, and at most 1.1
+times as long a round trip while a TUI follows.
 
     python -m bench [--turns N] [--copy-mb N] [--with-tui]      # nine turns, six minutes; wants a quiet machine
 """
@@ -99,7 +101,10 @@ def _facts(server_version: str, pgbench: str | None, turns: int, copy_mb: int) -
     if pgbench is None:
         work += "; pgbench is not installed, so there is no throughput and no COPY"
     else:
-        work += f", {PGBENCH_S} s of `pgbench -S -M prepared -c {CLIENTS} -j 1` ({pgbench}) and a COPY of {copy_mb:,} MB of its rows to a client"
+        work += (
+            f", {PGBENCH_S} s of `pgbench -S -M prepared -c {CLIENTS} -j 1` ({pgbench}) and a COPY of {copy_mb:,} MB of its "
+            f"rows to a client"
+        )
     if sys.platform.startswith("linux"):
         work += f"; an idle connection is one of {IDLE:,}"
     machine = (

@@ -1,7 +1,7 @@
 """The yardstick: the least that a forwarder in Python has to do, on the loop that pgtrace runs on.
 
-Protocol callbacks, one write for each read, no Nagle. It records nothing, bounds no buffer and knows no half-close: what pgtrace costs beyond this is the
-price of tracing.
+Protocol callbacks, one write for each read, no Nagle. It records nothing, bounds no buffer and
+knows no half-close: what pgtrace costs beyond this is the price of tracing.
 
     python -m bench.forwarder PORT UPSTREAM_PORT      # both on 127.0.0.1
 """

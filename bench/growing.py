@@ -2,8 +2,9 @@
 
     python -m bench.growing RECORDED OUT MEGABYTES
 
-The bytes, their times within a copy and the blocks are the recorder's own; only connection numbers, times and wall clocks move on. So every copy counts the
-same, and the counters of the large capture are those of the small one times the number of copies: a reading that loses something shows.
+The bytes, their times within a copy and the blocks are the recorder's own; only connection numbers,
+times and wall clocks move on. So every copy counts the same, and the counters of the large capture
+are those of the small one times the number of copies: a reading that loses something shows.
 """
 
 from __future__ import annotations

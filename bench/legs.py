@@ -2,8 +2,9 @@
 
     python -m bench.legs [--turns N]
 
-Three ways through a PgBouncer of their own, in session mode: alone, between two bare forwarders, and between two legs of one recorder. All turns are
-interleaved. Then the capture of the recorder is read: how long a plain reading takes, and how much longer the joins.
+Three ways through a PgBouncer of their own, in session mode: alone, between two bare forwarders,
+and between two legs of one recorder. All turns are interleaved. Then the capture of the recorder is
+read: how long a plain reading takes, and how much longer the joins.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""One route, measured once: the time of a round trip, what the forwarder's process spends on it, the throughput of eight clients, of a COPY, and idle memory.
+"""One route, measured once: the time of a round trip, what the forwarder's process spends on it,
+the throughput of eight clients, of a COPY, and idle memory.
 
 - Latency: a blocking socket sends Query `SELECT 1` and reads to ReadyForQuery. No driver, so nothing but the path and the server is in it.
-- CPU: user and system time of the forwarder's process and its children over the same round trips, with a pause at the end for what it puts off
-  (pgtrace writes its capture every 50 ms). Linux only.
+- CPU: user and system time of the forwarder's process and its children over the same round trips,
+  with a pause at the end for what it puts off (pgtrace writes its capture every 50 ms). Linux only.
 - Throughput: `pgbench -S -M prepared` over a table of 100,000 rows.
 - COPY: the same rows again and again, out, as fast as a client takes them that throws them away.
-- Memory: resident memory of the forwarder's process and its children, with and without IDLE connections that have logged in and ask nothing. Linux only;
-  measured before everything else, for memory that was given back once hides what the next connection takes.
+- Memory: resident memory of the forwarder's process and its children, with and without IDLE
+  connections that have logged in and ask nothing. Linux only; measured before everything else, for
+  memory that was given back once hides what the next connection takes.
 """
 
 from __future__ import annotations

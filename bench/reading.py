@@ -1,10 +1,13 @@
 """What reading costs: prints two tables as Markdown on stdout, progress on stderr.
 
-    python -m bench.reading [--turns N] [--sizes 10,100,1000] [--keep DIRECTORY]      # wants pgbench; some minutes, most of them for the largest size
+    python -m bench.reading [--turns N] [--sizes 10,100,1000] [--keep DIRECTORY]      # wants
+    pgbench; some minutes, most of them for the largest size
 
-Every command is a process of its own, started as a user would; what counts is its CPU time, user and system, start-up included. All commands are run in
-turn, and figures are medians over the turns; tshark's ratio is that within a turn. The captures are recorded first (traffic.py), the large ones made from
-one of them (growing.py). Exit code 1 where pgtrace misses what it promises of prepared selects, of a reader's memory, or of cost that grows with size.
+Every command is a process of its own, started as a user would; what counts is its CPU time, user
+and system, start-up included. All commands are run in turn, and figures are medians over the turns;
+tshark's ratio is that within a turn. The captures are recorded first (traffic.py), the large ones
+made from one of them (growing.py). Exit code 1 where pgtrace misses what it promises of prepared
+selects, of a reader's memory, or of cost that grows with size.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The ways to the server that are compared: each is a process in front of it, there during the whole run.
 
-Every one of them forwards on one thread, as pgtrace does. What is not installed stays in the table and says so. PgBouncer refuses root: then it runs as
-`nobody`, for whom the scratch directory is open to everybody (a capture in it is readable by its owner alone all the same).
+Every one of them forwards on one thread, as pgtrace does. What is not installed stays in the table
+and says so. PgBouncer refuses root: then it runs as `nobody`, for whom the scratch directory is
+open to everybody (a capture in it is readable by its owner alone all the same).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Route:
 
 
 def open_routes(stack: ExitStack, directory: Path, upstream: int, *, with_tui: bool = False) -> list[Route]:
-    """Start every forwarder before the server on port `upstream`; `stack` ends them. `with_tui` adds a recorder of its own that a viewer follows."""
+    """Start every forwarder before the server on port `upstream`; `stack` ends them. `with_tui`
+    adds a recorder of its own that a viewer follows."""
 
     def started(name: str, port: int, *command: str, user: str | None = None) -> Route:
         return Route(name, port, stack.enter_context(running(command, port, directory / f"{port}.log", user)))
@@ -117,7 +119,8 @@ def _installed(program: str, option: str, title: str, mode: str) -> tuple[str | 
 def running(command: tuple[str, ...], port: int, log: Path, user: str | None = None) -> Iterator[int]:
     """The process, from when it listens, in a session of its own.
 
-    So Ctrl-C reaches the bench alone, which ends it; and so the kernel, which shares the processors out by session, treats all forwarders alike.
+    So Ctrl-C reaches the bench alone, which ends it; and so the kernel, which shares the processors
+    out by session, treats all forwarders alike.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, user=user)

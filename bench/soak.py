@@ -1,12 +1,15 @@
 """Mixed load for a long time, and whether the recorder is afterwards what it was: its memory, its descriptors, and every answer right.
 
-Eight kinds of work go through one recorder at once, each over and over on a thread of its own: connections that come and go, prepared statements, large
-results, COPY both ways, pipelines with errors, cancelled queries, readers that stall and hang up, bytes that are no PostgreSQL. Each checks its answers
-itself. Once a minute everybody pauses, the recorder flushes, and its memory and descriptors are read from /proc: figures of a moment when nothing passes,
-so that what is left is what it keeps. The capture is a temporary one of 64 MiB, which rolls many times.
+Eight kinds of work go through one recorder at once, each over and over on a thread of its own:
+connections that come and go, prepared statements, large results, COPY both ways, pipelines with
+errors, cancelled queries, readers that stall and hang up, bytes that are no PostgreSQL. Each checks
+its answers itself. Once a minute everybody pauses, the recorder flushes, and its memory and
+descriptors are read from /proc: figures of a moment when nothing passes, so that what is left is
+what it keeps. The capture is a temporary one of 64 MiB, which rolls many times.
 
-Exit code 1 where an answer was wrong, memory at the end is more than 2 MiB above that of minute 10 (of the first third, where the run is shorter), a descriptor
-is left open, or the recorder counts a failed session.
+Exit code 1 where an answer was wrong, memory at the end is more than 2 MiB above that of minute 10
+(of the first third, where the run is shorter), a descriptor is left open, or the recorder counts a
+failed session.
 
     python -m bench.soak [--minutes N]      # 30 minutes
 """
@@ -230,7 +233,8 @@ def soak(recorder: Recorder, url: str, minutes: int) -> int:
     last = figures[-1]
     print("work done: " + ", ".join(f"{worker.name} {worker.done}" for worker in workers))
     print(
-        f"memory: {(last.resident - warm.resident) / MIB:+.2f} MiB since the warm minute; descriptors: {base.descriptors} -> {last.descriptors}"
+        f"memory: {(last.resident - warm.resident) / MIB:+.2f} MiB since the warm minute; descriptors: {base.descriptors} -> "
+        f"{last.descriptors}"
     )
     wrong = [f"{worker.name}: {worker.failure!r}" for worker in workers if worker.failure]
     if last.resident - warm.resident > GROWTH_BYTES:

@@ -1,7 +1,8 @@
 """What was measured, as a Markdown table.
 
-Machines drift, so nothing is compared across turns: what a route adds, and every ratio to the bare forwarder, is computed within each turn; the table shows
-the median over the turns. So a ratio need not be exactly the quotient of two other cells.
+Machines drift, so nothing is compared across turns: what a route adds, and every ratio to the bare
+forwarder, is computed within each turn; the table shows the median over the turns. So a ratio need
+not be exactly the quotient of two other cells.
 """
 
 from __future__ import annotations

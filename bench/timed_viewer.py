@@ -1,7 +1,8 @@
 """`pgtrace open FILE` that writes down what each tick took: run by bench.watching as `python -m bench.timed_viewer FILE LOG`.
 
-A line of LOG for each tick: when it began (monotonic), what it took, what the last redraw with it took until it was on the terminal, and how old the latest
-thing read was, all in seconds. Written when the viewer ends.
+A line of LOG for each tick: when it began (monotonic), what it took, what the last redraw with it
+took until it was on the terminal, and how old the latest thing read was, all in seconds. Written
+when the viewer ends.
 """
 
 from __future__ import annotations

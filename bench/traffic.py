@@ -9,7 +9,8 @@
 | COPY | psycopg: a table out, row by row, and in again |
 | deep pipeline | asyncpg's executemany: 60,000 Bind and Execute behind one Sync |
 
-everything() is all of it at once, a little of each, with transactions, errors and short connections besides: what large captures are made of (growing.py).
+everything() is all of it at once, a little of each, with transactions, errors and short connections
+besides: what large captures are made of (growing.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A person who watches: `pgtrace open` on a terminal, following a capture that grows, with less right to the processors than the traffic (nice 10)."""
+"""A person who watches: `pgtrace open` on a terminal, following a capture that grows, with less
+right to the processors than the traffic (nice 10)."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
 """What the TUI costs, and how it keeps up, while 20,000 messages pass each second.
 
-Two recorders stand before one server, and a TUI follows the capture of one of them, on a terminal of 160 x 50 at nice 10. The turns alternate: the same load
-(pgbench at a fixed rate) and, beside it, a raw socket that measures round trips go through the recorder that nobody watches, then through the watched one. So
-both meet the same machine. Then the watched one has the load without a pause for `--seconds`, while somebody walks through the panes.
+Two recorders stand before one server, and a TUI follows the capture of one of them, on a terminal
+of 160 x 50 at nice 10. The turns alternate: the same load (pgbench at a fixed rate) and, beside it,
+a raw socket that measures round trips go through the recorder that nobody watches, then through the
+watched one. So both meet the same machine. Then the watched one has the load without a pause for
+`--seconds`, while somebody walks through the panes.
 
-Exit code 1 where the median round trip of the watched recorder is more than 1.1 times the other's, a tick takes 50 ms or more at the 95th percentile, the
-screen is more than a second behind, or the viewer's memory grows by more than 8 MiB from the first half of that time to its end.
+Exit code 1 where the median round trip of the watched recorder is more than 1.1 times the other's,
+a tick takes 50 ms or more at the 95th percentile, the screen is more than a second behind, or the
+viewer's memory grows by more than 8 MiB from the first half of that time to its end.
 
     python -m bench.watching [--turns N] [--seconds N] [--filter TEXT]      # three minutes; wants a quiet machine
 """
@@ -46,7 +49,8 @@ WATCHED_BAR, TICK_BAR_S, BEHIND_BAR_S, GROWTH_BAR_MIB = 1.1, 0.05, 1.0, 8.0
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One tick of the viewer, in seconds: when it began, what it took, what it took until the terminal had it (0: nothing was drawn), how old the news is."""
+    """One tick of the viewer, in seconds: when it began, what it took, what it took until the
+    terminal had it (0: nothing was drawn), how old the news is."""
 
     began_s: float
     took_s: float

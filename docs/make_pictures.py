@@ -2,7 +2,8 @@
 
     python docs/make_pictures.py [NAME...]
 
-The traffic is recorded again each time from real drivers and a real PostgreSQL; the screen is the application's own, led to each picture by its keys.
+The traffic is recorded again each time from real drivers and a real PostgreSQL; the screen is the
+application's own, led to each picture by its keys.
 """
 
 from __future__ import annotations

@@ -30,4 +30,7 @@ def what_was_lost(stats: dict[str, Any], when_behind: str) -> str:
 def gaps(count: int, size: int) -> str:
     """One line about a capture with gaps, for those who rely on its counts."""
     plural = "" if count == 1 else "s"
-    return f"{INCOMPLETE}: {count} gap{plural}, {size} bytes were not recorded, so counts are lower bounds; record again with --when-behind wait"
+    return (
+        f"{INCOMPLETE}: {count} gap{plural}, {size} bytes were not recorded, so counts are lower bounds; record again with "
+        f"--when-behind wait"
+    )

@@ -108,7 +108,8 @@ def about_upstream(asked: Address | None, upstream: Upstream, environ: Mapping[s
     addresses = {name: found for name in names if (found := program_address(environ.get(name, ""), name)) is not None}
     if asked is None:
         return [
-            f"{name} leads to {own.display}, but PGHOST, PGPORT or PGSERVICE override it: its program goes to {upstream.display}; use --upstream to choose"
+            f"{name} leads to {own.display}, but PGHOST, PGPORT or PGSERVICE override it: its program goes to {upstream.display}; "
+            f"use --upstream to choose"
             for name, address in addresses.items()
             if (own := parse_upstream(address, environ)).hosts != upstream.hosts
         ]

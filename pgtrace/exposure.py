@@ -7,9 +7,9 @@ leg can prove this by:
 | source | where |
 |---|---|
 | a Unix socket | any host of the upstream: `peer` asks the kernel who connects |
-| a client certificate the user named | sslcert in `--upstream` (URL or keywords), in a service, in PGSSLCERT, with every sslmode except `disable`, over TCP |
-| the default client certificate | `~/.postgresql/postgresql.crt`, if it exists, in the same cases; libpq presents it whenever the server asks |
-| the host | always: `trust` and address rules; this matters for other machines only, because local users connect from this address anyway |
+| a client certificate the user named | sslcert in `--upstream`, a service or PGSSLCERT; over TCP, unless sslmode is `disable` |
+| the default client certificate | `~/.postgresql/postgresql.crt`, if it exists, in the same cases, as libpq does |
+| the host | always: `trust` and address rules; for other machines only, as local users connect from this address anyway |
 
 GSS is not among them: pgtrace answers GSSENCRequest itself and has no GSS on the upstream leg. A
 GSS or SSPI login passes through with the driver's own credentials. `ident` over TCP is not among
@@ -80,7 +80,8 @@ def exposure(listen: Listen, upstream: Upstream, allow_others: bool) -> Served:
     if identity and not KERNEL_TELLS:
         raise AddressError(
             listen.display,
-            f"behind {identity} the server takes anyone who connects here for your own user: listen on a socket (unix:/dir) or use --allow-others",
+            f"behind {identity} the server takes anyone who connects here for your own user: listen on a socket (unix:/dir) or use "
+            f"--allow-others",
         )
     if identity:
         return Served.OWN

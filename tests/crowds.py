@@ -2,7 +2,8 @@
 
     python -m tests.crowds connections 300000 out.pgtrace
 
-Each crowd is a generator of records in CROWDS: given a number, that many of whatever its name says. Ids count up, so that nothing is equal to anything.
+Each crowd is a generator of records in CROWDS: given a number, that many of whatever its name says.
+Ids count up, so that nothing is equal to anything.
 """
 
 from __future__ import annotations
@@ -322,8 +323,10 @@ CROWDS: dict[str, Callable[[int], Iterator[Record]]] = {
     "connections": connections, "left_open": left_open, "never_started": never_started, "applications": applications, "drivers": drivers,
     "cancels": cancels, "resumed": resumed, "start_up_parameters": start_up_parameters, "marked_connections": marked_connections,
     **{name.removeprefix("_"): _alone(what) for name, what in list(globals().items()) if name in (
-        "_prepared", "_prepared_alike", "_portals", "_earlier", "_long_names", "_names_of_100_kb", "_texts_of_100_kb", "_wide", "_errors", "_texts",
-        "_in_one_transaction", "_transactions", "_notices", "_notifications", "_statuses", "_unanswered", "_unanswered_parses", "_long_query", "_facts",
+        "_prepared", "_prepared_alike", "_portals", "_earlier", "_long_names", "_names_of_100_kb", "_texts_of_100_kb", "_wide",
+        "_errors", "_texts",
+        "_in_one_transaction", "_transactions", "_notices", "_notifications", "_statuses", "_unanswered", "_unanswered_parses",
+        "_long_query", "_facts",
         "_faults", "_settings", "_marks", "_marks_of_one_name", "_open_marks", "_slots", "_copies", "_types", "_oids",
     )},
 }  # fmt: skip

@@ -11,7 +11,8 @@ STEPS: list[list[tuple[int, str]]] = [
     [(0, "Sync"), (1, "ReadyForQuery I")],
     [(0, "Bind - s1 params=x | Execute - | Flush | Bind - s1 params=y | Execute -"), (1, "BindComplete | ErrorResponse 22P02 wrong"),
      (0, "Query SELECT 3 | Flush"), (0, "Sync"), (1, "ReadyForQuery I")],
-    [(0, "Query COPY t FROM STDIN"), (1, "CopyInResponse"), (0, "CopyData a"), (0, "CopyDone"), (1, "CommandComplete COPY 1 | ReadyForQuery I")],
+    [(0, "Query COPY t FROM STDIN"), (1, "CopyInResponse"), (0, "CopyData a"), (0, "CopyDone"), (1,
+    "CommandComplete COPY 1 | ReadyForQuery I")],
     [(0, "Query COPY t FROM STDIN"), (1, "CopyInResponse"), (0, "CopyData a"), (1, "ErrorResponse 22P02 wrong | ReadyForQuery I")],
     [(0, "Query COPY t FROM STDIN"), (1, "CopyInResponse"), (0, "CopyFail no"), (1, "ErrorResponse 57014 no | ReadyForQuery I")],
     [(0, "Parse - COPY t FROM STDIN | Bind - - | Execute - | Sync"), (1, "ParseComplete | BindComplete | CopyInResponse"),
@@ -22,7 +23,8 @@ STEPS: list[list[tuple[int, str]]] = [
      (1, "ParseComplete | BindComplete | CopyInResponse"), (1, "CommandComplete COPY 1 | ReadyForQuery I")],
     [(0, "Query COPY t TO STDOUT"), (1, "CopyOutResponse | CopyData a | CopyDone | CommandComplete COPY 1"), (1, "ReadyForQuery I")],
     [(0, "Close S s1 | Sync"), (1, "NoticeResponse hello | CloseComplete | ReadyForQuery I")],
-    [(0, "Query SELECT 1 | Query SELECT 2"), (1, "CommandComplete SELECT 1 | ReadyForQuery I | CommandComplete SELECT 1"), (1, "ReadyForQuery I")],
+    [(0, "Query SELECT 1 | Query SELECT 2"), (1, "CommandComplete SELECT 1 | ReadyForQuery I | CommandComplete SELECT "
+        "1"), (1, "ReadyForQuery I")],
 ]  # fmt: skip
 
 

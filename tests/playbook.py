@@ -5,14 +5,16 @@
     10  F Parse s1 SELECT $1 | Bind - s1 params=42 | Execute - | Sync
     12  B ParseComplete | BindComplete | DataRow 42 ×3 | CommandComplete SELECT 3 | ReadyForQuery I
 
-A line is `[ms] [cN] F|B message [| message ...]`; ms is the time of the read (else 1 ms after the line before), cN the connection (else c1). `-` is the
-empty name, NULL is NULL, `''` an empty value, ` ×3` the same message three times. Other lines: `mark begin|end NAME`, `setting KEY VALUE`, `gap BYTES`
-(of all connections, or of one: `c1 gap BYTES`), `c1 close F|B|pgtrace`, `c1 ends F|B|pgtrace FIN|RST|...` (a direction), `c1 opaque F|B BYTES`,
-`c1 fact KEY VALUE`, `c1 raw F|B HEX`, `end`. A connection that does not begin with a start-up packet gets a plain start-up (1 set-up round trip of no time)
-before its first line.
+A line is `[ms] [cN] F|B message [| message ...]`; ms is the time of the read (else 1 ms after the
+line before), cN the connection (else c1). `-` is the empty name, NULL is NULL, `''` an empty value,
+` ×3` the same message three times. Other lines: `mark begin|end NAME`, `setting KEY VALUE`, `gap
+BYTES` (of all connections, or of one: `c1 gap BYTES`), `c1 close F|B|pgtrace`, `c1 ends F|B|pgtrace
+FIN|RST|...` (a direction), `c1 opaque F|B BYTES`, `c1 fact KEY VALUE`, `c1 raw F|B HEX`, `end`. A
+connection that does not begin with a start-up packet gets a plain start-up (1 set-up round trip of
+no time) before its first line.
 
-play() feeds connection 1 to a Session; records() and write() make a capture of the script with the real writer. Nothing is mocked: messages are built by
-their own classes.
+play() feeds connection 1 to a Session; records() and write() make a capture of the script with the
+real writer. Nothing is mocked: messages are built by their own classes.
 """
 
 from __future__ import annotations
@@ -345,7 +347,8 @@ def said(exchange: Exchange, passage: Passage) -> dict[str, object]:
         values["departure"] = (gone.at_ns, gone.side, gone.how, gone.waits_for, gone.unheard, gone.answered_ns, gone.reached)
     values["parts"] = sorted(
         (
-            repr(part.statement.sql), part.statement.name, part.is_carried, part.parses, part.executions, part.ended, part.reused, part.errors,
+            repr(part.statement.sql), part.statement.name, part.is_carried, part.parses, part.executions, part.ended, part.reused,
+            part.errors,
             part.dropped, part.forgotten, exchange.returned(part, passage.rows),
         )
         for part in exchange.parts
@@ -410,7 +413,8 @@ class Heard(Observer):
 
 
 class Listing(Observer):
-    """All that a session says, as values that compare: of each round trip the last word, all waits together, what names meant when a run began."""
+    """All that a session says, as values that compare: of each round trip the last word, all waits
+    together, what names meant when a run began."""
 
     def __init__(self) -> None:
         self.begun = 0

@@ -34,7 +34,8 @@ UPSTREAMS = [
     ("postgresql://[::1]:5433", [Host("::1", 5433)], "[::1]:5433"),
     ("postgresql://%2Frun%2Fpg/shop", [Host("/run/pg", unix="/run/pg")], "unix:/run/pg/.s.PGSQL.5432"),
     ("postgresql:///shop?host=/run", [Host("/run", unix="/run")], "unix:/run/.s.PGSQL.5432"),
-    ("postgresql://a,b?hostaddr=10.0.0.1,10.0.0.2&port=7", [Host("a", 7, hostaddr="10.0.0.1"), Host("b", 7, hostaddr="10.0.0.2")], "a:7,b:7"),
+    ("postgresql://a,b?hostaddr=10.0.0.1,"
+        "10.0.0.2&port=7", [Host("a", 7, hostaddr="10.0.0.1"), Host("b", 7, hostaddr="10.0.0.2")], "a:7,b:7"),
     ("postgresql://?hostaddr=10.0.0.1", [Host("10.0.0.1", hostaddr="10.0.0.1")], "10.0.0.1:5432"),
     ("postgresql://", [Host("localhost")], "localhost:5432"),
     (None, [Host("localhost")], "localhost:5432"),

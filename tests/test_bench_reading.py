@@ -1,7 +1,7 @@
 """What keeps reading quick, told by counting: lines that are run instead of seconds, so that a busy machine does not matter.
 
-bench/reading.py measures; here its material is checked, and what it would notice only on a quiet machine: cost that grows faster than the capture, and
-memory that waits for the garbage collector.
+bench/reading.py measures; here its material is checked, and what it would notice only on a quiet
+machine: cost that grows faster than the capture, and memory that waits for the garbage collector.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The captures in the repository: counters and goldens are derived again from the bytes, and no driver and no layer is taken for another."""
+"""The captures in the repository: counters and goldens are derived again from the bytes, and no
+driver and no layer is taken for another."""
 
 from __future__ import annotations
 
@@ -83,8 +84,9 @@ def test_goldens_are_derived_again(path: Path) -> None:
 def test_nobody_is_taken_for_another() -> None:
     """The confusion matrix of drivers and of layers: on the diagonal, or nothing said where the scenario shows nothing of its own.
 
-    Not every connection of a layer's shows it: a program may open one to ask a few things through its driver alone. A connection without a StartupMessage has
-    no driver: pgx asks for encryption on one, and where it is refused connects again.
+    Not every connection of a layer's shows it: a program may open one to ask a few things through
+    its driver alone. A connection without a StartupMessage has no driver: pgx asks for encryption
+    on one, and where it is refused connects again.
     """
     wrong = {}
     for path in FILES:

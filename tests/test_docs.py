@@ -1,8 +1,10 @@
 """The documents say what the product does: figures, commands, options, columns, links and paths.
 
-docs/counting.md has its examples in two kinds of fenced blocks. `trace` is a playbook (playbook.py), an empty line, the flights of its round trips, and `path =
-JSON` lines: paths into `stats --json`, a bare name standing for one in `totals`. `sequences` are reads in letters and their round trips, as the
-session's own table has them. Both are played through the real session and analysis, so an example with a wrong figure fails here.
+docs/counting.md has its examples in two kinds of fenced blocks. `trace` is a playbook
+(playbook.py), an empty line, the flights of its round trips, and `path = JSON` lines: paths into
+`stats --json`, a bare name standing for one in `totals`. `sequences` are reads in letters and their
+round trips, as the session's own table has them. Both are played through the real session and
+analysis, so an example with a wrong figure fails here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Where things are, as CONTRIBUTING.md and docs/architecture.md say it: every path is there, and what is listed somewhere is listed where they say.
+"""Where things are, as CONTRIBUTING.md and docs/architecture.md say it: every path is there, and
+what is listed somewhere is listed where they say.
 
-The table "to add, write, and list it in" is held row by row: everything of that kind in its room is in the list, the list is an assignment in the named file,
-and what uses it sees the same. A row that is new in the table fails until its check is here.
+The table "to add, write, and list it in" is held row by row: everything of that kind in its room is
+in the list, the list is an assignment in the named file, and what uses it sees the same. A row that
+is new in the table fails until its check is here.
 """
 
 from __future__ import annotations
@@ -62,7 +64,10 @@ def test_what_a_page_names_is_there(page: str, place: str) -> None:
 
 
 def test_paths_are_found_in_a_page() -> None:
-    text = "`a/b.py`, `python -m pytest tests/x.py`, `c/<driver>.py` and `d.py`; `e/f/`, `::error::`, `a | b`, `tests/x.py::test`\n\n    `g/h.py`\n"
+    text = (
+        "`a/b.py`, `python -m pytest tests/x.py`, `c/<driver>.py` and `d.py`; `e/f/`, `::error::`, `a | b`, `tests/x.py::test`\n"
+        "\n    `g/h.py`\n"
+    )
     assert places(text) == ["a/b.py", "c/<driver>.py", "d.py", "e/f/", "tests/x.py"]
     assert at("identify/drivers/<driver>.py")
     assert not at("identify/drivers/<driver>.txt")

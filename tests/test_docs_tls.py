@@ -1,4 +1,5 @@
-"""The table of libpq's parameters in docs/tls.md has a line for each that the installed libpq knows, and says what the code does with it."""
+"""The table of libpq's parameters in docs/tls.md has a line for each that the installed libpq
+knows, and says what the code does with it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ MS = 1_000_000
         ("hang 2s after StartupMessage", {"action": "hang", "amount": 2000 * MS, "moment": "after", "side": 0, "code": STARTUP_MESSAGE}),
         ("delay 50ms before reply to Parse ~ /orders/", {"action": "delay", "amount": 50 * MS, "moment": "before", "side": 0}
             | {"code": ord("P"), "pattern": "orders", "reply": True}),
-        ("close after reply to F CopyDone once", {"action": "close", "moment": "after", "side": 0, "code": ord("c"), "reply": True, "once": True}),
+        ("close after reply to F CopyDone once", {"action": "close", "moment": "after", "side": 0, "code": ord("c"), "reply": True,
+        "once": True}),
         ("delay 20ms~5ms", {"action": "delay", "amount": 20 * MS, "spread_ns": 5 * MS, "side": EITHER}),
         ("delay 300us F", {"action": "delay", "amount": 300_000, "side": FRONTEND}),
         ("delay 2s at end", {"action": "delay", "amount": 2000 * MS, "moment": "end"}),

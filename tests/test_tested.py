@@ -1,7 +1,8 @@
 """Every module of the package has a test of its name, or is named here with the test that goes through it.
 
-A test of its name is a file `test_<name>.py` or one whose name has it as a word (`test_proxy_tape.py`). A room whose modules are alike, one for each driver or
-finding, has one test over all of them.
+A test of its name is a file `test_<name>.py` or one whose name has it as a word
+(`test_proxy_tape.py`). A room whose modules are alike, one for each driver or finding, has one test
+over all of them.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ def test_what_is_not_live_runs_there(request: pytest.FixtureRequest) -> None:
 
 
 def test_who_asks_for_a_server_is_live(pytester: pytest.Pytester) -> None:
-    """By fixture, by a fixture of a fixture, by its directory, by the marker; and with `-m "not live"` a module that is live is not imported."""
+    """By fixture, by a fixture of a fixture, by its directory, by the marker; and with `-m "not
+    live"` a module that is live is not imported."""
     (pytester.path / "conftest.py").write_text((SITE.parent / "conftest.py").read_text())
     pytester.makepyprojecttoml('[tool.pytest.ini_options]\nmarkers = ["live"]\naddopts = ["--import-mode=importlib", "--strict-markers"]')
     pytester.makepyfile(

@@ -3,9 +3,10 @@ nothing is recorded: the goldens of all captures that are there are written agai
 
 A name is a driver, `asyncpg`, or a layer above one with its driver, `sqlalchemy+asyncpg`; captures of it are in the directory of that name.
 
-For each name and scenario a recorder of its own, with a network delay of 10 ms (a driver that sends on without waiting could find its answer there already,
-and the counts would depend on the machine's mood). Beside each capture stands what was derived from it, for a test to derive it again from the bytes: the
-counters, times left out, and the golden.
+For each name and scenario a recorder of its own, with a network delay of 10 ms (a driver that sends
+on without waiting could find its answer there already, and the counts would depend on the machine's
+mood). Beside each capture stands what was derived from it, for a test to derive it again from the
+bytes: the counters, times left out, and the golden.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Programs in compiled languages that play the scenarios: built when their driver is to be recorded, then run as `program SCENARIO` with DATABASE_URL set.
+"""Programs in compiled languages that play the scenarios: built when their driver is to be
+recorded, then run as `program SCENARIO` with DATABASE_URL set.
 
-Sources are in go/ and rust/ beside this module, one program for each driver; what is built, and cargo's lock file, goes to a cache directory and never into
-the checkout. Versions of the drivers are those of go.mod and Cargo.toml.
+Sources are in go/ and rust/ beside this module, one program for each driver; what is built, and
+cargo's lock file, goes to a cache directory and never into the checkout. Versions of the drivers
+are those of go.mod and Cargo.toml.
 """
 
 from __future__ import annotations

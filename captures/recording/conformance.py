@@ -1,7 +1,9 @@
-"""Which driver survives which session of captures/hostile: `python -m captures.recording.conformance [DRIVER ...]`. With `--write` the table goes into
+"""Which driver survives which session of captures/hostile: `python -m
+captures.recording.conformance [DRIVER ...]`. With `--write` the table goes into
 docs/conformance.md.
 
-`pgtrace serve` has the session, and the driver's own program plays its scenario against it, in a process of its own. What happened is told as a fact:
+`pgtrace serve` has the session, and the driver's own program plays its scenario against it, in a
+process of its own. What happened is told as a fact:
 
     works       the program ended as it did when it was recorded
     error       the driver raised an error of its own, and the program ended
@@ -36,8 +38,9 @@ OURS: Final = ("SystemExit: ", "subprocess.CalledProcessError: ")
 
 
 def found(driver: str, session: Hostile, path: Path, *, here: bool = False) -> tuple[str, str]:
-    """What happened, in a word, and the last line of what the program said. With `here` the program is not in a process of its own: what has to be built
-    for it is then there for the processes that come later."""
+    """What happened, in a word, and the last line of what the program said. With `here` the program
+    is not in a process of its own: what has to be built for it is then there for the processes that
+    come later."""
     line = [sys.executable, "-m", "pgtrace", "serve", str(path), "127.0.0.1:0", "--json", *session.options]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as server, tempfile.TemporaryFile() as spoken:
         assert server.stdout is not None
@@ -63,7 +66,8 @@ def found(driver: str, session: Hostile, path: Path, *, here: bool = False) -> t
 
 
 def telling(said: str) -> str:
-    """The line of what a program said that names its error: the last one of a Python program, and of others the first that speaks of one."""
+    """The line of what a program said that names its error: the last one of a Python program, and
+    of others the first that speaks of one."""
     lines = [re.sub(r"^SystemExit: .*?: (?=Exception)", "", one.strip()) for one in said.splitlines() if one.strip()]
     if lines and (thrown := re.match(r'Exception in thread "main" (?:\S+: )*(.*)', lines[0])):
         return thrown[0].removeprefix('Exception in thread "main" ')

@@ -1,8 +1,9 @@
 """Make the sessions of captures/hostile: `python -m captures.recording.hostile`.
 
-Each is what a server, or a pooler, may say and seldom does, said to every driver that has a recording of the same work: a file has one connection for each
-driver, and `pgtrace serve` finds a driver's own by its first request. A session is a change of the server's half of a scenario. The files are lines of JSON,
-to be edited; the first line of each has the reason.
+Each is what a server, or a pooler, may say and seldom does, said to every driver that has a
+recording of the same work: a file has one connection for each driver, and `pgtrace serve` finds a
+driver's own by its first request. A session is a change of the server's half of a scenario. The
+files are lines of JSON, to be edited; the first line of each has the reason.
 """
 
 from __future__ import annotations
@@ -164,12 +165,15 @@ def everywhere(groups: list[Group]) -> list[Group]:
 
 SESSIONS: Final = (
     Hostile("as_recorded", "Nothing is changed: every driver has to work.", lambda groups: groups),
-    Hostile("split_every_byte", "Each byte comes alone. Reads do not follow messages.", lambda groups: groups, options=("--split", "1"), kept=False),
-    Hostile("parameter_status_in_rows", "A ParameterStatus may come at any time, also between rows: a reload of the configuration.", before_rows(STATUS)),
+    Hostile("split_every_byte", "Each byte comes alone. Reads do not follow "
+        "messages.", lambda groups: groups, options=("--split", "1"), kept=False),
+    Hostile("parameter_status_in_rows", "A ParameterStatus may come at any time, also between rows: a reload of the "
+        "configuration.", before_rows(STATUS)),
     Hostile("notification_in_rows", "A NotificationResponse comes when it comes.", before_rows(NOTIFICATION), "ten_queries"),
     Hostile("notices_in_rows", "A function with RAISE NOTICE in a loop: a hundred notices in one answer.", before_rows(*[NOTICE] * 50)),
     Hostile("asynchronous_everywhere", "All three asynchronous messages before each other message.", everywhere),
-    Hostile("error_before_parse_complete", "The first statement is refused: no rows.", fails_at_once(error("42601", "syntax error")), fails=True),
+    Hostile("error_before_parse_complete", "The first statement is refused: no rows.", fails_at_once(error("42601", "syntax error")),
+    fails=True),
     Hostile("error_of_few_fields", "Not a server: an error with a severity and a message, without an SQLSTATE.",
             fails_at_once(FEW_FIELDS), fails=True),
     Hostile("fatal_while_idle", "An administrator, or a time limit, ends an idle connection.", ends_idle, "ten_queries", fails=True),
@@ -179,8 +183,10 @@ SESSIONS: Final = (
             started(lambda answer: [backend.NegotiateProtocolVersion(3 << 16, ("_pq_.greasing",)).wire(), *answer])),
     Hostile("key_of_256_bytes", "The longest cancel key of protocol 3.2.", started(with_key)),
     Hostile("no_key", "Some poolers have no cancel key.", started(lambda answer: [one for one in answer if one[:1] != b"K"])),
-    Hostile("no_parameters", "A server that reports no parameter at all.", started(lambda answer: [one for one in answer if one[:1] != b"S"])),
-    Hostile("more_columns_than_before", "A table was altered: one column more than was described.", in_answer(wider("added", b"x")), "ten_queries"),
+    Hostile("no_parameters", "A server that reports no parameter at all.",
+    started(lambda answer: [one for one in answer if one[:1] != b"S"])),
+    Hostile("more_columns_than_before", "A table was altered: one column more than was "
+        "described.", in_answer(wider("added", b"x")), "ten_queries"),
     Hostile("empty_column_names", "Columns may be called nothing, all of them.", nameless),
     Hostile("unknown_command_tag", "An extension has a command that nobody knows.", in_answer(tagged)),
     Hostile("unknown_message", "A message type of a later protocol version.", before_rows(UNKNOWN)),

@@ -30,7 +30,8 @@ class LostPackets(RuntimeError):
 
 @contextmanager
 def tcpdump(path: Path, port: int) -> Iterator[None]:
-    """Whatever passes that port of the loopback while the block runs is in the pcap at `path` after it. Raises Unavailable where that cannot be had."""
+    """Whatever passes that port of the loopback while the block runs is in the pcap at `path` after
+    it. Raises Unavailable where that cannot be had."""
     program = shutil.which("tcpdump")
     if program is None:
         raise Unavailable("tcpdump is not installed")

@@ -1,8 +1,8 @@
 """Drivers of other languages: a program beside this file plays the scenario it is given, told by libpq's variables where to connect.
 
-What a program needs is fetched and built once a run, at the versions its pom.xml or package.json pins, in a directory that goes with the run: a checkout
-stays clean.
-A tool or a library that is not there ends that driver's recording with one line, not the others'.
+What a program needs is fetched and built once a run, at the versions its pom.xml or package.json
+pins, in a directory that goes with the run: a checkout stays clean. A tool or a library that is not
+there ends that driver's recording with one line, not the others'.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The scenarios every driver plays, as far as it can; what they share: where to connect, the table, the values.
 
-Each scenario is one capture: from its first connection to its last one's end. Nothing of one is seen by another: the table is filled anew before each.
-It is made once, since some drivers read its OIDs.
+Each scenario is one capture: from its first connection to its last one's end. Nothing of one is
+seen by another: the table is filled anew before each. It is made once, since some drivers read its
+OIDs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """See every scenario twice: `python -m captures.recording.twice [DRIVER ...]`, or `make captures-check`.
 
-Each is played once through a recorder, as for its capture, while tcpdump listens on the driver's leg before it. What the recorder's capture counts and what
-the packets count, imported, has to be the same: totals, and connection by connection; times are left out. One line for each scenario, exit code 1 where
-something differs. Nothing is written into the checkout.
+Each is played once through a recorder, as for its capture, while tcpdump listens on the driver's
+leg before it. What the recorder's capture counts and what the packets count, imported, has to be
+the same: totals, and connection by connection; times are left out. One line for each scenario, exit
+code 1 where something differs. Nothing is written into the checkout.
 """
 
 from __future__ import annotations

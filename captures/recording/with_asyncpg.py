@@ -49,7 +49,8 @@ async def executemany(connection: asyncpg.Connection) -> None:
 async def types(connection: asyncpg.Connection) -> None:
     moment = datetime.datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=datetime.UTC)
     await connection.fetchrow(
-        "select $1::int2, $2::int4, $3::int8, $4::bool, $5::float8, $6::numeric, $7::text, $8::bytea, $9::timestamptz, $10::date, $11::uuid, $12::int4[]",
+        "select $1::int2, $2::int4, $3::int8, $4::bool, $5::float8, $6::numeric, $7::text, $8::bytea, $9::timestamptz, $10::date, "
+            "$11::uuid, $12::int4[]",
         -2, 4, 2**40, True, 1.5, Decimal("12.340"), "naïve ✓", b"\x00\xff", moment, moment.date(), uuid.UUID(int=7), [1, None, 3],
     )  # fmt: skip
 

@@ -1,7 +1,9 @@
-"""Django's ORM over psycopg and psycopg2, in a process of its own for each capture: Django is set up once for a process, and takes the driver it finds.
+"""Django's ORM over psycopg and psycopg2, in a process of its own for each capture: Django is set
+up once for a process, and takes the driver it finds.
 
-Django prefers psycopg 3. Where psycopg2 is wanted the process is told that there is none, as in an environment without it. A model of the table is
-all there is of an application. The pool is psycopg's: with psycopg2 Django has none.
+Django prefers psycopg 3. Where psycopg2 is wanted the process is told that there is none, as in an
+environment without it. A model of the table is all there is of an application. The pool is
+psycopg's: with psycopg2 Django has none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""PDO with pdo_pgsql, which has no pipeline and no cancel. Its pool is the persistent connection, its executemany 100 executions of a statement."""
+"""PDO with pdo_pgsql, which has no pipeline and no cancel. Its pool is the persistent connection,
+its executemany 100 executions of a statement."""
 
 from __future__ import annotations
 

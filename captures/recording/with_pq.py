@@ -1,4 +1,5 @@
-"""lib/pq, by the program go/pq under database/sql. It can neither pipeline nor COPY TO; for executemany, one prepared statement in a transaction.
+"""lib/pq, by the program go/pq under database/sql. It can neither pipeline nor COPY TO; for
+executemany, one prepared statement in a transaction.
 
 The directory is called pq, as the package calls itself (`pq: duplicate key value ...`): lib/pq is no file name.
 """

@@ -47,7 +47,8 @@ PLAYS = {
     "executemany": play(stdin=";\n".join(_INSERTS) + ";\n"),
     "types": play(
         "select -2::int2, 4::int4, (2::int8 ^ 40)::int8, true, 1.5::float8, 12.340::numeric, 'naïve ✓'::text, '\\x00ff'::bytea,"
-        " '2026-02-03 04:05:06.000789+00'::timestamptz, '2026-02-03'::date, '00000000-0000-0000-0000-000000000007'::uuid, '{1,null,3}'::int4[]"
+        " '2026-02-03 04:05:06.000789+00'::timestamptz, '2026-02-03'::date, '00000000-0000-0000-0000-000000000007'::uuid, "
+        "'{1,null,3}'::int4[]"
     ),
     "copy_in": play("copy item (id, name) from stdin", stdin=COPY_TEXT),
     "copy_out": play("copy item (id, name, price) to stdout"),

@@ -1,4 +1,5 @@
-"""psqlpy, Python's driver upon tokio-postgres, where it is installed (`pip install psqlpy`). It can neither pipeline nor cancel, and does not COPY TO."""
+"""psqlpy, Python's driver upon tokio-postgres, where it is installed (`pip install psqlpy`). It can
+neither pipeline nor cancel, and does not COPY TO."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ async def executemany(connection: Any) -> None:
 async def types(connection: Any) -> None:
     moment = datetime.datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=datetime.UTC)
     await connection.fetch(
-        "select $1::int2, $2::int4, $3::int8, $4::bool, $5::float8, $6::numeric, $7::text, $8::bytea, $9::timestamptz, $10::date, $11::uuid, $12::int4[]",
+        "select $1::int2, $2::int4, $3::int8, $4::bool, $5::float8, $6::numeric, $7::text, $8::bytea, $9::timestamptz, $10::date, "
+            "$11::uuid, $12::int4[]",
         [SmallInt(-2), Integer(4), BigInt(2**40), True, Float64(1.5), Decimal("12.340"), "naïve ✓", b"\x00\xff", moment, moment.date(),
          uuid.UUID(int=7), [1, 2, 3]],
     )  # fmt: skip

@@ -250,7 +250,10 @@ def is_expected(one: Decided, claim: dict[str, Any]) -> bool:
 
 def versions(python: str) -> dict[str, str]:
     """What is compared."""
-    script = "import importlib.metadata as m, json, sys; found = {d.metadata['Name'].lower(): d.version for d in m.distributions()}; print(json.dumps(found))"
+    script = (
+        "import importlib.metadata as m, json, sys; found = {d.metadata['Name'].lower(): d.version for d in "
+        "m.distributions()}; print(json.dumps(found))"
+    )
     installed = json.loads(subprocess.run([python, "-c", script], capture_output=True, text=True, check=True).stdout)
     return {name: installed.get(name.lower(), "not installed") for name in DRIVERS}
 

@@ -177,7 +177,8 @@ class Pcap:
             notes.append(f"{found.repeated} packets appear more than once, as `-i any` records them: counted once")
         if found.apart:
             notes.append(
-                f"the two directions of {found.apart} connections are up to {found.apart_ns / 1e6:.0f} ms apart: aligned by what they acknowledge"
+                f"the two directions of {found.apart} connections are up to {found.apart_ns / 1e6:.0f} ms apart: aligned by what "
+                f"they acknowledge"
             )
         if self._left_out:
             options = " ".join(f"--port {port}" for port in self._left_out)
@@ -202,7 +203,10 @@ class Pcap:
             return f"no PostgreSQL traffic: {packets} packets, none from a TCP connection with data"
         listed = ", ".join(f"{port} ({count} packets)" for port, count in others.most_common(_LISTED))
         more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
-        return f"no PostgreSQL traffic, but TCP ports {listed}{more}; if a PostgreSQL server uses one of them, add --port {others.most_common(1)[0][0]}"
+        return (
+            f"no PostgreSQL traffic, but TCP ports {listed}{more}; if a PostgreSQL server uses one of them, add --port "
+            f"{others.most_common(1)[0][0]}"
+        )
 
     def is_startup(self, payload: bytes) -> bool | None:
         """See is_startup()."""

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 def limits(command: options.F) -> options.F:
     """`--max` and `--config`."""
     config = click.option(
-        "--config", "config", type=options.FILE, metavar="FILE", help="Read budgets from a TOML file, or from [tool.pgtrace.budgets] in a pyproject.toml."
-    )  # fmt: skip
+        "--config",
+        "config",
+        type=options.FILE,
+        metavar="FILE",
+        help="Read budgets from a TOML file, or from [tool.pgtrace.budgets] in a pyproject.toml.",
+    )
     most = click.option(
         "--max", "limits", metavar="COUNTER=N", multiple=True, help="Allow at most N of a counter: --max round_trips=4. May be repeated."
     )

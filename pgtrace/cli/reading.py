@@ -262,7 +262,8 @@ def warn_of_losses(trace: Trace) -> None:
         tell(f"pgtrace: {trace.marks.uncounted} marks are not counted: more than {MARKS_KEPT} were open at once")
     if trace.put_aside:
         tell(
-            f"pgtrace: more than {OPEN_KEPT} connections were open at once: those silent longest were continued as after a gap ({trace.put_aside} times)"
+            f"pgtrace: more than {OPEN_KEPT} connections were open at once: those silent longest were continued as after a gap "
+            f"({trace.put_aside} times)"
         )
     if trace.times_back:
         records = "1 record says" if trace.times_back == 1 else f"{trace.times_back} records say"

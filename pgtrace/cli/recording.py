@@ -99,7 +99,8 @@ def about_tls(recorder: Recorder) -> list[str]:
     if recorder.tls.mode == "end" and any(leg.upstream.sslmode != "disable" and leg.upstream.unix is None for leg in recorder.legs):
         lines.append(
             "if the server uses TLS too, a driver with channel binding (libpq's default) fails unless the certificate is the server's own; "
-            "remedies: no TLS to pgtrace (without --tls), channel_binding=disable in the driver, the server's --tls-cert and --tls-key, or --tls pass"
+            "remedies: no TLS to pgtrace (without --tls), channel_binding=disable in the driver, the server's --tls-cert and "
+            "--tls-key, or --tls pass"
         )
     return lines
 

@@ -38,7 +38,8 @@ _LONGEST_ARGUMENT: Final = 60
 @click.option(
     "--listen",
     metavar="LISTEN",
-    help="Where the program connects: `127.0.0.1:0` for a driver without Unix sockets. Default: a port, or a private socket if that is safer.",
+    help="Where the program connects: `127.0.0.1:0` for a driver without Unix sockets. Default: a port, or a private socket if "
+    "that is safer.",
 )
 @recorder_options.allow_others
 @recorder_options.label

@@ -173,9 +173,15 @@ def _parse(before: Facts, after: Facts, text: str) -> str:
     if fewer and after.reused:
         return f"the Parse of {text} is reused {counts}"
     if more or fewer:
-        return f"{text} is parsed {_times(after.parses)} for {_counted(after.executions, 'execution')}, was {_times(before.parses)} for {before.executions}"
+        return (
+            f"{text} is parsed {_times(after.parses)} for {_counted(after.executions, 'execution')}, was "
+            f"{_times(before.parses)} for {before.executions}"
+        )
     if before.parses == after.parses and before.named != after.named:
-        return f"{text} is parsed {'under a name' if after.named > before.named else 'without a name'} {_times(abs(after.named - before.named))} more"
+        return (
+            f"{text} is parsed {'under a name' if after.named > before.named else 'without a name'} "
+            f"{_times(abs(after.named - before.named))} more"
+        )
     if after.preparing > before.preparing:
         return f"the Parse of {text} takes a round trip of its own{_in_number(after.preparing, before.preparing)}"
     if after.preparing < before.preparing:

@@ -201,7 +201,10 @@ class Change(CopyPayload):
             case pgoutput.Origin():
                 return f"{message.name} {message.commit_lsn}"
             case pgoutput.Relation():
-                return f"{message.qualified_name} ({arguments.listed(f'{one.name} {values.type_name(one.type_oid)}' for one in message.columns)})"
+                return (
+                    f"{message.qualified_name} "
+                    f"({arguments.listed(f'{one.name} {values.type_name(one.type_oid)}' for one in message.columns)})"
+                )
             case pgoutput.Type():
                 return f"{message.namespace or 'pg_catalog'}.{message.name}"
             case pgoutput.Insert():

@@ -150,10 +150,15 @@ def begins_with_options(sql: str) -> bool:
 
 def sets_for_session(sql: str, known: frozenset[str]) -> bool:
     """Whether it changes a setting beyond its transaction, except those in `known`: SET without
-    LOCAL, set_config(..., false)."""
+    LOCAL to another value than DEFAULT, set_config(..., false)."""
     for one in statements(sql):
         named = one[2:3] if one[1:2] == ("SESSION",) else one[1:2]
-        if one[0] == "SET" and named not in (("LOCAL",), ("TRANSACTION",), ("CONSTRAINTS",)) and known.isdisjoint(named):
+        if (
+            one[0] == "SET"
+            and one[-1] != "DEFAULT"
+            and named not in (("LOCAL",), ("TRANSACTION",), ("CONSTRAINTS",))
+            and known.isdisjoint(named)
+        ):
             return True
         if not _KEEPS.isdisjoint(_called(one)) and "FALSE" in one:
             return True

@@ -20,9 +20,9 @@ LONGEST_AUTHENTICATION: Final = 2000
 """libpq's bound on an authentication request."""
 
 CHANNEL_BINDING: Final = (
-    "the server offers SCRAM-SHA-256-PLUS and both legs are encrypted with different certificates: a driver that uses channel binding (libpq at its default) "
-    "is going to fail. Ways out: a plain driver leg (without --tls), channel_binding=disable in the driver, the server's own certificate and key "
-    "(--tls-cert, --tls-key), or --tls pass"
+    "the server offers SCRAM-SHA-256-PLUS and both legs are encrypted with different certificates: a driver that uses channel "
+    "binding (libpq at its default) is going to fail. Ways out: a plain driver leg (without --tls), channel_binding=disable in "
+    "the driver, the server's own certificate and key (--tls-cert, --tls-key), or --tls pass"
 )
 
 

@@ -46,5 +46,8 @@ def _exposed(found: os.stat_result) -> str:
     if found.st_uid != os.geteuid():
         return "belongs to another user, who could read the logins with it: name a file of your own"
     if found.st_mode & 0o077:
-        return f"can be opened by others (mode {stat.S_IMODE(found.st_mode):04o}), who could read the logins with it: chmod 600, or name another"
+        return (
+            f"can be opened by others (mode {stat.S_IMODE(found.st_mode):04o}), who could read the logins with it: chmod 600, "
+            f"or name another"
+        )
     return ""

@@ -71,7 +71,12 @@ def as_dict(compared: Comparison, names: Sequence[str]) -> dict[str, Any]:
         "schema": SCHEMA,
         "same": compared.same,
         **{
-            key: {"file": name, "connections": side.connections, "round_trips": side.number(ROUND_TRIP), "setup_round_trips": side.number(SETUP)}
+            key: {
+                "file": name,
+                "connections": side.connections,
+                "round_trips": side.number(ROUND_TRIP),
+                "setup_round_trips": side.number(SETUP),
+            }
             for key, name, side in zip("ab", names, (compared.first, compared.second), strict=True)
         },
         "changes": [

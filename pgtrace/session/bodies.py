@@ -50,7 +50,8 @@ class Bodies:
         self._types: dict[bytes, tuple[int, ...]] = {}
         self._parameters: dict[bytes, tuple[str, str]] = {}
         self._all: tuple[dict[bytes, object], ...] = (
-            self._queries, self._parses, self._heads, self._result_formats, self._names, self._portals, self._tags, self._columns, self._types,
+            self._queries, self._parses, self._heads, self._result_formats, self._names, self._portals, self._tags, self._columns,
+            self._types,
             self._parameters,
         )  # type: ignore[assignment]  # fmt: skip
 

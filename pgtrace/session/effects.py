@@ -137,7 +137,8 @@ class Effect:
     """The effect of a round trip. Immutable and shared."""
 
     __slots__ = (
-        "block_began", "block_end", "counts", "depth", "errors", "executions", "formats", "is_round_trip", "note", "owed_before", "portal", "prepares",
+        "block_began", "block_end", "counts", "depth", "errors", "executions", "formats", "is_round_trip", "note", "owed_before",
+        "portal", "prepares",
         "received", "reuses", "sent", "setup", "status", "status_before", "tags", "uncertain", "warnings",
     )  # fmt: skip
 

@@ -40,7 +40,8 @@ class Part:
     """What a round trip did with one statement."""
 
     __slots__ = (
-        "at_once", "dropped", "ended", "errors", "executions", "forgotten", "is_carried", "parameters", "parses", "results", "reused", "rows",
+        "at_once", "dropped", "ended", "errors", "executions", "forgotten", "is_carried", "parameters", "parses", "results", "reused",
+        "rows",
         "statement", "values_binary", "values_text",
     )  # fmt: skip
 

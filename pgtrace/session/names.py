@@ -6,9 +6,9 @@ message is sent, and says what a Bind in flight is about before its reply. After
 server's view decides, plus what is still owed.
 
 SQL-level PREPARE, DEALLOCATE and DISCARD ALL are recognised by command tags and the statement's
-text. A transaction block begins with the tag BEGIN or START TRANSACTION outside one. It lasts until
-COMMIT, PREPARE TRANSACTION, a whole ROLLBACK (ROLLBACK TO has the same tag; the text differs), or a
-ReadyForQuery `I`.
+text; so are DECLARE and CLOSE of a cursor, which is a portal. A transaction block begins with the
+tag BEGIN or START TRANSACTION outside one. It lasts until COMMIT, PREPARE TRANSACTION, a whole
+ROLLBACK (ROLLBACK TO has the same tag; the text differs), or a ReadyForQuery `I`.
 
 The memory for names is bounded (Room, shared by the sessions of a reading): beyond it the older
 half is forgotten. A forgotten statement still counts as alive; when it is bound again it counts as
@@ -287,3 +287,20 @@ class Names:
                 self._remembered(name)
                 self.observer.named("S", name, made)
                 self.weigh(_OVERHEAD + len(name) + len(made.sql or ""))
+        elif tag == "DECLARE CURSOR":
+            for name in sqltext.identifiers(statement.sql or "", 2)[1:]:
+                self._declared(name, statement.sql)
+        elif tag == "CLOSE CURSOR":
+            for name in sqltext.identifiers(statement.sql or "", 2)[1:]:
+                self.closed("P", name)
+                self.sending_portals.pop(name, None)
+
+    def _declared(self, name: str, sql: str | None) -> None:
+        """A cursor by DECLARE is a portal, which the protocol's messages can name."""
+        known = self.live_portals.get(name)
+        if known is not None and known.statement.sql == sql:
+            return  # the same again: what is known of its columns stays valid
+        self.version += 1
+        portal = self.live_portals[name] = self.sending_portals[name] = Portal(name, Statement("", sql), ())
+        self.observer.named("P", name, portal)
+        self.weigh(2 * _OVERHEAD + len(name) + len(sql or ""))

@@ -33,7 +33,8 @@ PAIRS = 13
 """The same Bind and Execute, `times` of each: a batch (machine.py)."""
 
 NAMES = (
-    "StartupMessage", "SSLRequest", "Query", "FunctionCall", "Sync", "Flush", "Parse", "Bind", "Describe", "Execute", "Close", "CopyData", "CopyDone",
+    "StartupMessage", "SSLRequest", "Query", "FunctionCall", "Sync", "Flush", "Parse", "Bind", "Describe", "Execute", "Close",
+    "CopyData", "CopyDone",
 )  # fmt: skip
 """The names of the kinds."""
 ANSWERED_BY_READY = frozenset({STARTUP, QUERY, FUNCTION, SYNC})

@@ -130,13 +130,15 @@ class Run:
         """The key of its effect so far."""
         formats = self.formats or (1 if self.values_text else 0) | (2 if self.values_binary else 0)
         look = (
-            bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.executions, self.errors, self.prepares,
+            bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.executions, self.errors,
+            self.prepares,
             self.reuses, formats, self.status_before, self.status, self.block_began, self.block_end, self.uncertain, self.owed_before,
             self.tags, self.warnings, bool(self.portals) and any(self.portals),
         )  # fmt: skip
         depth, is_round_trip, setup = self.depth, self.flush_points > 0, self.setup
         numbers = (
-            1 if is_round_trip and setup else 0, 1 if is_round_trip and not setup else 0, self.ran, depth - 1 if is_round_trip and depth else 0,
+            1 if is_round_trip and setup else 0, 1 if is_round_trip and not setup else 0, self.ran,
+            depth - 1 if is_round_trip and depth else 0,
             depth if is_round_trip else 0, self.parses_named, self.parses_unnamed, self.reused, self.transactions, self.params_text,
             self.params_binary, self.copy_in_rows, self.copy_out_rows,
         )  # fmt: skip

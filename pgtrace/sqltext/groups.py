@@ -39,12 +39,13 @@ _BEFORE_VALUES: Final = _set(
 """Words after which NULL, TRUE and FALSE are values (`IS NULL` and `SET NULL` are not) and a minus
 is a sign."""
 _RESERVED: Final = _set(
-    """all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column concurrently constraint
-    create cross current_catalog current_date current_role current_schema current_time current_timestamp current_user default deferrable desc distinct
-    do else end except false fetch for foreign freeze from full grant group having ilike in initially inner intersect into is isnull join lateral leading
-    left like limit localtime localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references returning right
-    select session_user similar some symmetric system_user table tablesample then to trailing true union unique user using variadic verbose when where
-    window with"""
+    """all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation
+    column concurrently constraint create cross current_catalog current_date current_role current_schema current_time
+    current_timestamp current_user default deferrable desc distinct do else end except false fetch for foreign freeze
+    from full grant group having ilike in initially inner intersect into is isnull join lateral leading left like limit
+    localtime localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references
+    returning right select session_user similar some symmetric system_user table tablesample then to trailing true union
+    unique user using variadic verbose when where window with"""
 )
 """Words that mean something else without their quotes."""
 _PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_$]*+\Z")

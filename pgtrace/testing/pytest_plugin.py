@@ -31,7 +31,10 @@ _SUITE = pytest.StashKey["Suite"]()
 _TEST = pytest.StashKey["TestTrace"]()
 _SERVED = pytest.StashKey["Serving"]()
 _WORKER = "PYTEST_XDIST_WORKER"
-_MARKER = "pgtrace(*, filter='', exact=False, COUNTER=N): the most that the whole test may cost, in any counter of pgtrace: round_trips=4, errors=0"
+_MARKER = (
+    "pgtrace(*, filter='', exact=False, COUNTER=N): the most that the whole test may cost, in any counter of pgtrace: "
+    "round_trips=4, errors=0"
+)
 
 _SERVE_MARKER = "pgtrace_serve(name, *, order='strict', any_values=False): a server out of captures/NAME.trace is in PostgreSQL's place"
 

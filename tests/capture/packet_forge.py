@@ -1,7 +1,9 @@
 """Packet captures made up byte by byte: every link type, both IP versions, any order, loss and cut.
 
-A Talk is one TCP conversation that is written down as it goes: open(), send(), confirm(), close(). Its segments become packets by `ipv4` or `ipv6`, frames by
-one of LINKS, a file by pcap() or pcapng(). talk_of() makes one of a playbook's script, so that the same session can be read as packets and as a capture.
+A Talk is one TCP conversation that is written down as it goes: open(), send(), confirm(), close().
+Its segments become packets by `ipv4` or `ipv6`, frames by one of LINKS, a file by pcap() or
+pcapng(). talk_of() makes one of a playbook's script, so that the same session can be read as
+packets and as a capture.
 """
 
 from __future__ import annotations
@@ -94,7 +96,8 @@ class Talk:
 
 
 def talk_of(script: str, talk: Talk | None = None, *, confirm: bool = False) -> Talk:
-    """Connection 1 of a playbook's script as a TCP conversation, seen from its beginning; with `confirm` every packet is acknowledged at once."""
+    """Connection 1 of a playbook's script as a TCP conversation, seen from its beginning; with
+    `confirm` every packet is acknowledged at once."""
     talk = (talk or Talk()).open()
     for one in records(script):
         if isinstance(one, Data):

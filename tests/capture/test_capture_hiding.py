@@ -54,7 +54,8 @@ CONVERSATION: list[tuple[int, bytes, frozenset[str]]] = [
     (BACKEND, message("D", values(None, SECRET, b"")), frozenset({"rows"})),
     (BACKEND, message("V", len(SECRET).to_bytes(4, "big") + SECRET), frozenset({"rows"})),
     (BACKEND, message("d", SECRET), frozenset({"rows"})),
-    (BACKEND, error("E", S=b"ERROR", C=b"22P02", M=b'invalid: "' + SECRET + b'"', P=b"8", D=SECRET, W=SECRET, t=b"tab"), frozenset(CHOICES)),
+    (BACKEND, error("E", S=b"ERROR", C=b"22P02", M=b'invalid: "' + SECRET + b'"', P=b"8", D=SECRET, W=SECRET, t=b"tab"),
+    frozenset(CHOICES)),
     (BACKEND, error("N", S=b"NOTICE", C=b"00000", M=SECRET), frozenset(CHOICES)),
     (BACKEND, message("A", b"\0\0\1\0channel\0" + SECRET + b"\0"), frozenset(CHOICES)),
 ]  # fmt: skip

@@ -168,7 +168,8 @@ def test_bytes_that_are_no_message_any_more_hold_nothing_up() -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.integers(-(2**31), 2**31) | st.binary(max_size=20) | st.binary(max_size=20).map(lambda data: data.decode("utf-8", "surrogateescape")),
+    st.none() | st.integers(-(2**31), 2**31) | st.binary(max_size=20) | st.binary(max_size=20).map(lambda data: data.decode("utf-8",
+    "surrogateescape")),
     lambda inner: st.lists(inner, max_size=3).map(tuple),
 )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Packets as they come: in any order, both directions apart in files or in time, each of them twice, in pieces. They count as they would in one good file."""
+"""Packets as they come: in any order, both directions apart in files or in time, each of them
+twice, in pieces. They count as they would in one good file."""
 
 from __future__ import annotations
 

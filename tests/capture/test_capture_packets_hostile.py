@@ -1,7 +1,8 @@
 """Whatever is in a packet file: it is read to its end, in linear time and bounded memory, and what is raised is a PgTraceError.
 
-The rule is held by one test over files that are made and then mutated at every level: the conversation's numbers and ends, the tunnel around it, the
-packets' order, the file's bytes. Files that once broke it are kept in tests/data/hostile.
+The rule is held by one test over files that are made and then mutated at every level: the
+conversation's numbers and ends, the tunnel around it, the packets' order, the file's bytes. Files
+that once broke it are kept in tests/data/hostile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What tcpdump saw counts like what a recorder saw at the same time, however its packets are mixed, repeated, lost and cut; and it holds no secret.
+"""What tcpdump saw counts like what a recorder saw at the same time, however its packets are mixed,
+repeated, lost and cut; and it holds no secret.
 
 The samples in tests/data/packets are one session each, seen by both at once (tests/live/packet_recording.py made them).
 """
@@ -308,7 +309,8 @@ def test_a_pool_on_a_port_nobody_named_is_told() -> None:
     made = pooled(3)
     made.server = ("10.0.0.2", 6000)
     fresh = talk_of(SCRIPT, Talk(("10.0.0.9", 40001), ("10.0.0.2", 6000), time_ns=made.time_ns + MS))
-    pool = [forge.Sent(one.time_ns, *((("10.0.0.1", 40001), made.server) if one.destination[1] == 5432 else (made.server, ("10.0.0.1", 40001))),
+    pool = [forge.Sent(one.time_ns, *((("10.0.0.1", 40001), made.server) if one.destination[1] == 5432 else (made.server, ("10.0.0.1",
+    40001))),
             one.seq, one.ack, one.flags, one.payload) for one in made.sent]  # fmt: skip
     file = forge.pcap(forge.frames([*pool, *fresh.sent]))
     found, pcap = converted(file)

@@ -74,7 +74,8 @@ def spoiled() -> Iterator[Record]:
 
 
 BAD = {
-    "time_ns": (TOP + 1, 2**64 - 1), "wall_ns": (TOP + 1, 2**64 - 1), "offset": (TOP + 1, 2**64 - 1), "offsets": (TOP + 1,), "connection": (0,),
+    "time_ns": (TOP + 1, 2**64 - 1), "wall_ns": (TOP + 1, 2**64 - 1), "offset": (TOP + 1, 2**64 - 1), "offsets": (TOP + 1,),
+    "connection": (0,),
     "side": (2, 3, 255), "length": (COUNT + 1, 2**64 - 1), "bytes": (COUNT + 1,), "records": (COUNT + 1,), "messages": (COUNT + 1,),
     "columns": (COUNT + 1,),
 }  # fmt: skip

@@ -1,4 +1,5 @@
-"""What Python's ssl cannot be asked for: KeyUpdate of either side, and every cipher suite of TLS 1.3. openssl's own client and server speak through a relay."""
+"""What Python's ssl cannot be asked for: KeyUpdate of either side, and every cipher suite of TLS
+1.3. openssl's own client and server speak through a relay."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ def test_json_has_the_rows_that_show_it() -> None:
         ("extra-describe", 18, 18), ("n+1", 9, 9), ("split-unnamed", 0, 10),
     ]  # fmt: skip
     shown = subprocess.run(
-        [sys.executable, "-m", "pgtrace", "show", "--json", "captures/pg8000/ten_queries.pgtrace"], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-m", "pgtrace", "show", "--json", "captures/pg8000/ten_queries.pgtrace"], capture_output=True, text=True,
+        check=True, cwd=ROOT
     )  # fmt: skip
     flights = {row["row"]: row["flight"] for row in map(json.loads, shown.stdout.splitlines())}
     evidence = told["findings"][0]["evidence"]

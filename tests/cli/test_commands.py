@@ -70,7 +70,10 @@ def test_shell_completion_knows_the_commands() -> None:
 
 
 def test_help_loads_no_heavy_module() -> None:
-    code = "import sys, pgtrace.cli as c; c._run(c.root, ['--help']); print([m for m in ('textual', 'construct', 'msgspec') if m in sys.modules])"
+    code = (
+        "import sys, pgtrace.cli as c; c._run(c.root, ['--help']); print([m for m in ('textual', 'construct', 'msgspec') if m "
+        "in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "[]"
 
@@ -83,7 +86,10 @@ def test_help_loads_no_heavy_module() -> None:
 def test_stats_load_what_they_need(capture: Path, options: list[str], more: tuple[str, ...]) -> None:
     """The message classes, or the recorder, cost more to import than a small capture to read."""
     unneeded = ("construct", "pgtrace.recorder", "pgtrace.address", "pgtrace.faults", "pgtrace.masking", *more)
-    code = f"import sys, pgtrace.cli as c; c._run(c.root, ['stats', {str(capture)!r}, *{options}]); print([m for m in {unneeded} if m in sys.modules])"
+    code = (
+        f"import sys, pgtrace.cli as c; c._run(c.root, ['stats', {str(capture)!r}, *{options}]); print([m for m in {unneeded} "
+        f"if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "[]"
 

@@ -1,4 +1,5 @@
-"""`--fault` of the commands that record: what is wrong with a rule is said before anything starts, what is right strikes the program's connection."""
+"""`--fault` of the commands that record: what is wrong with a rule is said before anything starts,
+what is right strikes the program's connection."""
 
 from __future__ import annotations
 

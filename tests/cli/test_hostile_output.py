@@ -1,6 +1,8 @@
-"""Text that means harm, on the stdout and stderr of every command: nothing of it is obeyed by a terminal, or by a log of continuous integration.
+"""Text that means harm, on the stdout and stderr of every command: nothing of it is obeyed by a
+terminal, or by a log of continuous integration.
 
-What a terminal obeys are characters (hostile.py has them wherever text can be). What a log of GitHub Actions obeys are lines, read here as its runner does.
+What a terminal obeys are characters (hostile.py has them wherever text can be). What a log of
+GitHub Actions obeys are lines, read here as its runner does.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
 
-LOOP = "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL'], autocommit=True); [c.execute('select %s::int8', (i,)) for i in range({times})]"
+LOOP = (
+    "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL'], autocommit=True); [c.execute('select %s::int8', (i,)) "
+    "for i in range({times})]"
+)
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
-"""What cannot be had is refused in one line on stderr that gives the reason or the remedy, with the exit code of its kind, and never with a traceback.
+"""What cannot be had is refused in one line on stderr that gives the reason or the remedy, with the
+exit code of its kind, and never with a traceback.
 
-Most uses run in this process, through the function the entry point calls; what opens captures, and what needs another environment (no permission, a package
-that is not installed, a signal), is a process of its own.
+Most uses run in this process, through the function the entry point calls; what opens captures, and
+what needs another environment (no permission, a package that is not installed, a signal), is a
+process of its own.
 """
 
 from __future__ import annotations
@@ -295,7 +297,8 @@ def test_listen_warns_and_goes_on(upstream, reason):
 
 @pytest.mark.parametrize(
     "before",
-    ["show", "stats", "advise", "check --max rows=0", "diff x", "listen --fault", "listen --rtt", "show x --filter", "listen :0 --tls-cert", "stats --by"],
+    ["show", "stats", "advise", "check --max rows=0", "diff x", "listen --fault", "listen --rtt", "show x --filter",
+    "listen :0 --tls-cert", "stats --by"],
 )  # fmt: skip
 @pytest.mark.parametrize(
     "address", ["postgresql://u:Kb5wQz@h:5432/db", "postgresql://h/db?password=Kb5wQz", "host=h password=Kb5wQz", "--url=postgresql://u:Kb5wQz@h/db"]

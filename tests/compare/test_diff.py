@@ -23,7 +23,8 @@ B AuthenticationSASL SCRAM-SHA-256
 F SASLInitialResponse SCRAM-SHA-256 n,,
 B AuthenticationSASLContinue r=1
 F SASLResponse c=1
-B AuthenticationSASLFinal v=1 | AuthenticationOk | ParameterStatus server_version 18.1 | ParameterStatus TimeZone UTC | BackendKeyData 1 7777 | ReadyForQuery I
+B AuthenticationSASLFinal v=1 | AuthenticationOk | ParameterStatus server_version 18.1 | \
+ParameterStatus TimeZone UTC | BackendKeyData 1 7777 | ReadyForQuery I
 """
 PREPARE = """
 F Parse s1(23) SELECT name FROM item WHERE id = $1 | Describe S s1 | Sync
@@ -183,7 +184,8 @@ DIFFERENCES = {
 }
 PIPELINE = (
     "F Bind - s1 params=7 | Execute - | Bind - s1 params=7 | Execute - | Bind - s1 params=7 | Execute - | Sync\n"
-    "B BindComplete | DataRow a | CommandComplete SELECT 1 | BindComplete | DataRow a | CommandComplete SELECT 1 | BindComplete | DataRow a "
+    "B BindComplete | DataRow a | CommandComplete SELECT 1 | BindComplete | DataRow a | CommandComplete SELECT 1 | BindComplete | "
+    "DataRow a "
     "| CommandComplete SELECT 1 | ReadyForQuery I"
 )
 
@@ -270,7 +272,8 @@ def test_an_open_round_trip_is_part_of_it(compared: Compared) -> None:
 
 def test_a_begin_that_is_sent_along_costs_nothing(compared: Compared) -> None:
     along = (
-        "F Query BEGIN | Query SELECT 1\nB CommandComplete BEGIN | ReadyForQuery T | RowDescription n:23 | DataRow 1 | CommandComplete SELECT 1 "
+        "F Query BEGIN | Query SELECT 1\n"
+        "B CommandComplete BEGIN | ReadyForQuery T | RowDescription n:23 | DataRow 1 | CommandComplete SELECT 1 "
         "| ReadyForQuery T\n"
         "F Query COMMIT\nB CommandComplete COMMIT | ReadyForQuery I"
     )

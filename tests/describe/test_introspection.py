@@ -99,7 +99,10 @@ def test_npgsql(connection: psycopg.Connection, oids: dict[str, int]) -> None:
               FROM pg_type t LEFT JOIN pg_proc p ON p.oid = t.typreceive LEFT JOIN pg_range ON rngtypid = t.oid {OF_NAMES}) AS t
         JOIN pg_namespace n ON n.oid = typnamespace"""
     assert learned(connection, sql) == all_kinds(oids, by_range=True)
-    attributes = "SELECT t.oid, a.attname, a.atttypid FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid WHERE typname = 'person' ORDER BY 1"
+    attributes = (
+        "SELECT t.oid, a.attname, a.atttypid FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid WHERE typname "
+        "= 'person' ORDER BY 1"
+    )
     assert learned(connection, attributes) == {oids["person"]: Type(oids["person"], "", TypeKind.COMPOSITE)}
     labels = "SELECT pg_type.oid, enumlabel FROM pg_enum JOIN pg_type ON pg_type.oid = enumtypid ORDER BY oid, enumsortorder"
     assert learned(connection, labels) == {oids["mood"]: Type(oids["mood"], "", TypeKind.ENUM)}
@@ -149,7 +152,8 @@ def test_psycopg2(connection: psycopg.Connection, oids: dict[str, int]) -> None:
     assert found.pop(oids["prices"]) == Type(oids["prices"], "", TypeKind.RANGE, 20)
     assert [(one.kind, one.element) for one in found.values()] == [(TypeKind.ARRAY, oids["prices"])]
     composites = """
-        SELECT t.oid, typarray, attname, atttypid FROM pg_type t JOIN pg_attribute a ON attrelid = typrelid WHERE typname = 'person' ORDER BY attnum"""
+        SELECT t.oid, typarray, attname, atttypid FROM pg_type t JOIN pg_attribute a ON attrelid = typrelid
+        WHERE typname = 'person' ORDER BY attnum"""
     assert learned(connection, composites)[oids["person"]] == Type(oids["person"], "", TypeKind.COMPOSITE)
 
 

@@ -1,7 +1,8 @@
 """A collector in a few lines: it takes OTLP requests in JSON, and holds them to the protocol.
 
-What a request is, is said by OpenTelemetry's own protobuf classes: an unknown field, an enum by its name, a number in the wrong form fails. OTLP writes ids
-in hex where protobuf's JSON has base64, so they are looked at and turned first.
+What a request is, is said by OpenTelemetry's own protobuf classes: an unknown field, an enum by its
+name, a number in the wrong form fails. OTLP writes ids in hex where protobuf's JSON has base64, so
+they are looked at and turned first.
 """
 
 from __future__ import annotations

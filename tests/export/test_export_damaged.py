@@ -1,7 +1,9 @@
-"""Packets of real sessions, cut, mixed, repeated, lost and damaged: nothing raises, nothing is counted that did not happen, and what is missing is told.
+"""Packets of real sessions, cut, mixed, repeated, lost and damaged: nothing raises, nothing is
+counted that did not happen, and what is missing is told.
 
-The sessions are recorded ones that have what a plain query has not: cancels, COPY, errors, pipelines, notifications. tests/capture/test_capture_pcap.py does
-the same with what tcpdump itself wrote.
+The sessions are recorded ones that have what a plain query has not: cancels, COPY, errors,
+pipelines, notifications. tests/capture/test_capture_pcap.py does the same with what tcpdump itself
+wrote.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A capture as Markdown: the counts of `stats`, the findings of `advise`, and no text from the wire that means anything to a reader of Markdown."""
+"""A capture as Markdown: the counts of `stats`, the findings of `advise`, and no text from the wire
+that means anything to a reader of Markdown."""
 
 from __future__ import annotations
 

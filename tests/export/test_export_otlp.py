@@ -107,7 +107,8 @@ def test_several_statements_are_a_batch(tmp_path: Path) -> None:
     (span,) = played(
         tmp_path,
         "F Parse - select a from one | Bind - - | Execute - | Parse - select b from two | Bind - - | Execute - | Sync\n"
-        "B ParseComplete | BindComplete | CommandComplete SELECT 0 | ParseComplete | BindComplete | CommandComplete SELECT 0 | ReadyForQuery I\nend",
+        "B ParseComplete | BindComplete | CommandComplete SELECT 0 | ParseComplete | BindComplete | CommandComplete SELECT 0 | "
+        "ReadyForQuery I\nend",
     )
     found = said(span)
     assert (span.name, found["db.operation.batch.size"]) == ("SELECT one; SELECT two", 2)

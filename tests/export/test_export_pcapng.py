@@ -54,8 +54,9 @@ def imported(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def counted(path: Path) -> dict[str, Any]:
-    """All that `stats --json` says but where the capture is, where the server is behind pgtrace, how long the recorder was there, and the ends one by one:
-    packets have them, and captures of version 1.0 do not."""
+    """All that `stats --json` says but where the capture is, where the server is behind pgtrace,
+    how long the recorder was there, and the ends one by one: packets have them, and captures of
+    version 1.0 do not."""
     trace = read(path)
     told = stats.as_dict(trace)
     trace.close()

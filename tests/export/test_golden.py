@@ -42,9 +42,18 @@ def numbered(script: str, connection: int, at: float) -> str:
 
 
 def test_of_each_round_trip_what_was_sent_stands_first(tmp_path: Path) -> None:
-    ahead = "F Parse - SELECT 1 | Bind - - | Execute - | Flush\nF Sync\nB ParseComplete | BindComplete | CommandComplete SELECT 0 | ReadyForQuery I\n"
-    between = "F Parse - SELECT 1 | Bind - - | Execute -\nF Flush\nB ParseComplete\nF Sync\nB BindComplete | CommandComplete SELECT 0 | ReadyForQuery I\n"
-    waits = "F Parse - SELECT 1 | Bind - - | Execute - | Flush\nB ParseComplete | BindComplete | CommandComplete SELECT 0\nF Sync\nB ReadyForQuery I\n"
+    ahead = (
+        "F Parse - SELECT 1 | Bind - - | Execute - | Flush\nF Sync\n"
+        "B ParseComplete | BindComplete | CommandComplete SELECT 0 | ReadyForQuery I\n"
+    )
+    between = (
+        "F Parse - SELECT 1 | Bind - - | Execute -\nF Flush\nB ParseComplete\nF Sync\n"
+        "B BindComplete | CommandComplete SELECT 0 | ReadyForQuery I\n"
+    )
+    waits = (
+        "F Parse - SELECT 1 | Bind - - | Execute - | Flush\nB ParseComplete | BindComplete | CommandComplete SELECT 0\nF Sync\n"
+        "B ReadyForQuery I\n"
+    )
     first = text(tmp_path, START + ahead)
     assert messages(first)[4:] == [
         "F Parse", "F Bind", "F Execute", "F Flush", "F Sync", "B ParseComplete", "B BindComplete", "B CommandComplete", "B ReadyForQuery",
@@ -147,7 +156,8 @@ def test_by_content_it_does_not_matter_which_connection_served_what(tmp_path: Pa
 def test_by_content_a_drawn_name_follows_its_statement(tmp_path: Path) -> None:
     def script(first: str, second: str) -> str:
         return START + "".join(
-            f"F Parse __asyncpg_stmt_{number}__ {sql} | Describe S __asyncpg_stmt_{number}__ | Flush\nB ParseComplete | ParameterDescription | NoData\n"
+            f"F Parse __asyncpg_stmt_{number}__ {sql} | Describe S __asyncpg_stmt_{number}__ | Flush\n"
+            f"B ParseComplete | ParameterDescription | NoData\n"
             f"F Bind - __asyncpg_stmt_{number}__ | Execute - | Sync\nB BindComplete | CommandComplete SELECT 0 | ReadyForQuery I\n"
             for number, sql in ((5, first), (6, second))
         )

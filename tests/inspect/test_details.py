@@ -1,4 +1,5 @@
-"""What the inspector says of a row is what the session says of the connection: which message each reply answers, and what the server discarded."""
+"""What the inspector says of a row is what the session says of the connection: which message each
+reply answers, and what the server discarded."""
 
 from __future__ import annotations
 
@@ -122,7 +123,8 @@ def test_so_it_is_of_conversations_that_make_no_sense(tmp_path_factory: pytest.T
             ["CopyInResponse Query", "ErrorResponse CopyData", "ReadyForQuery CopyData"],
         ),
         (
-            "F Parse - SELECT 1 | Flush | Bind - -\nB ParseComplete\nF Execute - | Sync\nB BindComplete | CommandComplete SELECT 1 | ReadyForQuery I",
+            "F Parse - SELECT 1 | Flush | Bind - -\nB ParseComplete\nF Execute - | Sync\n"
+            "B BindComplete | CommandComplete SELECT 1 | ReadyForQuery I",
             ["ParseComplete Parse", "BindComplete None", "CommandComplete Execute", "ReadyForQuery Sync"],
         ),
     ],

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 INT8, TEXT, BYTEA, BIT = 20, 25, 17, 1560
 VALUES = (
-    "'-32768'::int2", "-1::int8", "'NaN'::float8", "-0.1::float4", "1e400::numeric", "true", "'it''s \\ \n\t$1'::text", "E'\\u202e\\x1b]0;'::text",
-    "''::text", "'a  '::bpchar", "'x'::\"char\"", "'\\x00ff27'::bytea", "'101'::varbit", "'1011'::\"bit\"", "'2026-11-27 10:00+00'::timestamptz",
-    "'-1 mon 3 days'::interval", "'infinity'::date", "'{\"a\": \"\\u00e9\"}'::jsonb", "'{}'::json", "'[1,2)'::int4range", "'{[1,2),[5,)}'::int4multirange",
+    "'-32768'::int2", "-1::int8", "'NaN'::float8", "-0.1::float4", "1e400::numeric", "true", "'it''s \\ \n\t$1'::text",
+    "E'\\u202e\\x1b]0;'::text",
+    "''::text", "'a  '::bpchar", "'x'::\"char\"", "'\\x00ff27'::bytea", "'101'::varbit", "'1011'::\"bit\"",
+    "'2026-11-27 10:00+00'::timestamptz",
+    "'-1 mon 3 days'::interval", "'infinity'::date", "'{\"a\": \"\\u00e9\"}'::jsonb", "'{}'::json", "'[1,2)'::int4range",
+    "'{[1,2),[5,)}'::int4multirange",
     "ARRAY[1,NULL,3]::int8[]", "ARRAY['a,b','\"',NULL,'']::text[]", "'[0:1]={1,2}'::int4[]", "'10.0.0.0/8'::cidr", "'(1,2)'::point",
     "'550e8400-e29b-41d4-a716-446655440000'::uuid", "'a:1 b'::tsvector", "'pg_class'::regclass", "'1 2'::int2vector",
 )  # fmt: skip

@@ -19,6 +19,7 @@ TOLD = {
     "cursor_behind_pooler": [("pooler-42P05", 4), ("connect", 6)],
     "dealloc_extended": [("statement-dropped", 1)],
     "dealloc_second_statement": [("statement-dropped", 1)],
+    "declare_cursor_describe": [],
     "direct_tls_refused": [("tls-refused", 1)],
     "discard_all_direct": [("statement-dropped", 3)],
     "failed_deallocate": [("pooler-26000", 10)],
@@ -92,3 +93,9 @@ def test_the_row_that_gave_a_statement_up_is_shown(judged: Judge) -> None:
     found = judged(capture=CASES / "dealloc_second_statement.pgtrace")
     rows = [found.trace.rows[one.place].label.sql for one in found["statement-dropped"].evidence]
     assert "RESET ALL; DEALLOCATE ALL" in rows
+
+
+def test_the_portal_of_a_cursor_is_shown_by_its_declare(judged: Judge) -> None:
+    found = judged(capture=CASES / "declare_cursor_describe.pgtrace")
+    texts = {row.shape.flight: row.label.sql for row in found.trace.rows}
+    assert texts["DS → TZ"] == texts["PBDES → 12nCZ"] == 'DECLARE "cur" CURSOR FOR select * from generate_series(1, 40)'

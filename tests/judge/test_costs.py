@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 
+from pgtrace import sqltext
 from pgtrace.trace.trace import Trace
 from tests.judging import Judge
 
@@ -24,7 +26,10 @@ def prepare(name: str, sql: str) -> str:
 def run(name: str, value: int | None = None, *, parse: str = "", status: str = "I", tag: str = "SELECT 1") -> str:
     value = next(VALUES) if value is None else value
     sent, answered = (f"{parse} | ", "ParseComplete | ") if parse else ("", "")
-    return f"F {sent}Bind - {name} params={value} | Execute - | Sync\nB {answered}BindComplete | DataRow tea | CommandComplete {tag} | ReadyForQuery {status}"
+    return (
+        f"F {sent}Bind - {name} params={value} | Execute - | Sync\n"
+        f"B {answered}BindComplete | DataRow tea | CommandComplete {tag} | ReadyForQuery {status}"
+    )
 
 
 def close(name: str) -> str:
@@ -44,6 +49,54 @@ def test_statements_in_turn_are_one_loop(judged: Judge, period: int) -> None:
     found = judged(*lines, DONE)
     assert found.told[0] == ("n+1", 5 * period)
     assert f"{period} statements in turn" in found["n+1"].what
+
+
+UNEVEN = {
+    "several rows": [[0, *[1] * (1 + n % 3)] for n in range(9)],
+    "none or one": [[0, *[1] * (n % 3 > 0)] for n in range(12)],
+    "known already": [[0, 1, *[2] * (n % 4 == 0)] for n in range(20)],
+    "begun in the middle": [[1], *[[0, *[1] * (n % 3)] for n in range(9)]],
+    "eight, some of them": [[one for one in range(8) if (n * 7 + one) % 5 or not one] for n in range(9)],
+    "one, with others": [[0] * 4 + [1] * (n % 2) for n in range(6)],
+}
+NO_LOOP = {
+    "nine": [[one for one in range(9) if (n * 7 + one) % 5 or not one] for n in range(9)],
+    "each round its own": [[0, 1 + n, 10 + n] for n in range(9)],
+    "too few": [[0, 1], [0, 1, 1], [0, 1], [0]],
+    "mostly others": [[0, 1 + n % 7, 1 + n % 7] for n in range(5)],
+}
+
+
+def uneven(rounds: list[list[int]], status: str = "T", value: int | None = None) -> list[str]:
+    lines = [run("-", value, parse=f"Parse - {text(number)}", status=status) for each in rounds for number in each]
+    return [simple("BEGIN", "BEGIN", "T"), *lines, simple("COMMIT", "COMMIT")] if status == "T" else lines
+
+
+@pytest.mark.parametrize("shape", UNEVEN)
+def test_in_a_block_the_rounds_of_a_loop_may_be_uneven(judged: Judge, shape: str) -> None:
+    rounds = UNEVEN[shape]
+    found = [one for one in judged(*uneven(rounds), DONE).findings if one.name == "n+1"]
+    executions = Counter(number for each in rounds for number in each)
+    often = sum(count - 1 for count in executions.values())
+    assert len(found) == 1
+    assert often * 4 // 5 <= found[0].cost <= often
+    note = found[0].note
+    assert note.times - note.cost == note.amount * (note.subject.count("·") + 1)
+
+
+@pytest.mark.parametrize("shape", NO_LOOP)
+def test_a_block_that_is_no_loop(judged: Judge, shape: str) -> None:
+    assert "n+1" not in judged(*uneven(NO_LOOP[shape]), DONE).names
+
+
+@pytest.mark.parametrize("shape", ["several rows", "known already"])
+def test_uneven_rounds_outside_a_block_may_be_anybodys(judged: Judge, shape: str) -> None:
+    assert "n+1" not in judged(*uneven(UNEVEN[shape], "I"), DONE).names
+
+
+@pytest.mark.parametrize("shape", UNEVEN)
+def test_uneven_rounds_with_the_same_values_are_no_loop(judged: Judge, shape: str) -> None:
+    assert "n+1" not in judged(*uneven(UNEVEN[shape], value=7), DONE).names
 
 
 def test_nine_statements_in_turn_are_no_loop(judged: Judge) -> None:
@@ -237,6 +290,30 @@ def test_portions_that_are_large_enough(judged: Judge) -> None:
     assert judged(simple("BEGIN", "BEGIN", "T"), first, *[portion] * 18, simple("COMMIT", "COMMIT"), DONE).names == []
 
 
+@pytest.mark.parametrize("cursors", [1, 2, 5])
+@pytest.mark.parametrize("rows", [12, 130, 250])
+@pytest.mark.parametrize("declared", [False, True])
+def test_each_cursor_needs_its_own_portions(judged: Judge, cursors: int, rows: int, *, declared: bool) -> None:
+    """Cursors of one name, one after the other: by a Bind, or by DECLARE and FETCH."""
+    lines = [simple("BEGIN", "BEGIN", "T")]
+    portions = rows
+    for _ in range(cursors):
+        if declared:
+            fetch = "F Query FETCH FORWARD 1 FROM c\nB RowDescription a:23 | DataRow 1 | CommandComplete FETCH 1 | ReadyForQuery T"
+            lines += [
+                simple("DECLARE c CURSOR FOR SELECT a FROM t", "DECLARE CURSOR", "T"),
+                *[fetch] * portions,
+                simple("CLOSE c", "CLOSE CURSOR", "T"),
+            ]
+        else:
+            begin = "F Parse - SELECT a FROM t | Bind c - | Execute c 1 | Sync\nB ParseComplete | BindComplete | DataRow 1 | PortalSuspended | ReadyForQuery T"
+            more = "F Execute c 1 | Sync\nB DataRow 1 | PortalSuspended | ReadyForQuery T"
+            lines += [begin, *[more] * (portions - 2), "F Execute c 1 | Sync\nB DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery T"]
+    found = judged(*lines, simple("COMMIT", "COMMIT"), DONE)["fetch-size"]
+    assert found.cost == cursors * (portions - -(-rows // 100))
+    assert f"{cursors * rows} rows in {cursors * portions} portions, 1 a round trip" in found.what
+
+
 def test_fetch_of_a_cursor_row_by_row(judged: Judge) -> None:
     fetch = "F Query FETCH FORWARD 1 FROM c\nB RowDescription a:23 | DataRow 1 | CommandComplete FETCH 1 | ReadyForQuery T"
     lines = [
@@ -351,6 +428,108 @@ def test_what_is_rolled_back_is_not_kept(judged: Judge) -> None:
     assert judged(start, *block, simple("COMMIT", "COMMIT"), simple("SELECT now()"), DONE).told == [("session-state", 1)]
 
 
+POOLED = "F StartupMessage user=app\nB AuthenticationOk | BackendKeyData 1871788773 7 | ReadyForQuery I"
+GIVES_UP = {
+    "SET": ("RESET ALL", "RESET statement_timeout", "SET statement_timeout TO DEFAULT", "RESET SESSION AUTHORIZATION; RESET ALL"),
+    "LISTEN": ("UNLISTEN *", "UNLISTEN news"),
+    "DECLARE CURSOR": ("CLOSE c", "/* done */ close ALL", 'CLOSE "c"'),
+    "PREPARE": ("DEALLOCATE p", "DEALLOCATE PREPARE p", "DEALLOCATE ALL"),
+    "CREATE TABLE": ("DROP TABLE t", "drop table if exists t", "DISCARD TEMP"),
+    "SELECT 1": ("SELECT pg_advisory_unlock(7)", "select pg_advisory_unlock_all()"),
+}
+GIVES_UP_ANOTHER = {
+    "SET": ("RESET lock_timeout", "SET lock_timeout TO DEFAULT", "CLOSE ALL"),
+    "LISTEN": ("UNLISTEN sports",),
+    "DECLARE CURSOR": ("CLOSE d", "DEALLOCATE ALL"),
+    "PREPARE": ("DEALLOCATE q", "ROLLBACK TO a"),
+    "CREATE TABLE": ("DROP TABLE u",),
+    "SELECT 1": ("ROLLBACK TO a", "SELECT pg_advisory_xact_lock(7)"),
+}
+
+
+def tags_of(sql: str) -> str:
+    tags = {"CLOSE": "CLOSE CURSOR", "SELECT": "SELECT 1", "SAVEPOINT": "SAVEPOINT", "DROP": "DROP TABLE", "DISCARD": "DISCARD TEMP"}
+    found = []
+    for one in sqltext.split(sql):
+        words = sqltext.words(one, 2)
+        found.append(" ".join(words[:2]) if words[1:2] == ["ALL"] and words[0] != "RESET" else tags.get(words[0], words[0]))
+    return " | CommandComplete ".join("CLOSE CURSOR ALL" if one == "CLOSE ALL" else one for one in found)
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("savepoint", [False, True])
+@pytest.mark.parametrize(("sql", "tag"), KEEPS)
+def test_what_a_transaction_keeps(judged: Judge, sql: str, tag: str, *, savepoint: bool, end: str) -> None:
+    """Advisory locks and SQL-level PREPARE outlast a ROLLBACK, whole or to a savepoint."""
+    outlasts = "advisory" in sql or tag == "PREPARE"
+    block = [simple("BEGIN", "BEGIN", "T"), *([simple("SAVEPOINT a", "SAVEPOINT", "T")] if savepoint else []), simple(sql, tag, "T")]
+    back = [simple("ROLLBACK TO SAVEPOINT a", "ROLLBACK", "T")] if savepoint else []
+    found = judged(POOLED, *block, *back, simple(end, end), simple("SELECT now()"), DONE)
+    assert found.told == ([("session-state", 1)] if outlasts or (end == "COMMIT" and not savepoint) else [])
+
+
+def test_a_savepoint_behind_it_takes_nothing_back(judged: Judge) -> None:
+    block = [simple("BEGIN", "BEGIN", "T"), simple("SET x.y = 1", "SET", "T"), simple("SAVEPOINT a", "SAVEPOINT", "T")]
+    behind = [
+        simple("SET x.z = 1", "SET", "T"),
+        simple("ROLLBACK TO a", "ROLLBACK", "T"),
+        simple("COMMIT", "COMMIT"),
+        simple("SELECT now()"),
+    ]
+    assert judged(POOLED, *block, *behind, DONE).told == [("session-state", 1)]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize(
+    ("made", "sql", "kept"),
+    [
+        *((made, sql, False) for made, texts in GIVES_UP.items() for sql in texts),
+        *((made, sql, True) for made, texts in GIVES_UP_ANOTHER.items() for sql in texts),
+    ],
+)
+def test_what_its_transaction_gives_up_is_not_kept(judged: Judge, made: str, sql: str, *, kept: bool, at_once: bool) -> None:
+    keeps = [
+        (one, tag)
+        for one, tag in KEEPS
+        if tag == made and "search_path" not in one and "set_config" not in one and "SELECT 1 AS" not in one
+    ]
+    for text, tag in keeps:
+        if "pg_advisory" not in text and made == "SELECT 1":
+            continue
+        if at_once:
+            tags = f"{tag} | CommandComplete {tags_of(sql)}"
+            rows = [
+                f"F Query BEGIN; {text}; {sql}; COMMIT\nB CommandComplete BEGIN | CommandComplete {tags} | CommandComplete COMMIT | ReadyForQuery I"
+            ]
+        else:
+            gives = f"F Query {sql}\nB CommandComplete {tags_of(sql)} | ReadyForQuery T"
+            rows = [
+                simple("BEGIN", "BEGIN", "T"),
+                simple("SAVEPOINT a", "SAVEPOINT", "T"),
+                simple(text, tag, "T"),
+                gives,
+                simple("COMMIT", "COMMIT"),
+            ]
+        assert ("session-state" in judged(POOLED, *rows, simple("SELECT now()"), DONE).names) is kept, text
+
+
+def test_a_reset_before_anything_else_leaves_nothing(judged: Judge) -> None:
+    """But behind a pooler it may reset another server connection."""
+    once = [simple("SET x.y = 1", "SET"), simple("DISCARD ALL", "DISCARD ALL"), simple("SELECT name FROM a")]
+    assert "session-state" not in judged(*once * 4, DONE).names
+    assert ("session-state", 4) in judged(POOLED, *once * 4, DONE).told
+
+
+REMEDIES_OF_STATE = {"SET": "SET LOCAL", "LISTEN": "a connection for LISTEN", "DECLARE CURSOR": "WITH HOLD", "PREPARE": "max_prepared_statements",
+                     "CREATE TABLE": "ON COMMIT DROP"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sql", "tag"), [one for one in KEEPS if one[1] in REMEDIES_OF_STATE])
+def test_the_remedy_is_about_what_is_kept(judged: Judge, sql: str, tag: str) -> None:
+    (remedy,) = judged(*behind_pooler(sql, tag))["session-state"].remedies
+    assert {made for made, words in REMEDIES_OF_STATE.items() if words in remedy} == {tag}
+
+
 def test_without_a_sign_of_a_pooler_a_habit_is_told(judged: Judge) -> None:
     once = [simple("SET x.y = 1", "SET"), simple("SELECT now()")]
     assert judged(*once, DONE).told == []
@@ -413,7 +592,8 @@ def test_a_comment_that_differs_is_no_value_in_the_text(judged: Judge) -> None:
         return (
             f"F Parse s{number} /* {number} */ SELECT name FROM item WHERE id = $1 | Describe S s{number} | Sync\n"
             "B ParseComplete | ParameterDescription | RowDescription | ReadyForQuery I\n"
-            f"F Bind - s{number} params={number} | Execute - | Sync\nB BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I"
+            f"F Bind - s{number} params={number} | Execute - | Sync\n"
+            f"B BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I"
         )
 
     found = judged(*map(run, range(12)), DONE)

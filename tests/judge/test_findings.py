@@ -1,4 +1,5 @@
-"""Each kind of finding: told where it applies, with its exact cost and rows; silent next to it. And what every recorded scenario of every driver yields."""
+"""Each kind of finding: told where it applies, with its exact cost and rows; silent next to it. And
+what every recorded scenario of every driver yields."""
 
 from __future__ import annotations
 
@@ -109,7 +110,8 @@ def test_a_loop_of_values_in_the_text_is_one_too(advised: Advised) -> None:
     "lines",
     [
         pytest.param([prepare("s1", ITEM), *binds(4)], id="too few"),
-        pytest.param([prepare("s1", ITEM), *(part for _ in range(6) for part in (bind("s1"), query("SELECT now()")))], id="something between"),
+        pytest.param([prepare("s1", ITEM), *(part for _ in range(6) for part in (bind("s1"), query("SELECT now()")))],
+        id="something between"),
         pytest.param([query("SELECT 1 AS x FROM generate_series(x, x)")] * 1 + [query("SELECT now()")] * 9, id="no value in it"),
         pytest.param([query(f"FETCH {number} FROM cursor_1", "FETCH 1") for number in range(9)], id="a cursor"),
         pytest.param([query(f"SET work_mem = {number}", "SET") for number in range(9)], id="settings"),
@@ -347,8 +349,10 @@ def test_an_idle_transaction(advised: Advised) -> None:
         ("5000 F Terminate\n5001 c1 close F", 5, "the session ends"),
         ("5000 c1 ends F FIN\n5001 c1 close F", 5, "the session ends"),
         ("5000 c1 ends B FIN\n9000 c1 close B", 5, "the session ends"),
-        ("400 B ErrorResponse FATAL 25P03 too long\n5000 " + query("SELECT 1") + "\n5001 c1 close B", 0.4, "ended by the server with 25P03"),
-        ("400 B ErrorResponse FATAL 25P03 too long\n401 c1 ends B FIN\n5000 F Query SELECT 1\n5001 c1 close B", 0.4, "ended by the server with 25P03"),
+        ("400 B ErrorResponse FATAL 25P03 too long\n5000 " + query("SELECT 1") + "\n5001 c1 close B", 0.4,
+        "ended by the server with 25P03"),
+        ("400 B ErrorResponse FATAL 25P03 too long\n401 c1 ends B FIN\n5000 F Query SELECT 1\n"
+            "5001 c1 close B", 0.4, "ended by the server with 25P03"),
         ("400 B ErrorResponse FATAL 57P01 shutdown\n401 c1 ends B FIN\n5001 c1 close B", None, ""),
         ("400 c1 ends B FIN\n5000 F Query SELECT 1\n5001 c1 close B", None, ""),
         ("5001 c1 close F", None, ""),

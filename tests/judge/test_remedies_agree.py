@@ -15,7 +15,8 @@ CAPTURES = [
 ]
 OPPOSITES = [
     (
-        r"statement_cache_size=100|prepare_threshold=5|[Pp]repare(?:d)? once|\bname: '|Connection\.prepare\(\)|cache_statement, the default|persistent\(true\)",
+        r"statement_cache_size=100|prepare_threshold=5|[Pp]repare(?:d)? once|\bname: '|Connection\.prepare\(\)|cache_statement, "
+        r"the default|persistent\(true\)",
         r"statement_cache_size=0|prepare_threshold=None\)|or prepare nothing|persistent\(false\)|cache_describe, exec or simple_protocol",
     ),
     (r"autocommit ?= ?True|AUTOCOMMIT|autocommit for single", r"a transaction around the query"),

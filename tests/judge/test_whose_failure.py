@@ -1,4 +1,5 @@
-"""Failures: each is explained by the finding that says whose it is, or listed as unexplained; and a pooler is named on positive evidence alone."""
+"""Failures: each is explained by the finding that says whose it is, or listed as unexplained; and a
+pooler is named on positive evidence alone."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def begun(pid: int = 4711) -> str:
         (simple('deallocate prepare "s1"', "DEALLOCATE"), "DEALLOCATE"),
         (extended("DEALLOCATE ALL", "DEALLOCATE ALL"), "DEALLOCATE ALL"),
         (extended("/*x*/ deallocate s1", "DEALLOCATE"), "DEALLOCATE"),
-        ("F Query select 1; deallocate all\nB CommandComplete SELECT 1 | CommandComplete DEALLOCATE ALL | ReadyForQuery I", "DEALLOCATE ALL"),
+        ("F Query select 1; deallocate all\n"
+            "B CommandComplete SELECT 1 | CommandComplete DEALLOCATE ALL | ReadyForQuery I", "DEALLOCATE ALL"),
         ("F Close S s1 | Sync\nB CloseComplete | ReadyForQuery I", "Close"),
     ],
 )  # fmt: skip
@@ -117,6 +119,54 @@ def test_statements_of_sql(judged: Judge) -> None:
     assert "pooler-26000" in judged(prepare, EXECUTE, DONE).names
     twice = "F Query PREPARE p AS SELECT 1\nB ErrorResponse 42P05 already exists | ReadyForQuery I"
     assert "pooler-42P05" not in judged(prepare, twice, DONE).names
+
+
+@pytest.mark.parametrize(
+    ("drop", "fails", "remedy"),
+    [
+        (simple("DISCARD ALL", "DISCARD ALL"), FAILS, "leave statements to the driver"),
+        ("F Close S s1 | Sync\nB CloseComplete | ReadyForQuery I", FAILS, "after it was closed"),
+        (simple("DEALLOCATE ALL", "DEALLOCATE ALL"), EXECUTE.replace("p (7)", "s1"), "PREPARE it again"),
+    ],
+)
+def test_the_remedy_is_for_what_dropped_it(judged: Judge, drop: str, fails: str, remedy: str) -> None:
+    prepare = simple("PREPARE s1 (int) AS SELECT $1", "PREPARE") if "EXECUTE" in fails else PARSE
+    (said,) = judged(prepare, drop, fails, DONE)["statement-dropped"].remedies
+    assert remedy in said
+
+
+def test_the_remedy_where_a_query_takes_its_place(judged: Judge) -> None:
+    parse, fails = PARSE.replace("s1", "-"), FAILS.replace("Bind - s1", "Bind - -").replace("s1", "")
+    (said,) = judged(parse, simple("SELECT 1", "SELECT 1"), fails, DONE)["statement-dropped"].remedies
+    assert "before the next simple Query" in said
+
+
+@pytest.mark.parametrize("pid", [4711, 1871788773])
+@pytest.mark.parametrize(
+    ("prepare", "fails", "what", "remedy"),
+    [
+        (simple("PREPARE p AS SELECT 1", "PREPARE"), EXECUTE, "made by SQL-level PREPARE", "no SQL-level PREPARE"),
+        (simple("PREPARE p AS SELECT 1", "PREPARE"), EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE p"), "made by SQL-level PREPARE", "no SQL-level PREPARE"),
+        (PARSE, EXECUTE.replace("p (7)", "s1"), "EXECUTE of prepared statement", "run it by Bind"),
+        (PARSE, EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE s1"), "DEALLOCATE of prepared statement", "drop statements by Close"),
+        (PARSE, FAILS, "nothing dropped it", "PgBouncer 1.21 or later"),
+    ],
+)  # fmt: skip
+def test_what_a_pooler_took_by_how_it_is_named(judged: Judge, pid: int, prepare: str, fails: str, what: str, remedy: str) -> None:
+    found = judged(begun(pid), prepare, fails, DONE)["pooler-26000"]
+    assert what in found.what
+    (said,) = found.remedies
+    assert remedy in said
+
+
+def test_a_name_that_is_taken_at_the_level_of_sql(judged: Judge) -> None:
+    twice = "F Query PREPARE p AS SELECT 1\nB ErrorResponse 42P05 already exists | ReadyForQuery I"
+    (said,) = judged(twice, DONE)["pooler-42P05"].remedies
+    assert "no SQL-level PREPARE" in said
+    for hides in (simple("DO $$ begin execute 'prepare p as select 1'; end $$", "DO"), simple("SELECT set_up()", "SELECT 1")):
+        unknown = judged(begun(), hides, twice, DONE)
+        assert (unknown.names, unknown.errors) == ([], {"42P05": 1})
+        assert judged(begun(1871788773), hides, twice, DONE).names == ["pooler-42P05"]
 
 
 def test_a_name_that_is_taken(judged: Judge) -> None:
@@ -330,3 +380,17 @@ def test_the_poolers_own_connections_are_a_sign_for_drivers_in_front_of_it(judge
     pooler = of("c2", start, f"fact server {server}", PARSE.replace("s1", "PGBOUNCER_1"))
     found = judged(*pooler, *of("c1", begun(), PARSE, RUN, simple("DO $$ $$", "DO"), FAILS), "end")
     assert found.told == [(told, 1)]
+
+
+def refusal(connection: int, state: str, text: str) -> list[str]:
+    return [f"c{connection} F StartupMessage user=app", f"c{connection} B ErrorResponse FATAL {state} {text}", f"c{connection} close B"]
+
+
+def test_start_ups_refused_with_different_texts_are_said_to_be(judged: Judge) -> None:
+    texts = [f'invalid value for parameter "{name}"' for name in ("work_mem", "client_encoding", "work_mem")]
+    alike = judged(*(line for number in (1, 2, 3) for line in refusal(number, "22023", texts[0])), "end")
+    assert f"3 start-ups refused: 22023 {texts[0]}: a setting" in alike["refused"].what
+    found = judged(*(line for number, text in enumerate(texts, 1) for line in refusal(number, "22023", text)), "end")
+    assert found.told == [("refused", 3)]
+    assert f"3 start-ups refused: 22023 {texts[0]}, and others: a setting" in found["refused"].what
+    assert "PGOPTIONS" in found.words

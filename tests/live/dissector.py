@@ -1,8 +1,9 @@
 """What tshark makes of packets: messages by connection, type and direction, in the manual's names.
 
-Everything tshark tells otherwise than pgtrace stands in MANUAL_NAME, AUTHENTICATION_NAME, UNTYPED or NOT_KNOWN; nothing else is forgiven: a type that is in
-none of them is a KeyError. tshark runs with an empty profile of its own, so that nobody's preferences decide what a message is; a message in several segments
-is put together before it is dissected.
+Everything tshark tells otherwise than pgtrace stands in MANUAL_NAME, AUTHENTICATION_NAME, UNTYPED
+or NOT_KNOWN; nothing else is forgiven: a type that is in none of them is a KeyError. tshark runs
+with an empty profile of its own, so that nobody's preferences decide what a message is; a message
+in several segments is put together before it is dissected.
 """
 
 from __future__ import annotations

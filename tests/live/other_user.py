@@ -19,7 +19,8 @@ needs_two_users = pytest.mark.skipif(
 
 
 def as_nobody(work: Callable[[], Any]) -> Any:
-    """What `work` returns, done by a process of the user nobody; as JSON it must fit into a pipe. What it imports must be imported already."""
+    """What `work` returns, done by a process of the user nobody; as JSON it must fit into a pipe.
+    What it imports must be imported already."""
     "x".encode("idna")  # loaded while its file can be read
     answers, answer = os.pipe()
     child = os.fork()

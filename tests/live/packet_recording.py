@@ -2,8 +2,9 @@
 
     python -m tests.live.packet_recording DIRECTORY
 
-records every workload of the demo that way and puts `NAME.pcap` and `NAME.pgtrace` there. The samples in tests/data/packets were made so; they let the
-comparison be made where tcpdump is not installed or not allowed.
+records every workload of the demo that way and puts `NAME.pcap` and `NAME.pgtrace` there. The
+samples in tests/data/packets were made so; they let the comparison be made where tcpdump is not
+installed or not allowed.
 """
 
 from __future__ import annotations

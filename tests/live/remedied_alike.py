@@ -142,13 +142,17 @@ def _(ask: Ask, remedied: bool, other: Ask) -> None:
 
 @alike("session-state", pooled=1)
 def _(ask: Ask, remedied: bool, other: Ask) -> None:
+    """A setting, a lock, a table, a cursor: each for its transaction, or left to whoever is next."""
+    name = f"kept_{time.time_ns()}"
     for number in range(3):
-        if remedied:
-            ask("begin")
+        ask("begin")
         ask("set local statement_timeout = 5000" if remedied else "set statement_timeout = 5000")
+        ask(f"select {'pg_advisory_xact_lock' if remedied else 'pg_advisory_lock'}(cast({{}} as bigint))", number)
+        ask(f"create temporary table {name}{number} (a int){' on commit drop' if remedied else ''}")
+        ask(f"declare {name}{number} cursor {'' if remedied else 'with hold '}for select name from item")
+        ask(f"fetch 1 from {name}{number}")
+        ask("commit")
         ask("select name from item where id = {}", number)
-        if remedied:
-            ask("commit")
 
 
 @alike("statement-dropped", ("asyncpg",))

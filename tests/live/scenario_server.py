@@ -1,4 +1,5 @@
-"""A PostgreSQL for the scenarios of captures/ alone: their table has a name that other tests use, and must be the only one ever made there."""
+"""A PostgreSQL for the scenarios of captures/ alone: their table has a name that other tests use,
+and must be the only one ever made there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What advise says of the demo's work and of the example program: code that does each thing as its driver's manual would. Each finding has its reason."""
+"""What advise says of the demo's work and of the example program: code that does each thing as its
+driver's manual would. Each finding has its reason."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Where libpq would connect, asked of libpq itself: its parser for URLs, and connections it begins for services, environment and lists of hosts.
+"""Where libpq would connect, asked of libpq itself: its parser for URLs, and connections it begins
+for services, environment and lists of hosts.
 
-A connection is begun and not waited for: its settings are libpq's own answer, and what it refuses it refuses before any packet. Hosts are addresses of this
-machine, so that no resolver is asked.
+A connection is begun and not waited for: its settings are libpq's own answer, and what it refuses
+it refuses before any packet. Hosts are addresses of this machine, so that no resolver is asked.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ PIECES = st.sampled_from(
 PORTS = st.sampled_from(["", ":", ":5433", ":%35432"])
 USERS = st.sampled_from(["", "@", "me@", "me:se%3Acret@", "me:@", "me:a:b@", ":x@"])
 PARAMETERS = st.sampled_from(
-    ["host=/run", "host=", "port=1", "port=1,2", "hostaddr=::1", "sslmode=require", "ssl=true", "requiressl=1", "requiressl=0", "service=s", "sslmode=%20a",
+    ["host=/run", "host=", "port=1", "port=1,2", "hostaddr=::1", "sslmode=require", "ssl=true", "requiressl=1", "requiressl=0",
+    "service=s", "sslmode=%20a",
      "application_name=a%26b", "sslrootcert=/x%2Fy", "dbname=z", "user=other"]
 )  # fmt: skip
 
@@ -83,7 +85,8 @@ def test_a_url_says_what_libpq_reads(url: str) -> None:
 
 
 TWO_READINGS = ("IPv6", "two ways")
-"""What is refused beyond libpq: a port it sees to be none only when it connects, and a piece of a password that it would take for a host or a database."""
+"""What is refused beyond libpq: a port it sees to be none only when it connects, and a piece of a
+password that it would take for a host or a database."""
 
 
 @settings(max_examples=500)
@@ -109,7 +112,8 @@ def test_any_url_is_read_as_libpq_reads_it_or_refused_where_libpq_does(rest: str
 # Keywords.
 
 WORDS = st.sampled_from(
-    ["host=h", "host = h", "port=5433", "user=me", "password='a b'", r"password='it\'s'", r"password=a\ b", "dbname=", "dbname=''", "sslmode=require",
+    ["host=h", "host = h", "port=5433", "user=me", "password='a b'", r"password='it\'s'", r"password=a\ b", "dbname=", "dbname=''",
+    "sslmode=require",
      "requiressl=1", "hostaddr=::1", "hosst=h", "nonsense", "='x'", "password='open", "options='-c a=b'", "service=s"]
 )  # fmt: skip
 
@@ -194,7 +198,8 @@ HOSTS = st.sampled_from(["127.0.0.1", "::1", "/no/such", "@none", "127.0.0.1,::1
 ADDRESSES = st.sampled_from(["127.0.0.1", "::1,127.0.0.1", "127.0.0.1,,::1"])
 SOME_PORTS = st.sampled_from(["1", "2,3", "1,2,3", " 4 ", ",5", "x", "0", "70000"])
 LINES = st.sampled_from(
-    ["host=127.0.0.1", "host=::1,/no/such", "port=6", "port=7,8", "hostaddr=127.0.0.1", "  sslmode=require  ", "sslmode=allow", "user=me", "dbname=x=y",
+    ["host=127.0.0.1", "host=::1,/no/such", "port=6", "port=7,8", "hostaddr=127.0.0.1", "  sslmode=require  ", "sslmode=allow",
+    "user=me", "dbname=x=y",
      "# nothing", "",
      "[other]", "[s]", "port =9", "service=other", "nonsense", "sslrootcert=system"]
 )  # fmt: skip

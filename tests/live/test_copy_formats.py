@@ -80,7 +80,8 @@ def test_rows_are_what_the_server_counted(
 def test_rows_that_passed_and_rows_that_were_copied_are_two_things(
     connection: psycopg.Connection, proxy: Recorder, trace_of: Callable[[Recorder], Trace]
 ) -> None:
-    """A COPY with WHERE takes fewer rows than it is sent; a failed one takes none. The counters are the server's count, the details the data's."""
+    """A COPY with WHERE takes fewer rows than it is sent; a failed one takes none. The counters are
+    the server's count, the details the data's."""
     with connection.cursor() as cursor:
         with cursor.copy("COPY target FROM STDIN WHERE id > 2") as copy:
             copy.write("1\ta\n2\tb\n3\tc\n4\td")

@@ -29,7 +29,8 @@ START_S = 30.0
 
 @contextlib.contextmanager
 def listening(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[tuple[str, list[str]]]:
-    """A real `pgtrace listen --no-tui`; the address it says it listens on (host of libpq's, port behind a colon), and what it says on stderr."""
+    """A real `pgtrace listen --no-tui`; the address it says it listens on (host of libpq's, port
+    behind a colon), and what it says on stderr."""
     command = [sys.executable, "-m", "pgtrace", "listen", *arguments, "--no-tui"]
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}

@@ -1,7 +1,8 @@
 """Real drivers, real PostgreSQL, TLS on both legs in every combination: who gets in, and what is said where nobody can.
 
-The rows are what the driver does, the columns what the server does; a cell that cannot work is the same one that cannot work through any proxy that ends
-TLS with a certificate of its own: SCRAM binds a login to the server's certificate. All of it with every version of PostgreSQL that is installed
+The rows are what the driver does, the columns what the server does; a cell that cannot work is the
+same one that cannot work through any proxy that ends TLS with a certificate of its own: SCRAM binds
+a login to the server's certificate. All of it with every version of PostgreSQL that is installed
 (install_postgres.py).
 """
 
@@ -170,7 +171,8 @@ BINDS = [psycopg_in, psycopg2_in, pg8000_in]
 
 
 class Context(ssl.SSLContext):
-    """What a driver encrypts with, and the files it is made of, for drivers that take files: a root, or no verification; a client's certificate."""
+    """What a driver encrypts with, and the files it is made of, for drivers that take files: a
+    root, or no verification; a client's certificate."""
 
     root: Path | None
     files: Certificates | None
@@ -237,7 +239,8 @@ def legs(request, tls_server, certificates, own) -> Iterator[tuple[Recorder, boo
 def test_every_driver_gets_in_as_it_does_directly(
     legs, role: str, connect: Login, tls_server, certificates, major: int, record_property
 ) -> None:
-    """SCRAM, MD5, cleartext, trust, TLS demanded and a client's certificate; who cannot get in is told why by the server, who could elsewhere by pgtrace."""
+    """SCRAM, MD5, cleartext, trust, TLS demanded and a client's certificate; who cannot get in is
+    told why by the server, who could elsewhere by pgtrace."""
     recorder, encrypted, mode, certificate = legs
     password = tls_server.password if role == "postgres" else "secret"
     with_tls = mode == "require"  # what the server sees

@@ -1,7 +1,9 @@
-"""How each side hears that the other has gone while all buffers are full: directly, and through pgtrace. `pytest -s` prints the table of docs/connections.md.
+"""How each side hears that the other has gone while all buffers are full: directly, and through
+pgtrace. `pytest -s` prints the table of docs/connections.md.
 
-Both sides send until nothing is taken any more and read nothing. Then one of them goes. The other one, which waits to send, hears of it (or, where it
-reads at 1 MB/s, at the end of what it can read), and reads what there is.
+Both sides send until nothing is taken any more and read nothing. Then one of them goes. The other
+one, which waits to send, hears of it (or, where it reads at 1 MB/s, at the end of what it can
+read), and reads what there is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A pool that was connected long before tcpdump came: from its first idle moment on, packets count what the recorder counts.
 
-The pool works through a recorder, which sees everything. tcpdump begins later, on the driver's leg; the first ReadyForQuery it sees is that moment. What the
-packets count is compared with what the recorder's count grew by from there on.
+The pool works through a recorder, which sees everything. tcpdump begins later, on the driver's leg;
+the first ReadyForQuery it sees is that moment. What the packets count is compared with what the
+recorder's count grew by from there on.
 """
 
 from __future__ import annotations

@@ -89,7 +89,8 @@ def test_psycopg_pipeline_within_a_transaction(server, distant_proxy, trace_of, 
 
 @pytest.mark.parametrize(("fetched", "round_trips"), [("inside", 5), ("after", 4)])
 def test_psycopg_transaction_within_a_pipeline(fetched, round_trips, server, distant_proxy, trace_of, known):
-    """BEGIN is answered alone, COMMIT too, and leaving the pipeline waits once more; fetching inside waits for the rows apart from their Sync."""
+    """BEGIN is answered alone, COMMIT too, and leaving the pipeline waits once more; fetching
+    inside waits for the rows apart from their Sync."""
     with psycopg.connect(url_of(server, distant_proxy), autocommit=True) as connection:
         with connection.pipeline(), connection.transaction():
             cursors = [connection.execute(QUERY + "%s", (number,)) for number in (1, 2, 3)]

@@ -1,6 +1,8 @@
-"""Settings of libpq that protect a connection, in force on the upstream leg: who gets in through pgtrace, and how, is who gets in with libpq directly.
+"""Settings of libpq that protect a connection, in force on the upstream leg: who gets in through
+pgtrace, and how, is who gets in with libpq directly.
 
-Each row is tried twice against a real server: by libpq itself with these settings, and by a driver without any, through a recorder whose upstream has them.
+Each row is tried twice against a real server: by libpq itself with these settings, and by a driver
+without any, through a recorder whose upstream has them.
 """
 
 from __future__ import annotations
@@ -115,7 +117,8 @@ ROWS = [
     ({"sslmode": "require", "ssl_max_protocol_version": "TLSv1.2"}, {}, "TLSv1.2"),
     ({"sslmode": "require", "ssl_min_protocol_version": "tlsv1.3"}, {}, "TLSv1.3"),
     ({"sslmode": "require", "sslsni": "0"}, {}, "TLSv1.3"),
-    ({"sslmode": "require", "sslcert": "client.pem", "sslkey": "client.key", "sslpassword": PASSPHRASE}, {"user": "certificate_role"}, "TLSv1.3"),
+    ({"sslmode": "require", "sslcert": "client.pem", "sslkey": "client.key", "sslpassword": PASSPHRASE}, {"user": "certificate_role"},
+    "TLSv1.3"),
     (
         {"sslmode": "require", "sslcert": "client.pem", "sslkey": "client.key", "sslpassword": PASSPHRASE, "sslcertmode": "disable"},
         {"user": "certificate_role"},
@@ -218,7 +221,8 @@ BY_URL = (
 
 @pytest.mark.parametrize("asks", [False, True])
 def test_run_puts_what_it_takes_out_of_a_programs_url_in_force(place: Place, asks: bool) -> None:
-    """With --upstream too, which here says nothing about TLS; what libpq does not know, and what the driver enforces itself, the program keeps."""
+    """With --upstream too, which here says nothing about TLS; what libpq does not know, and what
+    the driver enforces itself, the program keeps."""
     server = place.server
     upstream = ("--upstream", f"localhost:{server.port}") if asks else ()
     for crl, expected in (("clean.crl", 0), ("revoked.crl", 1)):

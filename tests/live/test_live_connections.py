@@ -69,9 +69,10 @@ def test_libpq_goes_on_to_its_next_host(server: EmbeddedServer, proxy: Recorder)
 def test_with_dial_first_nobody_is_there(server: EmbeddedServer, proxy: Recorder) -> None:
     """pg_isready says no response. What libpq makes of it depends on when the reset arrives.
 
-    libpq asks the socket how its connect went (SO_ERROR) before it writes. A reset that is there by then is a connect that failed, and the next host is
-    tried. One that comes later is a server that died, and nothing else is tried. (1,500 resets at once after accept: 82 % the first, 18 % the second;
-    2 ms later: none, all.)
+    libpq asks the socket how its connect went (SO_ERROR) before it writes. A reset that is there by
+    then is a connect that failed, and the next host is tried. One that comes later is a server that
+    died, and nothing else is tried. (1,500 resets at once after accept: 82 % the first, 18 % the
+    second; 2 ms later: none, all.)
     """
     with Recorder(Listen(("127.0.0.1",), 0), nobody(), dial_first=True) as before_nobody:
         for _ in range(20):

@@ -46,7 +46,10 @@ def recording(server: EmbeddedServer, path: Path, **options: Any) -> Iterator[Re
 
 
 def url(server: EmbeddedServer, recorder: Recorder) -> str:
-    return f"host=127.0.0.1 port={recorder.port} user={server.user} password={server.password} dbname={server.database} sslmode=disable gssencmode=disable"
+    return (
+        f"host=127.0.0.1 port={recorder.port} user={server.user} password={server.password} dbname={server.database} "
+        f"sslmode=disable gssencmode=disable"
+    )
 
 
 _OPENED: list[Trace] = []

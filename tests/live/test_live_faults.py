@@ -1,8 +1,10 @@
-"""Faults between real drivers and a real PostgreSQL: what arrived before one is delivered, nothing is invented; and failures that one rule reproduces.
+"""Faults between real drivers and a real PostgreSQL: what arrived before one is delivered, nothing
+is invented; and failures that one rule reproduces.
 
     driver -> recorder with a fault -> recorder without -> PostgreSQL
 
-The recorder behind the fault tells what got through to the server, the one with it what the driver was given, a run past both what there was to give.
+The recorder behind the fault tells what got through to the server, the one with it what the driver
+was given, a run past both what there was to give.
 """
 
 from __future__ import annotations

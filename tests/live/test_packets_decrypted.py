@@ -1,4 +1,5 @@
-"""Real drivers and a real PostgreSQL with TLS, seen by tcpdump, with the secrets that OpenSSL wrote: it counts what the plain session counts."""
+"""Real drivers and a real PostgreSQL with TLS, seen by tcpdump, with the secrets that OpenSSL
+wrote: it counts what the plain session counts."""
 
 from __future__ import annotations
 

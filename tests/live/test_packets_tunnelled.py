@@ -1,7 +1,9 @@
-"""Tunnels that the kernel makes: a session through VXLAN, GENEVE, GRE and IP in IP between two network namespaces, seen on the wire between them.
+"""Tunnels that the kernel makes: a session through VXLAN, GENEVE, GRE and IP in IP between two
+network namespaces, seen on the wire between them.
 
-It needs root, ip (iproute2) and the kernel's modules; where one is missing, that tunnel is skipped. The server is a script: it answers as PostgreSQL would,
-so that nothing else is needed in the namespace.
+It needs root, ip (iproute2) and the kernel's modules; where one is missing, that tunnel is skipped.
+The server is a script: it answers as PostgreSQL would, so that nothing else is needed in the
+namespace.
 """
 
 from __future__ import annotations
@@ -127,7 +129,10 @@ def test_a_session_through_a_tunnel(kind: str, spaces: tuple[str, str], tmp_path
             assert server.stdout.readline() == b"listens\n"
             subprocess.run(inside(spaces[0], sys.executable, "-c", CLIENT), check=True, timeout=20)
             assert server.wait(timeout=20) == 0
-        last = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'everything before this is written', ('192.168.9.2', 9))"
+        last = (
+            "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'everything before this is written', "
+            "('192.168.9.2', 9))"
+        )
         subprocess.run(inside(spaces[0], sys.executable, "-c", last), check=True, timeout=20)
         until(lambda: b"everything before this" in packets.read_bytes(), bool)
     seen = counted(packets.read_bytes())

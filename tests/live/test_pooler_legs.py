@@ -1,4 +1,5 @@
-"""Both sides of a real PgBouncer: each statement carries a tag, so that the test knows which round trip behind the pooler is which in front of it.
+"""Both sides of a real PgBouncer: each statement carries a tag, so that the test knows which round
+trip behind the pooler is which in front of it.
 
 The system's PgBouncer (1.18 on Debian 12); another build too, where PGTRACE_PGBOUNCER names it (`make poolers`).
 """

@@ -1,9 +1,11 @@
 """What libpq's own trace says about a session and what pgtrace exports of its capture is the same text.
 
-libpq (18, inside psycopg) writes one line for each message it builds or parses. The same session passes through the recorder, and the exporter writes its
-capture in both of libpq's modes. In regress mode the texts are equal byte by byte; in plain mode but for what pgtrace keeps of no session, the payloads of
-SASL and the cancel key. So is the order of the lines wherever libpq waits for each answer; in a pipeline it reads when it gets round to it, so there each
-direction is compared for itself. The number of messages compared is printed at the end of the run.
+libpq (18, inside psycopg) writes one line for each message it builds or parses. The same session
+passes through the recorder, and the exporter writes its capture in both of libpq's modes. In
+regress mode the texts are equal byte by byte; in plain mode but for what pgtrace keeps of no
+session, the payloads of SASL and the cancel key. So is the order of the lines wherever libpq waits
+for each answer; in a pipeline it reads when it gets round to it, so there each direction is
+compared for itself. The number of messages compared is printed at the end of the run.
 """
 
 from __future__ import annotations
@@ -186,8 +188,10 @@ def cursors(connection: psycopg.Connection) -> None:
 def binary_results(connection: psycopg.Connection) -> None:
     with connection.cursor(binary=True) as cursor:
         cursor.execute(
-            "select true, 1::int2, 2::int4, -3::int8, 1.5::float4, 'NaN'::float8, 12345.678::numeric, 'text', 'c'::char(3), '\\x00ff'::bytea, now(), "
-            "current_date, '1 day'::interval, gen_random_uuid(), '{\"a\": [1]}'::jsonb, array[1, null, 3], array['a', 'b'], '127.0.0.1'::inet, null, ''"
+            "select true, 1::int2, 2::int4, -3::int8, 1.5::float4, 'NaN'::float8, 12345.678::numeric, 'text', 'c'::char(3), "
+            "'\\x00ff'::bytea, now(), "
+            "current_date, '1 day'::interval, gen_random_uuid(), '{\"a\": [1]}'::jsonb, array[1, null, 3], array['a', 'b'], "
+            "'127.0.0.1'::inet, null, ''"
         ).fetchall()
         cursor.execute("select n, repeat('x', n) from generate_series(1, 300) n").fetchall()
         cursor.execute("select repeat('y', 400000)").fetchall()

@@ -1,7 +1,9 @@
-"""The traffic goes on whatever happens to the recording: a disk that hangs, is full or broken, a viewer that reads nothing, kill -9, one message of 1 GiB.
+"""The traffic goes on whatever happens to the recording: a disk that hangs, is full or broken, a
+viewer that reads nothing, kill -9, one message of 1 GiB.
 
-The faults are injected where they happen, at the system call, in a real recorder process: a `sitecustomize` in its PYTHONPATH puts `os.write` under the
-orders of a file. With PGTRACE_NIGHTLY set (`make nightly`) there is more of everything.
+The faults are injected where they happen, at the system call, in a real recorder process: a
+`sitecustomize` in its PYTHONPATH puts `os.write` under the orders of a file. With PGTRACE_NIGHTLY
+set (`make nightly`) there is more of everything.
 """
 
 from __future__ import annotations
@@ -310,7 +312,8 @@ async def test_two_thousand_connections_at_once(tmp_path):
 
 
 def test_kill_9_at_any_moment_leaves_every_whole_block(tmp_path):
-    """Round trips are logged as they end; what the capture lacks of them is younger than 250 ms, what it has is in order and without damage."""
+    """Round trips are logged as they end; what the capture lacks of them is younger than 250 ms,
+    what it has is in order and without damage."""
     chance = random.Random(9)
     with ThreadPoolExecutor(KILLS_AT_ONCE) as several:
         killed = list(several.map(lambda wanted: killed_after(wanted, tmp_path), [chance.randint(1, 1000) for _ in range(KILLS)]))
@@ -319,7 +322,8 @@ def test_kill_9_at_any_moment_leaves_every_whole_block(tmp_path):
 
 
 def killed_after(wanted: int, directory: Path) -> tuple[int, float]:
-    """Kill a recorder after so many round trips: how many there were, and how many milliseconds before the kill the oldest of those it lost had ended."""
+    """Kill a recorder after so many round trips: how many there were, and how many milliseconds
+    before the kill the oldest of those it lost had ended."""
     finished: list[int] = []
     enough = threading.Event()
     with contextlib.ExitStack() as stack:

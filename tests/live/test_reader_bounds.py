@@ -1,7 +1,8 @@
 """What reading a capture may cost: at most 256 MiB, however many statements and round trips it holds, and every one of them in the sums.
 
-The capture is written here, record by record, as the recorder would have written it; recording as much from a server takes minutes. A reader keeps 100,000
-statements; those of the fewest round trips beyond them are one line, "(other statements)". The test is the price of that number: some 10 s.
+The capture is written here, record by record, as the recorder would have written it; recording as
+much from a server takes minutes. A reader keeps 100,000 statements; those of the fewest round trips
+beyond them are one line, "(other statements)". The test is the price of that number: some 10 s.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What a reader keeps of very many of one thing: anonymous memory within its bound, and what more of them add to it.
 
-With each commit the numbers are small and the reader's own bounds a fortieth: from a number at which they are in force to four times as many the peak may
-rise by GROWTH alone, which is for what is remembered of bodies. With PGTRACE_NIGHTLY set there are 300,000 of each, and the bound is 256 MiB. The
-captures are written by crowds.py.
+With each commit the numbers are small and the reader's own bounds a fortieth: from a number at
+which they are in force to four times as many the peak may rise by GROWTH alone, which is for what
+is remembered of bodies. With PGTRACE_NIGHTLY set there are 300,000 of each, and the bound is 256
+MiB. The captures are written by crowds.py.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ COMMANDS = {
     "check": ("check", "--max", "rows=0", "--by", "mark"),
 }
 KINDS = (
-    "connections", "left_open", "applications", "drivers", "cancels", "prepared", "portals", "texts", "settings", "facts", "marks", "open_marks",
+    "connections", "left_open", "applications", "drivers", "cancels", "prepared", "portals", "texts", "settings", "facts", "marks",
+    "open_marks",
     "unanswered_parses",
 )  # fmt: skip
 NOW = {

@@ -119,8 +119,8 @@ def test_the_general_remedy_helps_each_of_its_clients(server: EmbeddedServer, ta
         for client in clients:
             mine = [one for one in before if client == (one.layer or one.driver)]
             assert mine, (client, [(one.driver, one.layer) for one in before])
-            texts = [remedy.text for remedy in mine[0].kind.remedies if client in remedy.clients]
-            assert set(texts) & set(mine[0].remedies), mine[0].remedies
+            texts = {remedy.text for remedy in mine[0].kind.remedies if client in remedy.clients}
+            assert texts <= {text for one in mine for text in one.remedies}, [one.remedies for one in mine]
         assert found(clients, remedied=True) == []
 
 

@@ -1,7 +1,8 @@
 """Replication through the recorder: a real walsender and real clients, and what the CopyData between them is read as.
 
-The clients are psycopg2's replication connections, for logical streams of every shape, and PostgreSQL's own pg_receivewal and pg_basebackup. What was done
-to the tables is what the decoded changes have to say; each message is built back to the bytes that passed.
+The clients are psycopg2's replication connections, for logical streams of every shape, and
+PostgreSQL's own pg_receivewal and pg_basebackup. What was done to the tables is what the decoded
+changes have to say; each message is built back to the bytes that passed.
 """
 
 from __future__ import annotations
@@ -274,7 +275,8 @@ def test_a_stream_costs_no_round_trips(server: EmbeddedServer, proxy: Recorder, 
 
 
 def test_another_plugin_is_text(server: EmbeddedServer, proxy: Recorder, database: psycopg.Connection, trace_of: TraceOf) -> None:
-    """Even where the options look like pgoutput's: the slot says which plugin it is. What is not known to be pgoutput is never read as it."""
+    """Even where the options look like pgoutput's: the slot says which plugin it is. What is not
+    known to be pgoutput is never read as it."""
     client = psycopg2.connect(server.url(proxy.host, proxy.port), connection_factory=psycopg2.extras.LogicalReplicationConnection)
     cursor = client.cursor()
     cursor.create_replication_slot("plain", output_plugin="test_decoding")

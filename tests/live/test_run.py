@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "count_round_trips.py")
-WHO = "import psycopg; print(psycopg.connect('').execute('select current_user, ssl from pg_stat_ssl where pid = pg_backend_pid()').fetchone())"
+WHO = (
+    "import psycopg; print(psycopg.connect('').execute('select current_user, ssl from pg_stat_ssl where pid = "
+    "pg_backend_pid()').fetchone())"
+)
 
 
 def run(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -183,7 +186,10 @@ def test_sigterm_is_passed_on_and_what_passed_is_counted(role):
 
 def test_connections_that_outlive_the_program_are_told(role):
     """A child that stays, and waits for pgtrace to close them."""
-    child = "import psycopg, select; a, b = psycopg.connect(''), psycopg.connect(''); print('in', flush=True); select.select([b.pgconn.socket], [], [], 60)"
+    child = (
+        "import psycopg, select; a, b = psycopg.connect(''), psycopg.connect(''); print('in', flush=True); "
+        "select.select([b.pgconn.socket], [], [], 60)"
+    )
     program = f"""
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", {child!r}], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

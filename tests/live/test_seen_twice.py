@@ -1,7 +1,7 @@
 """What a recorder counts and what tcpdump's packets count, of every recorded scenario of the drivers that come with the tests.
 
-One recorder for each driver, with the delay the captures were recorded with. The drivers of other languages are checked the same way, where their tools are:
-`make captures-check`.
+One recorder for each driver, with the delay the captures were recorded with. The drivers of other
+languages are checked the same way, where their tools are: `make captures-check`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ from tests.conftest import QUIET_WITHIN_S
 from tests.corpus import NIGHTLY
 
 PYTHON = (
-    "asyncpg", "psycopg", "psycopg2", "pg8000", "psql", "sqlalchemy+asyncpg", "sqlalchemy+psycopg", "sqlalchemy+psycopg2", "sqlalchemy+pg8000",
+    "asyncpg", "psycopg", "psycopg2", "pg8000", "psql", "sqlalchemy+asyncpg", "sqlalchemy+psycopg", "sqlalchemy+psycopg2",
+    "sqlalchemy+pg8000",
     "django+psycopg", "django+psycopg2", "tortoise+asyncpg", "tortoise+psycopg", "databases+asyncpg", "aiopg+psycopg2",
 )  # fmt: skip
 SAMPLE = [

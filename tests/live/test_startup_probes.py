@@ -1,7 +1,10 @@
-"""Raw beginnings of a connection, to PostgreSQL 18 and to pgtrace before it: what comes back is the same, and so is whether the connection is closed.
+"""Raw beginnings of a connection, to PostgreSQL 18 and to pgtrace before it: what comes back is the
+same, and so is whether the connection is closed.
 
-The same bytes are sent to both. They may differ in what pgtrace is to put in front of a message, and in the fields that name a place in the server's source (F,
-L, R). The server is asked by its Unix socket, where it refuses TLS and GSS as pgtrace does at its default; with `--tls auto` it is asked by TCP.
+The same bytes are sent to both. They may differ in what pgtrace is to put in front of a message,
+and in the fields that name a place in the server's source (F, L, R). The server is asked by its
+Unix socket, where it refuses TLS and GSS as pgtrace does at its default; with `--tls auto` it is
+asked by TCP.
 """
 
 from __future__ import annotations

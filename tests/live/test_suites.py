@@ -1,4 +1,5 @@
-"""The comparison of `make suites`, with a suite of three tests: one that no proxy can satisfy, one that fails everywhere, one that passes."""
+"""The comparison of `make suites`, with a suite of three tests: one that no proxy can satisfy, one
+that fails everywhere, one that passes."""
 
 from __future__ import annotations
 

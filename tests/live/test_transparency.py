@@ -1,6 +1,7 @@
 """What goes in comes out: large transfers, bytes that are no messages, and readings that do not depend on how the bytes were cut.
 
-Server and client are real, or plain sockets where real ones would refuse: nothing between them may change a byte, whatever pgtrace thinks of it.
+Server and client are real, or plain sockets where real ones would refuse: nothing between them may
+change a byte, whatever pgtrace thinks of it.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ def mutant(wire: bytes, chance: random.Random) -> bytes:
 
 
 def first_mutant(wire: bytes, chance: random.Random) -> bytes:
-    """A mutant that can be a driver's first packet: as long as it says it is, and no request for encryption, which pgtrace answers itself."""
+    """A mutant that can be a driver's first packet: as long as it says it is, and no request for
+    encryption, which pgtrace answers itself."""
     while True:
         packet = mutant(wire, chance).ljust(8, b"\0")
         length, request = struct.unpack_from(">II", packet)

@@ -1,7 +1,9 @@
-"""What tshark's dissector counts on the wire and what pgtrace counts from its capture agree, connection by connection, type by type, byte by byte.
+"""What tshark's dissector counts on the wire and what pgtrace counts from its capture agree,
+connection by connection, type by type, byte by byte.
 
-In packets that tcpdump saw on the driver's leg while the demo ran all its variants, and in the packets that captures are exported as: every recorded one, and
-one made up of what no driver here sends. The differences there may be are tables in dissector.py.
+In packets that tcpdump saw on the driver's leg while the demo ran all its variants, and in the
+packets that captures are exported as: every recorded one, and one made up of what no driver here
+sends. The differences there may be are tables in dissector.py.
 
 tshark and tcpdump are system packages; where they are missing, or this user may not capture, there is no oracle and the test is skipped.
 """

@@ -1,8 +1,10 @@
-"""A password in an address, in every way somebody may write one, at each place where pgtrace takes an address: it reaches no file, no output and no packet.
+"""A password in an address, in every way somebody may write one, at each place where pgtrace takes
+an address: it reaches no file, no output and no packet.
 
-A real server stands behind it where the address can be used; what is sent is what strace saw of the system calls of all processes, where there is strace: a
-resolver's packets, and those of the upstream leg. The role needs no password, so that the driver itself sends none. All spellings of a place are
-tried one after the other in one process, which runs the command as the shell would.
+A real server stands behind it where the address can be used; what is sent is what strace saw of the
+system calls of all processes, where there is strace: a resolver's packets, and those of the
+upstream leg. The role needs no password, so that the driver itself sends none. All spellings of a
+place are tried one after the other in one process, which runs the command as the shell would.
 """
 
 from __future__ import annotations
@@ -155,7 +157,8 @@ def test_no_piece_of_it_gets_out(place: str, tls_server: EmbeddedServer, tmp_pat
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     for spelling, code in zip(SPELLINGS, json.loads((tmp_path / "codes").read_text()), strict=True):
-        # What is no address of PostgreSQL is the program's own business: it runs as without one, and finds no server. Some drivers take what libpq does not.
+        # What is no address of PostgreSQL is the program's own business: it runs as without one,
+        # and finds no server. Some drivers take what libpq does not.
         expected = {0} if spelling.is_usable else {0, 2, 3} if place == "a program's environment" else {2}
         assert code in expected, (spelling.text, found.stdout, found.stderr)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -1,7 +1,9 @@
 """The viewer is killed in the middle of the work: nobody who works notices.
 
-`pgtrace listen` runs as its user runs it, on a terminal of its own (or as lines, without one), while several clients work through it. `kill -9` takes the
-process they all came through; its recorder, which has nobody left to tell, serves them to their end, then ends itself and leaves nothing behind.
+`pgtrace listen` runs as its user runs it, on a terminal of its own (or as lines, without one),
+while several clients work through it. `kill -9` takes the process they all came through; its
+recorder, which has nobody left to tell, serves them to their end, then ends itself and leaves
+nothing behind.
 """
 
 from __future__ import annotations

@@ -156,7 +156,8 @@ def test_nothing_is_lost_behind_a_delay_within_tls_or_what_is_blanked(options, d
 
 
 def test_all_pause_together_and_who_comes_does_not_wait(disk, tmp_path):
-    """Forty drivers at once overdraw the room by a read, not by forty; a log-in takes no time; flush and a mark come behind what was sent before."""
+    """Forty drivers at once overdraw the room by a read, not by forty; a log-in takes no time;
+    flush and a mark come behind what was sent before."""
     path = tmp_path / "kept.pgtrace"
     with Scripted(Flood(8)) as server, recording(server.upstream, write=path, when_behind="wait") as recorder:
         disk("20000000")
@@ -255,7 +256,8 @@ def test_drop_never_waits(disk, tmp_path):
 
 
 def test_the_two_reasons_to_pause_are_two(disk, tmp_path):
-    """A driver that reads nothing and a disk that is waited for: when the disk is there again the driver's leg is still not read on into nowhere."""
+    """A driver that reads nothing and a disk that is waited for: when the disk is there again the
+    driver's leg is still not read on into nowhere."""
     with Scripted(Flood(200)) as server, recording(server.upstream, write=tmp_path / "kept.pgtrace", when_behind="wait") as recorder:
         with asked(recorder) as stuck, asked(recorder) as reading:
             disk("hang")

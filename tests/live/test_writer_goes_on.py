@@ -1,6 +1,7 @@
 """Whatever fails in the writer thread costs what it failed for: in a real recorder, with the failure where it would happen.
 
-A `sitecustomize` in the recorder's PYTHONPATH lets a function raise while the bytes it is given, or a record's name, hold the word of the order.
+A `sitecustomize` in the recorder's PYTHONPATH lets a function raise while the bytes it is given, or
+a record's name, hold the word of the order.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ for part in {owner!r}.split(".") if {owner!r} else []:
     owner = getattr(owner, part)
 call = getattr(owner, {name!r})
 def faulty(*arguments, **named):
-    if b"poison" in b"".join(x for a in arguments for x in (a if isinstance(a, (list, tuple)) else [a]) if isinstance(x, (bytes, bytearray, memoryview))):
+    parts = [x for a in arguments for x in (a if isinstance(a, (list, tuple)) else [a])]
+    if b"poison" in b"".join(x for x in parts if isinstance(x, (bytes, bytearray, memoryview))):
         raise {error}("on purpose")
     return call(*arguments, **named)
 setattr(owner, {name!r}, faulty)

@@ -35,7 +35,8 @@ create role md5_role login password 'secret';
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files: the authority's certificate, another authority's that signed nothing, and a client's certificate and key for `certificate_role`."""
+    """Files: the authority's certificate, another authority's that signed nothing, and a client's
+    certificate and key for `certificate_role`."""
 
     authority: Path
     other_authority: Path

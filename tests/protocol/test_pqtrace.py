@@ -55,7 +55,8 @@ def test_every_message_is_read_back(kind: type[Message]) -> None:
          'B\t26\tRowDescription\t 1 "n" -2147483648 1 25 65535 -1 0', 'B\t26\tRowDescription\t 1 "n" NNNN 1 NNNN 65535 -1 0'),
         (backend.CopyInResponse(0, (0, 0)), "B\t11\tCopyInResponse\t \\x00 2 0 0", None),
         (authentication.AuthenticationSASL(("SCRAM-SHA-256",)), 'B\t23\tAuthenticationSASL\t "SCRAM-SHA-256" ""', None),
-        (backend.NotificationResponse(7, "c", "x"), 'B\t12\tNotificationResponse\t 7 "c" "x"', 'B\t12\tNotificationResponse\t NNNN "c" "x"'),
+        (backend.NotificationResponse(7, "c", "x"), 'B\t12\tNotificationResponse\t 7 "c" "x"',
+        'B\t12\tNotificationResponse\t NNNN "c" "x"'),
     ],
     ids=lambda value: value.NAME if isinstance(value, Message) else "",
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """psycopg's own dumpers and loaders as the oracle.
 
-What its binary dumpers send is decoded, and its text loaders read that text back to the object it came from. And what its binary loaders make of a value of
-the server is what its text loaders make of our text.
+What its binary dumpers send is decoded, and its text loaders read that text back to the object it
+came from. And what its binary loaders make of a value of the server is what its text loaders make
+of our text.
 """
 
 from __future__ import annotations

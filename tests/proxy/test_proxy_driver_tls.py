@@ -273,7 +273,8 @@ def refused(sock: socket.socket) -> bool:
 
 
 def test_plain_bytes_behind_the_request_are_refused() -> None:
-    """CVE-2021-23214: they are taken for a handshake, as by PostgreSQL 17 and later, which fails; they never reach a server, and are not kept."""
+    """CVE-2021-23214: they are taken for a handshake, as by PostgreSQL 17 and later, which fails;
+    they never reach a server, and are not kept."""
     with Scripted(echo) as server, recording(server.upstream, tls=AUTO) as recorder, connect(recorder) as sock:
         sock.sendall(SSL_REQUEST + STARTUP)
         assert read_all(sock) == b"S"

@@ -1,8 +1,9 @@
 """Mutants of everything that pgtrace reads: a seed, changed where its reader looks.
 
-A mutant is made of a number and nothing else, so that any of them can be made again. Formats with checksums are changed on both sides of them: records of a
-capture are taken out, changed field by field, and put into blocks whose CRC is right, for behind the CRC is where fields are trusted. Lines of JSON are changed
-value by value, text by its numbers and lines, packets by their bytes.
+A mutant is made of a number and nothing else, so that any of them can be made again. Formats with
+checksums are changed on both sides of them: records of a capture are taken out, changed field by
+field, and put into blocks whose CRC is right, for behind the CRC is where fields are trusted. Lines
+of JSON are changed value by value, text by its numbers and lines, packets by their bytes.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ NUMBERS = (
 )  # fmt: skip
 TEXTS = (
     "",
-    "\x1b]0;PWN\x07", "\u202e", "\ud800", "\udcff", "\0", "a\0b", "x" * 5000, "'", '"', "\\", "%s{}", "::error::x", "1 python", "-1", "9" * 30, "\U0001f600",
-    "TLSv1.3", "tls.frontend", "fault", "redact", "rows,params,literals", "driver", "begin; rollback", "copy t from stdin", "prepare s as select 1", "é",
+    "\x1b]0;PWN\x07", "\u202e", "\ud800", "\udcff", "\0", "a\0b", "x" * 5000, "'", '"', "\\", "%s{}", "::error::x", "1 python", "-1",
+    "9" * 30, "\U0001f600",
+    "TLSv1.3", "tls.frontend", "fault", "redact", "rows,params,literals", "driver", "begin; rollback", "copy t from stdin",
+    "prepare s as select 1", "é",
 )  # fmt: skip
 WIRES = [(kind.side, kind(*kind.BODY.read(kind.EXAMPLE)).wire()) for kind in registry.MESSAGES]
 _CODES = bytes({wire[0] for _, wire in WIRES if wire[0]})
@@ -103,7 +106,8 @@ BUDGETS = (
 )
 FILTERS = (
     b'error and driver:psycopg or ms > 10 and not sql ~ "^select"', b"(rt = 1 or depth > 2) and (stmt:s1 or type:Parse) not tx:idle",
-    b"user:a db:b app:c mark:d sqlstate:23 rows >= 5 fmt:binary conn:2", b'sql ~ "(a|b)*c{2,5}[^x-z]+$" and error', b"like:\"select 1\" or fingerprint:ab",
+    b"user:a db:b app:c mark:d sqlstate:23 rows >= 5 fmt:binary "
+        b"conn:2", b'sql ~ "(a|b)*c{2,5}[^x-z]+$" and error', b"like:\"select 1\" or fingerprint:ab",
 )  # fmt: skip
 
 # Changes.
@@ -432,7 +436,8 @@ def filters(rng: random.Random) -> dict[str, bytes]:
 
 
 KINDS: dict[str, Callable[[random.Random], dict[str, bytes]]] = {
-    "native": native, "stream": stream, "segments": segments, "jsonl": jsonl, "golden": golden, "pcap": pcap, "toml": toml, "filter": filters,
+    "native": native, "stream": stream, "segments": segments, "jsonl": jsonl, "golden": golden, "pcap": pcap, "toml": toml,
+    "filter": filters,
 }  # fmt: skip
 WEIGHTS = {"native": 30, "stream": 10, "segments": 8, "jsonl": 16, "golden": 14, "pcap": 14, "toml": 4, "filter": 4}
 

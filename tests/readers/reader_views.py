@@ -1,7 +1,8 @@
 """Every view of a FILE, asked in one process: what the reading commands and the screen ask of a trace, without the command line around it.
 
-look() reads a FILE as the commands do (a capture as it is, everything else imported first) and asks the views it is given. A PgTraceError is an answer;
-whatever else comes out is a fault. Text has to be text that UTF-8 can encode.
+look() reads a FILE as the commands do (a capture as it is, everything else imported first) and asks
+the views it is given. A PgTraceError is an answer; whatever else comes out is a fault. Text has to
+be text that UTF-8 can encode.
 """
 
 from __future__ import annotations

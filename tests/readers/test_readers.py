@@ -1,6 +1,8 @@
-"""One rule for all readers: no exception but PgTraceError leaves one, within 256 MiB of anonymous memory, in time that is linear in the input.
+"""One rule for all readers: no exception but PgTraceError leaves one, within 256 MiB of anonymous
+memory, in time that is linear in the input.
 
-Files that broke it are kept in tests/data/hostile; mutants of all inputs are tried here, some with each commit and for hours with PGTRACE_NIGHTLY=1.
+Files that broke it are kept in tests/data/hostile; mutants of all inputs are tried here, some with
+each commit and for hours with PGTRACE_NIGHTLY=1.
 """
 
 from __future__ import annotations
@@ -184,7 +186,8 @@ def test_what_compresses_well_is_bounded(name: str, begin: bytes, again: Callabl
     "text",
     [
         "x or " * 20_000 + "x", "not " * 20_001 + "x", "(" * 20_000, "(" * 39 + "x" + ")" * 39, 'sql ~ "' + "(" * 20_000 + '"',
-        'sql ~ "' + "a{1,1000}" * 200 + '"', 'sql ~ "' + "(a|b)*" * 20_000 + '"', "ms > 1e999 and ms < " + "9" * 20_000, "conn:" + "9" * 20_000,
+        'sql ~ "' + "a{1,1000}" * 200 + '"', 'sql ~ "' + "(a|b)*" * 20_000 + '"', "ms > 1e999 and ms < " + "9" * 20_000,
+        "conn:" + "9" * 20_000,
         '"' * 20_001, "driver:" * 20_000,
     ],
     ids=["terms", "not", "parentheses", "depth", "groups", "repeats", "stars", "numbers", "connections", "quotes", "words"],

@@ -1,4 +1,5 @@
-"""The image, the compose example and the workflows: checked as far as that goes without running them (`make image` builds and runs the image)."""
+"""The image, the compose example and the workflows: checked as far as that goes without running
+them (`make image` builds and runs the image)."""
 
 from __future__ import annotations
 

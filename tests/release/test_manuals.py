@@ -72,7 +72,8 @@ def test_what_builds_needs_nothing_but_click_and_platformdirs() -> None:
         "from pgtrace.cli import COMMANDS, root\n"
         "with Context(root) as context:\n"
         "    [root.get_command(context, name) for name in COMMANDS]\n"
-        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'msgspec', 'construct', 'textual', 'isal', 'uvloop', 'cryptography'}))"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'msgspec', 'construct', 'textual', 'isal', 'uvloop', "
+        "'cryptography'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "[]\n"

@@ -1,4 +1,5 @@
-"""The documents as a site: mkdocs finds no dead link in the sources, zensical builds without a warning, and no link of a built page is dead or asks others."""
+"""The documents as a site: mkdocs finds no dead link in the sources, zensical builds without a
+warning, and no link of a built page is dead or asks others."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Every recorded session, served to itself: what its driver sent is answered with what it got.
 
-How the driver's bytes are cut makes no difference. Mutants of them never raise, and what they get is their own recorded connection's, or ours.
+How the driver's bytes are cut makes no difference. Mutants of them never raise, and what they get
+is their own recorded connection's, or ours.
 """
 
 from __future__ import annotations

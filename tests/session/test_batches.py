@@ -1,4 +1,5 @@
-"""A batch, the same Bind and Execute over and over, is one item of what is owed; what a session says is what it would say message by message."""
+"""A batch, the same Bind and Execute over and over, is one item of what is owed; what a session
+says is what it would say message by message."""
 
 from __future__ import annotations
 

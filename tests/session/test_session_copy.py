@@ -1,4 +1,5 @@
-"""COPY as the backend sees it: executions, waits and messages, in simple and extended mode. Round trips of more orders are worked sequences."""
+"""COPY as the backend sees it: executions, waits and messages, in simple and extended mode. Round
+trips of more orders are worked sequences."""
 
 from __future__ import annotations
 
@@ -186,7 +187,8 @@ def test_an_error_in_a_stream_is_a_row_of_its_own() -> None:
 def test_a_base_backup_is_one_execution() -> None:
     session, heard = play(
         "F Query BASE_BACKUP (MANIFEST 'yes')\n"
-        "B RowDescription recptr:25 | DataRow 0/2 | CommandComplete SELECT | RowDescription spcoid:26 | DataRow 1 ×2 | CommandComplete SELECT\n"
+        "B RowDescription recptr:25 | DataRow 0/2 | CommandComplete SELECT | RowDescription spcoid:26 | DataRow 1 ×2 | "
+        "CommandComplete SELECT\n"
         "B CopyOutResponse | CopyData n ×9 | CopyDone | RowDescription recptr:25 | DataRow 0/3 | CommandComplete SELECT\n"
         "B CommandComplete BASE_BACKUP | ReadyForQuery I\n"
     )

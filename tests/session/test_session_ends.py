@@ -1,4 +1,5 @@
-"""When an end ends the waiting: a reset at once, a driver's own end only where no later answer reached it. Times follow from it, counts never do."""
+"""When an end ends the waiting: a reset at once, a driver's own end only where no later answer
+reached it. Times follow from it, counts never do."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ CASES: list[Case] = [
     ("in TLS, and reads on", ASK + "1010 c1 ends F close_notify\n" + ANSWER + "4011 c1 close F", 4010, 4000),
     ("in TLS, and has gone", ASK + "1010 c1 ends F close_notify\n" + ANSWER + "4010.1 c1 ends F RST\n4011 c1 close F", 1010, 1000),
     ("Terminate ahead of the answer, read", SIMPLE + "12 F Terminate\n" + SIMPLE_ANSWER + "4011 c1 close F", 4010, 4000),
-    ("Terminate, FIN, gone", SIMPLE + "12 F Terminate\n13 c1 ends F FIN\n" + SIMPLE_ANSWER + "4010.1 c1 ends F RST\n4011 c1 close F", 12, 2),
+    ("Terminate, FIN, gone", SIMPLE + "12 F Terminate\n13 c1 ends F FIN\n" + SIMPLE_ANSWER + "4010.1 c1 ends F RST\n4011 c1 close F",
+    12, 2),
     ("no answer ever", ASK + "1010 c1 ends F FIN\n5000 c1 ends B FIN\n5001 c1 close F", 1010, None),
     ("half an answer", ASK + "1010 c1 ends F FIN\n2000 B ParseComplete | BindComplete\n5001 c1 close F", 1010, None),
     ("Terminate and no answer, as in version 1.0", SIMPLE + "12 F Terminate\n5001 c1 close F", 12, None),

@@ -35,7 +35,8 @@ def test_an_execute_of_a_completed_portal_is_a_new_execution() -> None:
     """Only a portal whose last Execute ended in PortalSuspended is continued."""
     session, _ = play(
         "F Parse - SELECT g | Bind p - | Execute p 1 | Execute p | Execute p | Sync\n"
-        "B ParseComplete | BindComplete | DataRow 1 | PortalSuspended | DataRow 2 | CommandComplete SELECT 1 | CommandComplete SELECT 0 | ReadyForQuery I\n"
+        "B ParseComplete | BindComplete | DataRow 1 | PortalSuspended | DataRow 2 | CommandComplete SELECT 1 | CommandComplete "
+        "SELECT 0 | ReadyForQuery I\n"
     )
     assert session.tally.executions == 2
 
@@ -89,7 +90,8 @@ def test_an_empty_extended_query_is_an_execution() -> None:
 
 def test_a_function_call_is_an_execution_also_when_it_fails() -> None:
     session, heard = play(
-        "F FunctionCall 952 params=1\nB FunctionCallResponse 7 | ReadyForQuery I\nF FunctionCall 952\nB ErrorResponse 42501 no | ReadyForQuery I\n"
+        "F FunctionCall 952 params=1\nB FunctionCallResponse 7 | ReadyForQuery I\nF FunctionCall 952\n"
+        "B ErrorResponse 42501 no | ReadyForQuery I\n"
     )
     assert session.tally.executions == 2
     assert [one.failed for one in heard.executions] == [False, True]
@@ -144,7 +146,8 @@ def test_depth_is_counted_for_each_round_trip() -> None:
         "F Query SELECT 1 | Query SELECT 2\nB CommandComplete SELECT 1 | ReadyForQuery I | CommandComplete SELECT 1 | ReadyForQuery I\n"
         "F Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\n"
         "F Query SELECT 1 | FunctionCall 1 | Query SELECT 2\n"
-        "B CommandComplete SELECT 1 | ReadyForQuery I | FunctionCallResponse 1 | ReadyForQuery I | CommandComplete SELECT 1 | ReadyForQuery I\n"
+        "B CommandComplete SELECT 1 | ReadyForQuery I | FunctionCallResponse 1 | ReadyForQuery I | CommandComplete SELECT 1 | "
+        "ReadyForQuery I\n"
     )
     assert session.tally.pipelined_executions == 3
     assert session.tally.max_pipeline_depth == 3

@@ -1,4 +1,5 @@
-"""After a gap both sides resume together at a ReadyForQuery and the read that follows it; counts are right from the first idle moment on."""
+"""After a gap both sides resume together at a ReadyForQuery and the read that follows it; counts
+are right from the first idle moment on."""
 
 from __future__ import annotations
 

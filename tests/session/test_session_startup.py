@@ -19,20 +19,26 @@ SETUPS = [
     ("password: and its answer", START + f"B AuthenticationCleartextPassword\nF PasswordMessage secret\nB {READY}", 2),
     ("SCRAM: StartupMessage, SASLInitialResponse, SASLResponse", START + SCRAM + READY, 3),
     ("SSLRequest refused, then SCRAM", "F SSLRequest\nB SSLRequestReply N\n" + START + SCRAM + READY, 4),
-    ("GSSENCRequest, SSLRequest, StartupMessage", f"F GSSENCRequest\nB GSSENCRequestReply N\nF SSLRequest\nB SSLRequestReply N\n{START}B {READY}", 3),
+    ("GSSENCRequest, SSLRequest, StartupMessage", f"F GSSENCRequest\nB GSSENCRequestReply N\nF SSLRequest\nB SSLRequestReply N\n"
+        f"{START}B {READY}", 3),
     ("SSLRequest before GSSENCRequest", f"F SSLRequest\nB SSLRequestReply N\nF GSSENCRequest\nB GSSENCRequestReply N\n{START}B {READY}", 3),
     ("both sent at once are one wait", f"F SSLRequest | GSSENCRequest\nB SSLRequestReply N\nB GSSENCRequestReply N\n{START}B {READY}", 2),
     ("in several reads it is still one", START + "B AuthenticationOk\nB ParameterStatus a b\nB ReadyForQuery I", 1),
-    ("GSSAPI: tokens until it is Ok", START + "B AuthenticationGSS\nF GSSResponse t1\nB AuthenticationGSSContinue t2\nF GSSResponse t3\n" f"B {READY}", 3),
+    ("GSSAPI: tokens until it is Ok", START + "B AuthenticationGSS\nF GSSResponse t1\nB AuthenticationGSSContinue t2\n"
+        "F GSSResponse t3\n" f"B {READY}", 3),
     ("SSPI", f"{START}B AuthenticationSSPI\nF GSSResponse t1\nB {READY}", 2),
     ("OAUTHBEARER: no final message", f"{START}B AuthenticationSASL OAUTHBEARER\nF SASLInitialResponse OAUTHBEARER n,,\x01\nB {READY}", 2),
     ("OAUTHBEARER refused: the server's reason is answered before it gives up", START + "B AuthenticationSASL OAUTHBEARER\n"
-     "F SASLInitialResponse OAUTHBEARER n,,\x01\nB AuthenticationSASLContinue {}\nF SASLResponse \x01\nB ErrorResponse FATAL 28000 no\nc1 close B", 3),
+     "F SASLInitialResponse OAUTHBEARER n,,\x01\nB AuthenticationSASLContinue {}\nF SASLResponse \x01\n"
+         "B ErrorResponse FATAL 28000 no\nc1 close B", 3),
     ("GSSAPI encryption: nothing more is seen", "F GSSENCRequest\nB GSSENCRequestReply G\nc1 opaque F 900\nc1 opaque B 70\nc1 close F", 1),
-    ("protocol 2.0 refused: its error answers", "F StartupMessage protocol=2.0 user=app\nB Version2Error FATAL:  unsupported\nc1 close B", 1),
-    ("no process for it: an error of protocol 2.0", START + "B Version2Error could not fork new process for connection: no memory\nc1 close B", 1),
+    ("protocol 2.0 refused: its error answers", "F StartupMessage protocol=2.0 user=app\nB Version2Error FATAL:  unsupported\n"
+        "c1 close B", 1),
+    ("no process for it: an error of protocol 2.0", START + "B Version2Error could not fork new process for connection: no memory\n"
+        "c1 close B", 1),
     ("refused: an ErrorResponse answers", START + "B ErrorResponse FATAL 28P01 password\nc1 close B", 1),
-    ("refused after the password", START + "B AuthenticationCleartextPassword\nF PasswordMessage x\nB ErrorResponse FATAL 28P01 no\nc1 close B", 2),
+    ("refused after the password", START + "B AuthenticationCleartextPassword\nF PasswordMessage x\n"
+        "B ErrorResponse FATAL 28P01 no\nc1 close B", 2),
     ("never answered", START, 1),
     ("closed without an answer", START + "c1 close B", 1),
     ("SSLRequest alone (a health check)", "F SSLRequest\nB SSLRequestReply N\nc1 close F", 1),

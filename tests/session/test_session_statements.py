@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from pgtrace.session import names
@@ -57,7 +59,8 @@ LIVES = [
     ("DISCARD ALL", run("DISCARD ALL", "DISCARD ALL"), 0),
     ("DISCARD PLANS", run("DISCARD PLANS", "DISCARD PLANS"), 2),
     ("PREPARE", run("PREPARE c (int) AS SELECT $1", "PREPARE"), 3),
-    ("PREPARE, DEALLOCATE", "F Query PREPARE c AS SELECT 1; DEALLOCATE c\nB CommandComplete PREPARE | CommandComplete DEALLOCATE | ReadyForQuery I", 2),
+    ("PREPARE, DEALLOCATE", "F Query PREPARE c AS SELECT 1; DEALLOCATE c\n"
+        "B CommandComplete PREPARE | CommandComplete DEALLOCATE | ReadyForQuery I", 2),
     ("a DEALLOCATE that fails", "F Query DEALLOCATE a\nB ErrorResponse 26000 no | ReadyForQuery I", 2),
     ("a Parse that fails", "F Parse c BAD | Sync\nB ErrorResponse 42601 syntax | ReadyForQuery I", 2),
     ("a Parse discarded after an error", "F Parse - BAD | Parse c SELECT 3 | Sync\nB ErrorResponse 42601 syntax | ReadyForQuery I", 2),
@@ -94,7 +97,8 @@ def test_a_name_prepared_anew_begins_its_reuse_anew() -> None:
 def test_executions_belong_to_what_the_name_meant_when_the_backend_read_it() -> None:
     _, heard = play(
         "F Parse - SELECT 1 | Bind - - | Execute - | Parse - SELECT 2 | Bind - - | Execute - | Sync\n"
-        "B ParseComplete | BindComplete | CommandComplete SELECT 1 | ParseComplete | BindComplete | CommandComplete SELECT 1 | ReadyForQuery I\n"
+        "B ParseComplete | BindComplete | CommandComplete SELECT 1 | ParseComplete | BindComplete | CommandComplete SELECT 1 | "
+        "ReadyForQuery I\n"
     )
     assert heard.ran == ["SELECT 1", "SELECT 2"]
 
@@ -124,9 +128,11 @@ def test_what_was_sent_while_the_backend_discards_leaves_no_trace_in_names() -> 
 
 
 def test_what_is_discarded_still_is_about_the_sql_it_carried() -> None:
-    """Messages are counted where they were meant to go: the discarded Parse and Describe of `c` are about its SQL, not about an unknown statement."""
+    """Messages are counted where they were meant to go: the discarded Parse and Describe of `c` are
+    about its SQL, not about an unknown statement."""
     _, heard = play(
-        "F Parse - BAD | Flush\nB ErrorResponse 42601 syntax\nF Parse c SELECT 3 | Describe S c | Bind - c | Execute - | Sync\nB ReadyForQuery I\n"
+        "F Parse - BAD | Flush\nB ErrorResponse 42601 syntax\nF Parse c SELECT 3 | Describe S c | Bind - c | Execute - | Sync\n"
+        "B ReadyForQuery I\n"
     )
     assert [statement.sql for statement in heard.round_trips[-1].statements] == ["SELECT 3"]
 
@@ -142,7 +148,8 @@ def test_errors_belong_to_the_statement_that_failed() -> None:
 
 
 def test_forgotten_statements_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more names than are kept the older half is forgotten: the number alive stays exact, and what is bound again is one prepared earlier."""
+    """Of more names than are kept the older half is forgotten: the number alive stays exact, and
+    what is bound again is one prepared earlier."""
     monkeypatch.setattr(names, "NAMES_BYTES", 20_000)
     script = "".join(f"F Parse s{number} SELECT a{number} FROM t | Sync\nB ParseComplete | ReadyForQuery I\n" for number in range(200))
     session, _ = play(script)
@@ -156,3 +163,46 @@ def test_forgotten_statements_are_alive(monkeypatch: pytest.MonkeyPatch) -> None
     assert session.statements.live_named == 199
     session, _ = play(script + run("DISCARD ALL", "DISCARD ALL"))
     assert session.statements.live_named == 0
+
+
+def begun() -> str:
+    return run("BEGIN", "BEGIN").replace("ReadyForQuery I", "ReadyForQuery T")
+
+
+def in_block(sql: str, tag: str) -> str:
+    return run(sql, tag).replace("ReadyForQuery I", "ReadyForQuery T")
+
+
+DESCRIBED = "F Describe P {} | Sync\nB RowDescription n:23 | ReadyForQuery T\n"
+EXTENDED = "F Parse - {0} | Bind - - | Execute - | Sync\nB ParseComplete | BindComplete | CommandComplete {1} | ReadyForQuery T\n"
+
+
+@pytest.mark.parametrize("form", ["DECLARE {} CURSOR FOR SELECT 1", "/* app */ declare {} no scroll cursor with hold for SELECT 1"])
+@pytest.mark.parametrize(("written", "name"), [("cur", "cur"), ("Cur", "cur"), ('"Cur"', "Cur"), ('"a""b"', 'a"b')])
+@pytest.mark.parametrize("asked", [in_block, lambda sql, tag: EXTENDED.format(sql, tag)])
+def test_a_cursor_of_declare_is_a_portal(form: str, written: str, name: str, asked: Callable[[str, str], str]) -> None:
+    declare = form.format(written)
+    session, heard = play(begun() + asked(declare, "DECLARE CURSOR") + DESCRIBED.format(name))
+    assert [one.sql for one in heard.round_trips[-1].statements] == [declare]
+    assert session.statements.live_named == 0
+
+
+def test_a_cursor_declared_anew_is_another_portal() -> None:
+    texts = [f"DECLARE c CURSOR FOR SELECT {number}" for number in (1, 1, 1, 2, 1, 2, 2, 2)]
+    script = "".join(begun() + in_block(sql, "DECLARE CURSOR") + DESCRIBED.format("c") + run("COMMIT", "COMMIT") for sql in texts)
+    _, heard = play(script)
+    assert [one.statements[0].sql for one in heard.round_trips[2::4]] == texts
+
+
+@pytest.mark.parametrize(
+    ("between", "known"),
+    [
+        (in_block("CLOSE c", "CLOSE CURSOR"), False),
+        (in_block('/* x */ close "c"', "CLOSE CURSOR"), False),
+        (in_block("CLOSE d", "CLOSE CURSOR"), True),
+        (in_block("FETCH 1 FROM c", "FETCH 1"), True),
+    ],
+)
+def test_a_cursor_that_was_closed_is_none(between: str, known: bool) -> None:
+    session, _ = play(begun() + in_block("DECLARE c CURSOR FOR SELECT 1", "DECLARE CURSOR") + between)
+    assert ("c" in session.statements.live_portals) is known

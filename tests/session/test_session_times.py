@@ -1,4 +1,5 @@
-"""Waiting: `wait_ns` is time after set-up with a flush point open, `client_ns` the rest of the session; each execution's wait by its own rule."""
+"""Waiting: `wait_ns` is time after set-up with a flush point open, `client_ns` the rest of the
+session; each execution's wait by its own rule."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ def test_the_end_of_the_connection_ends_the_waiting() -> None:
 
 
 def test_each_execution_of_a_pipeline_waits_for_itself() -> None:
-    """One Sync at 3. Replies end at 10, 12 and 12: the first waits from the Sync, the second from the end of the first, the third ends with the second."""
+    """One Sync at 3. Replies end at 10, 12 and 12: the first waits from the Sync, the second from
+    the end of the first, the third ends with the second."""
     _, heard = play(
         "0 F Parse s SELECT 1 | Sync\n0 B ParseComplete | ReadyForQuery I\n"
         "1 F Bind - s | Execute - | Bind - s | Execute -\n3 F Bind - s | Execute - | Sync\n"
@@ -96,7 +98,8 @@ def test_an_execution_lasts_to_the_read_that_held_its_last_reply() -> None:
 
 def test_statements_of_one_query_share_its_wait() -> None:
     _, heard = play(
-        "0 F Query SELECT 1; SELECT 2; SELECT 3\n4 B CommandComplete SELECT 1\n7 B CommandComplete SELECT 1 | CommandComplete SELECT 1 | ReadyForQuery I\n"
+        "0 F Query SELECT 1; SELECT 2; SELECT 3\n4 B CommandComplete SELECT 1\n"
+        "7 B CommandComplete SELECT 1 | CommandComplete SELECT 1 | ReadyForQuery I\n"
     )
     assert heard.waits_ms == [4, 3, 0]
 
@@ -114,7 +117,8 @@ def test_the_same_exchange_again_waits_its_own_time(repeats: int) -> None:
 
 def test_a_round_trip_lasts_from_its_first_message_to_its_last_answer() -> None:
     _, heard = play(
-        "0 F Query SELECT 0\n1 B CommandComplete SELECT 1 | ReadyForQuery I\n10 F Parse - SELECT 1\n12 F Sync\n15 B ParseComplete\n19 B ReadyForQuery I\n"
+        "0 F Query SELECT 0\n1 B CommandComplete SELECT 1 | ReadyForQuery I\n10 F Parse - SELECT 1\n12 F Sync\n15 B ParseComplete\n"
+        "19 B ReadyForQuery I\n"
     )
     last = heard.round_trips[-1]
     assert (last.opened_ns / MS, last.first_flush_ns / MS, last.closed_ns and last.closed_ns / MS) == (10, 12, 19)

@@ -26,8 +26,10 @@ CASES = [
     ("COMMIT of a failed block", BEGIN + simple("COMMIT", "ROLLBACK", "I") + BEGIN, 2),
     ("no block at all", simple("SELECT 1", "SELECT 1", "I"), 0),
     ("a savepoint is none", BEGIN + simple("SAVEPOINT a", "SAVEPOINT", "T"), 1),
-    ("two in one Query", "F Query BEGIN; COMMIT; BEGIN\nB CommandComplete BEGIN | CommandComplete COMMIT | CommandComplete BEGIN | ReadyForQuery T", 2),
-    ("ReadyForQuery I ends a block without a tag", BEGIN + "F Query SELECT lost()\nB ErrorResponse 40001 lost | ReadyForQuery I\n" + BEGIN, 2),
+    ("two in one Query", "F Query BEGIN; COMMIT; BEGIN\n"
+        "B CommandComplete BEGIN | CommandComplete COMMIT | CommandComplete BEGIN | ReadyForQuery T", 2),
+    ("ReadyForQuery I ends a block without a tag", BEGIN + "F Query SELECT lost()\n"
+        "B ErrorResponse 40001 lost | ReadyForQuery I\n" + BEGIN, 2),
     (
         "ReadyForQuery E does not",
         BEGIN + "F Query SELECT 1/0\nB ErrorResponse 22012 zero | ReadyForQuery E\n" + simple("ROLLBACK TO a", "ROLLBACK", "T") + BEGIN,

@@ -69,7 +69,8 @@ ORM_LIKE = [
     "INSERT INTO audit (user_id, what) VALUES (1, 'a'), (2, NULL), (3, 'it''s') RETURNING audit.id",
     "INSERT INTO audit (user_id, what) VALUES ($1, $2), ($3, $4) RETURNING audit.id",
     "INSERT INTO audit (user_id, what) VALUES ($1, $2)",
-    "INSERT INTO audit (user_id, what) SELECT p0::INTEGER, p1::VARCHAR FROM (VALUES ($1, $2, 0), ($3, $4, 1)) AS imp_sen(p0, p1, n) ORDER BY n",
+    "INSERT INTO audit (user_id, what) SELECT p0::INTEGER, p1::VARCHAR FROM (VALUES ($1, $2, 0), ($3, $4, 1)) AS imp_sen(p0, p1, "
+    "n) ORDER BY n",
     "INSERT INTO audit (user_id, what) SELECT p0::INTEGER, p1::VARCHAR FROM (VALUES ($1, $2, 0)) AS imp_sen(p0, p1, n) ORDER BY n",
     "INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET a = excluded.a, b = 'x'",
     "INSERT INTO t (a) VALUES ($1) ON CONFLICT (a) DO UPDATE SET a = excluded.a, b = NULL",

@@ -2,8 +2,9 @@
 
     python -m tests.suites [SUITE...] [--way WAY] [--write FILE]
 
-They are long, they fetch what they run, and some of their tests race against a clock: that is why `make check` has no part of them. Exit code 1 when a test
-ends otherwise through pgtrace and no known reason stands for it.
+They are long, they fetch what they run, and some of their tests race against a clock: that is why
+`make check` has no part of them. Exit code 1 when a test ends otherwise through pgtrace and no
+known reason stands for it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Same outcome, test by test, direct and through pgtrace. Both routes run at once, each with a server of its own, so that the machine's load is the same.
+"""Same outcome, test by test, direct and through pgtrace. Both routes run at once, each with a
+server of its own, so that the machine's load is the same.
 
-A test whose outcome differed is run again by itself, three times each way. It is `different` when every outcome through pgtrace differs from every direct
-one; else it is `unsteady`: it differs from itself, and so says nothing about pgtrace. A difference is `known` where the suite says why it must be behind any
-proxy; every other one is a bug.
+A test whose outcome differed is run again by itself, three times each way. It is `different` when
+every outcome through pgtrace differs from every direct one; else it is `unsteady`: it differs from
+itself, and so says nothing about pgtrace. A difference is `known` where the suite says why it must
+be behind any proxy; every other one is a bug.
 """
 
 from __future__ import annotations

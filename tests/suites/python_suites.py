@@ -55,7 +55,8 @@ PSYCOPG = Psycopg(
     repository="https://github.com/psycopg/psycopg",
     tag="3.3.4",
     tree=("tests", "pyproject.toml"),
-    # What is left out asks the clock (the pool's mostly do), mypy, another database, the garbage collector; or differs in the value alone (types/: thousands).
+    # What is left out asks the clock (the pool's mostly do), mypy, another database, the garbage
+    # collector; or differs in the value alone (types/: thousands).
     paths=("tests",),
     options=(
         *("-m", "not slow and not timing and not mypy and not refcount and not crdb"),

@@ -1,8 +1,9 @@
 """What a suite of somebody else is: how to get it, how to run it, what came of each test.
 
-Everything fetched lies in a cache directory outside the checkout, one directory a suite and version, and is fetched once: a file `.ok` says that it is whole.
-Nothing of it is ever copied into the repository. Each suite of Python has a virtual environment of its own, so that neither its versions nor its pytest
-plugins meet ours.
+Everything fetched lies in a cache directory outside the checkout, one directory a suite and
+version, and is fetched once: a file `.ok` says that it is whole. Nothing of it is ever copied into
+the repository. Each suite of Python has a virtual environment of its own, so that neither its
+versions nor its pytest plugins meet ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What was compared, as Markdown: a row for each suite and way, then every difference by name. A table that is there keeps the rows of what was not run."""
+"""What was compared, as Markdown: a row for each suite and way, then every difference by name. A
+table that is there keeps the rows of what was not run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The ways between a driver and PostgreSQL that are compared: each once direct and once through pgtrace, with the same settings of the driver.
+"""The ways between a driver and PostgreSQL that are compared: each once direct and once through
+pgtrace, with the same settings of the driver.
 
-The server is the TLS one of tests/live, new for every run; it offers TLS only where the way uses it, since some drivers take what is offered. Where pgtrace
-ends TLS the leg to the server is plain: SCRAM's channel binding cannot work behind a certificate that is not the server's (docs/tls.md).
+The server is the TLS one of tests/live, new for every run; it offers TLS only where the way uses
+it, since some drivers take what is offered. Where pgtrace ends TLS the leg to the server is plain:
+SCRAM's channel binding cannot work behind a certificate that is not the server's (docs/tls.md).
 """
 
 from __future__ import annotations

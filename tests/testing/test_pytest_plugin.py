@@ -539,7 +539,8 @@ def test_none():
 
 
 def test_settings_that_are_read_at_import(project, server, monkeypatch):
-    """The recorder is there before the first import: a module that opens its pool then is traced. The variable's own server is the upstream."""
+    """The recorder is there before the first import: a module that opens its pool then is traced.
+    The variable's own server is the upstream."""
     monkeypatch.setenv("DATABASE_URL", server.url().replace("postgresql://", "postgresql+psycopg://"))
     monkeypatch.setenv("PGPASSWORD", "from somewhere else")
     project.pytester.makeini(INI + "pgtrace_env = DATABASE_URL OTHER_URL")
@@ -654,7 +655,8 @@ import sys
 import tempfile
 
 def test_it():
-    assert {name for name in sys.modules if name.partition(".")[0] == "pgtrace"} == {"pgtrace", "pgtrace.testing", "pgtrace.testing.pytest_plugin"}
+    ours = {name for name in sys.modules if name.partition(".")[0] == "pgtrace"}
+    assert ours == {"pgtrace", "pgtrace.testing", "pgtrace.testing.pytest_plugin"}
     assert not {"construct", "click", "msgspec", "textual"} & set(sys.modules)
 """)
     project.run(process=True).assert_outcomes(passed=1)

@@ -175,7 +175,10 @@ def test_a_url_from_the_environment(server, monkeypatch):
 
 
 def test_nothing_is_imported_before_it_is_used():
-    script = "import sys, pgtrace; print(sorted(name for name in sys.modules if name.startswith('pgtrace'))); from pgtrace import Capture, Recorder"
+    script = (
+        "import sys, pgtrace; print(sorted(name for name in sys.modules if name.startswith('pgtrace'))); from pgtrace import "
+        "Capture, Recorder"
+    )
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "['pgtrace']\n"
     assert pgtrace.Recorder is Recorder

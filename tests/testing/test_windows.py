@@ -21,7 +21,8 @@ ROUND_TRIPS = 100
 MS_A_WINDOW = 3.0
 US_A_ROUND_TRIP = 150.0
 BUSY = 4
-"""How much slower than the bounds a busy machine may be; measured on an idle one: 0.9 ms of wall and 0.4 of CPU a window, 23 us of CPU a round trip."""
+"""How much slower than the bounds a busy machine may be; measured on an idle one: 0.9 ms of wall
+and 0.4 of CPU a window, 23 us of CPU a round trip."""
 MOST_GROWTH = 32 * 1024 * 1024
 MS_OF_START = 5.0
 

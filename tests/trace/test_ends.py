@@ -61,7 +61,8 @@ def opened(tmp_path: Path, stack: ExitStack) -> Opened:
             "closed by the driver (FIN)",
             "driver left while waiting for Execute; no answer came",
         ),
-        (ASK + "1010 c1 ends F RST\n1011 c1 close F", "reset by the driver", "reset by the driver while waiting for Execute; no answer came"),
+        (ASK + "1010 c1 ends F RST\n1011 c1 close F", "reset by the driver", "reset by the driver while waiting for Execute; no "
+            "answer came"),
         (ASK + "1010 c1 ends F lost\n1011 c1 close F", "the driver was lost: no answer for too long",
          "the driver was lost while waiting for Execute; no answer came"),
         (ASK + "1010 c1 ends B RST\n1011 c1 close B", "reset by the server", "reset by the server while waiting for Execute"),

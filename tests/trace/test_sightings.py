@@ -24,7 +24,8 @@ SCRIPT = """
 20 F Query select 3; delete from t
 21 B CommandComplete SELECT 1 | CommandComplete DELETE 0 | ReadyForQuery I
 30 c2 F Parse - select 4 | Bind - - | Execute - | Parse - insert into t values (1) | Bind - - | Execute - | Sync
-31 c2 B ParseComplete | BindComplete | CommandComplete SELECT 1 | ParseComplete | BindComplete | CommandComplete INSERT 0 1 | ReadyForQuery I
+31 c2 B ParseComplete | BindComplete | CommandComplete SELECT 1 | ParseComplete | BindComplete | \
+CommandComplete INSERT 0 1 | ReadyForQuery I
 """
 
 

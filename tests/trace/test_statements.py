@@ -105,7 +105,8 @@ def test_so_many_texts_are_told_apart(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_shared_round_trip_counts_for_each_and_alone_for_none(tmp_path: Path) -> None:
     script = (
         "F Parse - SELECT 1 | Bind - - | Execute - | Parse - SELECT a FROM t | Bind - - | Execute - | Sync\n"
-        "B ParseComplete | BindComplete | CommandComplete SELECT 1 | ParseComplete | BindComplete | CommandComplete SELECT 1 | ReadyForQuery I\n"
+        "B ParseComplete | BindComplete | CommandComplete SELECT 1 | ParseComplete | BindComplete | CommandComplete SELECT 1 | "
+        "ReadyForQuery I\n"
         "end\n"
     )
     shared = found(tmp_path, script).values()

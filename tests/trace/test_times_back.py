@@ -18,7 +18,8 @@ from pgtrace.trace.trace import Trace
 from tests.wire_recording import done, int32, message, query, ready, startup
 
 TURNS = [
-    (FRONTEND, startup(user="u")), (BACKEND, message("R", int32(0)) + ready()), (FRONTEND, query("select 1")), (BACKEND, done("SELECT 1") + ready()),
+    (FRONTEND, startup(user="u")), (BACKEND, message("R", int32(0)) + ready()), (FRONTEND, query("select 1")), (BACKEND,
+    done("SELECT 1") + ready()),
     (FRONTEND, query("begin")), (BACKEND, done("BEGIN") + ready("T")), (FRONTEND, query("commit")), (BACKEND, done("COMMIT") + ready()),
 ]  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""What a trace says of captures: connections, rows, marks, several files, gaps. Captures are scripts written by the real writer (playbook.py)."""
+"""What a trace says of captures: connections, rows, marks, several files, gaps. Captures are
+scripts written by the real writer (playbook.py)."""
 
 from __future__ import annotations
 

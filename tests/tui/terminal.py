@@ -25,7 +25,8 @@ _SEQUENCE = re.compile(
 
 
 class Terminal:
-    """A pgtrace process and the other end of its terminal, which is its controlling one. A context manager; the process is gone afterwards."""
+    """A pgtrace process and the other end of its terminal, which is its controlling one. A context
+    manager; the process is gone afterwards."""
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""One feed for everything that looks at all rows: however a capture grows and the work is cut, the answers are those of one pass over the whole."""
+"""One feed for everything that looks at all rows: however a capture grows and the work is cut, the
+answers are those of one pass over the whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The filter line: the list narrows while one types, keys and panes write their filter there, what is wrong changes nothing, and esc goes back."""
+"""The filter line: the list narrows while one types, keys and panes write their filter there, what
+is wrong changes nothing, and esc goes back."""
 
 from __future__ import annotations
 
@@ -285,7 +286,8 @@ def test_a_row_is_read_a_few_messages_at_a_time(recording: Recording, view_of: o
 def test_a_hundred_thousand_rows_never_block_a_tick(
     recording: Recording, view_of: object, monkeypatch: pytest.MonkeyPatch, row_s: float, most: int
 ) -> None:
-    """Counted, not timed: with no time at all a tick decides one slice of rows, of many where a row is decided quickly, of a few where it takes long."""
+    """Counted, not timed: with no time at all a tick decides one slice of rows, of many where a row
+    is decided quickly, of a few where it takes long."""
     connection = recording.connect("asyncpg")
     for number in range(100_000):
         recording.trip(connection, query(f"SELECT {number % 100}"), done("SELECT 1") + ready())

@@ -1,4 +1,5 @@
-"""The Findings pane over captures of real drivers and a real pooler: its screens at three sizes as goldens, its keys, and what the timeline makes of findings.
+"""The Findings pane over captures of real drivers and a real pooler: its screens at three sizes as
+goldens, its keys, and what the timeline makes of findings.
 
 A golden is tests/data/screens/findings-<size>.txt. Where a screen is meant to change: PGTRACE_SCREENS=update, then read what the diff says.
 """

@@ -1,4 +1,5 @@
-"""Text that means harm, in every pane, the inspector, the help, the details and the copy menu: shown escaped, measured right, and nothing raises."""
+"""Text that means harm, in every pane, the inspector, the help, the details and the copy menu:
+shown escaped, measured right, and nothing raises."""
 
 from __future__ import annotations
 

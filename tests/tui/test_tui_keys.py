@@ -28,9 +28,11 @@ OWNERS = {
     "app": PgTraceApp, "screen": MainScreen, "list": ListWidget, "table": TablePane, "timeline": Timeline, "messages": Messages,
     "drivers": Drivers, "connections": Connections, "transactions": Transactions, "statements": Statements, "findings": Findings,
 }  # fmt: skip
-_NAMES = {"esc": "escape", "+": "plus", "?": "question_mark", ":": "colon", "=": "equals_sign", "pgdn": "pagedown", "pgup": "pageup", "↓": "down",
+_NAMES = {"esc": "escape", "+": "plus", "?": "question_mark", ":": "colon", "=": "equals_sign", "pgdn": "pagedown", "pgup": "pageup",
+"↓": "down",
           "↑": "up", "←": "left", "→": "right",
-          ">": "greater_than_sign", "<": "less_than_sign", ".": "full_stop", ",": "comma", "@": "at", "/": "slash", "\\": "backslash"}  # fmt: skip
+          ">": "greater_than_sign", "<": "less_than_sign", ".": "full_stop", ",": "comma", "@": "at", "/": "slash",
+          "\\": "backslash"}  # fmt: skip
 
 
 def test_every_owner_binds_what_the_table_has_and_nothing_else() -> None:

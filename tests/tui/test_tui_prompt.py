@@ -1,4 +1,5 @@
-"""A line that is typed: what the keys do to it, what it offers, what it says is wrong, and that it is drawn within its width whatever is in it."""
+"""A line that is typed: what the keys do to it, what it offers, what it says is wrong, and that it
+is drawn within its width whatever is in it."""
 
 from __future__ import annotations
 
@@ -107,7 +108,8 @@ async def test_keys_edit_as_in_a_shell(shop: Recording, drive: Drive, text: str,
 
 
 async def test_every_key_of_the_library_leaves_a_text_that_can_be_shown(shop: Recording, drive: Drive) -> None:
-    """Whatever is pressed in whatever order, the cursor is between two characters as they are seen, and what is not a key of the line stays one of ours."""
+    """Whatever is pressed in whatever order, the cursor is between two characters as they are seen,
+    and what is not a key of the line stays one of ours."""
     made = random.Random(14)
     pressed = [*sorted({*EDITING} - {"enter"}), "a", "界", "\u0301", "space"]
     async with drive(shop) as driven:

@@ -1,4 +1,5 @@
-"""Whole screens as text, at the three sizes of the design: what a change does to them is read in a diff (screens.py says how they are written)."""
+"""Whole screens as text, at the three sizes of the design: what a change does to them is read in a
+diff (screens.py says how they are written)."""
 
 from __future__ import annotations
 

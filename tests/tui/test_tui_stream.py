@@ -55,7 +55,8 @@ def given_back(terminal: Terminal, code: int = 0) -> None:
 
 
 def test_rows_come_while_the_stream_goes_on(tmp_path: Path) -> None:
-    """It is live though nothing comes; keys are taken meanwhile; then more comes, and at its end the stream is told as ended, all of it there."""
+    """It is live though nothing comes; keys are taken meanwhile; then more comes, and at its end
+    the stream is told as ended, all of it there."""
     data = SAMPLE.read_bytes()
     half = data.index(b"COMMIT") - 200
     with opened(tmp_path) as (terminal, send, end):

@@ -109,7 +109,8 @@ NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
 @pytest.mark.parametrize("terminal", TERMINALS)
 def test_ansi_can_be_read_with_the_palettes_that_terminals_come_with(terminal: str) -> None:
-    """A role is at least 2.4:1, the worst of a terminal's own red; a default colour is the terminal's affair. Bold is often the bright, lighter form."""
+    """A role is at least 2.4:1, the worst of a terminal's own red; a default colour is the
+    terminal's affair. Bold is often the bright, lighter form."""
     background, colours = TERMINALS[terminal]
     ground = luminance(tuple(bytes.fromhex(background)))
     palette = ANSI_LIGHT if ground > 0.5 else ANSI

@@ -2,8 +2,9 @@
 
     PYTHONPATH=tests/without_servers:. python -m pytest -m "not live"
 
-Importing a driver fails as if it were not installed, and so does the wheel with the server. Starting a PostgreSQL program, or connecting to where a system's
-own PostgreSQL would listen, is an error that names it.
+Importing a driver fails as if it were not installed, and so does the wheel with the server.
+Starting a PostgreSQL program, or connecting to where a system's own PostgreSQL would listen, is an
+error that names it.
 """
 
 import os

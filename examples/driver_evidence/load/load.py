@@ -40,8 +40,10 @@ PUBLISHED: Final = {"asyncpg": (1.2, 3.8, 12.4), "psycopg binary": (1.8, 5.1, 14
 CLIENTS: Final = (10, 100, 500)
 REQUEST: Final = b"GET /users HTTP/1.1\r\nHost: load\r\n\r\n"
 SCHEMA: Final = """
-create table evidence_user (id int4 primary key, name text not null, email text not null, active bool not null, created timestamptz not null);
-insert into evidence_user select n, 'user ' || n, 'user' || n || '@example.com', n % 3 <> 0, timestamptz '2026-01-01' + n * interval '1 minute'
+create table evidence_user (id int4 primary key, name text not null, email text not null, active bool not null,
+    created timestamptz not null);
+insert into evidence_user select n, 'user ' || n, 'user' || n || '@example.com', n % 3 <> 0,
+    timestamptz '2026-01-01' + n * interval '1 minute'
     from generate_series(1, 500000) n;
 analyze evidence_user;
 """

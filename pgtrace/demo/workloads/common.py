@@ -23,7 +23,8 @@ class Target:
 
 SCHEMA: Final = """
 create table item (id int primary key, name text not null, price numeric(10, 2) not null, tags text[] not null, added timestamptz not null);
-insert into item select n, 'item ' || n, n * 1.25, array['demo', 'nr ' || n], '2026-01-01'::timestamptz + n * interval '1 hour' from generate_series(1, 100) n;
+insert into item select n, 'item ' || n, n * 1.25, array['demo', 'nr ' || n],
+    '2026-01-01'::timestamptz + n * interval '1 hour' from generate_series(1, 100) n;
 create table sale (item int not null references item, quantity int not null, note text);
 """
 """Created once, before the first round. No round changes what another one reads."""

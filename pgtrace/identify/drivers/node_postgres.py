@@ -26,7 +26,8 @@ from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "node-postgres"
 _ORDER: Final = (
-    "user", "database", "application_name", "replication", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "options",
+    "user", "database", "application_name", "replication", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
+    "options",
     "client_encoding",
 )  # fmt: skip
 _TIMEOUTS: Final = _ORDER[4:7]

@@ -62,7 +62,8 @@ REMEDIES: Final = {
     "aborted-transaction": (Remedy("connection.rollback() at the first error; or autosave=conservative"),),
     "n+1": (
         Remedy(
-            "WHERE column = ANY(?) with Connection.createArrayOf() to read; addBatch() and executeBatch() to write, reWriteBatchedInserts=true"
+            "WHERE column = ANY(?) with Connection.createArrayOf() to read; addBatch() and executeBatch() to write, "
+            "reWriteBatchedInserts=true"
         ),
     ),
     "prepared-once": (
@@ -75,7 +76,8 @@ REMEDIES: Final = {
     "prepared-leak": (Remedy("values as parameters ?; close() the PreparedStatement; preparedStatementCacheQueries bounds what stays"),),
     "re-parse": (
         Remedy(
-            "prepareThreshold=5, the default, prepares from the fifth execution of one PreparedStatement; preparedStatementCacheQueries=256 keeps them",
+            "prepareThreshold=5, the default, prepares from the fifth execution of one PreparedStatement; "
+            "preparedStatementCacheQueries=256 keeps them",
             unless=(
                 "pooler",
                 "types alternate",

@@ -99,7 +99,8 @@ REMEDIES: Final = {
     ),
     "prepared-once": (
         Remedy(
-            "default_query_exec_mode=cache_describe or exec prepares nothing; pgx.Conn.Prepare() once under a name; database/sql: keep the *sql.Stmt"
+            "default_query_exec_mode=cache_describe or exec prepares nothing; pgx.Conn.Prepare() once under a name; database/sql: "
+            "keep the *sql.Stmt"
         ),
     ),
     "driver-overhead": (Remedy("pgxpool asks only what was idle for a second (ShouldPing); one Acquire() for a unit of work"),),
@@ -112,7 +113,8 @@ REMEDIES: Final = {
     "split-unnamed": (Remedy("default_query_exec_mode=cache_describe or exec, not describe_exec"),),
     "re-parse": (
         Remedy(
-            "default_query_exec_mode=cache_statement, the default, keeps statements; cache_describe parses each time, which a pooler may need"
+            "default_query_exec_mode=cache_statement, the default, keeps statements; cache_describe parses each time, which a "
+            "pooler may need"
         ),
     ),
 }

@@ -51,7 +51,8 @@ REMEDIES: Final = {
     "pooler-42P05": (Remedy("prepare: false; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
     "n+1": (
         Remedy(
-            "WHERE column IN ${sql(values)} to read; sql`insert into ... ${sql(rows)}` to write; queries not awaited one by one travel together"
+            "WHERE column IN ${sql(values)} to read; sql`insert into ... ${sql(rows)}` to write; queries not awaited one by one "
+            "travel together"
         ),
     ),
     "extra-describe": (Remedy("prepare: true, the default, keeps statements", unless=("pooler",)),),

@@ -39,7 +39,8 @@ _SAVEPOINT: Final = re.compile(r'\A(?:SAVEPOINT|RELEASE|ROLLBACK TO) "_pg3_\d+"'
 _DECLARE: Final = re.compile(r'\ADECLARE ".*" (?:SCROLL |NO SCROLL )?CURSOR (?:WITH HOLD )?FOR ')
 _TYPE_INFO: Final = re.compile(r"typarray AS array_oid,\s+oid::regtype::text AS regtype")
 _CLIENT_CURSOR: Final = re.compile(
-    r"'\{[^']*\}'::int[248]\[\]|'-?\d+ days? -?\d+:\d\d:\d\d(?:\.\d+)?'::interval|'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?'::timestamp"
+    r"'\{[^']*\}'::int[248]\[\]|'-?\d+ days? -?\d+:\d\d:\d\d(?:\.\d+)?'::interval|"
+    r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?'::timestamp"
 )
 _COPY_FAILED: Final = re.compile(r"\berror from Python: [\w.<>]+ - ")
 _INT2: Final = 21
@@ -126,7 +127,8 @@ REMEDIES: Final[Remedies] = {
     "prepared-leak": (Remedy("values as parameters %s, not in the text of what is prepared", "psycopg-parameters-leak"),),
     "idle-in-transaction": (
         Remedy(
-            "autocommit=True, and transaction() only around the statements: without it the first SELECT opens a block that lasts until commit()",
+            "autocommit=True, and transaction() only around the statements: without it the first SELECT opens a block that lasts "
+            "until commit()",
             "psycopg-short-blocks",
         ),
     ),

@@ -38,12 +38,16 @@ NAME: Final = "psycopg2"
 AIOPG_LOOK_UP: Final = "SELECT t.oid, typarray FROM pg_type t JOIN pg_namespace ns ON typnamespace = ns.oid WHERE typname = 'hstore';"
 """aiopg's first query; aiopg has no other driver."""
 _FORMS: Final = (
-    (re.compile(r"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?'::timestamp"), "timestamps written 'YYYY-MM-DDThh:mm:ss'::timestamp"),
+    (re.compile(r"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?'::timestamp"),
+     "timestamps written 'YYYY-MM-DDThh:mm:ss'::timestamp"),
     (re.compile(r"'-?\d+ days -?\d+\.\d{6} seconds'::interval"), "intervals written '1 days 0.000000 seconds'::interval"),
     (re.compile(r'\ADECLARE ".*" (?:SCROLL |NO SCROLL )?CURSOR WITHOUT HOLD FOR '), "named cursors declared WITHOUT HOLD"),
-    (re.compile(r"\ACOPY .* (?:FROM stdin|TO stdout) WITH DELIMITER AS '[^']*' NULL AS '"), "COPY ... WITH DELIMITER AS ... NULL AS of copy_from and copy_to"),
-    (re.compile(rf"\ASELECT t\.oid, \S+\nFROM pg_type t JOIN pg_namespace ns\n|\A{re.escape(AIOPG_LOOK_UP)}\Z"), "the look-up of a type's OID"),
-    (re.compile(r"\AINSERT INTO \"[^\"]+\" \([^)]*\) SELECT \* FROM UNNEST\(\(ARRAY\["), "lists written ARRAY[...] in Django's bulk insert"),
+    (re.compile(r"\ACOPY .* (?:FROM stdin|TO stdout) WITH DELIMITER AS '[^']*' NULL AS '"),
+     "COPY ... WITH DELIMITER AS ... NULL AS of copy_from and copy_to"),
+    (re.compile(rf"\ASELECT t\.oid, \S+\nFROM pg_type t JOIN pg_namespace ns\n|\A{re.escape(AIOPG_LOOK_UP)}\Z"),
+     "the look-up of a type's OID"),
+    (re.compile(r"\AINSERT INTO \"[^\"]+\" \([^)]*\) SELECT \* FROM UNNEST\(\(ARRAY\["),
+     "lists written ARRAY[...] in Django's bulk insert"),
     (re.compile(r"\ASET default_transaction_(?:isolation|read_only|deferrable) TO '"), "SET default_transaction_... of set_session"),
 )  # fmt: skip
 _TIGHT_ROWS: Final = re.compile(r"(?i:\bVALUES) \((?:[^(), ]++,)++[^(), ]++\),\(")

@@ -38,7 +38,8 @@ _FORMS: Final = (
     (re.compile(r'\AINSERT INTO "[^"]+" \([^)]*\) SELECT \* FROM UNNEST\(\('), "bulk_create() written INSERT ... SELECT * FROM UNNEST"),
 )  # fmt: skip
 _QUALIFIED: Final = re.compile(
-    r'\ASELECT (?:DISTINCT )?"([^"]+)"\."[^"]+"(?: AS "[^"]+")?(?:, "[^"]+"\."[^"]+"(?: AS "[^"]+")?)*+ FROM "\1"(?: (?:WHERE|ORDER|LIMIT|INNER|LEFT|FOR) |\Z)'
+    r'\ASELECT (?:DISTINCT )?"([^"]+)"\."[^"]+"(?: AS "[^"]+")?(?:, "[^"]+"\."[^"]+"(?: AS "[^"]+")?)*+'
+    r' FROM "\1"(?: (?:WHERE|ORDER|LIMIT|INNER|LEFT|FOR) |\Z)'
 )
 
 

@@ -72,7 +72,8 @@ REMEDIES: Final[Remedies] = {
     ),
     "extra-describe": (
         Remedy(
-            "over asyncpg leave statement_cache_size and prepared_statement_cache_size at their defaults: a statement that is kept is one round trip",
+            "over asyncpg leave statement_cache_size and prepared_statement_cache_size at their defaults: a statement that is kept "
+            "is one round trip",
             "sqlalchemy-cache-on",
             needs=("asyncpg",),
             unless=("pooler",),

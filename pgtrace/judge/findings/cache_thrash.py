@@ -131,7 +131,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="cache-thrash",
     unit=ROUND_TRIPS,
-    why="A cache smaller than the number of texts in use finds nothing: each statement is prepared, dropped for the next one, and prepared again.",
+    why="A cache smaller than the number of texts in use finds nothing: each statement is prepared, dropped for the next one, and "
+    "prepared again.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

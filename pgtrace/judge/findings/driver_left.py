@@ -68,7 +68,8 @@ KIND: Final = Kind(
     cares_other=lambda step: step.shape.kind is RowKind.SETUP and bool(step.label.end),
     remedies=(
         Remedy(
-            "send CancelRequest for the statement before leaving; statement_timeout and client_connection_check_interval limit it in the server"
+            "send CancelRequest for the statement before leaving; statement_timeout and client_connection_check_interval limit it "
+            "in the server"
         ),
     ),
 )

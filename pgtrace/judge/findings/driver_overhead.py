@@ -3,8 +3,8 @@ savepoints around one statement, BEGIN inside a transaction.
 
 Pings and resets are recognised by their contents: a Sync alone; a Query that EmptyQueryResponse
 answers; a block that holds only an empty statement (SQLAlchemy's pool_pre_ping with asyncpg);
-outside a block, a statement whose tags reset the session (DISCARD ALL, RESET, UNLISTEN, CLOSE
-CURSOR ALL), or `SELECT 1`. A savepoint around one statement that is released again is two round
+outside a block, a statement that resets the session and does nothing else (DISCARD ALL, RESET ALL,
+UNLISTEN *), or `SELECT 1`. A savepoint around one statement that is released again is two round
 trips; a BEGIN directly after a BEGIN is one. Reported from TIMES of one of them on one connection,
 if there is one for every MOST_WORK round trips that do work.
 """
@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Final
 
 from pgtrace.identify.remedies import DEMO, Remedy
+from pgtrace.judge import texts
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 from pgtrace.trace.row import Shape
 
@@ -32,9 +33,12 @@ _CHECKS: Final = frozenset({"SELECT $1", "SELECT $1;"})
 
 
 def is_reset(step: Step) -> bool:
-    """Whether it resets the session and does nothing else."""
+    """Whether it resets the whole session, or all of one kind, and does nothing else."""
     tags = step.shape.tags
-    return bool(tags) and not _RESETS.isdisjoint(tags) and (_RESETS | _BESIDE_RESETS).issuperset(tags) and not step.rows > 1
+    if _RESETS.isdisjoint(tags) or not (_RESETS | _BESIDE_RESETS).issuperset(tags) or step.rows > 1:
+        return False
+    sql = step.label.sql
+    return "DISCARD ALL" in tags or texts.has(sql, "RESET", "ALL") or texts.has(sql, "UNLISTEN", "?")
 
 
 def is_ping(step: Step) -> bool:

@@ -62,7 +62,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="extra-describe",
     unit=ROUND_TRIPS,
-    why="The driver waits for Parse and Describe each time before it binds. Keep the statement, or declare the types, to make it one round trip.",
+    why="The driver waits for Parse and Describe each time before it binds. Keep the statement, or declare the types, to make it "
+    "one round trip.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),

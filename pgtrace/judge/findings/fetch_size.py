@@ -19,6 +19,8 @@ PORTIONS: Final = 10
 SMALL: Final = 50
 GOOD: Final = 100
 _FETCH: Final = ("FETCH",)
+_CURSOR: Final = frozenset({"FETCH", "DECLARE CURSOR", "CLOSE CURSOR", "CLOSE CURSOR ALL"})
+"""Tags of what fetches from a cursor, and of what begins or ends another one of that name."""
 _EVIDENCE: Final = 3
 
 
@@ -61,7 +63,7 @@ class _Watch(Watch):
             row = self.seen.trace.rows[self._places[0]]
             note = self.seen.note(KIND, row.label.sql[:2_000])
             needed = max(1, -(-self._rows // GOOD))
-            note.times += 1
+            note.times += self._portions
             note.cost += max(0, self._portions - needed)
             note.amount += self._rows
             for place in self._places:
@@ -72,12 +74,12 @@ class _Watch(Watch):
 
 
 def _cares(shape: Shape) -> bool:
-    return b"s" in shape.received or shape.tags == _FETCH or (shape.sent[:1] == b"E" and b"B" not in shape.sent)
+    return b"s" in shape.received or not _CURSOR.isdisjoint(shape.tags) or (shape.sent[:1] == b"E" and b"B" not in shape.sent)
 
 
 def _what(note: Note) -> str:
-    portions = note.cost + max(1, -(-note.amount // GOOD))
-    return f"{shown(note)}: {note.amount} rows in {portions} portions, {note.amount / max(1, portions):.0f} a round trip: the fetch size is too small"
+    each = note.amount / max(1, note.times)
+    return f"{shown(note)}: {note.amount} rows in {note.times} portions, {each:.0f} a round trip: the fetch size is too small"
 
 
 KIND: Final = Kind(

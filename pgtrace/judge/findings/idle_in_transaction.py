@@ -45,7 +45,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="idle-in-transaction",
     unit="s idle",
-    why="Locks, the snapshot that keeps VACUUM from its work, and the pooler's server connection are held while the application does something else.",
+    why="Locks, the snapshot that keeps VACUUM from its work, and the pooler's server connection are held while the application "
+    "does something else.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

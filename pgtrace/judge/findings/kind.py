@@ -169,6 +169,8 @@ class Note:
     """A number of the kind's choice, a sum."""
     words: str = ""
     """Words of the kind's choice, from the first sight."""
+    differs: bool = False
+    """Whether other connections had other words."""
     evidence: list[Evidence] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
     more_connections: int = 0
@@ -212,6 +214,7 @@ class Note:
         self.cost += other.cost
         self.times += other.times
         self.amount += other.amount
+        self.differs |= other.differs or bool(self.words and other.words and self.words != other.words)
         self.words = self.words or other.words
         self.evidence += other.evidence[: EVIDENCE_KEPT - len(self.evidence)]
         self.facts.update(other.facts)

@@ -8,6 +8,10 @@ prepare. The run must stay in one transaction block, or have short pauses outsid
 statement once a second is a poll, not a loop, and BEGIN ... COMMIT again and again is a loop of
 units of work. Reported from REPEATS times; the cost is every execution after the first round.
 
+In one transaction block the rounds may be uneven, as with a relation that has several rows, or
+none, or is known already: at most MOST statements, of which those that ran REPEATS times are
+COVERED of COVERED + 1 round trips or more. These are the loop.
+
 If its values are in the text, drivers with a cache prepare each as another statement, and keep it:
 findings of prepared-once and prepared-leak about it are part of this one.
 
@@ -24,11 +28,14 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import EVIDENCE_KEPT, ROUND_TRIPS, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch
-from pgtrace.trace.row import Shape
-from pgtrace.trace.turns import REPEATS, Turns
+from pgtrace.trace.rows import Shape
+from pgtrace.trace.turns import MOST, REPEATS, Turns
 
 PAUSE_NS: Final = 50_000_000
 """Outside a block, the longest pause of the application between two of them in one loop."""
+COVERED: Final = 4
+_STEPS_KEPT: Final = 64
+"""Executions of one statement, until a loop is known."""
 _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
 _BETWEEN: Final = " · "
 READS, WRITES, IN_TEXT = "reads", "writes", "values in the text"
@@ -48,6 +55,10 @@ class _Watch(Watch):
         self._keys: list[str] = []
         """Its statements, in turn."""
         self._at = 0
+        self._uneven: dict[str, list[Step]] | None = {}
+        """By statement, the run so far in a block; None if it is no loop."""
+        self._loose: Note | None = None
+        """A loop whose rounds are uneven."""
 
     def row(self, step: Step) -> None:
         key, shape = step.key, step.shape
@@ -71,18 +82,51 @@ class _Watch(Watch):
         if self._loop is not None:
             self.lost()
         run = self._turns.take(key, step)
-        if run:
+        if run and self._loose is None:
             self._look(run, len(run) // REPEATS)
+        elif shape.status_before == "T":
+            self._unevenly(key, step)
 
     def lost(self) -> None:
         self._turns.clear()
-        self._loop = None
+        self._loop = self._loose = None
+        self._uneven = {}
 
     def _look(self, run: list[Step], period: int) -> None:
         """A run has become a loop, if its values say so too."""
         self._turns.clear()
         if not self._are_alike(run, period):
             self._begin(run, period)
+
+    def _unevenly(self, key: str, step: Step) -> None:
+        """The next of a run in a block, if its rounds are uneven."""
+        if self._loose is not None:
+            if key in self._keys:
+                self._tell(self._loose, step)
+            return
+        if self._uneven is None:
+            return
+        steps = self._uneven.setdefault(key, [])
+        if len(self._uneven) > MOST:
+            self._uneven = None
+            return
+        steps.append(step)
+        del steps[:-_STEPS_KEPT]
+        if len(steps) < REPEATS:
+            return
+        often = {key: steps for key, steps in self._uneven.items() if len(steps) >= REPEATS and not self._are_alike(steps, 1)}
+        covered, others = sum(map(len, often.values())), sum(map(len, self._uneven.values()))
+        if often and covered * (COVERED + 1) >= others * COVERED:
+            self._begin_unevenly(often)
+
+    def _begin_unevenly(self, often: dict[str, list[Step]]) -> None:
+        self._uneven, self._keys, self._texts = None, list(often), {}
+        note = self._loose = self.seen.note(KIND, _BETWEEN.join(often))
+        note.amount += any(step.counts for steps in often.values() for step in steps)
+        note.fact("uneven")
+        firsts = {steps[0].place for steps in often.values()}
+        for step in sorted((step for steps in often.values() for step in steps), key=lambda step: step.place):
+            self._tell(note, step, first=step.place in firsts)
 
     def _are_alike(self, run: list[Step], period: int) -> bool:
         """Whether most have the values of the previous round, as far as values are known: then it
@@ -97,6 +141,7 @@ class _Watch(Watch):
 
     def _begin(self, run: list[Step], period: int) -> None:
         self._at = 0
+        self._uneven = None
         self._keys = [step.key for step in run[:period]]
         self._texts = {}
         note = self._loop = self.seen.note(KIND, _BETWEEN.join(self._keys))
@@ -152,9 +197,11 @@ def _what(note: Note) -> str:
             f"{sqltext.shorten(key, SUBJECT_CHARACTERS // min(len(counted), 4))}{f' (×{number})' if number > 1 else ''}"
             for key, number in list(counted.items())[:4]
         ) + ("; …" if len(counted) > 4 else "")
-        return f"{len(keys)} statements in turn{loops}, {note.times} executions, each waiting for the answer: {texts}{_prepared(note)}"
+        how = "in turn" if "in turn" in note.facts else "in a loop"
+        return f"{len(keys)} statements {how}{loops}, {note.times} executions, each waiting for the answer: {texts}{_prepared(note)}"
     text = sqltext.shorten(keys[0], SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
-    return f"{text}: {note.times} times one after the other{loops}, each waiting for the answer{_prepared(note)}"
+    how = "with others in between" if "uneven" in note.facts else "one after the other"
+    return f"{text}: {note.times} times {how}{loops}, each waiting for the answer{_prepared(note)}"
 
 
 def _prepared(note: Note) -> str:

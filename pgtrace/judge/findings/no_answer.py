@@ -73,7 +73,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="no-answer",
     unit=FAILED,
-    why="A server answers these messages at once, unless a Parse waits for a lock. Some poolers drop Flush; the driver then waits for ever.",
+    why="A server answers these messages at once, unless a Parse waits for a lock. Some poolers drop Flush; the driver then waits "
+    "for ever.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -82,7 +83,8 @@ KIND: Final = Kind(
     cares_other=lambda step: step.shape.kind is RowKind.SETUP and step.duration_ms >= WAITS_NS / 1e6,
     remedies=(
         Remedy(
-            "check pg_stat_activity for a lock wait meanwhile; behind a pooler, record its other side as well, and connect without it to compare"
+            "check pg_stat_activity for a lock wait meanwhile; behind a pooler, record its other side as well, and connect without "
+            "it to compare"
         ),
     ),
 )

@@ -39,7 +39,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="pipeline-error",
     unit=FAILED,
-    why="After an error the server discards everything up to the next Sync. Outside a transaction block, what ran since the previous Sync is undone.",
+    why="After an error the server discards everything up to the next Sync. Outside a transaction block, what ran since the "
+    "previous Sync is undone.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

@@ -29,6 +29,7 @@ _WORDS: Final = {
     "22023": "a setting has an invalid value",
     "42501": "the role is not allowed to",
 }
+_SETTINGS: Final = ("42704", "22023")
 PARAMETER, VERSION = "parameter", "protocol version"
 
 
@@ -77,7 +78,8 @@ def _what(note: Note) -> str:
         else _WORDS.get(state, "")
     )
     back = f"; {counted(note.amount, 'connection')} came right after" if note.amount else ""
-    return f"{counted(note.times, 'start-up')} refused: {state} {note.words}{f': {why}' if why else ''}{back}"
+    others = ", and others" if note.differs else ""
+    return f"{counted(note.times, 'start-up')} refused: {state} {note.words}{others}{f': {why}' if why else ''}{back}"
 
 
 KIND: Final = Kind(
@@ -100,10 +102,14 @@ KIND: Final = Kind(
             needs=("28000",),
         ),
         Remedy("the name of the database in the URL or PGDATABASE; without one it is the user's", needs=("3D000",)),
+        *(
+            Remedy("correct the setting where the driver takes it from: its options or server_settings, PGOPTIONS, the URL", needs=(state,))
+            for state in _SETTINGS
+        ),
         Remedy("fewer connections (a smaller pool, or a pooler), or a larger max_connections", needs=("53300",)),
         Remedy(
             "see the server's error message about the start-up",
-            unless=(PARAMETER, VERSION, "pgtrace", "28P01", "28000", "3D000", "53300"),
+            unless=(PARAMETER, VERSION, "pgtrace", "28P01", "28000", "3D000", "53300", *_SETTINGS),
         ),
     ),
 )

@@ -3,16 +3,20 @@ temporary tables, cursors WITH HOLD, SQL-level PREPARE.
 
 Behind a pooler in transaction mode, the next transaction may find another session's state, or none;
 without a pooler nothing is wrong. Recognised by command tags, so only for successful commands, and
-by the text (judge/texts.py), once something else runs after it. SET LOCAL, and state that a
-transaction takes back, do not count. Nor do settings that poolers track (TRACKED), or those for a
-driver's own look-up of types. Without evidence of a pooler (judge/signs.py), reported from TIMES of
-them, and LISTEN never: a connection that listens is a separate one on purpose.
+by the text (judge/texts.py), once something else runs after it. These do not count: SET LOCAL; what
+its own transaction takes back by ROLLBACK, RESET, CLOSE or DROP (advisory locks and PREPARE outlast
+a ROLLBACK); without a pooler, what a reset gives up before anything else runs; settings that
+poolers track (_TRACKED); those for a driver's own look-up of types. Without evidence of a pooler
+(judge/signs.py), reported from TIMES of them, and LISTEN never: a connection that listens is a
+separate one on purpose.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
+from pgtrace import sqltext
 from pgtrace.identify import drivers
 from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
@@ -20,70 +24,155 @@ from pgtrace.judge.findings.driver_overhead import is_reset
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, times
 from pgtrace.trace.row import Shape
 
-_TAGS: Final = frozenset(
-    {"SET", "LISTEN", "PREPARE", "DECLARE CURSOR", "CREATE TABLE", "CREATE TABLE AS", "SELECT", "SELECT INTO", "CREATE VIEW"}
-)
 _TEXTS_KEPT: Final = 2_000
 _WORDS: Final = frozenset(
-    {"SET", "SET_CONFIG", "LISTEN", "PREPARE", "DECLARE", "TEMP", "TEMPORARY", "PG_ADVISORY_LOCK", "PG_TRY_ADVISORY_LOCK", "PG_ADVISORY_LOCK_SHARED",
-     "PG_TRY_ADVISORY_LOCK_SHARED"}
+    {"SET", "SET_CONFIG", "LISTEN", "PREPARE", "DECLARE", "TEMP", "TEMPORARY", "PG_ADVISORY_LOCK", "PG_TRY_ADVISORY_LOCK",
+     "PG_ADVISORY_LOCK_SHARED", "PG_TRY_ADVISORY_LOCK_SHARED"}
 )  # fmt: skip
 TIMES: Final = 3
 """The number needed without evidence of a pooler."""
 _LISTEN: Final = "LISTEN"
 _SETTING: Final = "a setting (SET)"
+_PREPARED: Final = "a statement by SQL-level PREPARE"
+_CURSOR: Final = "a cursor WITH HOLD"
+_LOCK: Final = "an advisory lock"
+_TEMPORARY: Final = "a temporary table"
+_OUTLASTS_ROLLBACK: Final = frozenset({_LOCK, _PREPARED})
+_MAKES_TABLES: Final = frozenset({"CREATE TABLE", "CREATE TABLE AS", "SELECT", "SELECT INTO", "CREATE VIEW"})
+_UNLOCKS: Final = frozenset({"PG_ADVISORY_UNLOCK", "PG_ADVISORY_UNLOCK_SHARED"})
+_UNLOCKS_ALL: Final = "PG_ADVISORY_UNLOCK_ALL"
 _TRACKED: Final = frozenset(
-    {"CLIENT_ENCODING", "NAMES", "DATESTYLE", "TIMEZONE", "TIME", "STANDARD_CONFORMING_STRINGS", "APPLICATION_NAME", "INTERVALSTYLE", "EXTRA_FLOAT_DIGITS"}
+    {"CLIENT_ENCODING", "NAMES", "DATESTYLE", "TIMEZONE", "TIME", "STANDARD_CONFORMING_STRINGS", "APPLICATION_NAME", "INTERVALSTYLE",
+     "EXTRA_FLOAT_DIGITS"}
 )  # fmt: skip
 """Settings that poolers carry from one server connection to the next, or that drivers set alike on
 all of them."""
+_GIVEN_UP: Final = {
+    "RESET": _SETTING,
+    "UNLISTEN": _LISTEN,
+    "CLOSE CURSOR": _CURSOR,
+    "CLOSE CURSOR ALL": _CURSOR,
+    "DEALLOCATE": _PREPARED,
+    "DEALLOCATE ALL": _PREPARED,
+    "DROP TABLE": _TEMPORARY,
+    "DROP VIEW": _TEMPORARY,
+    "DISCARD TEMP": _TEMPORARY,
+}
+_ALL: Final = frozenset({"ALL", "TEMP", "?"})
+"""What stands for every name; `?` is `*`, or a name in quotes."""
 
 
-def _state(step: Step) -> str:
-    """What the round trip makes the session keep; empty if nothing."""
-    tags, sql = step.shape.tags, step.label.sql
+class _Held(NamedTuple):
+    """Something that the session keeps."""
+
+    step: Step
+    what: str
+    name: str
+
+
+def _state(tags: tuple[str, ...], sql: str) -> str:
+    """What a statement makes the session keep; empty if nothing."""
     if "LISTEN" in tags:
         return _LISTEN
     if "PREPARE" in tags:
-        return "a statement by SQL-level PREPARE"
+        return _PREPARED
     if "DECLARE CURSOR" in tags and texts.declares_with_hold(sql):
-        return "a cursor WITH HOLD"
+        return _CURSOR
     if any(not lock.startswith(("PG_ADVISORY_XACT", "PG_TRY_ADVISORY_XACT")) for lock in texts.advisory_locks(sql)):
-        return "an advisory lock"
+        return _LOCK
     if ("SET" in tags or "SELECT" in tags) and texts.sets_for_session(sql, _TRACKED):
         return _SETTING
-    if not _TAGS.isdisjoint(tags) and texts.makes_temporary(sql):
-        return "a temporary table"
+    if not _MAKES_TABLES.isdisjoint(tags) and texts.makes_temporary(sql):
+        return _TEMPORARY
     return ""
+
+
+def _name(what: str, sql: str) -> str:
+    """The name of what it keeps, as far as the text shows it."""
+    found = texts.words(sql)
+    if what == _LOCK:
+        return ""
+    if what == _TEMPORARY:
+        for before, word in pairwise(found):
+            if before in ("TABLE", "VIEW", "EXISTS", "TEMP", "TEMPORARY") and word not in ("TABLE", "VIEW", "IF"):
+                return word
+        return ""
+    return next((word for word in found[1:] if word not in ("SESSION", "(")), "")
+
+
+def _parts(step: Step) -> list[tuple[tuple[str, ...], str]]:
+    """Each of its statements, with the tags that it may have; as one if they cannot be told
+    apart."""
+    tags, sql = step.shape.tags, step.label.sql
+    statements = sqltext.split(sql) if step.shape.sent == b"Q" and not step.shape.errors else [sql]
+    if len(statements) == 1:
+        return [(tags, sql)]
+    return [(tuple(tag for tag in tags if tag.startswith("".join(sqltext.words(one, 1)))) or tags, one) for one in statements]
 
 
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._texts: dict[int, bool] = {}
-        self._held: list[tuple[Step, str]] = []
+        self._held: list[_Held] = []
         """Since the latest ReadyForQuery(I)."""
-        self._kept: list[tuple[Step, str]] = []
+        self._savepoints: dict[str, int] = {}
+        """How much was held at each."""
+        self._kept: list[_Held] = []
         """State that outlived its transaction and that nothing has needed yet."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
         if not (self._kept or self._held) and not self._may_keep(step):
             return
-        if self._kept and shape.status_before == "I" and shape.depth and not is_reset(step):
-            for kept, what in self._kept:
-                self._tell(kept, what, step)
-            self._kept.clear()
+        resets = is_reset(step)
+        if self._kept and shape.status_before == "I" and shape.depth:
+            if not resets:
+                for kept in self._kept:
+                    self._tell(kept, step)
+            if not resets or not self.seen.signs:
+                self._kept.clear()
+        if shape.depth:
+            self._take(step, is_own=resets or self._is_own(step))
         if shape.block_end == "ROLLBACK":
-            self._held.clear()
-        what = _state(step) if not is_reset(step) else ""
-        if what and not self._is_own(step):
-            self._held.append((step, what))
-            del self._held[:-8]
+            self._roll_back(0)
         if shape.status == "I":
             self._kept += self._held
             del self._kept[:-8]
             self._held.clear()
+            self._savepoints.clear()
+
+    def _take(self, step: Step, *, is_own: bool) -> None:
+        for tags, sql in _parts(step):
+            if self._held:
+                self._give_up(tags, sql)
+            what = "" if is_own or step.shape.errors else _state(tags, sql)
+            if what:
+                self._held.append(_Held(step, what, _name(what, sql)))
+                del self._held[:-8]
+
+    def _give_up(self, tags: tuple[str, ...], sql: str) -> None:
+        """What the transaction itself takes back."""
+        found = texts.words(sql)
+        if "SAVEPOINT" in tags:
+            self._savepoints["".join(found[1:2])] = len(self._held)
+        elif "ROLLBACK" in tags and "TO" in found:
+            self._roll_back(self._savepoints.get(found[-1], 0))
+        called = texts.called(sql)
+        if _UNLOCKS_ALL in called:
+            self._held = [one for one in self._held if one.what != _LOCK]
+        for _ in _UNLOCKS.intersection(called):
+            latest = next((place for place in range(len(self._held) - 1, -1, -1) if self._held[place].what == _LOCK), None)
+            if latest is not None:
+                del self._held[latest]
+        if "SET" in tags and found[-1:] == ("DEFAULT",):
+            self._held = [one for one in self._held if one.what != _SETTING or one.name not in found]
+        for given_up in {_GIVEN_UP[tag] for tag in tags if tag in _GIVEN_UP}:
+            names = {*found, ""} if _ALL.isdisjoint(found) else None
+            self._held = [one for one in self._held if one.what != given_up or (names is not None and one.name not in names)]
+
+    def _roll_back(self, to: int) -> None:
+        self._held[to:] = [one for one in self._held[to:] if one.what in _OUTLASTS_ROLLBACK]
 
     def _may_keep(self, step: Step) -> bool:
         """Whether its text sets any such state; asked once for each text."""
@@ -102,12 +191,15 @@ class _Watch(Watch):
     def lost(self) -> None:
         self._held.clear()
         self._kept.clear()
+        self._savepoints.clear()
 
-    def _tell(self, step: Step, what: str, after: Step) -> None:
+    def _tell(self, kept: _Held, after: Step) -> None:
+        step, what = kept.step, kept.what
         if not step.counts:
             return
         note = self.seen.note(KIND, what)
         note.times += 1
+        note.fact(what)
         if self.seen.signs:
             note.fact("pooler")
         note.show(step.place, f"{what} stays with the session")
@@ -127,16 +219,24 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="session-state",
     unit="at risk",
-    why="Behind such a pooler the next transaction may run in another session, with another client's state instead. Without one it is safe.",
+    why="Behind such a pooler the next transaction may run in another session, with another client's state instead. Without one it "
+    "is safe.",
     watch=_Watch,
     what=_what,
     told=lambda note: bool(note.facts["pooler"]) or (note.times >= TIMES and note.subject != _LISTEN),
     number=lambda note: note.times,
     cares=_cares,
     remedies=(
+        Remedy("SET LOCAL in the transaction that needs it; else session pooling", needs=(_SETTING,), clients=DEMO),
+        Remedy("pg_advisory_xact_lock() in the transaction that needs it; else session pooling", needs=(_LOCK,), clients=DEMO),
+        Remedy("ON COMMIT DROP, and the table used in that transaction; else session pooling", needs=(_TEMPORARY,), clients=DEMO),
         Remedy(
-            "behind a pooler: SET LOCAL, pg_advisory_xact_lock(), ON COMMIT DROP, all within one transaction; else session pooling",
-            clients=DEMO,
+            "read the cursor in the transaction that declares it, without WITH HOLD; else session pooling", needs=(_CURSOR,), clients=DEMO
         ),
+        Remedy(
+            "let the driver prepare: PgBouncer 1.21 or later with max_prepared_statements > 0 keeps that, but no SQL-level PREPARE",
+            needs=(_PREPARED,),
+        ),
+        Remedy("a connection for LISTEN that does not go through the pooler; or session pooling", needs=(_LISTEN,)),
     ),
 )

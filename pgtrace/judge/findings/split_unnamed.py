@@ -59,7 +59,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="split-unnamed",
     unit="at risk",
-    why="Behind a pooler in transaction mode another session's Parse can come between: the Bind fails, or runs the other's statement. Without one it is safe.",
+    why="Behind a pooler in transaction mode another session's Parse can come between: the Bind fails, or runs the other's "
+    "statement. Without one it is safe.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),

@@ -16,7 +16,7 @@ it is:
 
 42P05 says that a name is in use. If this session never prepared it, or dropped it, another session
 has left it: pooler-42P05. A session that prepares a name twice has nothing to do with a pooler, and
-no finding explains that.
+no finding explains that; nor where something ran that may have prepared it unseen.
 
 SQL-level DEALLOCATE and EXECUTE name a statement as Bind does. Behind a pooler that keeps
 statements under its own names (PgBouncer from 1.21 on) they fail for every name that the driver
@@ -28,6 +28,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge import texts
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, nothing, times
@@ -41,7 +42,9 @@ LOST_STATE, TAKEN_STATE = "26000", "42P05"
 _QUOTED: Final = re.compile(r'["»«„“”]([^"»«„“”]{1,200})["»«„“”]')
 _NAMED: Final = frozenset({"Parse", "Bind", "Describe", "Close"})
 _MOST_ROWS: Final = 5_000
-DEALLOCATE: Final = "DEALLOCATE"
+DEALLOCATE, EXECUTE = "DEALLOCATE", "EXECUTE"
+BY_SQL: Final = "SQL-level PREPARE"
+"""It is a statement by SQL-level PREPARE, which poolers do not keep, and drivers do not know."""
 QUERY: Final = "a simple Query"
 UNPREPARED: Final = "never prepared"
 UNNAMED: Final = "cache off"
@@ -113,7 +116,11 @@ class _Watch(Watch):
         fate = self.seen.connection.fate(name, step.place)
         if failure.sqlstate == LOST_STATE:
             self._is_missing(step, failure, name, fate)
-        elif not (fate is not None and isinstance(fate[1], Statement) and fate[1].accepted) and self._is_whole:
+        elif (
+            not (fate is not None and isinstance(fate[1], Statement) and fate[1].accepted)
+            and self._is_whole
+            and (self._hidden is None or self.seen.signs)
+        ):
             self._is_taken(step, name, fate)
 
     @property
@@ -127,6 +134,7 @@ class _Watch(Watch):
             self._dropped(step, name, fate[0], fate[1].how)
             return
         prepared = fate[0] if fate is not None and isinstance(fate[1], Statement) and fate[1].accepted else None
+        by_sql = fate is not None and isinstance(fate[1], Statement) and sqltext.words(fate[1].sql or "", 1) == ["PREPARE"]
         signs = self.seen.signs
         if not name and prepared is not None and self._queried is not None and self._queried > prepared:
             self._dropped(step, name, self._queried, QUERY)
@@ -141,7 +149,7 @@ class _Watch(Watch):
         switched = self._idle is not None and self._idle >= prepared
         hidden = self._hidden is not None and self._hidden > prepared
         if signs or (switched and not hidden):
-            self._moved(step, failure, name, prepared)
+            self._moved(step, failure, name, prepared, by_sql=by_sql)
             return
         what = (
             "something that may have dropped it ran since"
@@ -154,7 +162,7 @@ class _Watch(Watch):
         note = self.seen.note(DROPPED, how)
         note.times += 1
         note.words = note.words or name
-        note.fact(how)
+        note.fact(how, *([BY_SQL] if texts.names(step.label.sql, EXECUTE) else []))
         if note.times == 1:
             self._history(note, name, place)
             note.show(place, f"{how} gives {name or 'the unnamed statement'} up")
@@ -176,14 +184,14 @@ class _Watch(Watch):
         self.seen.row_of(step.place, GONE)
         return note
 
-    def _moved(self, step: Step, failure: Failure, name: str, prepared: int) -> None:
-        by_text = failure.asked not in _NAMED
-        note = self.seen.note(LOST, DEALLOCATE if by_text else "")
+    def _moved(self, step: Step, failure: Failure, name: str, prepared: int, *, by_sql: bool) -> None:
+        by_text = "" if failure.asked in _NAMED else EXECUTE if texts.names(step.label.sql, EXECUTE) else DEALLOCATE
+        note = self.seen.note(LOST, BY_SQL if by_sql else by_text)
         note.times += 1
         note.words = note.words or name
         self._facts(note, step)
-        if by_text:
-            note.fact(DEALLOCATE)
+        if note.subject:
+            note.fact(note.subject)
         if note.times == 1:
             self._history(note, name, prepared)
         note.show(step.place, self._fails(step))
@@ -191,10 +199,12 @@ class _Watch(Watch):
         self.seen.row_of(step.place, LOST)
 
     def _is_taken(self, step: Step, name: str, fate: tuple[int, Statement | Dropped] | None) -> None:
-        note = self.seen.note(TAKEN)
+        note = self.seen.note(TAKEN, BY_SQL if texts.names(step.label.sql, "PREPARE") else "")
         note.times += 1
         note.words = note.words or name
         self._facts(note, step)
+        if note.subject:
+            note.fact(note.subject)
         if fate is not None and isinstance(fate[1], Dropped) and note.times == 1:
             note.show(fate[0], f"{fate[1].how} gives {name} up")
         note.show(step.place, self._fails(step))
@@ -259,9 +269,12 @@ def _sign(note: Note) -> str:
 
 
 def _what_lost(note: Note) -> str:
-    if note.subject == DEALLOCATE:
+    if note.subject in (DEALLOCATE, EXECUTE):
         why = f"it was prepared and never dropped; a pooler keeps it under another name{_sign(note)}"
-        return f"{DEALLOCATE} of {_named(note)} fails {times(note.times)}: {why}"
+        return f"{note.subject} of {_named(note)} fails {times(note.times)}: {why}"
+    if note.subject == BY_SQL:
+        why = f"it was made by SQL-level PREPARE, and this session did not drop it: a pooler shares the server connection{_sign(note)}"
+        return f"{_named(note)} does not exist, {counted(note.times, 'failure')}: {why}"
     return f"{_named(note)} does not exist: its Parse was accepted, and nothing dropped it: a pooler moved the session{_sign(note)}"
 
 
@@ -270,8 +283,12 @@ def _what_taken(note: Note) -> str:
 
 
 _POOLER: Final = (
-    Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; or prepare nothing", unless=(DEALLOCATE,)),
+    Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; or prepare nothing", unless=(DEALLOCATE, EXECUTE)),
     Remedy("drop statements by Close, not by DEALLOCATE; or prepare nothing", needs=(DEALLOCATE,)),
+    Remedy("run it by Bind, not by EXECUTE: only Parse and Bind follow the pooler's names", needs=(EXECUTE,)),
+)
+_BY_SQL: Final = Remedy(
+    "let the driver prepare: PgBouncer 1.21 or later with max_prepared_statements > 0 keeps that, but no SQL-level PREPARE; else session pooling"
 )
 LOST: Final[Kind] = Kind(
     name="pooler-26000",
@@ -283,6 +300,7 @@ LOST: Final[Kind] = Kind(
     number=lambda note: note.times,
     cares=_cares,
     remedies=_POOLER,
+    instead=lambda note: (_BY_SQL,) if note.subject == BY_SQL else (),
 )
 TAKEN: Final[Kind] = Kind(
     name="pooler-42P05",
@@ -294,6 +312,7 @@ TAKEN: Final[Kind] = Kind(
     number=lambda note: note.times,
     cares=nothing,
     remedies=_POOLER,
+    instead=lambda note: (_BY_SQL,) if note.subject == BY_SQL else (),
 )
 DROPPED: Final[Kind] = Kind(
     name="statement-dropped",
@@ -308,13 +327,18 @@ DROPPED: Final[Kind] = Kind(
         Remedy(
             "leave statements to the driver: RESET ALL instead of DISCARD ALL, and no DEALLOCATE of the driver's statements",
             clients=("asyncpg",),
+            unless=("Close", QUERY, BY_SQL),
         ),
+        Remedy("PREPARE it again after what drops it; or drop one statement by its name, DEALLOCATE name", needs=(BY_SQL,)),
+        Remedy("do not run a statement after it was closed, or prepare it again", needs=("Close",)),
+        Remedy("bind the unnamed statement before the next simple Query, which takes its place; or give it a name", needs=(QUERY,)),
     ),
 )
 GONE: Final[Kind] = Kind(
     name="statement-gone",
     unit=FAILED,
-    why="Either the session dropped it in a way that the protocol does not show, or a pooler changed its server connection. The capture does not show which.",
+    why="The name of a statement belongs to one session; a DO block, a function or a pooler can take it away unseen, "
+    "so the capture does not always show the cause.",
     watch=_Silent,
     what=_what_gone,
     told=lambda note: note.times > 0,

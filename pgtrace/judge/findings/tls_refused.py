@@ -31,13 +31,17 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{'a connection' if note.times == 1 else f'{note.times} connections'}: {refused_tls.SAID.get(note.subject, 'wanted TLS and got none')}"
+    return (
+        f"{'a connection' if note.times == 1 else f'{note.times} connections'}: "
+        f"{refused_tls.SAID.get(note.subject, 'wanted TLS and got none')}"
+    )
 
 
 KIND: Final = Kind(
     name="tls-refused",
     unit=FAILED,
-    why="Without --tls pgtrace has no TLS for the driver, and passes an immediate TLS handshake on to the server. A driver that insists on TLS gives up.",
+    why="Without --tls pgtrace has no TLS for the driver, and passes an immediate TLS handshake on to the server. A driver that "
+    "insists on TLS gives up.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,

@@ -110,7 +110,8 @@ def _numeric(data: bytes) -> str:
 
 BARE: Final = frozenset({
     "int2", "int4", "int8", "oid", "xid", "cid", "xid8", "float4", "float8", "numeric",
-    "regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regconfig", "regdictionary", "regnamespace", "regrole", "regcollation",
+    "regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regconfig", "regdictionary", "regnamespace", "regrole",
+    "regcollation",
 })  # fmt: skip
 """Types whose numbers are shown without quotes."""
 

@@ -14,14 +14,15 @@ from typing import Final
 from pgtrace.report.page.html import Markup, element, joined
 
 STYLE: Final = """
-:root { color-scheme: light dark; --back: #fff; --text: #1c2128; --quiet: #59636e; --line: #d1d9e0; --soft: #f3f5f7; --wait: #0969da; --first: #8250df;
-  --setup: #9a6700; --wrong: #cf222e; --good: #1a7f37; }
-@media (prefers-color-scheme: dark) { :root { --back: #0d1117; --text: #e6edf3; --quiet: #9198a1; --line: #3d444d; --soft: #161b22; --wait: #4493f8;
-  --first: #ab7df8; --setup: #d29922; --wrong: #f85149; --good: #3fb950; } }
+:root { color-scheme: light dark; --back: #fff; --text: #1c2128; --quiet: #59636e; --line: #d1d9e0; --soft: #f3f5f7; --wait: #0969da;
+  --first: #8250df; --setup: #9a6700; --wrong: #cf222e; --good: #1a7f37; }
+@media (prefers-color-scheme: dark) { :root { --back: #0d1117; --text: #e6edf3; --quiet: #9198a1; --line: #3d444d; --soft: #161b22;
+  --wait: #4493f8; --first: #ab7df8; --setup: #d29922; --wrong: #f85149; --good: #3fb950; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem 1.25rem 4rem; max-width: 80rem; background: var(--back); color: var(--text);
   font: 15px/1.45 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; line-height: 1.2; margin: .5rem 0; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; } h3 { font-size: 1rem; margin: 1rem 0 .25rem; }
+h1 { font-size: 1.5rem; line-height: 1.2; margin: .5rem 0; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1rem 0 .25rem; }
 p { margin: .4rem 0; max-width: 60rem; } .quiet { color: var(--quiet); } .wrong { color: var(--wrong); } .good { color: var(--good); }
 a { color: inherit; text-decoration: underline dotted var(--quiet); text-underline-offset: .2em; }
 a:focus-visible, div.wide:focus-visible { outline: 2px solid var(--wait); }
@@ -31,9 +32,11 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .3rem .6rem; text-align: right; vertical-align: top; border-top: 1px solid var(--line); white-space: nowrap; }
 thead th { white-space: normal; min-width: 5rem; border-top: 0; background: var(--soft);
   font-weight: 600; } th:first-child, td.left { text-align: left; }
-tbody th { font-weight: 400; } th.sql, td.sql, td.flight { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; text-align: left; }
+tbody th { font-weight: 400; } th.sql, td.sql, td.flight { white-space: normal; min-width: 16rem; overflow-wrap: anywhere;
+  text-align: left; }
 td.best { font-weight: 600; } td.wrong { color: var(--wrong); }
-ul, ol { padding-left: 1.4rem; margin: .3rem 0; } li { margin: .15rem 0; } li:target { background: var(--soft); outline: 1px solid var(--wait); }
+ul, ol { padding-left: 1.4rem; margin: .3rem 0; } li { margin: .15rem 0; }
+li:target { background: var(--soft); outline: 1px solid var(--wait); }
 div.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
 div.card { border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; min-width: 0; }
 div.bar { display: grid; grid-template-columns: minmax(0, 11fr) minmax(0, 9fr); gap: .6rem; align-items: center; padding: .1rem 0;

@@ -11,7 +11,8 @@ from typing import Final
 DEFINITIONS: Final[dict[str, dict[str, str]]] = {
     "statements": {
         "rt": "round trips that carry a Parse, Bind, Describe, Execute or Query of the statement; one shared by several counts for each",
-        "all ms": "the waits of its executions, summed: from the later of its flush point and the end of the execution before it, to its last reply",
+        "all ms": "the waits of its executions, summed: from the later of its flush point and the end of the execution before it, "
+        "to its last reply",
         "exec": "statements run: an Execute, a statement of a simple Query, a FunctionCall; what is skipped after an error does not count",
         "rt/ex": "round trips per execution: 1 is a query that waits once, 3 a driver that waits for Parse and Describe, 0.02 a batch",
         "parse": "Parse messages that carried it, named or not",

@@ -15,7 +15,8 @@ SHOP = """
 23  c2 B CommandComplete BEGIN | ReadyForQuery T
 24  mark begin test_checkout
 25  c2 F Parse - INSERT INTO audit VALUES ($1) | Bind - - params=1 | Execute - | Bind - - params=2 | Execute - | Sync
-45  c2 B ParseComplete | BindComplete | CommandComplete INSERT 0 1 | BindComplete | ErrorResponse 23505 duplicate key value | ReadyForQuery E
+45  c2 B ParseComplete | BindComplete | CommandComplete INSERT 0 1 | BindComplete | \
+ErrorResponse 23505 duplicate key value | ReadyForQuery E
 46  c2 F Query ROLLBACK
 47  c2 B CommandComplete ROLLBACK | ReadyForQuery I
 48  mark end test_checkout
@@ -27,5 +28,5 @@ SHOP = """
 62  c2 F Query SELECT pg_sleep(60)
 100 end
 """
-"""Two connections. Rows: 1 set-up, 2 PDH, 3 BES, 4 set-up, 5 BEGIN, 6 mark, 7 the failed pipeline, 8 ROLLBACK, 9 mark, 10 notification, 11 a Query of two
-statements, 12 Terminate, 13 still open."""
+"""Two connections. Rows: 1 set-up, 2 PDH, 3 BES, 4 set-up, 5 BEGIN, 6 mark, 7 the failed pipeline,
+8 ROLLBACK, 9 mark, 10 notification, 11 a Query of two statements, 12 Terminate, 13 still open."""

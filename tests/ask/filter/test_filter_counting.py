@@ -63,7 +63,8 @@ def one_by_one(trace: Trace, text: str) -> dict[str, object]:
 def check(trace: Trace, texts: list[str]) -> None:
     """Where every run of frontend messages is a round trip: what only round trips have is all there, whatever the filters."""
     everything, unfiltered = total(trace, ""), trace.totals()
-    for key in ("executions", "parses_named", "parses_unnamed", "statements_reused", "transactions", "params_text", "params_binary", "values_text",
+    for key in ("executions", "parses_named", "parses_unnamed", "statements_reused", "transactions", "params_text", "params_binary",
+    "values_text",
                 "values_binary", "wait_ns", "round_trips", "setup_round_trips", "pipelined_executions", "max_pipeline_depth"):  # fmt: skip
         assert getattr(everything, key) == getattr(unfiltered, key), key
     check_parts(trace, texts)
@@ -102,14 +103,16 @@ FILTERS = [
     "error or conn:2 and not users",
 ]
 BLOCKS = [
-    "F Parse s1 SELECT * FROM users | Describe S s1 | Sync\nB ParseComplete | ParameterDescription 23 | RowDescription a:23 | ReadyForQuery I",
+    "F Parse s1 SELECT * FROM users | Describe S s1 | Sync\n"
+        "B ParseComplete | ParameterDescription 23 | RowDescription a:23 | ReadyForQuery I",
     *["F Bind - s1 params=1 | Execute - | Sync\nB BindComplete | DataRow 1 ×{n} | CommandComplete SELECT {n} | ReadyForQuery I"] * 3,
     "F Query BEGIN\nB CommandComplete BEGIN | ReadyForQuery T",
     "F Query COMMIT\nB CommandComplete COMMIT | ReadyForQuery I",
     "F Bind - s1 params={n} | Execute - | Sync\nB BindComplete | ErrorResponse 22012 division by zero | ReadyForQuery I",
     "F Parse - INSERT INTO orders VALUES ($1) | Bind - - params={n} | Execute - | Bind - - params=2 | Execute - | Sync\n"
     "B ParseComplete | BindComplete | CommandComplete INSERT 0 1 | ErrorResponse 23505 duplicate | ReadyForQuery E",
-    "F Parse - SELECT 1 | Flush\nF Bind - - | Execute - | Sync\nB ParseComplete\nB BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I",
+    "F Parse - SELECT 1 | Flush\nF Bind - - | Execute - | Sync\nB ParseComplete\n"
+        "B BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I",
     "B NotificationResponse channel {n}",
     "B NoticeResponse hello",
     "F Query COPY users FROM STDIN\nB CopyInResponse\nF CopyData x ×{n} | CopyDone\nB CommandComplete COPY {n} | ReadyForQuery I",

@@ -25,7 +25,8 @@ F Query SELECT 1 /*route='%2Fcart',traceparent='00-{OTHER}-b7ad6b7169203331-01'*
 B {DONE}
 F Query SELECT 1
 B {DONE}
-F Parse - SELECT 2 /*route='%2Fcheckout'*/ | Bind - - | Execute - | Parse - SELECT 3 /*route='%2Fcart',job='x'*/ | Bind - - | Execute - | Sync
+F Parse - SELECT 2 /*route='%2Fcheckout'*/ | Bind - - | Execute - | \
+Parse - SELECT 3 /*route='%2Fcart',job='x'*/ | Bind - - | Execute - | Sync
 B ParseComplete | BindComplete | CommandComplete SELECT 1 | ParseComplete | BindComplete | CommandComplete SELECT 1 | ReadyForQuery I
 F Query /*Route:other*/ SELECT 4
 B {DONE}

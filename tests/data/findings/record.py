@@ -2,7 +2,8 @@
 
     python tests/data/findings/record.py [NAME ...]      # with PgBouncer installed (1.18 or another before 1.21) and the extra `dev`
 
-Each is a function here; a capture is named after it. The server is the demo's. PgBouncer stands between recorder and server, in transaction mode.
+Each is a function here; a capture is named after it. The server is the demo's. PgBouncer stands
+between recorder and server, in transaction mode.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def pgbouncer(server: EmbeddedServer, servers: int, binary: str = "pgbouncer", m
         listen: int = free.getsockname()[1]
     directory = Path(tempfile.mkdtemp())
     (directory / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={server.host} port={server.port} user={server.user} password={server.password}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"[databases]\n* = host={server.host} port={server.port} user={server.user} password={server.password}\n[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\n"
         f"listen_port = {listen}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = {servers}\nunix_socket_dir =\n{more}"
     )
     for path in (directory, directory / "pgbouncer.ini"):
@@ -273,7 +275,8 @@ def both_sides(url: str) -> None:
 BEHIND_PGBOUNCER = {session_state: 1, pooler_42p05: 1, pooler_26000: 2}
 """Server connections."""
 SCENARIOS: tuple[Callable[[str], None], ...] = (
-    *BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, values_in_text, idle_in_transaction, tls_refused, statement_gone, server_ended, driver_left,
+    *BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, values_in_text, idle_in_transaction, tls_refused, statement_gone,
+    server_ended, driver_left,
     no_answer, returned_in_transaction, comment_cache, begin_commit, both_sides,
 )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""The drivers of Go and Rust, told by what they sent in recorded sessions: their modes, older versions, and what they have in common with others."""
+"""The drivers of Go and Rust, told by what they sent in recorded sessions: their modes, older
+versions, and what they have in common with others."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def go(*queries: str, **more: object) -> Evidence:
         ("pgx", go(statement_names=("lrupsc_1_0",)), "statement names of its cache, numbered"),
         ("pgx", go("-- ping"), "Ping is the query -- ping"),
         ("pgx", go('copy "item" ( "id", "name" ) from stdin binary;'), 'copy "..." ( "..." ) from stdin binary; of CopyFrom'),
-        ("pgx", go("\nWITH RECURSIVE\n-- find the OIDs in pg_class which match one of the provided type names\n"), "LoadTypes' query for types"),
+        ("pgx", go("\nWITH RECURSIVE\n"
+            "-- find the OIDs in pg_class which match one of the provided type names\n"), "LoadTypes' query for types"),
         (
             "pgx",
             go("begin", "commit", sent=Counter({"PDS": 1, "PBDES": 4})),
@@ -52,20 +54,24 @@ def go(*queries: str, **more: object) -> Evidence:
             go(startup_parameters=(PQ[3], USER[1], PQ[2], ("extra_float_digits", "2"), USER[0])),
             "client_encoding is UTF8 and datestyle is ISO, MDY",
         ),
-        ("pq", go(startup_parameters=PQ, first_codes=ENCRYPTED, sent=Counter({"PDS": 1, "BES": 1})), "Parse Describe Sync, then Bind Execute Sync"),
+        ("pq", go(startup_parameters=PQ, first_codes=ENCRYPTED, sent=Counter({"PDS": 1, "BES": 1})),
+        "Parse Describe Sync, then Bind Execute Sync"),
         ("pq", go(startup_parameters=PQ, first_codes=ENCRYPTED, statement_names=("1",)), "statement names 1, 2, ..."),
         ("pq", go("BEGIN READ WRITE", startup_parameters=PQ, first_codes=ENCRYPTED), "BEGIN with READ WRITE or READ ONLY"),
-        ("pq", go("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY", startup_parameters=PQ, first_codes=ENCRYPTED), "BEGIN with READ WRITE or READ ONLY"),
+        ("pq", go("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY", startup_parameters=PQ, first_codes=ENCRYPTED),
+        "BEGIN with READ WRITE or READ ONLY"),
         ("pq", go(";", startup_parameters=PQ, first_codes=ENCRYPTED, sent=Counter({"PBDES": 3})), "Ping is the query ;"),
         ("tokio-postgres", go(startup_parameters=TOKIO), "client_encoding is UTF8, before the user"),
         ("tokio-postgres", go(startup_parameters=TOKIO, first_codes=ENCRYPTED, statement_names=("s0",)), "statement names s<n>"),
         ("tokio-postgres", go("START TRANSACTION", "COMMIT", startup_parameters=TOKIO), "START TRANSACTION, not BEGIN"),
         (
             "tokio-postgres",
-            go("SELECT t.typname, t.typtype, t.typelem, r.rngsubtype, t.typbasetype, n.nspname, t.typrelid\nFROM pg_type t\n", startup_parameters=()),
+            go("SELECT t.typname, t.typtype, t.typelem, r.rngsubtype, t.typbasetype, n.nspname, t.typrelid\n"
+                "FROM pg_type t\n", startup_parameters=()),
             "its query for a type",
         ),
-        ("psqlpy", go("START TRANSACTION", "COMMIT;", startup_parameters=TOKIO), "START TRANSACTION, then COMMIT or ROLLBACK with a semicolon"),
+        ("psqlpy", go("START TRANSACTION", "COMMIT;", startup_parameters=TOKIO), "START TRANSACTION, then COMMIT or ROLLBACK with "
+            "a semicolon"),
         ("psqlpy", go("DEALLOCATE PREPARE s0", startup_parameters=TOKIO), "DEALLOCATE PREPARE s<n> for each statement not to be kept"),
         ("sqlx", go(startup_parameters=SQLX), "DateStyle, client_encoding and TimeZone, in this order"),
         ("sqlx", go(startup_parameters=(*SQLX, ("application_name", "shop"))), "DateStyle, client_encoding and TimeZone, in this order"),
@@ -92,9 +98,12 @@ def test_identified(driver: str, seen: Evidence, sentence: str) -> None:
         pytest.param(go("begin", *(text.replace("  ", " ").rstrip() for text in BLANKS)), id="literals as anybody writes them"),
         pytest.param(go("begin", *(f"select  {item}  from item" for item in range(1, 4))), id="numbers between blanks"),
         pytest.param(go(startup_parameters=PQ, first_codes=ENCRYPTED), id="libpq with PGCLIENTENCODING and PGDATESTYLE"),
-        pytest.param(go("BEGIN", startup_parameters=PQ, first_codes=ENCRYPTED, sent=Counter({"PBDES": 3}), parameter_types=((),)), id="PQexecParams"),
-        pytest.param(go(startup_parameters=(*USER, ("client_encoding", "UTF8")), sent=Counter({"PDS": 1, "BES": 1})), id="somebody else's packet"),
-        pytest.param(go("START TRANSACTION", "COMMIT;", statement_names=("s0",), startup_parameters=()), id="the beginning of tokio-postgres not seen"),
+        pytest.param(go("BEGIN", startup_parameters=PQ, first_codes=ENCRYPTED, sent=Counter({"PBDES": 3}), parameter_types=((),)),
+        id="PQexecParams"),
+        pytest.param(go(startup_parameters=(*USER, ("client_encoding", "UTF8")), sent=Counter({"PDS": 1, "BES": 1})),
+        id="somebody else's packet"),
+        pytest.param(go("START TRANSACTION", "COMMIT;", statement_names=("s0",), startup_parameters=()),
+        id="the beginning of tokio-postgres not seen"),
     ],
 )  # fmt: skip
 def test_left_unknown(seen: Evidence) -> None:

@@ -42,7 +42,8 @@ PG8000 = Evidence(
 PSYCOPG = libpq(*TRANSACTION, "select $1", sent=Counter({"Q": 2, "PBDES": 5}), parameter_types=((21,),))
 JDBC = (*UTF8, ("DateStyle", "ISO"), ("TimeZone", "UTC"))
 R2DBC = (
-    *USER, ("application_name", "shop"), ("client_encoding", "utf8"), ("DateStyle", "ISO"), ("extra_float_digits", "2"), ("TimeZone", "Europe/Berlin"),
+    *USER, ("application_name", "shop"), ("client_encoding", "utf8"), ("DateStyle", "ISO"), ("extra_float_digits", "2"), ("TimeZone",
+    "Europe/Berlin"),
 )  # fmt: skip
 WITHOUT_SSL = (START, 0x70, 0x70)
 NODE = Evidence(
@@ -242,7 +243,8 @@ def test_identified(driver: str, seen: Evidence, sentence: str) -> None:
         pytest.param(libpq(*POINTS, startup_parameters=UTF8, first_codes=WITHOUT_SSL), id="a client_encoding and queries of any client"),
         pytest.param(replace(NODE, startup_parameters=(*UTF8, ("DateStyle", "ISO, MDY")), statement_names=("P0",)), id="Bun's SQL"),
         pytest.param(Evidence(statement_names=("S_1",), portal_names=("C_1",)), id="pgjdbc, or not, whose beginning was not seen"),
-        pytest.param(Evidence(statement_names=("9er8hxj4kyj1",), sent=Counter({"PDH": 1})), id="postgres.js, or not, whose beginning was not seen"),
+        pytest.param(Evidence(statement_names=("9er8hxj4kyj1",), sent=Counter({"PDH": 1})), id="postgres.js, or not, whose "
+            "beginning was not seen"),
         pytest.param(libpq(*TRANSACTION, "SAVEPOINT a", "SAVEPOINT b", "SAVEPOINT c"), id="names are no values"),
         pytest.param(libpq("BEGIN", *POINTS, startup_parameters=UTF8), id="Django through either"),
         pytest.param(libpq("BEGIN", *POINTS, sent=Counter({"Q": 5, "PBES": 1})), id="an extended query among them"),
@@ -251,7 +253,8 @@ def test_identified(driver: str, seen: Evidence, sentence: str) -> None:
         pytest.param(libpq(*TRANSACTION, sent=Counter({"PBDES": 5}), parameter_types=((),)), id="and of BEGIN: psycopg names types"),
         pytest.param(libpq(*TRANSACTION, sent=Counter({"PDS": 5, "PBDES": 5})), id="libpq never puts Describe behind Parse"),
         pytest.param(libpq(*TRANSACTION, startup_parameters=UTF8, first_codes=(START,), sent=Counter({"PBDES": 5})), id="node pg"),
-        pytest.param(Evidence(startup_parameters=(("database", "shop"), ("user", "app")), queries=TRANSACTION, sent=Counter({"PBDES": 1})), id="PgBouncer"),
+        pytest.param(Evidence(startup_parameters=(("database", "shop"), ("user", "app")), queries=TRANSACTION,
+        sent=Counter({"PBDES": 1})), id="PgBouncer"),
     ],
 )  # fmt: skip
 def test_left_unknown(seen: Evidence) -> None:

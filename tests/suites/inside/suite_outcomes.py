@@ -1,7 +1,8 @@
-"""A pytest plugin for inside a foreign suite: one line of JSON per phase of a test, written at once, so that a crash loses nothing; and a choice of tests.
+"""A pytest plugin for inside a foreign suite: one line of JSON per phase of a test, written at
+once, so that a crash loses nothing; and a choice of tests.
 
-Names are node ids (JUnit's are not), but a suite that makes its classes while collecting, as SQLAlchemy's does, cannot be asked for them: they are chosen
-from what it collected.
+Names are node ids (JUnit's are not), but a suite that makes its classes while collecting, as
+SQLAlchemy's does, cannot be asked for them: they are chosen from what it collected.
 """
 
 import json
