@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-legs bench-call-sites bench-watching nightly evidence evidence-load image schemas site soak suites poolers versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-legs bench-call-sites bench-watching nightly evidence evidence-load image accessible collector schemas site soak suites poolers versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -70,6 +70,7 @@ nightly: $(VENV)/.ok $(PG)
 	$(MAKE) evidence
 	$(MAKE) evidence-load
 	$(MAKE) poolers
+	$(MAKE) accessible
 
 # Both sides of PgBouncer 1.24.1, built from its source; needs a compiler, pkg-config and libevent-dev.
 PGBOUNCER := .pg/pgbouncer/pgbouncer
@@ -90,6 +91,12 @@ collector: $(VENV)/.ok
 	sed 's|^dist:|&\n  output_path: $(COLLECTOR)/built|' release/otelcol.yaml >$(COLLECTOR)/builder.yaml
 	GOFLAGS=-modcacherw GOPATH=$(COLLECTOR)/go GOCACHE=$(COLLECTOR)/cache go run go.opentelemetry.io/collector/cmd/builder@v0.165.0 --config $(COLLECTOR)/builder.yaml
 	PGTRACE_COLLECTOR=$(COLLECTOR)/built/otelcol $(BIN)/python -m pytest -q tests/live/test_real_collector.py; status=$$?; rm -rf $(COLLECTOR); exit $$status
+
+# What axe-core says of the pages that pgtrace writes; needs npm and a Chromium.
+AXE := $(or $(TMPDIR),/tmp)/pgtrace-axe
+accessible: $(VENV)/.ok
+	npm install --silent --no-save --prefix $(AXE) axe-core@4.14.1
+	PGTRACE_AXE=$(AXE)/node_modules/axe-core/axe.min.js $(BIN)/python -m pytest -q tests/export/test_accessible.py; status=$$?; rm -rf $(AXE); exit $$status
 
 # The JSON schemas in pgtrace/schemas/, after a change to what `--json` prints.
 schemas: $(VENV)/.ok

@@ -29,7 +29,7 @@ from typing import Any, Final
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.pooler import Pooler, find_pgbouncer, free_port
 from pgtrace.recorder import Recorder
-from pgtrace.report.page.html import Markup, element
+from pgtrace.report.page.html import Markup, element, heads
 from pgtrace.report.page.page import document
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.row import RowKind
@@ -298,13 +298,13 @@ def as_html(decided: list[Decided], of: dict[str, str], captures: Path) -> str:
                 element("td", element("div", one.decided_by), element("div", one.flight, class_="flight"), class_="sql"),
             )
         )
-    head = element("thead", element("tr", *(element("th", name, scope="col") for name in ("", "claim", "verdict", "decided by"))))
+    head = heads(("", "claim", "verdict", "decided by"))
     return document(
         "The evidence",
         element("h1", "The evidence"),
         element("p", f"{len(decided)} claims: " + ", ".join(f"{number} {verdict}" for verdict, number in sums.most_common())),
         element("p", ", ".join(f"{name} {number}" for name, number in of.items()), class_="quiet"),
-        element("div", element("table", head, element("tbody", *rows)), class_="wide", tabindex=0, role="region"),
+        element("div", element("table", head, element("tbody", *rows)), class_="wide", tabindex=0, role="region", aria_label="Claims"),
     )
 
 

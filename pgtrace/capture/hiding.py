@@ -7,9 +7,10 @@ traffic nothing, and none of it runs unless you ask for it. Lengths and offsets 
 is the same with and without (tests/capture/test_capture_hiding.py plays every capture of the
 repository through it).
 
-- Blanking fails closed. If a message cannot be framed, or bytes were lost (a Gap), the rest of the
-  connection is stored as Opaque. The reading side is less strict and resumes after a gap: there a
-  wrong guess is a wrong row on a screen, here it is a password on a disk.
+- Blanking fails closed. If a message cannot be framed, bytes were lost (a Gap), or the beginning is
+  no longer there (a Resume), the rest of the connection is stored as Opaque. The reading side is
+  less strict and resumes after a gap: there a wrong guess is a wrong row on a screen, here it is a
+  password on a disk.
 - Rows are left out by whole messages. Once the DataRows of an execution have brought `row_bytes`,
   each further one becomes part of an Elided record, which counts it: the message where its column
   count was read, its bytes where they passed. A read is cut around what is left out, and the pieces
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pgtrace.capture.contents import CHOICES, Contents
-from pgtrace.capture.record import DECRYPTED, Close, Data, Elided, Fact, Gap, Made, Opaque, Record, Rewrite
+from pgtrace.capture.record import DECRYPTED, Close, Data, Elided, Fact, Gap, Made, Opaque, Record, Resume, Rewrite
 from pgtrace.capture.redact import Redactor
 from pgtrace.framing import LONGEST
 from pgtrace.protocol.codes import BACKEND
@@ -81,7 +82,7 @@ class _Connection:
             return
         if isinstance(record, Fact) and record.key == DECRYPTED:
             self._redactor.decrypted()
-        elif isinstance(record, Gap):
+        elif isinstance(record, Gap | Resume):
             self.lose()
         yield record
 

@@ -10,6 +10,7 @@ import click
 
 from pgtrace.cli import options
 from pgtrace.export import FORMATS
+from pgtrace.recorder import REDACTIONS
 
 if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter
@@ -28,6 +29,12 @@ _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 @click.option("--to", "to", type=click.Choice(list(FORMATS)), required=True, help="The format.")
 @click.option("-o", "out", metavar="OUT", type=options.FILE, default="-", help="Write to this new file. Default, or `-`: stdout.")
 @options.filtered
+@click.option(
+    "--redact",
+    multiple=True,
+    type=click.Choice(REDACTIONS),
+    help="Blank parameters, rows, or literals in SQL (including passwords) in what is written. May be repeated.",
+)
 @click.option("--keep-port", is_flag=True, help="pcapng: keep the server's port instead of 5432, by which Wireshark recognises PostgreSQL.")
 @click.option("--metrics", is_flag=True, help="otlp: the counters, by driver and application, instead of the spans.")
 @click.option("--literals", is_flag=True, help="otlp: keep the values in SQL text without parameters.")
@@ -47,10 +54,10 @@ _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 @click.option("--plain", is_flag=True, help="pqtrace: keep the numbers and bytes that differ from run to run.")
 @click.option("--everything", is_flag=True, help="pqtrace: add AuthenticationOk, which libpq leaves out.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only losses and errors.")
-def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, quiet: bool, **given: Any) -> None:
+def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, redact: tuple[str, ...], quiet: bool, **given: Any) -> None:
     from pgtrace.cli.output import Output
     from pgtrace.cli.progress import turns
-    from pgtrace.cli.reading import read, select, warn_of_losses
+    from pgtrace.cli.reading import count, read, select, warn_of_losses
     from pgtrace.errors import UsageError
     from pgtrace.export import rules
 
@@ -61,9 +68,11 @@ def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, 
     if "rules" in wanted.options:
         given["rules"] = (*rules.configured(os.curdir), *rules.parse(given.get("rules", ())))
     with Output(os.fspath(out), binary=wanted.binary) as file:
-        trace = read(files, quiet=quiet)
+        trace = read(files, redact=redact, quiet=quiet)
         if chosen is not None:
             given["places"] = select(trace, chosen, range(len(trace.rows)))
+            if "counted" in wanted.options:
+                given["counted"] = count(trace, chosen, quiet=quiet)
         pieces = wanted.load()(trace, **given)
         done = 0.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pgtrace import behind
 from pgtrace.capture.importing import is_capture
 from pgtrace.capture.inputs import STDIN
-from pgtrace.cli.imports import Imports, ending_on_interrupt
+from pgtrace.cli.imports import Imports, ending_on_interrupt, temporary_directory
 from pgtrace.cli.options import in_context
 from pgtrace.cli.output import tell
 from pgtrace.cli.progress import turns
@@ -36,22 +36,36 @@ _JOINED_AT_ONCE_BYTES = 32 * 1024 * 1024
 AnyTrace = TypeVar("AnyTrace", bound=Trace)
 
 
-def read(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> Trace:
-    """Read captures to their current end; what is not a capture is imported first. Raises
-    CaptureError."""
-    return read_as(Trace, files, timeline=timeline, quiet=quiet)
+def read(files: Iterable[Path], *, timeline: bool = True, redact: Collection[str] = (), quiet: bool = False) -> Trace:
+    """Read captures to their current end; what is not a capture is imported first. With `redact`,
+    copies of them are read in which that is blanked. Raises CaptureError."""
+    return read_as(Trace, files, timeline=timeline, redact=redact, quiet=quiet)
 
 
-def read_as(kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> AnyTrace:
+def read_as(
+    kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = True, redact: Collection[str] = (), quiet: bool = False
+) -> AnyTrace:
     """The same as a trace of that class. Raises CaptureError."""
     with ending_on_interrupt() as begun:
         imports = Imports(tuple(files), begun)
-        if len(imports.names) > 1:
+        if len(imports.names) > 1 or redact:
             turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
-        trace = kind.open(imports.paths, timeline=timeline, names=imports.names, still=imports.captures)
+        paths = [_redacted(path, redact, quiet=quiet) for path in imports.paths] if redact else imports.paths
+        still = paths if redact else imports.captures
+        trace = kind.open(paths, timeline=timeline, names=imports.names, still=still)
         turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
     imports.tell()
     return trace
+
+
+def _redacted(path: str, redact: Collection[str], *, quiet: bool) -> str:
+    """A private copy of a capture with that blanked, removed when the command ends. Raises
+    CaptureError."""
+    from pgtrace.capture.redacted import RedactedCopy
+
+    with closing(RedactedCopy(path, os.path.join(temporary_directory(), "capture"), redact)) as copy:
+        turns(copy.step, lambda: copy.done, "redacting", quiet=quiet)
+        return copy.path
 
 
 def read_joined(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> tuple[Trace, Joins | None]:

@@ -6,7 +6,8 @@
 A format is a line in the list and a module with that one function, imported when it is needed. The
 trace has been read to its end. Options that were not given are not passed: each has its default in
 the signature. Pieces are text or bytes, as the list says; text is written as UTF-8. In a format for
-people, what comes from the wire passes sanitise.py. `places` are the rows that a filter selects.
+people, what comes from the wire passes sanitise.py. `places` are the rows that a filter selects,
+and `counted` is a trace without rows whose counters are theirs.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ FORMATS: Final = {
     one.name: one
     for one in (
         Format("chrome", "trace events, for Perfetto and chrome://tracing", binary=False, options=("places",)),
-        Format("html", "one page to send: findings, statements, every round trip", binary=False),
+        Format("html", "one page to send: findings, statements, every round trip", binary=False, options=("places", "counted")),
         Format("jsonl", "a message a line with its fields, to read, edit and import again", binary=False),
-        Format("markdown", "counts, findings and costliest statements, for a pull request", binary=False),
+        Format("markdown", "counts, findings and costliest statements, for a pull request", binary=False, options=("places", "counted")),
         Format(
             "otlp",
             "OpenTelemetry spans, or counters with --metrics: a request a line",

@@ -14,7 +14,8 @@ import base64
 import gzip
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from pgtrace.judge.finding import Finding
 from pgtrace.judge.lines import with_lines
 from pgtrace.report import advice
 from pgtrace.report.encoding import as_json
-from pgtrace.report.page.html import Markup, element
+from pgtrace.report.page.html import Markup, element, heads
 from pgtrace.report.page.page import document
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
@@ -44,12 +45,13 @@ _COLUMNS: Final = ("row", "began", "took", "first", "connection", "sql", "flight
 _HERE: Final = "<!--blocks-->"
 
 
-def export(trace: Trace) -> Iterator[Piece]:
+def export(trace: Trace, *, places: Iterable[int] | None = None, counted: Trace | None = None) -> Iterator[Piece]:
     """The file in pieces: the page up to the blocks, the blocks, and its end."""
-    found = Advice(trace, None)
+    selected = None if places is None else array("I", places)
+    found = Advice(trace, None if selected is None else frozenset(selected).__contains__)
     found.update()
-    places, left_out = chosen(trace)
-    page = _page(trace, with_lines(found, found.findings()), found, set(places), left_out)
+    places, left_out = chosen(trace, selected)
+    page = _page(trace, counted or trace, with_lines(found, found.findings()), found, set(places), left_out)
     before, _, after = page.partition(_HERE)
     yield Piece(before + _block("columns", _columns(trace, places)), 0.1)
     for number, start in enumerate(range(0, len(places), BLOCK)):
@@ -58,12 +60,13 @@ def export(trace: Trace) -> Iterator[Piece]:
     yield Piece(after, 1.0)
 
 
-def chosen(trace: Trace, most: int = MOST) -> tuple[list[int], int]:
-    """The places of the round trips of a page, and how many it leaves out."""
+def chosen(trace: Trace, selected: Sequence[int] | None = None, most: int = MOST) -> tuple[list[int], int]:
+    """The places of the round trips of a page, of all or of those selected, and how many it leaves
+    out."""
     rows = trace.rows
     kinds: dict[int, tuple[bool, bool]] = {}
     costs: list[tuple[float, int]] = []
-    for place in range(len(rows)):
+    for place in range(len(rows)) if selected is None else selected:
         entry = rows.entry(place)
         if entry.shape not in kinds:
             shape = rows.shape_at(entry.shape)
@@ -117,18 +120,17 @@ def _columns(trace: Trace, places: Sequence[int]) -> dict[str, Any]:
 
 def _messages(trace: Trace, place: int) -> tuple[list[tuple[int, str, int, int, str]], str]:
     found = details.read(trace, place, _RUN)
-    opened_ns = trace.rows.entry(place).opened_ns
     messages: list[tuple[int, str, int, int, str]] = []
     for message in found.messages[:_MESSAGES]:
         name = f"{message.name} ×{message.count}" if message.count > 1 else message.name
         says = sanitise.text(message.argument) + (" (skipped by the server)" if message.skipped else "")
         says = says if len(says) <= _WORDS else says[: _WORDS - 1] + "…"
-        messages.append((message.side, sanitise.text(name), max(0, message.time_ns - opened_ns) // 1000, message.size, says))
+        messages.append((message.side, sanitise.text(name), message.time_ns // 1000, message.size, says))
     note = f"the first {_MESSAGES} messages" if len(found.messages) > _MESSAGES else found.note
     return messages, note
 
 
-def _page(trace: Trace, findings: Sequence[Finding], found: Advice, places: set[int], left_out: int) -> str:
+def _page(trace: Trace, counted: Trace, findings: Sequence[Finding], found: Advice, places: set[int], left_out: int) -> str:
     left = found.unexplained()
     title = f"pgtrace: {trace.files[0] if len(trace.files) == 1 else f'{len(trace.files)} captures'}"
     parts = [element("h1", title)]
@@ -139,14 +141,18 @@ def _page(trace: Trace, findings: Sequence[Finding], found: Advice, places: set[
         parts.append(element("p", f"{advice.left(left)}.", class_="wrong"))
     if not trace.complete:
         parts.append(element("p", "The capture is not complete.", class_="wrong"))
-    drivers = trace.drivers()
+    if trace.redacted:
+        parts.append(element("p", f"Blanked: {blanked(trace)}.", class_="quiet"))
+    if counted.filter is not None:
+        parts.append(element("p", "Only what this filter selects: ", element("code", counted.filter)))
+    drivers = counted.drivers()
     rows = [[name, *numbers(number, counters)] for name, number, counters in drivers]
     if len(rows) != 1:
-        rows.insert(0, ["all", *numbers(trace.counted, trace.totals())])
+        rows.insert(0, ["all", *numbers(counted.counted, counted.totals())])
     parts.append(_table("Counts by driver", HEAD, rows))
     if findings:
         parts += [element("h2", "Findings"), element("div", *(_finding(trace, one, places) for one in findings), class_="cards")]
-    views = sorted(trace.statements(), key=lambda view: -view.group.wait.total)
+    views = sorted(counted.statements(), key=lambda view: -view.group.wait.total)
     if views:
         parts.append(element("h2", "Costliest statements"))
         parts.append(
@@ -187,14 +193,20 @@ def _page(trace: Trace, findings: Sequence[Finding], found: Advice, places: set[
     ]
     room = resources.files("pgtrace.export")
     style, script = ((room / name).read_text("utf-8") for name in ("html.css", "html.js"))
-    return document(title, element("main", *parts), style=style, script=script)
+    return document(title, *parts, style=style, script=script)
+
+
+def blanked(trace: Trace) -> str:
+    """Which kinds of values are blanked in some capture of the trace."""
+    return ", ".join(sorted({kind for (_, what), value in trace.settings.items() if what == "redact" for kind in value.split(",") if kind}))
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    columns = element("thead", element("tr", *(element("th", name, scope="col") for name in head)))
     role = "sql" if head[0] == "statement" else None
     body = [element("tr", element("th", row[0], scope="row", class_=role), *(element("td", cell) for cell in row[1:])) for row in rows]
-    return element("div", element("table", columns, element("tbody", *body)), class_="wide", tabindex=0, role="region", aria_label=title)
+    return element(
+        "div", element("table", heads(head), element("tbody", *body)), class_="wide", tabindex=0, role="region", aria_label=title
+    )
 
 
 def _finding(trace: Trace, finding: Finding, places: set[int]) -> Markup:

@@ -34,9 +34,9 @@ HEAD: Final = ("driver", "connections", "set-up", "round trips", "executions", "
 STATEMENTS_HEAD: Final = ("statement", "driver", "executions", "round trips", "errors", "median ms", "wait ms")
 
 
-def export(trace: Trace) -> Iterator[Piece]:
+def export(trace: Trace, *, places: Iterable[int] | None = None, counted: Trace | None = None) -> Iterator[Piece]:
     """The document in one piece."""
-    found = Advice(trace, None)
+    found = Advice(trace, None if places is None else frozenset(places).__contains__)
     found.update()
     findings, left = with_lines(found, found.findings()), found.unexplained()
     parts = [
@@ -45,10 +45,11 @@ def export(trace: Trace) -> Iterator[Piece]:
         f"{plain(advice.summary(trace, findings, left))}.",
         *(["", f"{plain(advice.left(left))}."] if left else []),
         *(["", "The capture is not complete."] if not trace.complete else []),
+        *(["", f"Only what this filter selects: {code(counted.filter)}."] if counted is not None and counted.filter else []),
         "",
-        *_drivers(trace),
+        *_drivers(counted or trace),
         *_findings(trace, findings),
-        *_statements(trace),
+        *_statements(counted or trace),
     ]
     yield Piece(sanitise.lines(parts) + "\n", 1.0)
 

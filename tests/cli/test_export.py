@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 
 from pgtrace.capture.packets import PacketReader
 from pgtrace.export import FORMATS
+from tests import playbook
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 CAPTURE = CAPTURES / "psycopg" / "failure.pgtrace"
@@ -54,6 +58,50 @@ def test_a_filter(tmp_path: Path) -> None:
     assert len(PacketReader().feed(found.stdout)) == len(PacketReader().feed(export(both[1], "--to", "pcapng").stdout))
     wrong = export(CAPTURE, "--to", "pcapng", "--filter", "no such ( thing")
     assert wrong.returncode == 2
+
+
+SECRET = "5ecre7"
+SAID = f"""
+F Query alter role me password '{SECRET}'
+B ErrorResponse 22P02 invalid: {SECRET} | ReadyForQuery I
+F Parse - SELECT $1 -- {SECRET} | Bind - - params={SECRET} | Execute - | Sync
+B ParseComplete | BindComplete | DataRow {SECRET} | CommandComplete SELECT 1 | ReadyForQuery I
+F Terminate
+close F
+end
+"""
+
+
+def unpacked(text: bytes) -> bytes:
+    """A page with what is compressed in it."""
+    packed = re.findall(rb'<script type="application/octet-stream" id="\w+">([^<]*)<', text)
+    return text + b"".join(gzip.decompress(base64.b64decode(one)) for one in packed)
+
+
+@pytest.mark.parametrize("to", sorted(FORMATS))
+def test_what_is_redacted_is_in_no_format(to: str, tmp_path: Path) -> None:
+    path = playbook.write(tmp_path / "said.pgtrace", SAID)
+    options = ["--plain"] if to == "pqtrace" else ["--literals"] if to == "otlp" else []
+    plain, blank = export(path, "--to", to, *options), export(path, "--to", to, *options, "--redact", "all")
+    assert (plain.returncode, blank.returncode, blank.stderr) == (0, 0, b"")
+    assert SECRET.encode() not in unpacked(blank.stdout)
+    if to not in ("chrome", "markdown"):  # which show no values
+        assert SECRET.encode() in unpacked(plain.stdout)
+    if to == "html":
+        assert b"Blanked: literals, params, rows." in blank.stdout
+        assert path.name.encode() in blank.stdout
+
+
+@pytest.mark.parametrize("to", ["html", "markdown"])
+def test_a_report_of_what_a_filter_selects(to: str) -> None:
+    both = (CAPTURE, CAPTURES / "asyncpg" / "failure.pgtrace")
+    found = export(*both, "--to", to, "--filter", "driver:asyncpg")
+    text = unpacked(found.stdout).decode()
+    assert "asyncpg" in text
+    assert "psycopg" not in text.replace(str(CAPTURE), "")
+    assert "driver:asyncpg" in text
+    nothing = export(*both, "--to", to, "--filter", "driver:nobody")
+    assert (nothing.returncode, nothing.stderr) == (0, b"")
 
 
 def test_every_format_is_there_and_says_what_it_takes() -> None:

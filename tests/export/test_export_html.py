@@ -81,6 +81,8 @@ def test_every_round_trip_and_its_messages() -> None:
     assert {len(columns[name]) for name in html._COLUMNS} == {len(messages)}
     assert sum(map(bool, columns["error"])) >= 2
     assert all(shown for shown, _ in messages)
+    assert all(max(after for _, _, after, _, _ in shown) <= took for (shown, _), took in zip(messages, columns["took"], strict=True))
+    assert max(shown[-1][2] for shown, _ in messages) > 1000
     began = sum(columns["began"])
     assert 0 < began <= columns["end"]
 
@@ -101,7 +103,7 @@ def test_beyond_the_most_are_the_failed_and_the_longest(tmp_path: Path) -> None:
     playbook.write(path, "".join(f"F Query select {place}\n{failed if place == 3 else ok}" for place in range(8)) + "end")
     trace = opened(path)
     everything, none = html.chosen(trace)
-    some, left_out = html.chosen(trace, 3)
+    some, left_out = html.chosen(trace, most=3)
     assert (none, left_out, len(some)) == (0, len(everything) - 3, 3)
     assert any(trace.rows[place].shape.errors for place in some)
     assert some == sorted(some)

@@ -12,7 +12,7 @@ from pgtrace.compare.side_by_side import SideBySide
 from pgtrace.compare.turns import BARS_KEPT, Bar
 from pgtrace.compare.variants import Variant
 from pgtrace.report.comparison.sections import Cell, Section, about, duration, sections, title
-from pgtrace.report.page.html import Markup, element, escaped, joined, name
+from pgtrace.report.page.html import Markup, element, escaped, heads, joined, name
 from pgtrace.report.page.page import document
 
 _SCALE: Final = 1000
@@ -41,7 +41,6 @@ def as_html(found: SideBySide) -> str:
 def _section(section: Section, commands: dict[str, int]) -> Markup:
     parts = [element("h2", section.title)]
     if section.rows:
-        head = element("thead", element("tr", *(element("th", name(text), scope="col") for text in section.head)))
         rows = [
             element(
                 "tr",
@@ -50,7 +49,8 @@ def _section(section: Section, commands: dict[str, int]) -> Markup:
             )
             for row in section.rows
         ]
-        parts.append(element("div", element("table", head, element("tbody", *rows)), class_="wide", tabindex=0, role="region"))
+        body = element("table", heads(section.head), element("tbody", *rows))
+        parts.append(element("div", body, class_="wide", tabindex=0, role="region", aria_label=section.title))
         parts += [element("p", note, class_="quiet") for note in section.notes]
     else:
         parts.append(element("ul", *(element("li", note) for note in section.notes)))

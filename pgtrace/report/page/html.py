@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from pgtrace import sanitise
@@ -46,6 +47,12 @@ def element(name: str, /, *children: str, **attributes: str | int | float | bool
 def name(text: str) -> Markup:
     """A name that is long without a blank: it may be broken where its parts end."""
     return Markup(re.sub(r"(?<=[/_])(?=\w)", "<wbr>", escaped(text)))
+
+
+def heads(names: Iterable[str]) -> Markup:
+    """The head of a table. A column without a name has an empty cell, which a screen reader does
+    not announce as a heading."""
+    return element("thead", element("tr", *(element("th", name(text), scope="col") if text else element("td") for text in names)))
 
 
 def joined(*parts: str) -> Markup:

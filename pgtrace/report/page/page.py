@@ -30,7 +30,7 @@ code, .sql, .flight { font-family: ui-monospace, monospace; font-size: .86em; }
 div.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .3rem .6rem; text-align: right; vertical-align: top; border-top: 1px solid var(--line); white-space: nowrap; }
-thead th { white-space: normal; min-width: 5rem; border-top: 0; background: var(--soft);
+thead th, thead td { white-space: normal; min-width: 5rem; border-top: 0; background: var(--soft);
   font-weight: 600; } th:first-child, td.left { text-align: left; }
 tbody th { font-weight: 400; } th.sql, td.sql, td.flight { white-space: normal; min-width: 16rem; overflow-wrap: anywhere;
   text-align: left; }
@@ -63,8 +63,7 @@ def _source(text: str) -> str:
 def document(title: str, *body: str, style: str = "", script: str = "") -> str:
     """The whole file; `style` is added to that of all pages, `script` runs when all is there."""
     style = STYLE + style
-    if script:
-        body = (*body, element("script", Markup(script)))
+    body = (element("main", *body), *([element("script", Markup(script))] if script else []))
     head = element(
         "head",
         element("meta", charset="utf-8"),
