@@ -306,7 +306,10 @@ def test_each_cursor_needs_its_own_portions(judged: Judge, cursors: int, rows: i
                 simple("CLOSE c", "CLOSE CURSOR", "T"),
             ]
         else:
-            begin = "F Parse - SELECT a FROM t | Bind c - | Execute c 1 | Sync\nB ParseComplete | BindComplete | DataRow 1 | PortalSuspended | ReadyForQuery T"
+            begin = (
+                "F Parse - SELECT a FROM t | Bind c - | Execute c 1 | Sync\n"
+                "B ParseComplete | BindComplete | DataRow 1 | PortalSuspended | ReadyForQuery T"
+            )
             more = "F Execute c 1 | Sync\nB DataRow 1 | PortalSuspended | ReadyForQuery T"
             lines += [begin, *[more] * (portions - 2), "F Execute c 1 | Sync\nB DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery T"]
     found = judged(*lines, simple("COMMIT", "COMMIT"), DONE)["fetch-size"]
@@ -498,9 +501,8 @@ def test_what_its_transaction_gives_up_is_not_kept(judged: Judge, made: str, sql
             continue
         if at_once:
             tags = f"{tag} | CommandComplete {tags_of(sql)}"
-            rows = [
-                f"F Query BEGIN; {text}; {sql}; COMMIT\nB CommandComplete BEGIN | CommandComplete {tags} | CommandComplete COMMIT | ReadyForQuery I"
-            ]
+            answered = f"CommandComplete BEGIN | CommandComplete {tags} | CommandComplete COMMIT | ReadyForQuery I"
+            rows = [f"F Query BEGIN; {text}; {sql}; COMMIT\nB {answered}"]
         else:
             gives = f"F Query {sql}\nB CommandComplete {tags_of(sql)} | ReadyForQuery T"
             rows = [
@@ -520,8 +522,13 @@ def test_a_reset_before_anything_else_leaves_nothing(judged: Judge) -> None:
     assert ("session-state", 4) in judged(POOLED, *once * 4, DONE).told
 
 
-REMEDIES_OF_STATE = {"SET": "SET LOCAL", "LISTEN": "a connection for LISTEN", "DECLARE CURSOR": "WITH HOLD", "PREPARE": "max_prepared_statements",
-                     "CREATE TABLE": "ON COMMIT DROP"}  # fmt: skip
+REMEDIES_OF_STATE = {
+    "SET": "SET LOCAL",
+    "LISTEN": "a connection for LISTEN",
+    "DECLARE CURSOR": "WITH HOLD",
+    "PREPARE": "max_prepared_statements",
+    "CREATE TABLE": "ON COMMIT DROP",
+}
 
 
 @pytest.mark.parametrize(("sql", "tag"), [one for one in KEEPS if one[1] in REMEDIES_OF_STATE])

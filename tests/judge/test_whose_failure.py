@@ -141,12 +141,15 @@ def test_the_remedy_where_a_query_takes_its_place(judged: Judge) -> None:
     assert "before the next simple Query" in said
 
 
+PREPARE_P = simple("PREPARE p AS SELECT 1", "PREPARE")
+
+
 @pytest.mark.parametrize("pid", [4711, 1871788773])
 @pytest.mark.parametrize(
     ("prepare", "fails", "what", "remedy"),
     [
-        (simple("PREPARE p AS SELECT 1", "PREPARE"), EXECUTE, "made by SQL-level PREPARE", "no SQL-level PREPARE"),
-        (simple("PREPARE p AS SELECT 1", "PREPARE"), EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE p"), "made by SQL-level PREPARE", "no SQL-level PREPARE"),
+        (PREPARE_P, EXECUTE, "made by SQL-level PREPARE", "no SQL-level PREPARE"),
+        (PREPARE_P, EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE p"), "made by SQL-level PREPARE", "no SQL-level PREPARE"),
         (PARSE, EXECUTE.replace("p (7)", "s1"), "EXECUTE of prepared statement", "run it by Bind"),
         (PARSE, EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE s1"), "DEALLOCATE of prepared statement", "drop statements by Close"),
         (PARSE, FAILS, "nothing dropped it", "PgBouncer 1.21 or later"),

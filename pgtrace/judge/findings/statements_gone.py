@@ -288,7 +288,8 @@ _POOLER: Final = (
     Remedy("run it by Bind, not by EXECUTE: only Parse and Bind follow the pooler's names", needs=(EXECUTE,)),
 )
 _BY_SQL: Final = Remedy(
-    "let the driver prepare: PgBouncer 1.21 or later with max_prepared_statements > 0 keeps that, but no SQL-level PREPARE; else session pooling"
+    "let the driver prepare: PgBouncer 1.21 or later with max_prepared_statements > 0 keeps that, but no SQL-level PREPARE; "
+    "else session pooling"
 )
 LOST: Final[Kind] = Kind(
     name="pooler-26000",
