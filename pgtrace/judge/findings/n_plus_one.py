@@ -28,7 +28,7 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import EVIDENCE_KEPT, ROUND_TRIPS, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch
-from pgtrace.trace.rows import Shape
+from pgtrace.trace.row import Shape
 from pgtrace.trace.turns import MOST, REPEATS, Turns
 
 PAUSE_NS: Final = 50_000_000
