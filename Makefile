@@ -72,7 +72,7 @@ nightly: $(VENV)/.ok $(PG)
 	$(MAKE) poolers
 	$(MAKE) accessible
 
-# Both sides of PgBouncer 1.24.1, built from its source; needs a compiler, pkg-config and libevent-dev.
+# Both sides of PgBouncer 1.24.1, built from its source; needs apt and a compiler.
 PGBOUNCER := .pg/pgbouncer/pgbouncer
 $(PGBOUNCER):
 	tests/live/install_pgbouncer.sh $(@D) >/dev/null
