@@ -12,6 +12,7 @@ from pgtrace.errors import CaptureError, UsageError
 
 if TYPE_CHECKING:
     from pgtrace.cli.streamed import Streamed
+    from pgtrace.legs.joins import Joins
     from pgtrace.trace.trace import Trace
 
 
@@ -29,7 +30,7 @@ def command(files: tuple[Path, ...], web: bool) -> None:
     from pgtrace.capture.inputs import STDIN
     from pgtrace.cli.imports import Imports, ending_on_interrupt
     from pgtrace.cli.progress import turns
-    from pgtrace.cli.reading import counted_elsewhere
+    from pgtrace.cli.reading import joined_at_once
     from pgtrace.cli.streamed import imported_stdin
     from pgtrace.trace.trace import Trace
 
@@ -52,7 +53,11 @@ def command(files: tuple[Path, ...], web: bool) -> None:
         imports = Imports(names, begun)
         turns(imports.step, lambda: imports.progress, "importing")
     imports.tell()
-    _run(Trace(imports.paths, names=imports.names, apart=counted_elsewhere(imports.paths, imports.names)), imports.names)
+    joins = joined_at_once(imports.paths, imports.names)
+    trace = Trace(imports.paths, names=imports.names, apart=joins.connections if joins is not None else ())
+    if joins is not None:
+        joins.of(trace)
+    _run(trace, imports.names, joins=joins)
 
 
 def _serve(names: list[str]) -> None:
@@ -88,9 +93,11 @@ def _serve(names: list[str]) -> None:
     asyncio.run(serve())
 
 
-def _run(trace: Trace, names: list[str], stream: Streamed | None = None) -> None:
+def _run(trace: Trace, names: list[str], stream: Streamed | None = None, joins: Joins | None = None) -> None:
+    from pgtrace.cli.options import in_context
     from pgtrace.tui.app import run_app
     from pgtrace.tui.model.source import Source
 
-    source = Source(files=tuple(names), live=True, temporary=stream is not None, **options.explained_on())
-    run_app(trace, source=source, recorder=stream)
+    joins_sides = not in_context("no_join", False)
+    source = Source(files=tuple(names), live=True, temporary=stream is not None, joins_sides=joins_sides, **options.explained_on())
+    run_app(trace, source=source, recorder=stream, joins=joins)

@@ -110,21 +110,20 @@ def read_with_legs(files: Sequence[Path], *, quiet: bool = False) -> tuple[Trace
     return trace, join(trace, quiet=quiet)
 
 
-def counted_elsewhere(paths: Sequence[str], names: Sequence[str]) -> frozenset[int]:
-    """Indexes of the connections of a pooler's server side, for a screen that reads these captures
-    itself. None if they still grow, or are so large that the screen would have to wait."""
+def joined_at_once(paths: Sequence[str], names: Sequence[str]) -> Joins | None:
+    """The joins of a pooler's two sides, for a screen that reads these captures itself. None if
+    they still grow, or are so large that the screen would have to wait."""
     if in_context("no_join", False) or sum(map(_size, paths)) > _JOINED_AT_ONCE_BYTES:
-        return frozenset()
+        return None
     if len(paths) == 1:
         with closing(Trace.open(paths, timeline=False, still=paths)) as beginning:
             beginning.update(budget_bytes=_BEGINNING_BYTES)
             if not beginning.has_legs:
-                return frozenset()
+                return None
     with closing(Trace.open(paths, names=names, still=paths)) as trace:
         while trace.update():
             pass
-        joins = join(trace) if trace.ended else None
-        return frozenset(joins.connections) if joins is not None else frozenset()
+        return join(trace) if trace.ended else None
 
 
 def _size(path: str) -> int:

@@ -170,6 +170,10 @@ class Joiner:
             self._lost = [Lost(first.began_ns, max(first.ended_ns, second.ended_ns)), *rest]
         self._lost.append(lost)
 
+    def until(self, time_ns: int) -> None:
+        """None that ended before that moment is still to come."""
+        self._go_on(time_ns)
+
     def finish(self) -> None:
         """There are no more."""
         for front in (*self._fronts, *self._left):

@@ -3,20 +3,26 @@
     joins = find(trace)
     joins.state(place), joins.across(place)
 
+    finding = Finding(trace)    # the same in slices of work, while the trace grows
+    finding.advance(budget_s)
+    finding.joins
+
 A side is a leg of a recorder, or a capture of one leg. Nobody says which side is in front: a side
 may be the front of another if enough of the other's round trips lie inside its own in time. Then
 the content decides (joining.py). Sides belong to the same pooler if at least half of the round
 trips of one of them were joined, or may be; otherwise they are unrelated, and both count.
 
-The results take five bytes a row. They are for the rows that the trace has now: a trace that has
-grown is looked at again.
+The results take five bytes a row. While a trace grows, a round trip is decided shortly after its
+end.
 """
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import permutations
@@ -24,7 +30,7 @@ from math import isnan
 from typing import Any, Final
 
 from pgtrace.legs.joining import SLACK_NS, Joiner
-from pgtrace.legs.trips import Lost, Side, Trip, trips
+from pgtrace.legs.trips import Lost, Side, Trip, Trips
 from pgtrace.trace.files import letters
 from pgtrace.trace.histogram import Histogram
 from pgtrace.trace.row import RowKind
@@ -61,7 +67,7 @@ class State(IntEnum):
     """It is the pooler's own."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pooler:
     """One pooler: its front, its back, and the sums over its joins."""
 
@@ -112,34 +118,32 @@ class Joins:
 
     ADDED: Final = State.ADDED
 
-    def __init__(self, trace: Trace, poolers: list[_Results]) -> None:
+    def __init__(self, trace: Trace, results: list[_Results]) -> None:
         self._trace = trace
-        self.poolers = [one.pooler for one in poolers]
-        self._states = bytearray(len(trace.rows))
-        self._partners = array("I", bytes(4 * len(trace.rows)))
-        self._several: dict[int, tuple[int, ...]] = {}
-        for one in poolers:
-            self._take(one)
+        self._results = results[::-1]  # a row between two poolers is shown as what the last one knows
 
-    def _take(self, results: _Results) -> None:
-        for place, state in enumerate(results.states):
-            if state:
-                self._states[place] = state
-                self._partners[place] = results.partners[place]
-        self._several |= results.several
+    @property
+    def poolers(self) -> list[Pooler]:
+        """The poolers, the one with the most joins first."""
+        return [one.pooler for one in reversed(self._results)]
+
+    def _of(self, place: int) -> _Results | None:
+        """The results that have that row."""
+        return next((one for one in self._results if place < len(one.states) and one.states[place]), None)
 
     def state(self, place: int) -> State:
         """What is known about that row."""
-        return State(self._states[place]) if place < len(self._states) else State.NONE
+        found = self._of(place)
+        return State(found.states[place]) if found is not None else State.NONE
 
     def across(self, place: int) -> tuple[int, ...]:
         """The rows on the other side that are the same: behind the pooler, those that it ran as; in
         front, the one that ran as it, or before which the pooler did this on its own."""
-        several = self._several.get(place)
-        if several is not None:
-            return several
-        partner = self._partners[place] if place < len(self._partners) else 0
-        return (partner - 1,) if partner else ()
+        found = self._of(place)
+        if found is None:
+            return ()
+        partner = found.partners[place]
+        return found.several.get(place) or ((partner - 1,) if partner else ())
 
     def leg(self, connection: int) -> str:
         """The letter of the side of that connection; empty if it is on no side of a pooler."""
@@ -187,10 +191,11 @@ class Joins:
     def before_ns(self, place: int) -> int | None:
         """How long a joined round trip of the drivers' side waited until the pooler asked a server
         for it; None for others."""
-        if self.state(place) is not State.JOINED or place in self._several:
+        across = self.across(place)
+        if self.state(place) is not State.JOINED or len(across) > 1:
             return None
         rows = self._trace.rows
-        opened_ns, behind = rows.entry(place).opened_ns, rows.entry(self._partners[place] - 1)
+        opened_ns, behind = rows.entry(place).opened_ns, rows.entry(across[0])
         return behind.opened_ns - opened_ns if behind.opened_ns > opened_ns else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -218,22 +223,29 @@ class _Results:
 
     def __init__(self, trace: Trace, pooler: Pooler) -> None:
         self.pooler = pooler
-        self.states = bytearray(len(trace.rows))
-        self.partners = array("I", bytes(4 * len(trace.rows)))
+        self.states = bytearray()
+        self.partners = array("I")
         self.several: dict[int, tuple[int, ...]] = {}
         self._rows = trace.rows
-        self._names: dict[int, str] = {}
+
+    def _put(self, trip: Trip, state: State, other: Trip | None = None) -> None:
+        more = trip.place + 1 - len(self.states)
+        if more > 0:
+            more += _SLICE
+            self.states.extend(bytes(more))
+            self.partners.frombytes(bytes(self.partners.itemsize * more))
+        self.states[trip.place] = state
+        if other is not None:
+            self.partners[trip.place] = other.place + 1
 
     def joined(self, front: Trip, backs: list[Trip]) -> None:
         pooler = self.pooler
         pooler.joined += 1
         pooler.joined_backs += len(backs)
         pooler.connections.add(backs[0].connection)
-        self.states[front.place] = State.JOINED
-        self.partners[front.place] = backs[0].place + 1
+        self._put(front, State.JOINED, backs[0])
         for back in backs:
-            self.states[back.place] = State.JOINED
-            self.partners[back.place] = front.place + 1
+            self._put(back, State.JOINED, front)
         if len(backs) > 1 and len(self.several) < SEVERAL_KEPT:
             self.several[front.place] = tuple(back.place for back in backs)
         took_ns = sum(back.closed_ns - back.opened_ns for back in backs)
@@ -248,79 +260,166 @@ class _Results:
 
     def ambiguous(self, front: Trip) -> None:
         self.pooler.ambiguous += 1
-        self.states[front.place] = State.AMBIGUOUS
+        self._put(front, State.AMBIGUOUS)
 
     def swallowed(self, front: Trip) -> None:
         self.pooler.swallowed += 1
-        self.states[front.place] = State.SWALLOWED
+        self._put(front, State.SWALLOWED)
 
     def unjoined(self, front: Trip) -> None:
         self.pooler.unjoined += 1
-        self.states[front.place] = State.UNJOINED
+        self._put(front, State.UNJOINED)
 
     def possible(self, back: Trip) -> None:
         self.pooler.possible += 1
         self.pooler.connections.add(back.connection)
-        self.states[back.place] = State.AMBIGUOUS
+        self._put(back, State.AMBIGUOUS)
 
     def added(self, back: Trip, front: Trip | None) -> None:
         pooler = self.pooler
         pooler.added += 1
-        self.states[back.place] = State.ADDED
-        if front is not None:
-            self.partners[back.place] = front.place + 1
+        self._put(back, State.ADDED, front)
         row = self._rows[back.place]
         key = (row.label.sql or row.shape.flight)[:LONGEST_OWN], front.connection if front is not None else -1
         if key in pooler.own or len(pooler.own) < ADDED_KEPT:
             pooler.own[key] += 1
 
-    def finish(self) -> None:
-        """Everything has been said."""
+    def finish(self) -> Iterator[bool]:
+        """Everything has been said: count the switches, in slices."""
         server: dict[int, int] = {}
         behind = self.pooler.connections
         of = array("I")
         for start in range(0, len(self.states), _SLICE):
-            of.extend(self._rows.columns(start, start + _SLICE).connections)
-        for place, state in enumerate(self.states):
-            if state == State.JOINED and (connection := of[place]) not in behind:
-                partner = of[self.partners[place] - 1]
-                self.pooler.switches += server.get(connection, partner) != partner
-                server[connection] = partner
+            of.extend(self._rows.columns(start, min(len(self.states), start + _SLICE)).connections)
+            yield False
+        for start in range(0, len(of), _SLICE):
+            for place, state in enumerate(self.states[start : start + _SLICE], start):
+                if state == State.JOINED and (connection := of[place]) not in behind:
+                    partner = of[self.partners[place] - 1]
+                    self.pooler.switches += server.get(connection, partner) != partner
+                    server[connection] = partner
+            yield False
 
 
-def find(trace: Trace, tell: Callable[[float], None] = lambda _: None) -> Joins | None:
-    """The joins of a trace; None if it has no two sides of a pooler. Reads the captures once more
-    if it may have. `tell` is called with the progress."""
-    backs_of = _candidates(trace)
-    if not backs_of:
-        return None
-    results: dict[Side, _Results] = {}
-    joiners: dict[Side, Joiner] = {}
-    hears: dict[Side, list[Joiner]] = {}
-    for front, backs in backs_of.items():
-        pooler = Pooler(front, tuple(sorted(backs)))
-        results[front] = _Results(trace, pooler)
-        blind = any(
-            what == "redact" and value and number in {front[0], *(back[0] for back in backs)}
-            for (number, what), value in trace.settings.items()
-        )
-        joiners[front] = Joiner(results[front], is_blind=blind)
-        for back in backs:
-            hears.setdefault(back, []).append(joiners[front])
-    most = max(1, len(trace.rows))
-    for side, trip in trips(trace, {*joiners, *hears}):
-        if isinstance(trip, Lost):
-            for joiner in joiners.values():
-                joiner.lost(trip)
-            continue
-        if side in joiners:
-            results[side].pooler.fronts += 1
-            joiners[side].front(trip)
-        for joiner in hears.get(side, ()):
-            joiner.back(trip)
-        tell(trip.place / most)
-    for joiner in joiners.values():
-        joiner.finish()
+class Finding:
+    """The search for the joins of a trace, which may grow."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.joins: Joins | None = None
+        """The joins so far; None if there are no two sides of a pooler."""
+        self.is_done = False
+        """Whether everything has been looked at, and nothing more comes."""
+        self._trace = trace
+        self._is_last = False
+        self._joiners: dict[Side, Joiner] = {}
+        self._steps = self._run()
+
+    def advance(self, budget_s: float | None = None) -> bool:
+        """Look at what has come, for about as long as the budget lasts, while the trace is read up.
+        Returns whether that was everything."""
+        until = None if budget_s is None else time.perf_counter() + budget_s
+        for is_all in self._steps:
+            if is_all:
+                return True
+            if until is not None and time.perf_counter() > until:
+                return False
+        self.is_done = True
+        return True
+
+    def finish(self) -> None:
+        """The next advance() is the last: nothing more comes."""
+        self._is_last = True
+
+    def until(self, time_ns: int) -> None:
+        """No round trip that ended before that moment is still to come."""
+        for joiner in self._joiners.values():
+            joiner.until(time_ns)
+
+    def _run(self) -> Iterator[bool]:
+        """The work in slices: True after all that there is for now."""
+        looked_at = -1
+        while True:
+            is_last, rows = self._is_last, len(self._trace.rows)
+            if is_last or rows >= 2 * looked_at:
+                looked_at = rows
+                backs_of: dict[Side, set[Side]] = {}
+                for found in _candidates(self._trace, rows):
+                    backs_of = found if found is not None else backs_of
+                    yield False
+                if backs_of:
+                    yield from self._join({front: tuple(sorted(backs)) for front, backs in backs_of.items()}, 2 * rows)
+                    is_last = self._is_last
+            if is_last:
+                return
+            yield True
+
+    def _join(self, sides: dict[Side, tuple[Side, ...]], enough: int) -> Iterator[bool]:
+        """Join these sides; without a join up to that number of rows, they may be others."""
+        results = {front: _Results(self._trace, Pooler(front, backs)) for front, backs in sides.items()}
+        self._joiners = joiners = {front: Joiner(one, is_blind=self._is_blind(one.pooler)) for front, one in results.items()}
+        hears: dict[Side, list[Joiner]] = {}
+        for front, backs in sides.items():
+            for back in backs:
+                hears.setdefault(back, []).append(joiners[front])
+
+        def take(side: Side, trip: Trip | Lost) -> None:
+            if isinstance(trip, Lost):
+                for joiner in joiners.values():
+                    joiner.lost(trip)
+                return
+            if side in joiners:
+                results[side].pooler.fronts += 1
+                joiners[side].front(trip)
+            for joiner in hears.get(side, ()):
+                joiner.back(trip)
+
+        with closing(Trips(self._trace, {*joiners, *hears})) as trips:
+            while True:
+                is_last = self._is_last
+                for side, trip in trips.new(is_all=is_last):
+                    take(side, trip)
+                    yield False
+                if is_last:
+                    break
+                self._accept(results)
+                if self.joins is None and len(self._trace.rows) >= enough:
+                    return
+                yield True
+            for side, last in trips.open():
+                take(side, last)
+        for joiner in joiners.values():
+            joiner.finish()
+        for one in self._accept(results):
+            one.pooler.cancels = {
+                connection.index
+                for connection in self._trace.connections
+                if connection.kind == "cancel" and (connection.file, connection.leg) in one.pooler.backs
+            }
+            yield from one.finish()
+
+    def _is_blind(self, pooler: Pooler) -> bool:
+        files = {pooler.front[0], *(back[0] for back in pooler.backs)}
+        return any(what == "redact" and value and number in files for (number, what), value in self._trace.settings.items())
+
+    def _accept(self, results: dict[Side, _Results]) -> list[_Results]:
+        """Take those that are of a pooler."""
+        accepted = _accepted(results)
+        if [one.pooler for one in accepted] != (self.joins.poolers if self.joins is not None else []):
+            self.joins = Joins(self._trace, accepted) if accepted else None
+        return accepted
+
+
+def find(trace: Trace) -> Joins | None:
+    """The joins of a trace that has been read; None if it has no two sides of a pooler. Reads the
+    captures once more if it may have."""
+    finding = Finding(trace)
+    finding.finish()
+    finding.advance()
+    return finding.joins
+
+
+def _accepted(results: dict[Side, _Results]) -> list[_Results]:
+    """Those that are of a pooler."""
     accepted: list[_Results] = []
     taken: set[Side] = set()
     for one in sorted(results.values(), key=lambda one: -one.pooler.joined):
@@ -329,23 +428,18 @@ def find(trace: Trace, tell: Callable[[float], None] = lambda _: None) -> Joins 
             and not (taken & set(one.pooler.backs))
             and not any(one.pooler.front in other.pooler.backs and other.pooler.front in one.pooler.backs for other in accepted)
         ):
-            one.finish()
-            one.pooler.cancels = {
-                connection.index
-                for connection in trace.connections
-                if connection.kind == "cancel" and (connection.file, connection.leg) in one.pooler.backs
-            }
             accepted.append(one)
             taken |= set(one.pooler.backs)
-    return Joins(trace, accepted) if accepted else None
+    return accepted
 
 
-def _candidates(trace: Trace) -> dict[Side, set[Side]]:
-    """Sides that may be in front of others, by their times."""
+def _candidates(trace: Trace, most: int) -> Iterator[dict[Side, set[Side]] | None]:
+    """Sides that may be in front of others, by the times of the first so many rows: None after each
+    slice of the work, then these."""
     side_of: dict[int, Side] = {}
     clients: dict[Side, set[str]] = {}
     if len(trace.files) < 2 and not trace.has_legs:
-        return {}
+        return
     for connection in trace.connections:
         if connection.kind != "cancel" and (connection.leg or not trace.has_legs or len(trace.files) > 1):
             own = side_of[connection.index] = connection.file, connection.leg
@@ -353,15 +447,15 @@ def _candidates(trace: Trace) -> dict[Side, set[Side]]:
                 clients.setdefault(own, set()).add(connection.client)
     sides = sorted(set(side_of.values()))
     if not 2 <= len(sides) <= MOST_SIDES:
-        return {}
+        return
     numbers = {side: number for number, side in enumerate(sides)}
     count = [0] * len(sides)
     inside = [[0] * len(sides) for _ in sides]  # [back][front]
     latest_ns = [-1] * len(sides)
     others = [[other for other in range(len(sides)) if other != number] for number in range(len(sides))]
     rows = trace.rows
-    for start in range(0, len(rows), _SLICE):
-        columns = rows.columns(start, start + _SLICE)
+    for start in range(0, most, _SLICE):
+        columns = rows.columns(start, min(most, start + _SLICE))
         for index, shape, opened_ns, ms in zip(columns.connections, columns.shapes, columns.opened_ns, columns.durations_ms, strict=True):
             side = side_of.get(index)
             if side is None or isnan(ms) or rows.shape_at(shape).kind is not RowKind.ROUND_TRIP:
@@ -372,13 +466,14 @@ def _candidates(trace: Trace) -> dict[Side, set[Side]]:
             for other in others[number]:
                 inside[number][other] += latest_ns[other] + SLACK_NS >= closed_ns and latest_ns[other] > opened_ns
             latest_ns[number] = max(latest_ns[number], closed_ns)
+        yield None
     found: dict[Side, set[Side]] = {}
     for back, front in permutations(range(len(sides)), 2):
         if _is_seen_twice(clients.get(sides[back], set()), clients.get(sides[front], set())):
             continue
         if count[back] and inside[back][front] >= _MAY_BE * count[back]:
             found.setdefault(sides[front], set()).add(sides[back])
-    return _innermost(found)
+    yield _innermost(found)
 
 
 def _is_seen_twice(these: set[str], those: set[str]) -> bool:

@@ -20,7 +20,7 @@ each connection framed from its beginning.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from math import isnan
 from typing import Final, NamedTuple
 
@@ -43,6 +43,7 @@ SEGMENTS_KEPT: Final = 100_000
 NAMES_SHOWN: Final = 4
 """The most names of one round trip that are compared."""
 _SLICE: Final = 4096
+_AHEAD_NS: Final = 2_000_000_000
 _ENDS_SEGMENT: Final = frozenset(b"QSF")
 _WITHOUT_KEY: Final = frozenset(b"SHCPX")
 """Frontend messages that poolers add, swallow or change."""
@@ -100,35 +101,44 @@ class _Row(NamedTuple):
     is_countable: bool
     is_uncertain: bool
     is_cut: bool
+    is_open: bool
+    """Whether it was not complete when it was looked at."""
 
 
 class _Rows:
-    """The rows of the connections of interest, in the order of their beginning."""
+    """The rows of the connections of interest, in the order of their beginning. Captures that grow
+    beside each other may have their rows out of order by what one of them was ahead."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, concerns: Callable[[Connection], bool]) -> None:
         self._trace = trace
-        self._waiting: dict[int, deque[_Row]] = {}
+        self._concerns = concerns
+        self._waiting: dict[int, deque[_Row] | None] = {}
+        """By connection; None: no rows of it are wanted."""
         self._opened: list[int] = []  # of a slice of the rows
         self._connections: list[int] = []
         self._first = 0  # the slice's first place
         self._at = 0
 
-    def follow(self, connection: int) -> deque[_Row]:
-        """The rows of that connection from now on; they come as read_until() passes them."""
-        return self._waiting.setdefault(connection, deque())
+    def of(self, connection: int) -> deque[_Row] | None:
+        """The rows of that connection, which come as read_until() passes them; None if they are not
+        wanted."""
+        if connection not in self._waiting:
+            self._waiting[connection] = deque() if self._concerns(self._trace.connections[connection]) else None
+        return self._waiting[connection]
 
     def forget(self, connection: int) -> None:
         """No more rows of it are wanted."""
-        self._waiting.pop(connection, None)
+        self._waiting[connection] = None
 
     def read_until(self, time_ns: int) -> None:
-        """Pass the rows that began up to that moment."""
+        """Pass the rows that began up to that moment, and a little further."""
+        time_ns += _AHEAD_NS
         while True:
             opened, at = self._opened, self._at
             while at < len(opened) and opened[at] <= time_ns:
-                waiting = self._waiting.get(self._connections[at])
+                waiting = self.of(self._connections[at])
                 if waiting is not None:
-                    waiting.append(self._row(self._first + at))
+                    waiting.append(self.at(self._first + at))
                 at += 1
             self._at = at
             if at < len(opened):
@@ -139,7 +149,8 @@ class _Rows:
             self._first += at
             self._opened, self._connections, self._at = columns.opened_ns, columns.connections, 0
 
-    def _row(self, place: int) -> _Row:
+    def at(self, place: int) -> _Row:
+        """The row at that place."""
         entry = self._trace.rows.entry(place)
         shape: Shape = self._trace.rows.shape_at(entry.shape)
         is_open = isnan(entry.duration_ms)
@@ -151,6 +162,7 @@ class _Rows:
             shape.kind is RowKind.ROUND_TRIP,
             shape.uncertain or is_open,
             bool(self._trace.rows.label_at(entry.label).end),
+            is_open,
         )
 
 
@@ -164,10 +176,12 @@ class _Names:
 class _Keyer:
     """Frames one connection and gives each of its round trips a key."""
 
-    def __init__(self, connection: Connection, rows: deque[_Row], names: _Names) -> None:
+    def __init__(self, connection: Connection, rows: _Rows, waiting: deque[_Row], names: _Names) -> None:
+        """`waiting` are those of the rows that are of the connection."""
         self.connection = connection.index
         self._all_names = names
-        self._rows = rows
+        self._all_rows = rows
+        self._rows = waiting
         self._framer = Framer()
         self._offsets = [0, 0]
         self._row: _Row | None = None
@@ -214,7 +228,7 @@ class _Keyer:
         if framer.seeking:
             offsets[side] = offset
         for code, body, size in framer.feed(side, data):
-            row = self._row
+            row = self._row = self._fresh(self._row) if self._row is not None else None
             if row is None or offsets[side] >= row.ends[side]:
                 row = self._advance(side, offsets[side])
             offsets[side] += size
@@ -228,23 +242,30 @@ class _Keyer:
                     self._began_ns = time_ns
             else:
                 self._backend(code, body, size)
-            if offsets[0] >= row.ends[0] and offsets[1] >= row.ends[1]:
+            if offsets[0] >= row.ends[0] and offsets[1] >= row.ends[1] and not row.is_open:
                 self._row = None
                 yield self._trip(row)
 
     def ended(self) -> Iterator[Trip]:
         """The connection has ended: the round trip that was open."""
         if self._row is not None and self._row.is_countable:
-            row, self._row = self._row, None
+            row, self._row = self._fresh(self._row), None
             yield self._trip(row._replace(is_cut=True))
 
     def _advance(self, side: int, offset: int) -> _Row | None:
         """The row that the message at that offset belongs to."""
-        while self._rows and offset >= self._rows[0].ends[side]:
-            self._rows.popleft()
-        self._row = self._rows.popleft() if self._rows else None
+        row = None
+        while self._rows and row is None:
+            row = self._fresh(self._rows.popleft())
+            if offset >= row.ends[side]:
+                row = None
+        self._row = row
         self._begin()
-        return self._row
+        return row
+
+    def _fresh(self, row: _Row) -> _Row:
+        """The row as it is now."""
+        return self._all_rows.at(row.place) if row.is_open else row
 
     def _trip(self, row: _Row) -> Trip:
         sent, received = self._sent, self._received
@@ -354,55 +375,73 @@ def _sqlstate(body: bytes) -> bytes:
     return body[at : at + 6] if at or body[:1] == b"C" else b""
 
 
-def trips(trace: Trace, sides: Collection[Side]) -> Iterator[tuple[Side, Trip | Lost]]:
-    """The round trips of the sessions on these sides, and what was lost, from the captures once
+class Trips:
+    """The round trips of the sessions on some sides, and what was lost, from the captures once
     more."""
-    rows = _Rows(trace)
-    names = _Names()
-    keyers: dict[tuple[int, int], tuple[Side, _Keyer] | None] = {}
-    start_ns = trace.start_ns
-    read_until_ns = -1
-    latest_ns = 0
 
-    def find(file: CaptureFile, number: int) -> tuple[Side, _Keyer] | None:
-        connection = trace.connections.numbered(file, number)
-        side = (file.number, connection.leg) if connection is not None else None
-        if connection is None or side is None or side not in sides or connection.kind == "cancel":
+    def __init__(self, trace: Trace, sides: Collection[Side]) -> None:
+        self._trace = trace
+        self._sides = sides
+        self._again = trace.again()
+        self._rows = _Rows(trace, self._concerns)
+        self._names = _Names()
+        self._keyers: dict[tuple[int, int], tuple[Side, _Keyer] | None] = {}
+        self._read_until_ns = -1
+        self._latest_ns = 0
+
+    def new(self, *, is_all: bool) -> Iterator[tuple[Side, Trip | Lost]]:
+        """Those that have ended since, in the order in which they did. Unless `is_all`, what
+        another capture that grows may be ahead of waits for it."""
+        keyers, sides, start_ns = self._keyers, self._sides, self._trace.start_ns
+        for file, _, records in self._again.new(is_all=is_all):
+            for record in records:
+                number = getattr(record, "connection", 0)
+                key = (file.number, number)
+                if key in keyers:
+                    found = keyers[key]
+                else:
+                    found = keyers[key] = self._find(file, number) if number else None
+                now_ns = record[0] + file.shift_ns - start_ns
+                if isinstance(record, Gap) and record.bytes and (found is not None or not number):
+                    for letter in {side for side in sides if side[0] == file.number}:
+                        yield letter, Lost(self._latest_ns, now_ns)
+                    for other in keyers.values() if not number else ():
+                        if other is not None and other[0][0] == file.number:
+                            other[1].lose()
+                self._latest_ns = max(self._latest_ns, now_ns)
+                if found is None:
+                    continue
+                side, keyer = found
+                if now_ns > self._read_until_ns:
+                    self._read_until_ns = now_ns
+                    self._rows.read_until(now_ns)
+                for trip in _taken(keyer, record, now_ns):
+                    yield side, trip
+                if isinstance(record, Close):
+                    self._rows.forget(keyer.connection)
+                    keyer.forget()
+                    keyers[key] = None
+
+    def open(self) -> Iterator[tuple[Side, Trip]]:
+        """Those that are open at the end of the captures."""
+        for found in self._keyers.values():
+            if found is not None:
+                for trip in found[1].ended():
+                    yield found[0], trip
+
+    def close(self) -> None:
+        """Close the captures."""
+        self._again.close()
+
+    def _find(self, file: CaptureFile, number: int) -> tuple[Side, _Keyer] | None:
+        connection = self._trace.connections.numbered(file, number)
+        waiting = self._rows.of(connection.index) if connection is not None else None
+        if connection is None or waiting is None:
             return None
-        return side, _Keyer(connection, rows.follow(connection.index), names)
+        return (file.number, connection.leg), _Keyer(connection, self._rows, waiting, self._names)
 
-    for file, _, records in trace.read_again():
-        for record in records:
-            number = getattr(record, "connection", 0)
-            key = (file.number, number)
-            if key in keyers:
-                found = keyers[key]
-            else:
-                found = keyers[key] = find(file, number) if number else None
-            now_ns = record[0] + file.shift_ns - start_ns
-            if isinstance(record, Gap) and record.bytes and (found is not None or not number):
-                for letter in {side for side in sides if side[0] == file.number}:
-                    yield letter, Lost(latest_ns, now_ns)
-                for other in keyers.values() if not number else ():
-                    if other is not None and other[0][0] == file.number:
-                        other[1].lose()
-            latest_ns = max(latest_ns, now_ns)
-            if found is None:
-                continue
-            side, keyer = found
-            if now_ns > read_until_ns:
-                read_until_ns = now_ns
-                rows.read_until(now_ns)
-            for trip in _taken(keyer, record, now_ns):
-                yield side, trip
-            if isinstance(record, Close):
-                rows.forget(keyer.connection)
-                keyer.forget()
-                keyers[key] = None
-    for found in keyers.values():
-        if found is not None:
-            for trip in found[1].ended():
-                yield found[0], trip
+    def _concerns(self, connection: Connection) -> bool:
+        return connection.kind != "cancel" and (connection.file, connection.leg) in self._sides
 
 
 def _taken(keyer: _Keyer, record: Record, time_ns: int) -> Iterator[Trip]:

@@ -1,4 +1,5 @@
-"""What a pooler did, as text: behind the table of `stats`, and as one line on stderr."""
+"""What a pooler did, as text: behind the table of `stats`, as one line on stderr, and beside a round
+trip."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from pgtrace import sanitise
-from pgtrace.legs.joins import Joins
+from pgtrace.legs.joins import Joins, State
 from pgtrace.report.table import count, ms
 from pgtrace.sanitise import EMPTY, Shown
+from pgtrace.trace.trace import Trace
 
 OWN_SHOWN: Final = 3
 """The most statements of a pooler's own that are printed."""
@@ -46,3 +48,38 @@ def joins_as_text(joins: Joins) -> Iterator[Shown]:
         yield sanitise.line(f"  {'; '.join(more)}")
         for sql, number in joins.own_statements(pooler)[:OWN_SHOWN]:
             yield sanitise.line(f"  its own: {count(number)} times {sql}")
+
+
+def across(trace: Trace, joins: Joins, place: int) -> str:
+    """What a row is on the other side of the pooler, in a few words."""
+    places = joins.across(place)
+    others = [f"{trace.name_of(trace.connections[trace.rows.entry(one).connection])} row {one + 1}" for one in places]
+    where = " and ".join(others)
+    match joins.state(place):
+        case State.JOINED:
+            taken_ns = joins.in_pooler_ns(place)
+            if taken_ns is None:
+                return ", ".join([f"⇐ {where}", *_changed(trace, places[0], (place,))])
+            return ", ".join([f"⇒ {where}", f"{taken_ns / 1e6:.2f} ms in the pooler", *_changed(trace, place, places)])
+        case State.AMBIGUOUS:
+            return "⇔ one of several on the other side of the pooler"
+        case State.UNJOINED:
+            return "⇔ not found on the other side of the pooler"
+        case State.SWALLOWED:
+            return "⇔ answered by the pooler itself"
+        case State.ADDED:
+            return f"⇔ the pooler's own, before {where}" if where else "⇔ the pooler's own"
+    return ""
+
+
+def _changed(trace: Trace, front: int, backs: tuple[int, ...]) -> Iterator[str]:
+    """What the pooler changed in a round trip: the name of its statement, and whether it is
+    prepared."""
+    ours = trace.rows[front].shape
+    theirs = [trace.rows[place].shape for place in backs]
+    names = dict.fromkeys(shape.statement for shape in theirs if shape.statement)
+    if ours.statement and ours.statements < 2 and names and ours.statement not in names:
+        yield f"{ours.statement} renamed to {', '.join(names)}"
+    asked, parsed = ours.sent.count(b"P"), sum(shape.sent.count(b"P") for shape in theirs)
+    if asked != parsed:
+        yield "its Parse left out" if parsed < asked else "prepared again"

@@ -11,6 +11,7 @@ from pgtrace.describe import notation
 from pgtrace.inspect import details
 from pgtrace.inspect.message import FieldView, MessageView
 from pgtrace.report import about
+from pgtrace.report.joins import across
 from pgtrace.sanitise import Shown
 from pgtrace.session.events import FLIGHT_MESSAGES_KEPT
 from pgtrace.trace.row import Row, RowKind
@@ -86,25 +87,6 @@ def message_as_text(message: MessageView, *, with_fields: bool = True) -> Iterat
     if with_fields:
         for field in message.fields():
             yield sanitise.line(f"                       {'  ' * field.depth}{_field(field)}")
-
-
-def across(trace: Trace, joins: Joins, place: int) -> str:
-    """What a row is on the other side of the pooler, in a few words."""
-    others = [f"{trace.name_of(trace.connections[trace.rows[one].connection])} row {one + 1}" for one in joins.across(place)]
-    where = " and ".join(others)
-    match joins.state(place).name:
-        case "JOINED":
-            taken_ns = joins.in_pooler_ns(place)
-            return f"⇐ {where}" if taken_ns is None else f"⇒ {where}, {taken_ns / 1e6:.2f} ms in the pooler"
-        case "AMBIGUOUS":
-            return "⇔ one of several on the other side of the pooler"
-        case "UNJOINED":
-            return "⇔ not found on the other side of the pooler"
-        case "SWALLOWED":
-            return "⇔ answered by the pooler itself"
-        case "ADDED":
-            return f"⇔ the pooler's own, before {where}" if where else "⇔ the pooler's own"
-    return ""
 
 
 def _join(joins: Joins | None, place: int) -> dict[str, Any] | None:

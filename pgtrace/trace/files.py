@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import heapq
 import os
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import closing
 from operator import itemgetter
 from typing import Final
 
+from pgtrace.capture.blocks import Block
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Record
 from pgtrace.capture.versions import Header
@@ -48,21 +50,21 @@ class CaptureFile:
         self.connections: dict[int, Connection] = {}
         """By number; those that are not on the shelf."""
 
-    def batches(self, reader: CaptureReader, end: int | None = None) -> Iterator[Batch]:
-        """Everything that a reader of it finds now, or before the position `end`, in batches of
-        records."""
-        number = self.number << FILE_SHIFT
-        while blocks := reader.read(_READ_BYTES):
+    def batches(self) -> Iterator[Batch]:
+        """Everything that is there now, in batches of records."""
+        while blocks := self.reader.read(_READ_BYTES):
             for block in blocks:
-                if end is not None and block.position >= end:
-                    return
-                records = block.records
-                for start in range(0, len(records), BATCH):
-                    yield self, number | block.position, records[start : start + BATCH]
+                yield from self.batches_of(block)
 
-    def records(self, reader: CaptureReader, end: int | None = None) -> Iterator[tuple[int, Batch]]:
+    def batches_of(self, block: Block) -> Iterator[Batch]:
+        """The records of a block."""
+        records, position = block.records, (self.number << FILE_SHIFT) | block.position
+        for start in range(0, len(records), BATCH):
+            yield self, position, records[start : start + BATCH]
+
+    def records(self) -> Iterator[tuple[int, Batch]]:
         """The same, each with its time."""
-        for file, position, records in self.batches(reader, end):
+        for file, position, records in self.batches():
             for record in records:
                 yield record[0] + self.shift_ns, (file, position, [record])
 
@@ -128,19 +130,13 @@ class CaptureFiles:
     def batches(self) -> Iterator[Batch]:
         """All current records, in the order of the times."""
         if len(self._files) == 1:
-            return self._files[0].batches(self._files[0].reader)
-        return map(itemgetter(1), heapq.merge(*(file.records(file.reader) for file in self._files), key=itemgetter(0)))
+            return self._files[0].batches()
+        return map(itemgetter(1), heapq.merge(*(file.records() for file in self._files), key=itemgetter(0)))
 
     def batches_again(self) -> Iterator[Batch]:
         """Everything that was read, again in the same order."""
-        with ExitStack() as opened:
-            readers = [(file, opened.enter_context(CaptureReader(file.path))) for file in self._files]
-            if len(readers) == 1:
-                (file, reader), *_ = readers
-                yield from file.batches(reader, file.reader.position)
-                return
-            streams = [file.records(reader, file.reader.position) for file, reader in readers]
-            yield from map(itemgetter(1), heapq.merge(*streams, key=itemgetter(0)))
+        with closing(Again(self)) as again:
+            yield from again.new(is_all=True)
 
     def again(self) -> Iterator[tuple[int, CaptureFile, Record]]:
         """Everything that was read, again in the same order, with its time."""
@@ -163,6 +159,70 @@ class CaptureFiles:
         """Close them."""
         for file in self._files:
             file.reader.close()
+
+
+class Again:
+    """What was read of the captures, once more and in the same order: as it is read, new() has
+    more."""
+
+    def __init__(self, files: CaptureFiles) -> None:
+        self._files = list(files)
+        self._readers = [CaptureReader(file.path) for file in self._files]
+        self._blocks: list[deque[Block]] = [deque() for _ in self._files]
+        self._records: list[deque[tuple[int, Batch]]] = [deque() for _ in self._files]
+        """With several files, those that wait for the others'."""
+        # a heap: the time of a file's next record, and its number
+        self._heads: list[tuple[int, int]] = []
+        self._without = set(range(len(self._files)))  # files without one
+
+    def new(self, *, is_all: bool) -> Iterator[Batch]:
+        """What has come since. With several captures, records wait for those of a capture that
+        still grows, unless `is_all`."""
+        if len(self._files) == 1:
+            while (block := self._next(0)) is not None:
+                yield from self._files[0].batches_of(block)
+            return
+        ended = {number for number, file in enumerate(self._files) if is_all or file.reader.ended}
+        dry: set[int] = set()
+        while True:
+            for number in self._without - dry:
+                if self._fill(number):
+                    self._without.discard(number)
+                    heapq.heappush(self._heads, (self._records[number][0][0], number))
+                elif number in ended:
+                    dry.add(number)
+                else:
+                    return
+            if not self._heads:
+                return
+            _, number = self._heads[0]
+            records = self._records[number]
+            yield records.popleft()[1]
+            if records:
+                heapq.heapreplace(self._heads, (records[0][0], number))
+            else:
+                heapq.heappop(self._heads)
+                self._without.add(number)
+
+    def close(self) -> None:
+        """Close the files."""
+        for reader in self._readers:
+            reader.close()
+
+    def _next(self, number: int) -> Block | None:
+        """The next block, if it was read."""
+        blocks = self._blocks[number]
+        if not blocks:
+            blocks.extend(self._readers[number].read(_READ_BYTES))
+        return blocks.popleft() if blocks and blocks[0].position < self._files[number].reader.position else None
+
+    def _fill(self, number: int) -> bool:
+        """Take the records of its next blocks until there are some; whether there are."""
+        shift_ns, records = self._files[number].shift_ns, self._records[number]
+        while not records and (block := self._next(number)) is not None:
+            for file, position, batch in self._files[number].batches_of(block):
+                records.extend((record[0] + shift_ns, (file, position, [record])) for record in batch)
+        return bool(records)
 
 
 def letters(number: int) -> str:

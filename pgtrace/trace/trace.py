@@ -32,7 +32,7 @@ from pgtrace.trace.blocks import Blocks
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.connections import Connections
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.files import BATCH, FILE_SHIFT, Batch, CaptureFiles
+from pgtrace.trace.files import BATCH, FILE_SHIFT, Again, Batch, CaptureFiles
 from pgtrace.trace.intake import Intake
 from pgtrace.trace.introspections import Introspections
 from pgtrace.trace.ledger import Ledger
@@ -147,9 +147,15 @@ class Trace:
         for time_ns, file, record in self._files.again():
             yield time_ns, self.connections.numbered(file, getattr(record, "connection", 0)), record
 
-    def read_again(self) -> Iterator[Batch]:
-        """The same in batches, without looking for the connections."""
-        return self._files.batches_again()
+    def again(self) -> Again:
+        """The records of everything that was read, again in batches, without looking for the
+        connections. As more is read there is more of it; it is to be asked while is_read_up."""
+        return Again(self._files)
+
+    @property
+    def is_read_up(self) -> bool:
+        """Whether the latest update() took everything that it had read."""
+        return self._pending is None
 
     @property
     def read_bytes(self) -> int:

@@ -24,6 +24,7 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.theme import Theme
 
+from pgtrace.legs.joins import Joins
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.remembered import Remembered, place
 from pgtrace.tui.model.savedfilters import SavedFilters
@@ -149,9 +150,10 @@ class PgTraceApp(App[None]):
         os.kill(os.getpid(), signal.SIGHUP)
 
 
-def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
+def run_app(trace: Trace, *, source: Source, recorder: Any = None, joins: Joins | None = None) -> None:
     """Show a trace until the user quits. `recorder` is what writes it, if anything does; it is
-    asked whether it is alive, and stopping it is left to the caller.
+    asked whether it is alive, and stopping it is left to the caller. `joins` are those of the
+    trace, if they are known.
 
     Raises SystemExit if the screen could not be shown, or was ended by a signal.
     """
@@ -167,7 +169,10 @@ def run_app(trace: Trace, *, source: Source, recorder: Any = None) -> None:
     # What has been read stays. Excluded from later collections it costs no pauses: 300 ms each at
     # 50,000 statements.
     app = PgTraceApp(
-        View(trace, source, pen, recorder), loaded=gc.freeze, remembered=remembered, filters=Remembered(place(os.environ, "filters.json"))
+        View(trace, source, pen, recorder, joins),
+        loaded=gc.freeze,
+        remembered=remembered,
+        filters=Remembered(place(os.environ, "filters.json")),
     )
     app.run()
     app.main.files.finish()

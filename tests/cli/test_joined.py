@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pgtrace.cli.reading import counted_elsewhere
+from pgtrace.cli.reading import joined_at_once
 from pgtrace.trace.trace import Trace
 
 POOLERS = Path(__file__).parents[1] / "data" / "poolers"
@@ -64,10 +64,14 @@ def test_a_screen_counts_once_too(tmp_path: Path) -> None:
     with contextlib.closing(Trace.open(paths)) as trace:
         trace.update()
         expected = {connection.index for connection in trace.connections if connection.file == 1}
-    assert counted_elsewhere(paths, paths) == expected
-    assert counted_elsewhere(paths[:1], paths[:1]) == frozenset()
+    joins = joined_at_once(paths, paths)
+    assert joins is not None
+    assert joins.connections == expected
+    assert joined_at_once(paths[:1], paths[:1]) is None
     both = str(POOLERS.parent / "findings" / "both_sides.pgtrace")
-    assert len(counted_elsewhere([both], [both])) == 1
+    joins = joined_at_once([both], [both])
+    assert joins is not None
+    assert len(joins.connections) == 1
     unfinished = tmp_path / "growing.pgtrace"
     unfinished.write_bytes(Path(both).read_bytes()[:-40])
-    assert counted_elsewhere([str(unfinished)], ["growing"]) == frozenset()
+    assert joined_at_once([str(unfinished)], ["growing"]) is None

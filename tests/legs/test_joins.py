@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pgtrace.legs.joins import Joins, State, find
+from pgtrace.capture.reader import CaptureReader
+from pgtrace.legs.joins import Finding, Joins, State, find
 from pgtrace.legs.sums import legs
 from pgtrace.report.stats import as_dict
 from pgtrace.trace.trace import Trace
@@ -142,3 +143,46 @@ def test_one_side_alone_has_none(path: Path) -> None:
     with read(path) as trace:
         assert find(trace) is None
         assert as_dict(trace)["joins"] is None
+
+
+@pytest.mark.parametrize("paths", [(FRONT, BACK), (POOLERS.parent / "findings" / "both_sides.pgtrace",)], ids=["two files", "two legs"])
+def test_captures_that_grow_are_joined_as_whole_ones(paths: tuple[Path, ...], tmp_path: Path) -> None:
+    """Each grows block by block, in turns; what a block of the other one has is then read out of order."""
+    grown = [tmp_path / path.name for path in paths]
+    ends = []  # of a block: the time of its last record, its file, and how much of the file there is then
+    for path, copy in zip(paths, grown, strict=True):
+        reader = CaptureReader(path)
+        copy.write_bytes(path.read_bytes()[: reader.position])
+        shift_ns = reader.header.wall_ns - reader.header.monotonic_ns
+        while blocks := reader.read(1):
+            ends.append((blocks[-1].records[-1][0] + shift_ns, path, copy, reader.position))
+        reader.close()
+    with contextlib.closing(Trace.open(grown)) as trace:
+        finding = Finding(trace)
+        decided = []
+        for _, path, copy, size in sorted(ends):
+            copy.write_bytes(path.read_bytes()[:size])
+            trace.update()
+            assert finding.advance()
+            decided.append(sum(pooler.joined for pooler in finding.joins.poolers) if finding.joins is not None else 0)
+        assert decided[-3] > 0
+        finding.finish()
+        assert finding.advance()
+        assert finding.is_done
+        with read(*paths) as once:
+            expected, found = find(once), finding.joins
+            assert expected is not None
+            assert found is not None
+            assert told(once, expected) == told(trace, found)
+            assert expected.as_dict() == found.as_dict()
+            assert expected.connections == found.connections
+
+
+def told(trace: Trace, joins: Joins) -> dict[tuple[str, int], tuple[State, list[tuple[str, int]]]]:
+    """What is known about each row, whatever its place: rows are where their captures were read."""
+
+    def which(place: int) -> tuple[str, int]:
+        entry = trace.rows.entry(place)
+        return trace.name_of(trace.connections[entry.connection]), entry.opened_ns
+
+    return {which(place): (joins.state(place), [which(one) for one in joins.across(place)]) for place in range(len(trace.rows))}

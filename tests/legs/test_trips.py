@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgtrace.legs.trips import Lost, Trip, trips
+from pgtrace.legs.trips import Lost, Trip, Trips
 from pgtrace.trace.trace import Trace
 from tests import playbook
 
@@ -17,7 +17,9 @@ ALONE = "F Parse s1 SELECT $1 | Sync\nB ParseComplete | ReadyForQuery I\n"
 def read(path: Path, script: str) -> list[Trip | Lost]:
     trace = Trace.open([playbook.write(path, script)])
     trace.update()
-    found = [trip for side, trip in trips(trace, [ONE]) if side == ONE]
+    trips = Trips(trace, [ONE])
+    found = [trip for side, trip in [*trips.new(is_all=True), *trips.open()] if side == ONE]
+    trips.close()
     trace.close()
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrace.tui.model.axis import FOR_NOBODY, IDLE, RECEIVING, WAITING, Axis, Part
+from pgtrace.tui.model.axis import FOR_NOBODY, IDLE, IN_POOLER, RECEIVING, WAITING, Axis, Part
 
 MS = 1_000_000
 
@@ -73,6 +73,12 @@ def test_what_the_server_did_for_nobody_stands_out() -> None:
     assert axis.bar([(4 * MS, 10 * MS, FOR_NOBODY), (0, 4 * MS, WAITING)]) == [("━━━━", "bar"), ("╍╍╍╍╍╍", "attention")]
 
 
+def test_time_in_a_pooler_is_around_the_servers() -> None:
+    axis = Axis([(0, 10 * MS)], 10)
+    assert axis.bar([(0, 10 * MS, IN_POOLER), (4 * MS, 8 * MS + MS // 2, WAITING)]) == [("░░░░━━━━╸░", "bar")]
+    assert axis.bar([(0, 4 * MS, IDLE), (4 * MS, 8 * MS, IN_POOLER)]) == [("┄┄┄┄", "faint"), ("░░░░", "bar"), ("  ", "faint")]
+
+
 def test_zoomed_it_shows_the_window_and_nothing_else() -> None:
     axis = Axis([(0, 100 * MS)], 10, (20 * MS, 30 * MS))
     assert drawn(axis, 0, 100 * MS) == "━" * 10
@@ -81,7 +87,7 @@ def test_zoomed_it_shows_the_window_and_nothing_else() -> None:
     assert Axis([], 24, (20 * MS, 30 * MS)).head() == "0.0200         +10.00 ms"
 
 
-PARTS = st.tuples(st.integers(0, 10**10), st.integers(0, 10**10), st.sampled_from([WAITING, RECEIVING, IDLE, FOR_NOBODY])).map(
+PARTS = st.tuples(st.integers(0, 10**10), st.integers(0, 10**10), st.sampled_from([WAITING, RECEIVING, IDLE, FOR_NOBODY, IN_POOLER])).map(
     lambda part: (min(part[:2]), max(part[:2]), part[2])
 )
 

@@ -16,10 +16,11 @@ def names(width: int, **facts: object) -> set[str]:
 @pytest.mark.parametrize("waterfall", [True, False])
 @pytest.mark.parametrize("connection", [2, 3, 5, 7])
 @pytest.mark.parametrize("driver", [True, False])
-def test_columns_stand_side_by_side_within_the_width(driver: bool, connection: int, waterfall: bool) -> None:
+@pytest.mark.parametrize("joined", [True, False])
+def test_columns_stand_side_by_side_within_the_width(driver: bool, connection: int, waterfall: bool, joined: bool) -> None:
     for width in WIDTHS:
         end = 0
-        for column in columns(width, driver=driver, connection=connection, waterfall=waterfall):
+        for column in columns(width, driver=driver, connection=connection, waterfall=waterfall, joined=joined):
             assert column.start >= end, (width, column)
             assert column.width > 0, (width, column)
             end = column.end

@@ -1,7 +1,8 @@
 """The way along what is related: `r` goes on from row to row and from message to message, `R` goes
 back the same way.
 
-inspect/related.py says what is related to what. From a finding, the way leads through the rows of
+inspect/related.py says what is related to what; a round trip of a pooler to itself on the other
+side. From a finding, the way leads through the rows of
 its evidence first, in order. To show a row that the filter hides, the filter is taken away; on the
 way back it is put in force again. The trail is bounded: the oldest steps are forgotten.
 """
@@ -87,9 +88,20 @@ class Trail:
             item = areas.timeline.item
             places = item.places if item is not None else (place,)
             found = related.of_message(trace, places[0], message, areas.inspector.messages.messages)
-        found = found or related.of_row(trace, place, areas.view.survey.transactions)
+        found = found or self._other_side(place) or related.of_row(trace, place, areas.view.survey.transactions)
         here = (message.side, message.offset) if message is not None else None
         return None if found is not None and (found.place, found.message) == (place, here) else found
+
+    def _other_side(self, place: int) -> Related | None:
+        """The same round trip on the other side of a pooler."""
+        lanes = self._areas.view.lanes
+        across = lanes.across(place)
+        if not across:
+            return None
+        if not lanes.together(place):
+            return Related(across[0], "the round trip before which the pooler did this")
+        behind = lanes.is_behind(self._areas.view.trace.rows.entry(place).connection)
+        return Related(across[0], "the same on the drivers' side" if behind else "the same on the server's side")
 
     def _stand(self, place: int, message: tuple[int, int] | None, *, inspecting: bool) -> None:
         areas = self._areas

@@ -6,7 +6,8 @@ There can be nine cuts at most. A bar is at least half a cell long. When zoomed,
 chosen window, without cuts, and nothing outside it is drawn.
 
 A bar has parts: `━` until the first answer, `─` until the last one, `┄` for the driver's own time
-before it, and `╍` for what the server did for nobody, because the driver had left.
+before it, `╍` for what the server did for nobody, because the driver had left, and `░` for the time
+in a pooler.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ IDLE: Final = 3
 """The server had nothing to do: the driver's own time."""
 FOR_NOBODY: Final = 4
 """The server worked on, and the driver had left."""
+IN_POOLER: Final = 5
+"""It was with the pooler, and not with the server."""
 _GLYPHS: Final = {
     (0, 0): " ", (1, 1): "━", (1, 0): "╸", (0, 1): "╺",
     (2, 2): "─", (2, 0): "╴", (0, 2): "╶", (1, 2): "╾", (2, 1): "╼",
@@ -87,14 +90,15 @@ class Axis:
         return self.start_ns + self.span_ns
 
     def bar(self, parts: Sequence[Part]) -> list[tuple[str, str]]:
-        """The cells of one row as (text, role) runs: role `bar` for the bar, `faint` for idle time,
-        `attention` for work for nobody, exactly `width` cells. Later parts cover earlier ones."""
+        """The cells of one row as (text, role) runs: role `bar` for the bar and for time in a
+        pooler, `faint` for idle time, `attention` for work for nobody, exactly `width` cells. Later
+        parts cover earlier ones."""
         halves = bytearray(2 * self.width)
         for start_ns, end_ns, what in parts:
             if self.zoomed and (end_ns < self.start_ns or start_ns > self.start_ns + self.span_ns):
                 continue
             first = min(2 * self.width - 1, int(self.half(start_ns)))
-            last = min(2 * self.width, max(first + (what == WAITING), round(self.half(end_ns))))
+            last = min(2 * self.width, max(first + (what in (WAITING, IN_POOLER)), round(self.half(end_ns))))
             halves[first:last] = bytes([what]) * (last - first)
         runs: list[tuple[str, str]] = []
         for cell in range(self.width):
@@ -102,8 +106,10 @@ class Axis:
             if FOR_NOBODY in (left, right):
                 glyph, role = "╍", "attention"
             else:
-                glyph, role = _GLYPHS[left % IDLE, right % IDLE], "bar"
-            if glyph == " ":
+                glyph, role = _GLYPHS[left if left < IDLE else 0, right if right < IDLE else 0], "bar"
+            if glyph == " " and IN_POOLER in (left, right):
+                glyph = "░"
+            elif glyph == " ":
                 glyph, role = ("┄" if left or right else " "), "faint"
             if runs and runs[-1][1] == role:
                 runs[-1] = (runs[-1][0] + glyph, role)

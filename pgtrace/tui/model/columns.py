@@ -5,7 +5,7 @@ maximum; SQL gets what is left. The choice depends on the width and on the captu
 several, how long the connections' names are), never on the rows in sight, so scrolling changes no
 column. Every line made from the result fills the width exactly.
 
-    cursor  time  cn rail  driver  sent → came back  SQL  statement  !+f  rows  sent recv | bytes  first  ms  bar
+    cursor  time  cn rail  driver  sent → came back  SQL  statement  across  !+f  rows  sent recv | bytes  first  ms  bar
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ SPELLED_MARKS: Final = 18
 """What the marks take if they are words."""
 MARKS_IN_WORDS: Final = 220
 """From this width on, the marks are words."""
+ACROSS: Final = 76
+"""From this width on, what a row is on the other side of a pooler has a column."""
 SQL_MINIMUM: Final = 23
 SQL_COMFORT: Final = 28
 """What SQL has before other columns grow."""
@@ -60,6 +62,7 @@ _ORDER: Final = (
     _Wish("flight", 1, 19, 30),
     _Wish("sql", 1, SQL_MINIMUM),
     _Wish("statement", 2, 10, 12),
+    _Wish("across", 1, 5, 9),
     _Wish("marks", 1, 3),
     _Wish("rows", 1, 4, 5),
     _Wish("sent", 1, 5),
@@ -72,16 +75,16 @@ _ORDER: Final = (
 _ALWAYS: Final = ("cursor", "time", "cn", "rail", "flight", "sql", "marks", "rows", "ms")
 _IN_WATERFALL: Final = ("cursor", "time", "cn", "rail", "flight", "sql", "marks", "ms", "bar")
 WIDEST_BAR: Final = 80
-_GROWTH: Final = ("bar", "flight", "rows", "statement")
+_GROWTH: Final = ("across", "bar", "flight", "rows", "statement")
 
 
 @functools.lru_cache(maxsize=64)
-def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: bool = False) -> tuple[Column, ...]:
+def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: bool = False, joined: bool = False) -> tuple[Column, ...]:
     """The columns of a line of `width` cells, from left to right.
 
     In a `waterfall` the bar has what rows and bytes leave, and grows with the width. `driver` says
     whether the capture has more than one driver; `connection` is the width of its longest
-    connection name.
+    connection name, `joined` whether it has the two sides of a pooler.
     """
     wishes = {wish.name: wish for wish in _ORDER}
     widths = {name: wishes[name].width for name in (_IN_WATERFALL if waterfall else _ALWAYS)}
@@ -90,6 +93,8 @@ def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: 
     widths["cn"] = max(widths["cn"], connection)
     if width >= MARKS_IN_WORDS:
         widths["marks"] = SPELLED_MARKS
+    if joined and width >= ACROSS:
+        widths["across"] = max(wishes["across"].width, connection + 2)
 
     def used() -> int:
         return 1 + sum(widths[name] + wishes[name].gap for name in widths)
@@ -121,7 +126,7 @@ def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: 
     spare -= comfortable
     for name in _GROWTH:
         if name in widths and spare > 0 and not (waterfall and name == "bar"):
-            more = min(spare // 2 if name in ("flight", "bar") else spare, wishes[name].most - widths[name])
+            more = max(0, min(spare // 2 if name in ("flight", "bar") else spare, wishes[name].most - widths[name]))
             widths[name] += more
             spare -= more
     widths["sql"] += spare

@@ -39,6 +39,8 @@ class Source:
     harm."""
     read_only: bool = False
     """Whether the screen only looks: nothing is written, sent to a server or run."""
+    joins_sides: bool = True
+    """Whether the two sides of a pooler are joined."""
     unsaved: bool = False
     """Whether quitting throws the recording away, and so must be confirmed."""
 

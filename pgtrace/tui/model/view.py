@@ -20,6 +20,7 @@ from pgtrace.errors import FilterError
 from pgtrace.inspect import types
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.finding import Finding
+from pgtrace.legs.joins import Joins
 from pgtrace.recorder import Recorder
 from pgtrace.trace import waits
 from pgtrace.trace.connection import Connection
@@ -29,6 +30,7 @@ from pgtrace.trace.trace import Trace
 from pgtrace.trace.waits import Wait
 from pgtrace.tui.model.counted import Counted
 from pgtrace.tui.model.items import Item
+from pgtrace.tui.model.lanes import Lanes
 from pgtrace.tui.model.listing import Listing
 from pgtrace.tui.model.rates import Rates
 from pgtrace.tui.model.selected import Selected
@@ -65,6 +67,8 @@ class View:
     recorder: Any = None
     """The handle of what writes the capture, a recorder or an import of standard input; it is only
     asked whether it is alive."""
+    joins: Joins | None = None
+    """The joins of a pooler's two sides, if they are known already."""
     marked: str = ""
     """The open mark that was begun here."""
     paused: bool = False
@@ -84,6 +88,7 @@ class View:
     given_up: FilterError | None = None
     """A filter that took too long on a row: it is no longer in force, and the user should know."""
     advice: Advice = field(init=False)
+    lanes: Lanes = field(init=False)
     rates: Rates = field(init=False)
     now_ns: int = 0
     """The present, since the start of the capture: where open round trips end for now."""
@@ -115,6 +120,7 @@ class View:
         self.feed.subscribe(self.occurring)
         self.listing = Listing(self.feed, self.driver)
         self.counted = Counted(self.listing, lambda: Selected(self.trace, self.advice, self.driver))
+        self.lanes = Lanes(self.trace, self.joins, joins_sides=self.source.joins_sides)
         self.rates = Rates()
         self._snapshots = Snapshots(self.trace, self.advice)
         self.snapshot = self._snapshots.take(0.0, growing=False)
@@ -146,6 +152,8 @@ class View:
         if not self.paused or self.listing.behind:
             changed |= self.sync()
         changed |= self.counted.advance(now_s)
+        if self.loaded and not self.paused:
+            changed |= self.lanes.advance(self.now_ns, growing=growing)
         self._stale |= changed or self.unfinished or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
         if not self._stale or now_s < self._next_draw_s:
             return False
@@ -296,8 +304,9 @@ class View:
 
     @property
     def connection_cells(self) -> int:
-        """The width of the longest connection name, so that columns seldom change."""
-        return max(2, len(self.connection_name(len(self.trace.connections) - 1)))
+        """The width of the longest connection name, its lane included, so that columns seldom
+        change."""
+        return max(2, len(self.connection_name(len(self.trace.connections) - 1))) + self.lanes.deepest
 
     def item_end_ns(self, item: Item) -> int:
         """When the row ended; the present while it is open."""

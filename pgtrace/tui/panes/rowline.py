@@ -1,8 +1,9 @@
 """One row of the timeline as one line of the screen.
 
 rowtext says what is on it, columns where, and the pen how it looks. A mark and a gap take the whole
-line; a row that is not a round trip has no duration. SQL that repeats the connection's row before
-is dim: what changes stands out. SQL begins right after a short flight.
+line; a row that is not a round trip has no duration. SQL that repeats the connection's row before,
+or the driver's side of a pooler, is dim: what changes stands out. SQL begins right after a short
+flight.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from textual.strip import Strip
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.row import RowKind
 from pgtrace.tui.model import figures, rowtext
-from pgtrace.tui.model.axis import FOR_NOBODY, IDLE, RECEIVING, WAITING, Axis, Part
+from pgtrace.tui.model.axis import FOR_NOBODY, IDLE, IN_POOLER, RECEIVING, WAITING, Axis, Part
 from pgtrace.tui.model.columns import SPELLED_MARKS, Column
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.items import Item
@@ -26,6 +27,7 @@ _HEADS = {
     "flight": "sent → back",
     "sql": "SQL",
     "statement": "statement",
+    "across": "pair",
     "marks": "!+f",
     "rows": "rows",
     "sent": "sent",
@@ -60,12 +62,22 @@ def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Str
     return line.strip()
 
 
-def row(view: View, item: Item, columns: tuple[Column, ...], width: int, axis: Axis, near: Surroundings, *, selected: bool) -> Strip:
-    """One line of the list."""
+def row(
+    view: View,
+    item: Item,
+    columns: tuple[Column, ...],
+    width: int,
+    axis: Axis,
+    near: Surroundings,
+    *,
+    selected: bool,
+    same: bool = False,
+) -> Strip:
+    """One line of the list. `same` is the selected round trip on the other side of a pooler."""
     dims = view.listing.dims and not view.listing.filtering.everything
     matches = not dims or view.listing.matches(item)
     line = Line(view.pen, width, "selected" if selected else "background", only="" if matches else "dim")
-    line.add("▌" if selected else "/" if dims and matches else " ", "you")
+    line.add("▌" if selected else "┊" if same else "/" if dims and matches else " ", "you")
     kind = item.row.shape.kind
     if kind is RowKind.MARK:
         return _mark(line, item)
@@ -96,7 +108,7 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             text = rowtext.row_time(view.times, item.opened_ns, near.above_ns, near.same_ns, view.trace.start_ns)
             line.add(text, "dim", width, right=True)
         case "cn":
-            line.add(view.connection_name(first.connection), "text", width)
+            line.add(" " * view.lanes.lane(first.connection) + view.connection_name(first.connection), "text", width)
         case "rail":
             if item.sum.kind is Together.TRANSACTION:
                 line.add("▪", "dim", width)
@@ -115,11 +127,15 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
                 return
             text, failed = rowtext.words(item, connection, width, near.sideways)
             alone = item.sum.kind is not Together.TRANSACTION and item.period == 1
-            repeated = alone and bool(first.label.sql) and first.label.sql == near.same_sql
+            again = first.label.sql == near.same_sql or (view.lanes.is_behind(first.connection) and view.lanes.together(item.place))
+            repeated = alone and bool(first.label.sql) and bool(again)
             line.add(text, "error" if failed else "dim" if dim or repeated else "text", width)
         case "statement":
             if first.shape.statement and item.period == 1:
                 line.add(rowtext.plain(rowtext.statement_name(first.shape.statement, view.driver(first.connection)), width), "dim", width)
+        case "across":
+            if not item.folded:
+                line.add(*view.lanes.short(item.place, first), width)
         case "marks":
             found = any(map(view.is_found, item.places, (row.connection for row in item.rows)))
             for run, role in rowtext.marks(item, found=found, spelled=width >= SPELLED_MARKS):
@@ -163,8 +179,8 @@ def _waits(line: Line, item: Item, told: str, width: int) -> None:
 
 
 def _parts(view: View, item: Item, near: Surroundings, *, split: bool) -> list[Part]:
-    """The pieces of a bar. When split, it shows waiting and receiving apart, and the driver's own
-    time since the connection's row before."""
+    """The pieces of a bar, the time in a pooler apart. When split, it shows waiting and receiving
+    apart too, and the driver's own time since the connection's row before."""
     if not item.row.is_round_trip:
         return [(item.opened_ns, item.opened_ns, WAITING)]
     end_ns = view.item_end_ns(item)
@@ -178,10 +194,21 @@ def _parts(view: View, item: Item, near: Surroundings, *, split: bool) -> list[P
         if item.opened_ns < left_ns < end_ns:
             parts.append((left_ns, end_ns, FOR_NOBODY))
             end_ns = left_ns
-    first_ns = item.row.first_ns
-    if split and first_ns is not None and item.opened_ns + first_ns <= end_ns:
-        return [*parts, (item.opened_ns + first_ns, end_ns, RECEIVING), (item.opened_ns, item.opened_ns + first_ns, WAITING)]
-    return [*parts, (item.opened_ns, end_ns, WAITING)]
+    inside = view.lanes.inside(item.place, item.row)
+    if inside is not None:
+        parts.append((item.opened_ns, end_ns, IN_POOLER))
+        for _, behind in inside:
+            ended_ns = end_ns if behind.duration_ns is None else min(end_ns, behind.opened_ns + behind.duration_ns)
+            parts += _answered(behind.opened_ns, ended_ns, behind.first_ns, split=split)
+        return parts
+    return [*parts, *_answered(item.opened_ns, end_ns, item.row.first_ns, split=split)]
+
+
+def _answered(opened_ns: int, end_ns: int, first_ns: int | None, *, split: bool) -> list[Part]:
+    """The pieces of a round trip with its answer."""
+    if split and first_ns is not None and opened_ns + first_ns <= end_ns:
+        return [(opened_ns + first_ns, end_ns, RECEIVING), (opened_ns, opened_ns + first_ns, WAITING)]
+    return [(opened_ns, end_ns, WAITING)]
 
 
 def _mark(line: Line, item: Item) -> Strip:

@@ -70,6 +70,9 @@ class Timeline(ListWidget):
         self._items: list[Item] = []
         """Those in sight; below, what each needs to know of the lines above it."""
         self._near: list[Surroundings] = []
+        self._same: set[int] = set()
+        """Rows that are the same round trip as the one under the cursor, on both sides of a
+        pooler."""
 
     @property
     def place(self) -> int:
@@ -98,7 +101,7 @@ class Timeline(ListWidget):
 
     def hints(self) -> Hints:
         view, item = self.view, self.item
-        found = [("enter", "inspect")]
+        found = [("enter", "inspect"), *([("r", "other side")] if view.lanes.across(self.place) else [])]
         if self.walks_matches:
             found += [("n", "next match")]
         elif view.survey.problems or view.snapshot.findings:
@@ -145,6 +148,7 @@ class Timeline(ListWidget):
         spans = [(item.opened_ns, view.item_end_ns(item)) for item in self._items if item.row.is_round_trip]
         self._axis = Axis(spans, bar, self._zoom.window if view.waterfall else None)
         self._near = surroundings(view.listing, self.top, self._items, self.sideways)
+        self._same = view.lanes.together(self.place) if self.item is not None else set()
         view.unfinished |= any(item.sum.partial for item in self._items)
         drawn = super().build(width, height)
         if not self._items and not view.listing.filtering.everything:
@@ -156,7 +160,8 @@ class Timeline(ListWidget):
 
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
         item, near = self._items[index - self.top], self._near[index - self.top]
-        return rowline.row(self.view, item, self._columns(width), width, self._axis, near, selected=selected)
+        same = not self._same.isdisjoint(item.places)
+        return rowline.row(self.view, item, self._columns(width), width, self._axis, near, selected=selected, same=same)
 
     def example(self, width: int) -> list[Strip]:
         """The heads, a round trip and its words, at any width: near the cursor, the one with the
@@ -363,7 +368,14 @@ class Timeline(ListWidget):
         return self.view.source.live and not self.view.trace.ended
 
     def _columns(self, width: int) -> tuple[Column, ...]:
-        return columns(width, driver=not self.view.single_driver, connection=self.view.connection_cells, waterfall=self.view.waterfall)
+        view = self.view
+        return columns(
+            width,
+            driver=not view.single_driver,
+            connection=view.connection_cells,
+            waterfall=view.waterfall,
+            joined=view.lanes.joins is not None,
+        )
 
     def _settle(self) -> None:
         """Bring the cursor back to its row, on the same line of the screen."""

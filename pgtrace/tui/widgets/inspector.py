@@ -56,6 +56,8 @@ class InspectorTitle(LineWidget):
         connection = view.connection(row.connection)
         if connection is not None and connection.layer.name:
             parts[-1] += f" +{rowtext.plain(connection.layer.name, 20)}"
+        if not item.folded and (across := view.lanes.in_words(item.place, row)):
+            parts.append(rowtext.plain(across, _END_CELLS))
         if row.shape.depth > 1:
             parts.append(f"depth {row.shape.depth}")
         elif row.shape.statement and item.period == 1:

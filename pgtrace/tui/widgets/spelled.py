@@ -2,7 +2,7 @@
 itself.
 
 A flight that fits is shown whole, and the marks that have room beside it; of a longer one, its
-beginning.
+beginning. What the row is on the other side of a pooler comes first, on up to half of the line.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ class Spelled(LineWidget):
         is_open = item.row.is_round_trip and item.end_ns is None and not item.folded and not item.row.label.end
         return self.view.connection(item.row.connection) if is_open else None
 
+    def _across(self, item: Item, width: int) -> str:
+        """What it is on the other side of a pooler, in at most half of the line."""
+        view = self.view
+        if item.folded or not item.row.is_round_trip or view.lanes.joins is None:
+            return ""
+        text = view.lanes.in_words(item.place, item.row)
+        return cells.cut(view.pen.text(rowtext.plain(text, width)), width // 2, view.pen.ellipsis)
+
     def build(self, width: int, height: int) -> list[Strip]:
         pen, item = self.view.pen, self.item
         line = Line(pen, width).add(" ")
@@ -41,15 +49,19 @@ class Spelled(LineWidget):
         if wait is not None:
             return [line.add(rowtext.plain(rowtext.waiting(wait, self.view.now_ns), width - 2), "attention").strip()]
         flight = sum(cells.width(text) for text, _ in rowtext.spelled(item, pen, _LONGEST))
-        room = width - 2 - flight
+        across = self._across(item, width)
+        room = width - 2 - flight - (cells.width(across) + _BETWEEN if across else 0)
         marks, wide = [], 0
         for text, role in rowtext.marks_in_words(item, self.view.findings_of(item)):
             if wide + cells.width(pen.text(text)) + _BETWEEN <= room:
                 marks.append((text, role))
                 wide += cells.width(pen.text(text)) + _BETWEEN
-        for text, role in rowtext.spelled(item, pen, width - 2 - wide):
+        beside = wide + (cells.width(across) + _BETWEEN if across else 0)
+        for text, role in rowtext.spelled(item, pen, width - 2 - beside):
             line.add(text, role)
-        line.to(width - wide + 1)
+        line.to(width - beside + 1)
+        if across:
+            line.add(across, "strong").to(line.used + _BETWEEN)
         for text, role in marks:
             line.add(text, role).to(line.used + _BETWEEN)
         return [line.strip()]

@@ -1,0 +1,167 @@
+"""Both sides of a pooler on the screen: a lane for each, what belongs together, and the way across."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from pgtrace.legs.joins import State
+from pgtrace.trace.trace import Trace
+from pgtrace.tui.app import PgTraceApp
+from pgtrace.tui.model.axis import IN_POOLER
+from pgtrace.tui.model.lanes import Lanes
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.theme import DARK, Pen
+from pgtrace.tui.model.view import View
+from pgtrace.tui.panes import rowline
+from tests import playbook
+from tests.tui import screens
+from tests.tui.driving import Driven, opened
+
+DATA = Path(__file__).parents[1] / "data"
+SIDES = DATA / "poolers" / "front.pgtrace", DATA / "poolers" / "back.pgtrace"
+SIZES = [(80, 24), (120, 40), (200, 60)]
+POOLER = """
+0 F StartupMessage user=app
+0 c1 fact leg A
+0 B AuthenticationOk | BackendKeyData 2000000000 1 | ReadyForQuery I
+1 c2 F StartupMessage user=app
+1 c2 fact leg B
+1 c2 B AuthenticationOk | BackendKeyData 11 1 | ReadyForQuery I
+10 F Parse s SELECT $1 | Bind - s params={one} | Execute - | Sync
+11 c2 F Query SET client_encoding='utf8'
+12 c2 B CommandComplete SET | ReadyForQuery I
+13 c2 F Parse PGBOUNCER_1 SELECT $1 | Bind - PGBOUNCER_1 params={one} | Execute - | Sync
+17 c2 B ParseComplete | BindComplete | DataRow {one} | CommandComplete SELECT 1 | ReadyForQuery I
+18 B ParseComplete | BindComplete | DataRow {one} | CommandComplete SELECT 1 | ReadyForQuery I
+20 F Parse t SELECT 2 | Sync
+21 B ParseComplete | ReadyForQuery I
+30 F Query ROLLBACK
+31 c2 F Query ROLLBACK
+32 c2 B CommandComplete ROLLBACK | ReadyForQuery I
+33 B CommandComplete ROLLBACK | ReadyForQuery I
+"""
+
+
+@asynccontextmanager
+async def joined(paths: Sequence[Path], size: tuple[int, int] = (120, 40)) -> AsyncIterator[Driven]:
+    """Captures whose joins are known."""
+    async with opened(paths, size) as driven:
+        view = driven.app.view
+        while not (view.lanes.are_known and view.lanes.joins is not None):
+            view.tick(0.0)
+        yield driven
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("lanes", ("g", *"jjjjjj")),
+        ("lanes-crossed", ("g", *"jjjjjj", "r", "enter")),
+        ("lanes-waterfall", ("g", *"jjjjjj", "w")),
+    ],
+)
+async def test_what_it_looks_like(name: str, keys: tuple[str, ...], size: tuple[int, int]) -> None:
+    async with joined(SIDES, size) as driven:
+        lines = await driven.press(*keys)
+        assert {cell_len(line) for line in lines} == {size[0]}
+        screens.check(f"{name}-{size[0]}x{size[1]}", lines)
+
+
+@pytest.mark.parametrize("width", range(60, 241, 12))
+async def test_every_width_is_filled(width: int) -> None:
+    async with joined(SIDES, (width, 24)) as driven:
+        for keys in (("g", "j", "j", "j", "j"), ("w",), ("X",)):
+            assert {cell_len(line) for line in await driven.press(*keys)} == {width}
+
+
+async def test_r_goes_across_and_R_comes_back() -> None:
+    async with joined(SIDES) as driven:
+        timeline, lanes = driven.areas.timeline, driven.app.view.lanes
+        await driven.press("g", *"jjjjjj")
+        front = timeline.place
+        assert lanes.state(front, timeline.item.row) is State.JOINED  # type: ignore[union-attr]
+        assert "r other side" in (await driven.lines())[-1]
+        lines = await driven.press("r")
+        assert timeline.place in lanes.across(front)
+        assert lines[-1].lstrip().startswith("the same on the server's side")
+        assert [line[0] for line in lines].count("┊") == 1
+        assert "the same on the drivers' side" in (await driven.press("r"))[-1]
+        assert timeline.place == front
+        await driven.press("R")
+        assert timeline.place in lanes.across(front)
+        await driven.press("R")
+        assert timeline.place == front
+
+
+async def test_what_a_row_is_on_the_other_side(tmp_path: Path) -> None:
+    async with joined([playbook.write(tmp_path / "both.pgtrace", POOLER)], (160, 40)) as driven:
+        timeline = driven.areas.timeline
+        column = next(column for column in timeline._columns(160) if column.name == "across")
+        pairs, words = set(), []
+        for index in range(timeline.count()):
+            timeline.go(index)
+            driven.areas.follow_cursor()
+            lines = await driven.lines()
+            (selected,) = (line for line in lines if line.startswith("▌"))
+            pairs.add((selected.split()[2], selected[column.start : column.end].strip()))
+            words.append(lines[-2])
+        assert pairs >= {("a1", "⇒ b2"), ("b2", "⇐ a1"), ("a1", "swallowed"), ("b2", "added")}
+        told = "\n".join(words)
+        assert "⇔ answered by the pooler itself" in told
+        assert "⇔ the pooler's own, before a1 row 3" in told
+        assert "⇒ b2 row 5, 4.00 ms in the pooler, s renamed to PGBOUNCER_1" in told
+        assert "⇐ a1 row 3, s renamed to PGBOUNCER_1" in told
+
+
+async def test_time_in_the_pooler_has_its_own_sign(tmp_path: Path) -> None:
+    async with joined([playbook.write(tmp_path / "both.pgtrace", POOLER)]) as driven:
+        view = driven.app.view
+        places = {
+            view.lanes.state(place, row): place for place, row in enumerate(view.trace.rows) if not view.lanes.is_behind(row.connection)
+        }
+        for state, spans in ((State.JOINED, 3), (State.SWALLOWED, 1)):
+            item = view.listing.item(places[state])
+            parts = rowline._parts(view, item, driven.areas.timeline._near[0], split=True)
+            assert (item.opened_ns, item.end_ns, IN_POOLER) in parts, state
+            assert len([part for part in parts if part[2] != 3]) == spans
+        assert "░" in await driven.text()
+
+
+def test_two_captures_that_are_no_sides_of_a_pooler_are_lanes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        playbook.write(tmp_path / f"{name}.pgtrace", POOLER.replace("fact leg", "fact other"))
+    trace = Trace.open([tmp_path / "a.pgtrace", tmp_path / "b.pgtrace"])
+    trace.update()
+    lanes = Lanes(trace)
+    assert not lanes.are_known
+    lanes.advance(trace.duration_ns, growing=False)
+    assert lanes.are_known
+    assert lanes.joins is None
+    assert [lanes.lane(connection.index) for connection in trace.connections] == [one.file for one in trace.connections]
+    off = Lanes(trace, joins_sides=False)
+    assert off.are_known
+    trace.close()
+
+
+async def test_a_capture_that_grows_is_joined_as_it_grows(tmp_path: Path) -> None:
+    whole = playbook.write(tmp_path / "whole.pgtrace", POOLER).read_bytes()
+    growing = tmp_path / "growing.pgtrace"
+    growing.write_bytes(whole[: len(whole) // 2])
+    trace = Trace.open([growing])
+    app = PgTraceApp(View(trace, Source(files=("growing.pgtrace",), live=True), Pen(DARK)))
+    async with app.run_test(size=(120, 40)) as pilot:
+        driven, view = Driven(app, pilot), app.view
+        for _ in range(20):
+            view.tick(0.0)
+        growing.write_bytes(whole)
+        for turn in range(20):
+            view.tick(turn / 10)
+        assert view.lanes.joins is not None
+        assert "⇒ b2" in await driven.text()
+    trace.close()
