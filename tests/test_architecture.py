@@ -1,4 +1,5 @@
-"""No file of the package imports itself through others. Imports inside functions and for type checkers count, too.
+"""No file of the package imports itself through others, and each package says what its files are for. Imports inside functions and
+for type checkers count, too.
 
 The contracts in pyproject.toml, which lint-imports checks, say which layer may import which. They look at packages; this finds
 the circles inside one.
@@ -7,6 +8,7 @@ the circles inside one.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -90,3 +92,35 @@ def test_an_import_counts_wherever_it_stands(tmp_path: Path) -> None:
     found = imports(root)
     assert found == {"package": set(), "package.top": {one}, "package.room": {one}, one: {two}, two: {three}, three: {one, "package.top"}}
     assert circles(found) == [[one, three, two, "package.top"]]
+
+
+ALIKE = {
+    "pgtrace": "docs/architecture.md has them",
+    "pgtrace/cli": "one for each command",
+    "pgtrace/demo/workloads": "one for each driver",
+    "pgtrace/export": "one for each format",
+    "pgtrace/identify/drivers": "one for each driver",
+    "pgtrace/identify/layers": "one for each layer",
+    "pgtrace/judge/findings": "one for each finding",
+    "pgtrace/protocol/replication": "one for each family of messages",
+    "pgtrace/protocol/values": "one for each kind of types",
+    "pgtrace/tui/panes": "one for each pane",
+}
+"""Packages with a list, so that their docstring need not name each file."""
+PACKAGES = {path.parent.relative_to(ROOT.parent).as_posix(): path for path in ROOT.rglob("__init__.py") if "program" not in path.parts}
+
+
+def unnamed(init: Path) -> list[str]:
+    """The modules and packages beside an __init__.py whose names its docstring does not have."""
+    said = set(re.findall(r"\w+", ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or ""))
+    files = {path.stem for path in init.parent.glob("*.py") if not path.name.startswith("__")}
+    return sorted((files | {path.parent.name for path in init.parent.glob("*/__init__.py")}) - said)
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES.keys() - ALIKE.keys()))
+def test_a_package_says_what_its_files_are_for(package: str) -> None:
+    assert unnamed(PACKAGES[package]) == []
+
+
+def test_packages_of_files_that_are_alike_are_there() -> None:
+    assert all(unnamed(PACKAGES[package]) for package in ALIKE)

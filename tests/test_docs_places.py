@@ -1,5 +1,5 @@
-"""Where things are, as CONTRIBUTING.md and docs/architecture.md say it: every path is there, and
-what is listed somewhere is listed where they say.
+"""Where things are, as CONTRIBUTING.md and docs/architecture.md say it: every path is there, what
+is listed somewhere is listed where they say, and a read goes the way that the walk describes.
 
 The table "to add, write, and list it in" is held row by row: everything of that kind in its room is
 in the list, the list is an assignment in the named file, and what uses it sees the same. A row that
@@ -13,9 +13,11 @@ import importlib
 import inspect
 import keyword
 import re
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 import click
 import pytest
@@ -29,10 +31,15 @@ from pgtrace.judge.findings.kind import Kind
 from pgtrace.protocol import backend, frontend, registry
 from pgtrace.protocol.message import Message
 from pgtrace.trace.counters import KEYS
+from pgtrace.trace.trace import Trace
 from pgtrace.tui.model import keys
+from pgtrace.tui.model.source import Source
+from pgtrace.tui.model.theme import DARK, Pen
+from pgtrace.tui.model.view import View
 from pgtrace.tui.panes import tabs
 from pgtrace.tui.widgets.base import ListWidget
 from tests.test_docs import spans
+from tests.wire_recording import Recording, done, query, ready
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("CONTRIBUTING.md", "docs/architecture.md")
@@ -240,3 +247,56 @@ def test_a_list_that_is_no_list_is_seen(tmp_path: Path) -> None:
         assigned(path, "KINDS")
     with pytest.raises(AssertionError, match="has no OTHERS"):
         assigned(path, "OTHERS")
+
+
+# The walk.
+
+
+WALK = re.findall(r"^\| \d+ \| `([^`]+)` \|", read("docs/architecture.md"), re.MULTILINE)
+"""The files of "One read, from the socket to the screen", in order."""
+
+
+def entered(work: Callable[[], object]) -> list[str]:
+    """The files of the package in which functions are called meanwhile, in order."""
+    found: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(ROOT / "pgtrace"):
+            found.append(path.relative_to(ROOT / "pgtrace").as_posix())
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def in_order(steps: list[str], files: list[str]) -> bool:
+    """Whether the files are entered one after the other, whatever else is entered in between."""
+    rest = iter(files)
+    return all(step in rest for step in steps)
+
+
+def test_a_read_goes_through_the_files_of_the_walk_in_order(tmp_path: Path) -> None:
+    """From the capture to the lines of the timeline: the read that answers a Query."""
+    recording = Recording(tmp_path / "a.pgtrace")
+    connection = recording.connect()
+    recording.flush()
+    with closing(Trace.open([recording.path])) as trace:
+        view = View(trace, Source(live=False), Pen(DARK))
+        recording.send(connection, query("SELECT 'the 58 bytes'"))
+        recording.flush()
+        view.tick(0.0)
+        recording.answer(connection, done("SELECT 1") + ready())
+        recording.flush()
+        files = entered(lambda: view.tick(1.0))
+        assert view.trace.rows[len(view.trace.rows) - 1].label.sql == "SELECT 'the 58 bytes'"
+    steps = WALK[WALK.index("capture/reader.py") : WALK.index("tui/model/listing.py") + 1]
+    assert len(steps) == 10
+    assert in_order(steps, files)
+    for place in range(steps.index("session/events.py")):  # what comes later, one file does for another
+        steps[place], steps[place + 1] = steps[place + 1], steps[place]
+        assert not in_order(steps, files), "the walk in another order is no walk"
+        steps[place], steps[place + 1] = steps[place + 1], steps[place]

@@ -2,4 +2,5 @@
 
 - drivers/: one file for each driver; layers/: one for each ORM or wrapper.
 - collector.py: gathers the evidence of one connection, for both to look at.
+- remedies.py: what a driver or a layer can do about a finding.
 """

@@ -6,6 +6,7 @@ parts under it; a contract in pyproject.toml lists every module.
 
     __main__           the process: configuration, event loop, signals, the end
     control            requests and answers on the inherited pipes; marks
+    mark_socket        marks of other processes
 
     server             accepts drivers
     listening          the sockets it listens on

@@ -1,1 +1,9 @@
-"""A trace as text tables and as JSON."""
+"""A trace as text tables and as JSON.
+
+- stats.py, grouping.py, times.py: counters; messages.py: round trips and their messages.
+- about.py: who is at the other end of a connection; joins.py: what a pooler did.
+- advice.py, advice_formats.py, budgets.py: findings and budgets, for people and for CI; answer.py:
+  the end of a summary.
+- diff.py: two captures; comparison/: variants side by side.
+- table.py, markdown.py, encoding.py, page/: the forms: columns, Markdown, JSON, HTML.
+"""

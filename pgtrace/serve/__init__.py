@@ -3,6 +3,7 @@
     server       the sockets: asyncio, one object for each connection
     session      one driver's connection without I/O: start-up, login, cancel
     inorder      requests answered in the recorded order; anyorder: in whatever order they come
+    replies      what goes to one driver, in order
     choice       which recorded connection a driver gets
     mismatch     what was expected and what came, in words
     scram        the server's side of SCRAM-SHA-256

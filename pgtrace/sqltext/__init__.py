@@ -4,11 +4,13 @@ PostgreSQL's scanner decides where strings, comments, identifiers and statements
 Grouping statements and counting those of one Query need that much, and that much is here. Nothing
 is parsed, so a text that the server would refuse has tokens too. `scanner` finds the tokens,
 `statements` the ends of statements, `groups` texts that are the same statement with other values,
-`tags` the pairs in its comments, `line` what fits into a column.
+`tags` the pairs in its comments, `line` what fits into a column. `lists` reduces lists of values,
+`blanking` blanks literals, `summary` says what a statement is about, `tables` which tables it
+names, `copies` and `replication` what the CopyData of a COPY or a replication command holds.
 
 No function raises, whatever the str (lone surrogates included), and all take time linear in the
-text. Results are remembered, since a capture repeats few texts many times. They depend only on this
-code, never on what is installed.
+text. Results are remembered (`memory`), since a capture repeats few texts many times. They depend
+only on this code, never on what is installed.
 """
 
 from pgtrace.sqltext.groups import fingerprint, normalise

@@ -4,8 +4,9 @@
 
 There is one implementation for all. A text becomes a tree (scanner.py, parser.py, values.py;
 words.py has the words). A tree over a trace becomes a selection (facts.py, messages.py,
-selection.py), and a selection becomes counters (counting.py). Regular expressions are matched in
-linear time (pgtrace/regex). docs/filter.md has the grammar and the meaning of each word.
+selection.py), and a selection becomes counters (rowcounting.py from the index, counting.py by a
+second reading). completion.py has what you can type next. Regular expressions are matched in linear
+time (pgtrace/regex). docs/filter.md has the grammar and the meaning of each word.
 
 It knows rows, messages and connections of a trace, and no terminal.
 """

@@ -4,10 +4,10 @@ tested as plain functions.
 - view, snapshot: the state that everything shares, and the tick that brings it up to the trace
 - listing, filtering, matches, groups, folds, items, sums: which rows are lines of the timeline, and
   what a fold adds up to
-- survey, counted, rates: what is known about all rows, about those that match, and about the last
-  minute
+- survey, counted, selected, rates: what is known about all rows, about those that match, and about
+  the last minute
 - columns, fields, bands, axis: how widths, heights and a span of time are shared out
-- cells, figures, rowtext, surroundings, theme: texts, numbers and colours
+- cells, figures, rowtext, statement, highlight, surroundings, theme: texts, numbers and colours
 - copying, definitions, gathering: what can be copied, what columns mean, and how tables fill
 - keys: the table of keys; asking, filterline, moving: questions in the last line
 - remembered, savedfilters, source: what outlives the screen, and where a trace comes from
