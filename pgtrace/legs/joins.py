@@ -120,7 +120,7 @@ class Joins:
 
     def __init__(self, trace: Trace, results: list[_Results]) -> None:
         self._trace = trace
-        self._results = results[::-1]  # a row between two poolers is shown as what the last one knows
+        self._results = results[::-1]  # a row between two poolers is as the last one knows it
 
     @property
     def poolers(self) -> list[Pooler]:
@@ -434,7 +434,7 @@ def _accepted(results: dict[Side, _Results]) -> list[_Results]:
 
 
 def _candidates(trace: Trace, most: int) -> Iterator[dict[Side, set[Side]] | None]:
-    """Sides that may be in front of others, by the times of the first so many rows: None after each
+    """Sides that may be in front of others, by the times of the first `most` rows: None after each
     slice of the work, then these."""
     side_of: dict[int, Side] = {}
     clients: dict[Side, set[str]] = {}

@@ -1,5 +1,5 @@
-"""What a pooler did, as text: behind the table of `stats`, as one line on stderr, and beside a round
-trip."""
+"""What a pooler did, as text: behind the table of `stats`, as one line on stderr, and beside a
+round trip."""
 
 from __future__ import annotations
 

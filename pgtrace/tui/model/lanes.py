@@ -138,8 +138,8 @@ class Lanes:
         return self.joins is not None and self.lane(connection) > 0
 
     def inside(self, place: int, row: Row) -> list[tuple[int, Row]] | None:
-        """Of a round trip of the drivers' side, the ones of the server's side that it ran as: none if
-        the pooler answered it. None if that is not known."""
+        """The round trips that one of the drivers' side ran as on the server's side: an empty list
+        if the pooler answered it, None if that is not known."""
         state = self.state(place, row)
         if self.is_behind(row.connection) or state not in (State.JOINED, State.SWALLOWED):
             return None
