@@ -176,8 +176,9 @@ def side_by_side(pairs: Iterable[tuple[str, str]] = PAIRS, scenarios: Iterable[s
         for pair in pairs:
             for one in printed("compare", "--json", "-q", *(f"captures/{driver}/{scenario}.pgtrace" for driver in pair)):
                 yield "compare", one
-    for one in printed("compare", "--json", "-q", "tests/data/diff/batch_plain.pgtrace", "tests/data/diff/batch_rewritten.pgtrace"):
-        yield "compare", one
+    for first, second in (("diff/batch_plain", "diff/batch_rewritten"), ("findings/both_sides", "diff/batch_plain")):
+        for one in printed("compare", "--json", "-q", f"tests/data/{first}.pgtrace", f"tests/data/{second}.pgtrace"):
+            yield "compare", one
 
 
 def served(path: Path) -> Iterator[tuple[str, Any]]:

@@ -235,9 +235,9 @@ def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: s
     found = SideBySide([], unit)
     servers_side: dict[str, frozenset[int]] = {}
     for label, path in paths:
-        trace, _ = read_joined([Path(path)], quiet=True)
+        trace, joins = read_joined([Path(path)], quiet=True)
         servers_side[path] = trace.apart
-        turn = measure(trace, label, unit, draws=not by_label[label].turns)
+        turn = measure(trace, label, unit, joins, draws=not by_label[label].turns)
         turn.complete = is_whole(trace)
         if isinstance(unit, str) and unit not in mark_counters(trace):
             turn.complete = False
@@ -306,7 +306,9 @@ def _of_programs(
         found.are_kept = directory is not None
         found.concurrency = concurrency
         if behind_ini is not None:
-            found.notes.append(f"Behind PgBouncer with {behind_ini}: the numbers are those of the drivers' side; `pgtrace stats` has both.")
+            found.notes.append(
+                f"Behind PgBouncer with {behind_ini}: unless a table says otherwise, numbers are those of the drivers' side."
+            )
         if runner.no_control:
             found.notes.append(f"{runner.no_control}.")
     return found

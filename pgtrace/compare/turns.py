@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.noted_marks import mark_counters
@@ -18,11 +18,14 @@ from pgtrace.trace.times import Times, keys_of, times
 from pgtrace.variant import SUFFIX
 
 if TYPE_CHECKING:
+    from pgtrace.legs.joins import Joins
     from pgtrace.trace.trace import Trace
 
 _SLICE: Final = 4096
 BARS_KEPT: Final = 200
 """The most round trips of one unit that are drawn."""
+OWN_KEPT: Final = 3
+"""The most statements of a pooler's own that are named."""
 _RTT: Final = "rtt"
 
 
@@ -64,6 +67,10 @@ class Turn:
     """From the first connection to the last record."""
     bars: tuple[Bar, ...] = ()
     """The first unit."""
+    joins: Mapping[str, Any] | None = None
+    """What a pooler did in the whole capture, as `stats --json` has it; None if there is none."""
+    own: Sequence[tuple[str, int]] = ()
+    """What it asked servers on its own, and how often, most first."""
     took_ns: int | None = None
     """How long the program ran, from its start to its end."""
 
@@ -91,7 +98,7 @@ def _steps(file: str) -> tuple[str, ...]:
     return (*directories, name.partition(SUFFIX)[0] or name)
 
 
-def measure(trace: Trace, label: str, unit: str | int, *, draws: bool) -> Turn:
+def measure(trace: Trace, label: str, unit: str | int, joins: Joins | None = None, *, draws: bool) -> Turn:
     """A capture that was read to its end, as one turn. `unit` is the name of a mark, or the number
     of units in the capture."""
     apart = trace.apart
@@ -139,6 +146,8 @@ def measure(trace: Trace, label: str, unit: str | int, *, draws: bool) -> Turn:
         waited_ns,
         max(0, trace.duration_ns - first_ns),
         tuple(_bars(trace, unit if isinstance(unit, str) else None, units)) if draws else (),
+        joins.as_dict() if joins is not None else None,
+        [own for pooler in joins.poolers for own in joins.own_statements(pooler)][:OWN_KEPT] if joins is not None else (),
     )
 
 

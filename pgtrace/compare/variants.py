@@ -74,6 +74,15 @@ def _wait(percent: int) -> Quantity:
     return Quantity(f"wait_p{percent}_ms", f"wait p{percent}", lambda turn: _ms(turn.times.waits.percentile(percent)), "ms")
 
 
+def _pooler(key: str, words: str) -> Quantity:
+    return Quantity(f"pooler_{key}", words, lambda turn: turn.joins[key] if turn.joins is not None else 0, filter=None)
+
+
+def _in_pooler(key: str, percent: int, words: str) -> Quantity:
+    name = f"{key.removesuffix('_ns')}_p{percent}_ms"
+    return Quantity(name, words, lambda turn: _ms(turn.joins[key][f"p{percent}"]) if turn.joins is not None else 0, "ms", None)
+
+
 SETUP: Final = (
     Quantity("connections", "connections", lambda turn: turn.connections, filter="type:StartupMessage"),
     Quantity(
@@ -117,7 +126,20 @@ AT_ONCE: Final = (
     Quantity("round_trips_at_once", "round trips at once", lambda turn: turn.times.round_trips_at_once, filter=None),
 )
 """What went on at once."""
-QUANTITIES: Final = (*SETUP, *WORK, *TIMES, *AT_ONCE)
+POOLER: Final = (
+    _pooler("joined", "round trips that reached a server"),
+    _pooler("ambiguous", "ambiguous"),
+    _pooler("unjoined", "not found behind it"),
+    _pooler("swallowed", "answered by the pooler"),
+    _pooler("added", "added by the pooler"),
+    _pooler("renamed", "with renamed statements"),
+    _pooler("switches", "switches to another server connection"),
+    _in_pooler("pooler_ns", 50, "ms in the pooler p50"),
+    _in_pooler("pooler_ns", 95, "ms in the pooler p95"),
+    _in_pooler("before_ns", 95, "ms until it asked a server p95"),
+)
+"""What a pooler did with the round trips of a whole turn."""
+QUANTITIES: Final = (*SETUP, *WORK, *TIMES, *AT_ONCE, *POOLER)
 
 
 @dataclass(slots=True)
@@ -153,6 +175,11 @@ class Variant:
     @property
     def drivers(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(driver for turn in self.turns for driver in turn.drivers))
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether a turn has both sides of a pooler."""
+        return any(turn.joins is not None for turn in self.turns)
 
     @property
     def sqlstates(self) -> Counter[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -220,6 +221,10 @@ def test_behind_a_pooler_the_drivers_side_counts(shop: EmbeddedServer, tmp_path:
     assert one["direct_ms"]["turns"] == 1
     told = json.loads(subprocess.check_output([*PGTRACE, "stats", "--json", str(kept / "one.pgtrace")], timeout=60))
     assert (told["joins"]["joined"], told["joins"]["unjoined"]) == (3, 0)
+    assert one["turns"][0]["joins"] == told["joins"]
+    assert one["numbers"]["pooler_joined"]["median"] == 3
+    text = compare(shop, str(kept / "one.pgtrace")).stdout
+    assert re.search(r"^In the pooler, for a whole turn\n.*one\n.*reached a server +3$", text, re.MULTILINE)
 
 
 def test_behind_goes_with_one_distance(tmp_path: Path) -> None:

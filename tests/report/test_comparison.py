@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 from html.parser import HTMLParser
@@ -13,9 +14,11 @@ import pytest
 from pgtrace.cli.compare import _measured
 from pgtrace.compare.side_by_side import SideBySide
 from pgtrace.compare.variants import Variant
+from pgtrace.legs.joins import find
 from pgtrace.report.comparison import forms, sections, web
 from pgtrace.report.page.html import Markup, element, escaped, joined
 from pgtrace.report.page.page import STYLE, policy
+from pgtrace.trace.trace import Trace
 from tests import hostile, playbook
 
 HARM = "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>\x1b[31m\u202e| `x` [a](javascript:alert(1))"
@@ -113,6 +116,31 @@ def test_the_fastest_is_known_only_from_several_turns(tmp_path: Path, turns: int
     found = _measured([Variant("slow"), Variant("fast")], [(name, str(path)) for name, path in paths] * turns, 1, quiet=True)
     best = [place for one in sections.sections(found) for row in one.rows for place, cell in enumerate(row) if cell.role == "best"]
     assert set(best) == ({2} if turns > 1 else set())
+
+
+def test_what_a_pooler_did_is_a_table_of_its_own(tmp_path: Path) -> None:
+    both = Path(__file__).parents[1] / "data" / "findings" / "both_sides.pgtrace"
+    plain = playbook.write(tmp_path / "fast.pgtrace", FAST)
+    variants = [Variant("pooled"), Variant("fast")]
+    side_by_side = _measured(variants, [("pooled", str(both)), ("fast", str(plain))], 1, quiet=True)
+    (section,) = [one for one in sections.sections(side_by_side) if one.title.startswith("In the pooler")]
+    with contextlib.closing(Trace.open([both])) as trace:
+        trace.update()
+        joins = find(trace)
+        assert joins is not None
+        told = joins.as_dict()
+        own = joins.own_statements(joins.poolers[0])
+    assert list(section.head) == ["", "pooled"]
+    cells = {row[0].text: row[1].text for row in section.rows}
+    assert cells["round trips that reached a server"] == str(told["joined"])
+    assert cells["added by the pooler"] == str(told["added"])
+    assert cells["ms in the pooler p95"] == f"{told['pooler_ns']['p95'] / 1e6:.2f}"
+    assert [note for note in section.notes if "its own" in note] == [f"pooled: its own: {times} times {sql}" for sql, times in own[:3]]
+    first, second = forms.as_dict(side_by_side)["variants"]
+    assert (first["turns"][0]["joins"], second["turns"][0]["joins"]) == (told, None)
+    assert "pooler_added" in first["numbers"]
+    assert "pooler_added" not in second["numbers"]
+    assert "In the pooler" in web.as_html(side_by_side)
 
 
 def test_amounts() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pgtrace import sanitise
 from pgtrace.compare.side_by_side import SideBySide
-from pgtrace.compare.variants import QUANTITIES, Spread, Variant, told_apart
+from pgtrace.compare.variants import POOLER, QUANTITIES, Spread, Variant, told_apart
 from pgtrace.report.comparison.sections import Section, about, command, sections, title
 from pgtrace.report.markdown import plain
 from pgtrace.report.table import table
@@ -107,6 +107,7 @@ def _variant(found: SideBySide, variant: Variant) -> dict[str, Any]:
                 "command": command(found, variant, quantity) or None,
             }
             for quantity in QUANTITIES
+            if variant.has_pooler or quantity not in POOLER
         },
         "sqlstates": dict(variant.sqlstates),
         "distances": [
@@ -141,6 +142,7 @@ def _variant(found: SideBySide, variant: Variant) -> dict[str, Any]:
                 "took_ns": turn.took_ns,
                 "counters": turn.counters.as_dict(),
                 "times": turn.times.as_dict(),
+                "joins": turn.joins,
             }
             for turn in variant.turns
         ],

@@ -11,7 +11,7 @@ from pgtrace.ask.filter.completion import quoted
 from pgtrace.compare.changes import Change
 from pgtrace.compare.side_by_side import SideBySide
 from pgtrace.compare.totals import Facts
-from pgtrace.compare.variants import AT_ONCE, SETUP, TIMES, WORK, Quantity, Spread, Variant, told_apart
+from pgtrace.compare.variants import AT_ONCE, POOLER, SETUP, TIMES, WORK, Quantity, Spread, Variant, told_apart
 from pgtrace.report.table import NOTHING, size
 
 STATEMENTS_SHOWN: Final = 25
@@ -69,6 +69,7 @@ def sections(found: SideBySide) -> list[Section]:
         _quantities(found, "A unit of work", WORK),
         _quantities(found, "Times of a unit of work, in ms", TIMES),
         _quantities(found, "At once", AT_ONCE),
+        _pooler(found),
         _errors(found),
         _distances(found),
         _added(found),
@@ -105,17 +106,19 @@ def command(found: SideBySide, variant: Variant, quantity: Quantity) -> str:
     return f"pgtrace show{chosen} {shlex.quote(variant.nearest[0].path)}"
 
 
-def _quantities(found: SideBySide, name: str, quantities: Sequence[Quantity]) -> Section:
+def _quantities(found: SideBySide, name: str, quantities: Sequence[Quantity], among: Sequence[Variant] | None = None) -> Section:
+    """Some numbers of all variants, or of those `among` them."""
+    variants = found.variants if among is None else among
     rows, notes = [], []
     for quantity in quantities:
-        spreads = [variant.spread(quantity) for variant in found.variants]
+        spreads = [variant.spread(quantity) for variant in variants]
         if not any(spread.high for spread in spreads):
             continue
         least = min(spread.median for spread in spreads)
         # of a single turn there is no spread, so nobody is known to be the fastest
         is_best = quantity.is_time and len(spreads) > 1 and all(spread.turns > 1 for spread in spreads)
         is_best = is_best and sum(spread.median == least for spread in spreads) == 1
-        alike = told_apart(found.variants, quantity)
+        alike = told_apart(variants, quantity)
         rows.append(
             [
                 Cell(quantity.words),
@@ -125,14 +128,27 @@ def _quantities(found: SideBySide, name: str, quantities: Sequence[Quantity]) ->
                         command(found, variant, quantity) if spread.high else "",
                         "best" if is_best and spread.median == least and not any(variant in pair for pair in alike) else "",
                     )
-                    for variant, spread in zip(found.variants, spreads, strict=True)
+                    for variant, spread in zip(variants, spreads, strict=True)
                 ),
             ]
         )
         if alike:
             pairs = "; ".join(f"{one.label} and {other.label}" for one, other in alike)
             notes.append(f"By {quantity.words}, these cannot be told apart: {pairs}.")
-    return Section(name, ["", *(variant.label for variant in found.variants)], rows, notes)
+    return Section(name, ["", *(variant.label for variant in variants)], rows, notes)
+
+
+def _pooler(found: SideBySide) -> Section:
+    variants = [variant for variant in found.variants if variant.has_pooler]
+    if not variants:
+        return Section("")
+    made = _quantities(found, "In the pooler, for a whole turn", POOLER, variants)
+    own = [
+        f"{variant.label}: its own: {times} times {sqltext.shorten(sql, _SQL_WIDTH)}"
+        for variant in variants
+        for sql, times in variant.nearest[0].own
+    ]
+    return made._replace(notes=[*made.notes, *own])
 
 
 def _errors(found: SideBySide) -> Section:
