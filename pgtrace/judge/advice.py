@@ -352,3 +352,9 @@ class Advice(Subscriber):
         """The kind of finding that a row belongs to; findings() says whether it is reported."""
         number = self._marked[place] if place < len(self._marked) else 0
         return KINDS[number - 1] if number else None
+
+    def kinds_among(self, rows: Columns) -> list[tuple[Kind, int]]:
+        """The kinds of findings that these rows belong to, each with the connection."""
+        marked, places = self._marked, rows.places
+        numbers = marked[places.start : places.stop] if isinstance(places, range) else map(marked.__getitem__, places)
+        return [(KINDS[number - 1], connection) for number, connection in set(zip(numbers, rows.connections, strict=True)) if number]

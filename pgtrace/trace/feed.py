@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 SLICE: Final = 512
-"""Rows passed between two looks at the clock."""
+"""Rows passed between two looks at the clock; no slice goes beyond a multiple of it."""
 
 
 class Subscriber:
@@ -103,7 +103,7 @@ class Feed:
         rows = self.trace.rows
         self._complete()
         while self.seen < len(rows):
-            columns = rows.columns(self.seen, self.seen + SLICE)
+            columns = rows.columns(self.seen, self.seen // SLICE * SLICE + SLICE)
             self.seen += len(columns)
             self.open += columns.open
             for subscriber in self._subscribers:

@@ -15,7 +15,7 @@ import mmap
 import struct
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import compress
 from typing import Any, Final, Literal
@@ -26,6 +26,9 @@ SHAPES_KEPT: Final = 50_000
 LABELS_KEPT: Final = 100_000
 LABEL_BYTES_KEPT: Final = 48 * 1024 * 1024
 SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
+
+STRETCH: Final = 4096
+"""Rows that are summed up together for a second look (stretches.py)."""
 
 _ENTRY: Final = struct.Struct("=QqQQIIIIffQQQIIQ")
 _ENTRY_BYTES: Final = _ENTRY.size
@@ -77,6 +80,14 @@ class Columns:
         self._mask = mask
         self._known: dict[str, list[Any]] = {}
         self._alike: Counter[tuple[int, int, int]] | None = None
+
+    @classmethod
+    def of_keys(cls, index: RowIndex, keys: Collection[tuple[int, int, int]]) -> Columns:
+        """A row of each of these connections, shapes and labels. It has a place and other columns
+        only in name."""
+        found = cls(index, range(len(keys)))
+        found._known = dict(zip(("connections", "shapes", "labels"), map(list, zip(*keys, strict=True)), strict=True))
+        return found
 
     def __len__(self) -> int:
         return len(self.places)
@@ -201,6 +212,8 @@ class RowIndex:
         self._labels: list[Label] = [Label("… not kept: too many different texts")]
         self._label_numbers: dict[Label, int] = {}
         self._label_bytes = 0
+        self.relabelled: Counter[int] = Counter()
+        """How often rows of a stretch were given another label, by the number of the stretch."""
 
     def __len__(self) -> int:
         return self._count
@@ -364,6 +377,7 @@ class RowIndex:
         """Give the row at that place another label."""
         entry = self.entry(place)
         entry.label = self.label(label)
+        self.relabelled[place // STRETCH] += 1
         self.put(place, entry)
 
     def shape(self, shape: Shape) -> int:

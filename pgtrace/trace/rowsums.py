@@ -14,6 +14,7 @@ a second reading has them (filter/counting.py).
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from pgtrace.session.effects import UNKNOWN, Tally
@@ -37,6 +38,21 @@ class _Sum:
         self.tally: Tally | None = None
         """The counts of a row that is still open."""
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether not all of its rows were taken away again."""
+        return self.tally is not None or any(times for times, _ in self.effects.values())
+
+    def merge(self, other: _Sum) -> None:
+        """Add another one, of complete rows."""
+        for effect, (times, rows) in other.effects.items():
+            use = self.effects.setdefault(effect, [0, 0])
+            use[0] += times
+            use[1] += rows
+        self.sent_bytes += other.sent_bytes
+        self.received_bytes += other.received_bytes
+        self.wait_ns += other.wait_ns
+
 
 class RowSums:
     """Rows of one trace, added up by connection."""
@@ -46,8 +62,8 @@ class RowSums:
         self._sums: dict[int, _Sum] = {}
         self.is_exact = True
 
-    def add(self, rows: Columns) -> None:
-        """Add these rows."""
+    def add(self, rows: Columns, sign: int = 1) -> None:
+        """Add these rows; with a sign of -1 take them away again."""
         sums = self._sums
         for place, connection, sent_bytes, received_bytes, wait_ns, effect, times, count in zip(
             rows.places,
@@ -63,21 +79,28 @@ class RowSums:
             found = sums.get(connection)
             if found is None:
                 found = sums[connection] = _Sum()
-            found.sent_bytes += sent_bytes
-            found.received_bytes += received_bytes
-            found.wait_ns += wait_ns
+            found.sent_bytes += sign * sent_bytes
+            found.received_bytes += sign * received_bytes
+            found.wait_ns += sign * wait_ns
             use = found.effects.get(effect)
             if use is not None:
-                use[0] += times
-                use[1] += count
+                use[0] += sign * times
+                use[1] += sign * count
             elif effect == UNKNOWN:
                 self._add_open(found, self._trace.rows.entry(place), place)
             else:
-                found.effects[effect] = [times, count]
+                found.effects[effect] = [sign * times, sign * count]
+
+    def merge(self, other: RowSums, apart: Set[int]) -> None:
+        """Add the rows of other sums, without those of the connections that are apart."""
+        for connection, theirs in other._sums.items():
+            if connection not in apart:
+                self._sums.setdefault(connection, _Sum()).merge(theirs)
+        self.is_exact &= other.is_exact
 
     def by_connection(self) -> dict[int, Counters]:
         """Counters by the index of the connection, in the order in which they came."""
-        return {index: self._counters(found) for index, found in self._sums.items()}
+        return {index: self._counters(found) for index, found in self._sums.items() if found.has_rows}
 
     def _add_open(self, found: _Sum, entry: RowEntry, place: int) -> None:
         counted = self._trace.connections[entry.connection].counted_at(place) if entry.is_open else None
@@ -91,7 +114,7 @@ class RowSums:
         tally = Tally()
         for number, (times, rows) in found.effects.items():
             counts = self._trace.reads.effects[number]
-            if counts is not None:
+            if counts is not None and times:
                 counts.add_to(tally, times, rows)
         if found.tally is not None:
             tally.add(found.tally, 1)

@@ -9,9 +9,12 @@ import random
 import pytest
 from rich.cells import cell_len
 
-from pgtrace.ask.filter import messages, parse, rowcounting
+from pgtrace.ask.filter import messages, parse
 from pgtrace.ask.filter.counting import CountedTrace
+from pgtrace.ask.filter.rowcounting import RowCounts
 from pgtrace.ask.filter.selection import Decided
+from pgtrace.trace import rows as rows_module
+from pgtrace.trace import stretches as stretches_module
 from pgtrace.trace.rows import Columns
 from pgtrace.tui.model import listing as listing_module
 from pgtrace.tui.model.theme import MONO
@@ -46,6 +49,11 @@ async def typed_at_once(driven: Driven, text: str) -> list[str]:
     """Paste a text: however slow the machine is, the keys never rest in the middle of it."""
     driven.main.pasted(text)
     return await typed(driven, "")
+
+
+def short_stretches(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    for module in (rows_module, stretches_module):
+        monkeypatch.setattr(module, "STRETCH", length)
 
 
 def shown(driven: Driven) -> list[int]:
@@ -362,7 +370,7 @@ async def test_totals_say_that_they_are_filtered_and_are_those_of_stats(shop: Re
 
 
 def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, view_of: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rowcounting, "SLICE", 256)
+    short_stretches(monkeypatch, 256)
     for _ in range(2000):
         shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
     shop.flush()
@@ -398,6 +406,44 @@ def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, vie
     view.listing.choose("")
     assert not view.counted.advance(now_s)
     assert view.counted.sums is None
+
+
+def test_a_filter_by_words_decides_what_differs_and_not_each_row(shop: Recording, view_of: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows match, and their sums are the same, as when each is decided."""
+    length, trips = 64, 2000
+    short_stretches(monkeypatch, length)
+    other = shop.connect("psycopg")
+    for number in range(trips):
+        sql = "SELECT 2" if number > trips // 2 else f"SELECT {number % 4}"
+        shop.trip(1 if number % 3 else other, query(sql), done("SELECT 1") + ready())
+    shop.flush()
+    view: View = view_of(shop, live=True)  # type: ignore[operator]
+    while view.trace.update():
+        pass
+    view.sync()
+    listing, decided = view.listing, []
+    decide = listing.filtering.decide
+
+    def counting(rows: Columns) -> Decided:
+        decided.append(len(rows))
+        return decide(rows)
+
+    monkeypatch.setattr(listing.filtering, "decide", counting)
+    # the last one asks for a number, so each row has to say
+    for text, is_by_key in (("sql ~ 2$", True), ("not sql ~ 2$", True), ("type:Query", True), ("user:app", True), ("ms > 0.1", False)):
+        decided.clear()
+        listing.choose(text)
+        while listing.behind or view.counted.sums is None:
+            view.sync()
+            view.counted.advance(0.0)
+        assert (sum(decided) < trips * 0.75) == is_by_key, text
+        selection = parse(text).over(view.trace)
+        assert listing.all_places().tolist() == list(selection.places())
+        plain = RowCounts(selection)
+        while plain.update():
+            pass
+        assert view.counted.sums.totals == plain.totals()
+        assert view.counted.sums.by_connection == plain.by_connection()
 
 
 async def test_a_pane_leads_to_a_match_though_the_others_are_listed_too(shop: Recording, drive: Drive) -> None:

@@ -115,6 +115,9 @@ class Answers(dict[Any, Any]):
 class Term(ABC):
     """One word and its test, over one trace."""
 
+    by_key = True
+    """Whether it answers alike for all rows of one connection, shape and label."""
+
     @abstractmethod
     def holds(self, subject: Subject) -> bool:
         """Whether it holds for that row. Raises Gone or Unread."""
@@ -202,6 +205,8 @@ class OfType(Term):
 class OfPlace(Term):
     """A word about the row alone. `has_any` says whether any row of the trace has one."""
 
+    by_key = False
+
     def __init__(
         self, trace: Trace, test: TextTest, has_any: Callable[[Trace], bool], says: Callable[[Trace, int], Collection[str]]
     ) -> None:
@@ -221,6 +226,8 @@ class OfPlace(Term):
 
 class OfNumber(Term):
     """A word that is a number."""
+
+    by_key = False
 
     def __init__(self, test: NumberTest, says: Callable[[Columns], Sequence[float]]) -> None:
         self._test = test

@@ -9,12 +9,16 @@ is then False): counting.py.
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pgtrace.ask.filter.selection import Selection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.rowsums import RowSums
+
+if TYPE_CHECKING:
+    from pgtrace.trace.stretches import Stretches
 
 SLICE: Final = 2048
 """Rows added up between two looks at the clock."""
@@ -23,8 +27,9 @@ SLICE: Final = 2048
 class RowCounts:
     """The sums over a selection, for the rows that exist when it begins."""
 
-    def __init__(self, selection: Selection, places: Sequence[int] | None = None) -> None:
-        """`places` are those that it may select, if they are known already."""
+    def __init__(self, selection: Selection, places: Sequence[int] | None = None, stretches: Stretches | None = None) -> None:
+        """`places` are those that it may select, if they are known already. With `stretches` it
+        selects all of those that are round trips, and sums that are there already are used."""
         self.text = selection.text
         self.rows = len(selection.trace.rows)
         """How many rows there are, selected or not."""
@@ -32,7 +37,8 @@ class RowCounts:
         self._sums = RowSums(selection.trace)
         self._seen = 0
         self._most = self.rows if places is None else len(places)
-        self._work = self._added(selection, range(self.rows) if places is None else places)
+        places = range(self.rows) if places is None else places
+        self._work = self._added(selection, places) if stretches is None else self._from(stretches, selection, places)
 
     def update(self, budget_s: float | None = None) -> bool:
         """Continue adding up, within the budget. Returns whether there is more to do. Raises
@@ -83,4 +89,22 @@ class RowCounts:
             rows = self._trace.rows.at(places[start : start + SLICE])
             self._sums.add(selection.counted(rows))
             self._seen = start + len(rows)
+            yield
+
+    def _from(self, stretches: Stretches, selection: Selection, places: Sequence[int]) -> Iterator[None]:
+        """The same work: of a stretch with most of its rows among the places the others are taken
+        away."""
+        at, rows = 0, self._trace.rows
+        while at < len(places):
+            span = stretches.span(places[at])
+            stop = bisect_left(places, span.stop, at, min(len(places), at + len(span)))
+            stretch = stretches.at(span.start) if 2 * (stop - at) > len(span) else None
+            if stretch is None:
+                self._sums.add(selection.counted(rows.at(places[at:stop])))
+            else:
+                self._sums.merge(stretch.sums, self._trace.apart)
+                if stop - at < len(span):
+                    others = sorted(set(span).difference(places[at:stop]))
+                    self._sums.add(selection.counted(rows.at(others)), -1)
+            self._seen = at = stop
             yield

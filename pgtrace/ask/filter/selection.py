@@ -11,7 +11,7 @@ longer kept is not selected, and counted.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -50,6 +50,8 @@ class _Part(NamedTuple):
     masks: Callable[[Columns], tuple[int, int]]
     """The rows for which it certainly holds, and those for which it may."""
     cost: int
+    by_key: bool
+    """Whether all rows of one connection, shape and label are alike to it."""
 
 
 class Selection:
@@ -76,6 +78,14 @@ class Selection:
             ever = _mask(bytes(number not in never for number in rows.shapes))
             surely, perhaps = surely & ever, perhaps & ever
         return Decided(surely.to_bytes(len(rows), "little"), (surely ^ perhaps).to_bytes(len(rows), "little"))
+
+    def decide_alike(self, keys: Collection[tuple[int, int, int]]) -> bool | None:
+        """Whether all rows of these connections, shapes and labels are selected, or none of them
+        is; None if they differ, or if the keys do not say. Raises FilterError as decide() does."""
+        if not self._tree.by_key:
+            return None
+        selected, unread = self.decide(Columns.of_keys(self.trace.rows, keys))
+        return None if YES in unread or (YES in selected and NO in selected) else YES in selected
 
     def among(self, places: Sequence[int]) -> Iterator[int]:
         """The selected ones of these places, in the same order. Reads messages if only they can
@@ -209,7 +219,7 @@ def _of_term(term: Term, cost: int) -> _Part:
             return mask, mask
         return _mask(answers.translate(_SURELY)), _mask(answers.translate(_PERHAPS))
 
-    return _Part(term.holds, masks, cost)
+    return _Part(term.holds, masks, cost, term.by_key)
 
 
 def _everything(rows: Columns) -> int:
@@ -222,7 +232,7 @@ def _not(part: _Part) -> _Part:
         everything = _everything(rows)
         return perhaps ^ everything, surely ^ everything
 
-    return _Part(lambda subject: not part.holds(subject), masks, part.cost)
+    return _Part(lambda subject: not part.holds(subject), masks, part.cost, part.by_key)
 
 
 def _all(parts: Sequence[_Part]) -> _Part:
@@ -235,7 +245,7 @@ def _all(parts: Sequence[_Part]) -> _Part:
                 break
         return surely, perhaps
 
-    return _Part(lambda subject: all(part.holds(subject) for part in parts), masks, parts[-1].cost if parts else 0)
+    return _Part(lambda subject: all(part.holds(subject) for part in parts), masks, *_together(parts))
 
 
 def _any(parts: Sequence[_Part]) -> _Part:
@@ -246,4 +256,9 @@ def _any(parts: Sequence[_Part]) -> _Part:
             surely, perhaps = surely | more_surely, perhaps | more_perhaps
         return surely, perhaps
 
-    return _Part(lambda subject: any(part.holds(subject) for part in parts), masks, parts[-1].cost if parts else 0)
+    return _Part(lambda subject: any(part.holds(subject) for part in parts), masks, *_together(parts))
+
+
+def _together(parts: Sequence[_Part]) -> tuple[int, bool]:
+    """The cost of several parts, the most expensive last, and whether they go by the key."""
+    return parts[-1].cost if parts else 0, all(part.by_key for part in parts)

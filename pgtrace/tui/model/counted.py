@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from pgtrace.tui.model.listing import Listing
 
 BUDGET_S: Final = 0.004
-FIRST_BUDGET_S: Final = 0.05
+FIRST_BUDGET_S: Final = 0.04
 """While there are none yet and the user waits for them."""
 _AGAIN_S: Final = 1.0
-_SLICE: Final = 1024
+_SLICE: Final = 4096
 """Rows collected between two looks at the clock."""
 
 
@@ -92,8 +92,8 @@ class Counted:
                 return changed
             self._rows, self._took_s = listing.rows, 0.0
             places = listing.all_places()
-            self._work = RowCounts(parse("").over(listing.trace), places)
-        usual_s = FIRST_BUDGET_S if self._sums is None else BUDGET_S
+            self._work = RowCounts(parse("").over(listing.trace), places, listing.stretches)
+        usual_s = FIRST_BUDGET_S if self._sums is None or self._sums.rows is None else BUDGET_S
         budget_s = usual_s if budget_s is None else budget_s
         if isinstance(self._work, (RowCounts, CountedTrace)):
             return self._go_on(self._work, now_s, budget_s) or changed

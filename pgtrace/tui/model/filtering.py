@@ -26,6 +26,7 @@ from pgtrace.inspect.details import NotKept
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.rows import Columns
 from pgtrace.trace.statements import EARLIER, FUNCTION, OTHER, StatementGroup
+from pgtrace.trace.stretches import Stretch
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.asking import LONGEST
 
@@ -115,6 +116,19 @@ class Filtering:
                     self._note(index, rows.places[rows.connections.index(index)])
         try:
             return self._selection.decide(rows)
+        except FilterError:
+            self.choose("")
+            raise
+
+    def decide_alike(self, stretch: Stretch) -> bool | None:
+        """Whether all rows of a stretch match, or none does; None if they have to be decided.
+        Raises FilterError as asked() does."""
+        if self._asks_who:
+            for index in {connection for connection, _, _ in stretch.alike} - self._known.keys():
+                if index < len(self.trace.connections):
+                    self._note(index, stretch.start)
+        try:
+            return self._selection.decide_alike(stretch.alike)
         except FilterError:
             self.choose("")
             raise

@@ -29,6 +29,7 @@ from pgtrace.errors import FilterError
 from pgtrace.trace.feed import Feed, Subscriber
 from pgtrace.trace.row import Row
 from pgtrace.trace.rows import Columns
+from pgtrace.trace.stretches import Stretches
 from pgtrace.tui.model.filtering import Filtering
 from pgtrace.tui.model.folds import Folds
 from pgtrace.tui.model.groups import Groups, Together
@@ -53,6 +54,7 @@ class Listing(Subscriber):
         self.trace = trace = feed.trace
         self._feed = feed
         self.filtering = Filtering(trace, driver)
+        self.stretches = Stretches(feed)
         self.groups = Groups()
         self.folds = Folds(self.groups, self._lists, fold)
         self.dims = False
@@ -244,11 +246,25 @@ class Listing(Subscriber):
             return
         while self._seen < end:
             began = time.perf_counter()
-            self._look_at(self.trace.rows.columns(self._seen, min(end, self._seen + self._decided)), until)
+            if not self._look_over(end):
+                stop = min(end, self._seen + self._decided, self.stretches.span(self._seen).stop)
+                self._look_at(self.trace.rows.columns(self._seen, stop), until)
             now = time.perf_counter()
             self._decided = min(_MOST_DECIDED, 2 * self._decided) if now - began < _SHORT_S else max(_LOOKED, self._decided // 2)
             if until is not None and now > until:
                 return
+
+    def _look_over(self, end: int) -> bool:
+        """At a whole stretch at once; False if its rows have to be decided."""
+        stretch = self.stretches.at(self._seen)
+        if stretch is None or stretch.stop > end:
+            return False
+        matches = self.filtering.decide_alike(stretch)
+        if matches:
+            self._matches.extend(range(stretch.start, stretch.stop))
+        if matches is not None:
+            self._seen = stretch.stop
+        return matches is not None
 
     def _look_at(self, rows: Columns, until: float | None) -> None:
         """At these rows, as far as the index decides; at the first of which the messages are still

@@ -45,9 +45,8 @@ class Selected:
 
     def take(self, rows: Columns) -> None:
         """Add these rows."""
-        index, kind_at = rows.index, self._advice.kind_at
-        marked = {(kind, connection) for place, connection in zip(rows.places, rows.connections, strict=True) if (kind := kind_at(place))}
-        self._kinds |= {(kind.name, self._driver(connection)) for kind, connection in marked}
+        index = rows.index
+        self._kinds |= {(kind.name, self._driver(connection)) for kind, connection in self._advice.kinds_among(rows)}
         places: defaultdict[int, list[int]] = defaultdict(list)
         for place, connection in zip(rows.places, rows.connections, strict=True):
             places[connection].append(place)
