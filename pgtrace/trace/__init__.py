@@ -13,7 +13,7 @@
   the rows that tell about types.
 - ends.py, refused_tls.py, reconnects.py, security.py, disk_waits.py: how a connection ended, was
   protected, and waited.
-- transactions.py, activity.py, sightings.py: sums over complete rows, for views.
+- transactions.py, activity.py, sightings.py, stretches.py: sums over complete rows, for views.
 - feed.py: every row once, complete, for all that look at rows; times.py, histogram.py: how long
   things took; waits.py, full_buffers.py: what the recorder waited for.
 - call_sites.py, noted_marks.py: what the program noted, by row.
