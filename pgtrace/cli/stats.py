@@ -72,17 +72,15 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
         warn_of_undecided(selection)
         warn_of_losses(trace)
         return
+    selected = None
     if chosen is not None:
-        selected = count_rows(trace, chosen, quiet=quiet) if by == "driver" and not as_json else None
-        if selected is not None:
-            write(coloured(stats.selected_as_text(trace, selected, with_messages=verbose), table))
-            warn_of_losses(trace)
-            return
-        trace = count(trace, chosen, quiet=quiet)
+        selected = count_rows(trace, chosen, quiet=quiet) if by in stats.OF_ROWS and not as_json else None
+        if selected is None:
+            trace = count(trace, chosen, quiet=quiet)
     if as_json:
         write(stats.as_json(trace, joins), end="")
     else:
-        write(coloured(chain(stats.as_text(trace, by), stats.more(trace, by) if verbose else []), table))
+        write(coloured(chain(stats.as_text(trace, by, selected=selected), stats.more(trace, by, selected) if verbose else []), table))
         if joins is not None:
             from pgtrace.report.joins import joins_as_text  # most captures have one side
 

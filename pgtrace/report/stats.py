@@ -121,33 +121,22 @@ def _indented(value: object, columns: int) -> Shown:
     return Shown(encoding.as_json(value, indent=2).replace("\n", "\n" + " " * columns))
 
 
-def selected_as_text(trace: Trace, selected: RowCounts, *, with_messages: bool) -> list[Shown]:
-    """Lines of a table: the rows that a filter selects, in total and by driver; then their messages
-    by type."""
-    drivers = selected.drivers()
-    lines = [heading(trace, "", trace.duration_ns / 1e9, selected.text), EMPTY]
-    rows = [([_FILTERED, count(selected.connections)], selected.totals())]
-    rows += [([driver, count(number)], counters) for driver, number, counters in drivers]
-    lines += table(["driver", "conn", *HEAD], [[*names, *cells(counters)] for names, counters in rows], left=frozenset({0}))
-    if with_messages:
-        lines += [EMPTY, *_messages({_FILTERED: selected.totals()} | {driver: counters for driver, _, counters in drivers})]
-    return lines
-
-
-def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None) -> Iterator[Shown]:
+def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None, selected: RowCounts | None = None) -> Iterator[Shown]:
     """Lines of a table: one for all, then one for each driver, connection, statement, mark,
     label or file.
 
-    `title` replaces the names of the files, `took_s` the time they span. Many connections are never
-    in memory at once.
+    `title` replaces the names of the files, `took_s` the time they span. With `selected`, the
+    counters are those of selected rows, which has none of statements and marks. Many connections
+    are never in memory at once.
     """
-    yield heading(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, trace.filter)
+    sums = selected or trace
+    yield heading(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, sums.filter)
     yield EMPTY
     if by == "statement":
         yield from _statements(trace)
     elif by == "connection":
         head = [by, "driver", "layer", "process", "kind"]
-        yield from long_table([*head, *HEAD], _connections(trace), left=frozenset(range(len(head))))
+        yield from long_table([*head, *HEAD], _connections(trace, sums), left=frozenset(range(len(head))))
     elif by == "mark":
         marks = mark_counters(trace)
         if marks:
@@ -155,62 +144,62 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None)
         else:
             yield sanitise.line("no marks: set them with Recorder.mark(), the demo sets one for each variant")
     else:
-        rows = [(_everything(trace), trace.counted, trace.totals()), *_COUNTED_BY[by](trace)]
+        rows = [(_everything(sums), sums.counted, sums.totals()), *_COUNTED_BY[by](sums)]
         yield from table([by, "conn", *HEAD], [[name, count(number), *cells(counters)] for name, number, counters in rows])
 
 
-_COUNTED_BY: Final[dict[str, Callable[[Trace], list[tuple[str, int, Counters]]]]] = {
-    "driver": Trace.drivers,
-    "file": Trace.file_counters,
-    "label": lambda trace: [(label or "(no label)", number, counters) for label, number, counters in trace.label_counters()],
+_COUNTED_BY: Final[dict[str, Callable[[Trace | RowCounts], list[tuple[str, int, Counters]]]]] = {
+    "driver": lambda sums: sums.drivers(),
+    "file": lambda sums: sums.file_counters(),
+    "label": lambda sums: [(label or "(no label)", number, counters) for label, number, counters in sums.label_counters()],
 }
+OF_ROWS: Final = frozenset({*_COUNTED_BY, "connection"})
+"""What the counters of selected rows can be shown by."""
 
 
-def more(trace: Trace, by: str) -> Iterator[Shown]:
+def more(trace: Trace, by: str, selected: RowCounts | None = None) -> Iterator[Shown]:
     """Lines of two tables: times, formats and sizes by that grouping; then messages per type."""
-    timed = times.of(trace)
+    timed = times.of(selected or trace)
     if timed and by != "statement":
         yield EMPTY
-        yield from times.as_text(by, _groups(trace, by, timed))
+        yield from times.as_text(by, _groups(trace, selected or trace, by, timed))
     yield EMPTY
-    yield from messages(trace, by)
+    yield from messages(trace, by, selected)
 
 
-def _groups(trace: Trace, by: str, timed: times.Found) -> Iterator[tuple[str, Times | None, Counters]]:
-    yield _everything(trace), timed["all"].get(None), trace.totals()
+def _groups(trace: Trace, sums: Trace | RowCounts, by: str, timed: times.Found) -> Iterator[tuple[str, Times | None, Counters]]:
+    yield _everything(sums), timed["all"].get(None), sums.totals()
     if by == "connection":
-        for connection in trace.counted_connections():
-            yield trace.name_of(connection), timed[by].get(connection.index), connection.counters(trace.duration_ns)
+        for connection, counters in sums.connection_counters():
+            yield trace.name_of(connection), timed[by].get(connection.index), counters
     elif by == "mark":
         for name, counters in mark_counters(trace).items():
             yield name, timed[by].get(name), counters
     else:
-        keys: Iterable[Hashable] = range(len(trace.files)) if by == "file" else (name for name, _, _ in trace.drivers())
+        keys: Iterable[Hashable] = range(len(trace.files)) if by == "file" else (name for name, _, _ in sums.drivers())
         if by == "label":
-            keys = (label for label, _, _ in trace.label_counters())
-        for key, (name, _, counters) in zip(keys, _COUNTED_BY[by](trace), strict=True):
+            keys = (label for label, _, _ in sums.label_counters())
+        for key, (name, _, counters) in zip(keys, _COUNTED_BY[by](sums), strict=True):
             yield name, timed[by].get(key), counters
 
 
-def _connections(trace: Trace) -> Iterator[list[str]]:
+def _connections(trace: Trace, sums: Trace | RowCounts) -> Iterator[list[str]]:
     """The rows of that table by connection."""
-    yield [_everything(trace), "", "", "", "", *cells(trace.totals())]
-    for connection in trace.counted_connections():
+    yield [_everything(sums), "", "", "", "", *cells(sums.totals())]
+    for connection, counters in sums.connection_counters():
         who = [connection.driver, connection.layer.name or NOTHING, about.process(connection) or NOTHING, connection.kind]
-        yield [trace.name_of(connection), *who, *cells(connection.counters(trace.duration_ns))]
+        yield [trace.name_of(connection), *who, *cells(counters)]
 
 
-def messages(trace: Trace, by: str) -> list[Shown]:
+def messages(trace: Trace, by: str, selected: RowCounts | None = None) -> list[Shown]:
     """Lines of a table: messages per type, one column for all and one for each driver, mark,
     label or file."""
-    columns = mark_counters(trace)
-    if by != "mark":
-        counted = _COUNTED_BY.get(by, Trace.drivers)(trace)
-        columns = {_everything(trace): trace.totals()} | {name: counters for name, _, counters in counted}
-    return _messages(columns)
-
-
-def _messages(columns: dict[str, Counters]) -> list[Shown]:
+    if by == "mark":
+        columns = mark_counters(trace)
+    else:
+        sums = selected or trace
+        counted = _COUNTED_BY.get(by, _COUNTED_BY["driver"])(sums)
+        columns = {_everything(sums): sums.totals()} | {name: counters for name, _, counters in counted}
     lines = []
     for side, key in (("F", "frontend_messages"), ("B", "backend_messages")):
         names = sorted({name for counters in columns.values() for name in getattr(counters, key)})
@@ -218,8 +207,8 @@ def _messages(columns: dict[str, Counters]) -> list[Shown]:
     return table(["messages", *columns], lines)
 
 
-def _everything(trace: Trace) -> str:
-    return "all" if trace.filter is None else _FILTERED
+def _everything(sums: Trace | RowCounts) -> str:
+    return "all" if sums.filter is None else _FILTERED
 
 
 def heading(trace: Trace, title: str, took_s: float, chosen: str | None) -> Shown:

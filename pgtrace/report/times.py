@@ -1,7 +1,6 @@
 """Times, formats and sizes as a table, and the `times` of `stats --json`.
 
-A trace whose counters are limited by a filter has no rows of its own: its times are those of the
-rows that the filter selects in the first reading.
+Under a filter the times are those of the rows that it selects in the first reading.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pgtrace.trace.times import Times, keys_of, times
 from pgtrace.trace.trace import Trace
 
 if TYPE_CHECKING:
+    from pgtrace.ask.filter.rowcounting import RowCounts
     from pgtrace.ask.filter.selection import Selection
 
 CONNECTIONS_TIMED: Final = 2_000
@@ -28,14 +28,15 @@ _HEAD_SIZES: Final = ["par t", "par b", "val t", "val b", "B/exec"]
 Found = dict[str, dict[Hashable, Times]]
 
 
-def of(trace: Trace) -> Found:
-    """The times of a trace by grouping and group; without rows there are none."""
+def of(counted: Trace | RowCounts) -> Found:
+    """The times of what is counted by grouping and group; without rows there are none."""
     rows: Callable[[Columns], Columns] = lambda rows: rows  # noqa: E731
-    first = trace
-    selection: Selection | None = getattr(trace, "selection", None)
+    selection: Selection | None = getattr(counted, "selection", None)
     if selection is not None:
         first, rows = selection.trace, selection.counted
-    elif not trace.timeline:
+    elif isinstance(counted, Trace) and counted.timeline:
+        first = counted
+    else:
         return {}
     keys = {by: keys_of(first, by) for by in _GROUPS}
 

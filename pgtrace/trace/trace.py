@@ -300,6 +300,11 @@ class Trace:
         """The connections that the counters include."""
         return self.connections
 
+    def connection_counters(self) -> Iterator[tuple[Connection, Counters]]:
+        """The connections that the counters include, each with its own."""
+        for connection in self.counted_connections():
+            yield connection, connection.counters(self.duration_ns)
+
     def drivers(self) -> list[tuple[str, int, Counters]]:
         """(driver, connections, counters), most round trips first."""
         return self._totals.drivers(self.duration_ns)
@@ -311,8 +316,12 @@ class Trace:
     def label_counters(self) -> list[tuple[str, int, Counters]]:
         """(label, connections, counters), in the order of the captures; captures with the same
         label are summed, and those without one have an empty label."""
+        return self.labelled(self.file_counters())
+
+    def labelled(self, files: Iterable[tuple[str, int, Counters]]) -> list[tuple[str, int, Counters]]:
+        """The same sums of what file_counters() gives, of everything or of some rows."""
         found: dict[str, tuple[int, Counters]] = {}
-        for file, (_, number, counters) in enumerate(self.file_counters()):
+        for file, (_, number, counters) in enumerate(files):
             label = self.settings.get((file, LABEL), "")
             before, sum_ = found.get(label, (0, Counters()))
             sum_.add(counters)

@@ -1,11 +1,10 @@
-"""Counters of the round trips that a filter selects, by statement, mark and connection: a second
-reading.
+"""Counters of the round trips that a filter selects, by statement and mark: a second reading.
 
-Totals and those of each driver are sums over the index (rowcounting.py). The index has no place for
-how long each execution was waited for, nor for the moment within a round trip at which a mark
-begins or ends. So the statements, marks and connections of a filter need the captures a second
-time: every byte goes through the same machine, and each connection knows which of its round trips
-are selected. The exact counts of each selected round trip (session/effects.py) are added up.
+Other sums are over the index (rowcounting.py). The index has no place for how long each execution
+was waited for, nor for the moment within a round trip at which a mark begins or ends. So the
+statements and marks of a filter need the captures a second time: every byte goes through the same
+machine, and each connection knows which of its round trips are selected. The exact counts of each
+selected round trip (session/effects.py) are added up.
 
 These sums leave out what belongs to no round trip: messages and bytes between round trips, and
 `client_ns`. They also leave out `statements_live`, which is not a sum. The capture's own times,

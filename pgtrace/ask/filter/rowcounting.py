@@ -1,5 +1,5 @@
-"""Totals of the rows that a filter selects, and those of each driver: sums over the index
-(trace/rowsums.py).
+"""Totals of the rows that a filter selects, and those of each connection, driver, label and
+capture: sums over the index (trace/rowsums.py).
 
 Nothing is read again except the messages that the filter itself needs. Statements and marks under a
 filter need the whole session, and so does every counter if a row's counts were not kept (`is_exact`
@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pgtrace.ask.filter.selection import Selection
+from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.rowsums import RowSums
 
 if TYPE_CHECKING:
     from pgtrace.trace.stretches import Stretches
+
+K = TypeVar("K")
 
 SLICE: Final = 2048
 """Rows added up between two looks at the clock."""
@@ -30,7 +33,8 @@ class RowCounts:
     def __init__(self, selection: Selection, places: Sequence[int] | None = None, stretches: Stretches | None = None) -> None:
         """`places` are those that it may select, if they are known already. With `stretches` it
         selects all of those that are round trips, and sums that are there already are used."""
-        self.text = selection.text
+        self.selection = selection
+        self.filter = selection.text
         self.rows = len(selection.trace.rows)
         """How many rows there are, selected or not."""
         self._trace = selection.trace
@@ -57,9 +61,14 @@ class RowCounts:
         return self._sums.is_exact
 
     @property
-    def connections(self) -> int:
+    def counted(self) -> int:
         """How many connections have selected rows."""
         return len(self._sums.by_connection())
+
+    def connection_counters(self) -> Iterator[tuple[Connection, Counters]]:
+        """These connections, each with its counters."""
+        for index, counters in sorted(self._sums.by_connection().items()):
+            yield self._trace.connections[index], counters
 
     def by_connection(self) -> dict[int, Counters]:
         """The counters of each connection that has selected rows, by its index."""
@@ -74,14 +83,27 @@ class RowCounts:
 
     def drivers(self) -> list[tuple[str, int, Counters]]:
         """(driver, connections, counters), most round trips first."""
-        found: dict[str, tuple[int, Counters]] = {}
-        for index, counters in self._sums.by_connection().items():
-            driver = self._trace.connections[index].driver
-            number, of_driver = found.setdefault(driver, (0, Counters()))
-            of_driver.add(counters)
-            found[driver] = number + 1, of_driver
+        found = self._summed(lambda connection: connection.driver)
         ordered = sorted(found.items(), key=lambda item: (-item[1][1].round_trips, item[0]))
         return [(driver, number, counters) for driver, (number, counters) in ordered]
+
+    def file_counters(self) -> list[tuple[str, int, Counters]]:
+        """(name, connections, counters) of each capture, in their order."""
+        found = self._summed(lambda connection: connection.file)
+        return [(name, *found.get(file, (0, Counters()))) for file, name in enumerate(self._trace.files)]
+
+    def label_counters(self) -> list[tuple[str, int, Counters]]:
+        """(label, connections, counters), in the order of the captures."""
+        return self._trace.labelled(self.file_counters())
+
+    def _summed(self, key: Callable[[Connection], K]) -> dict[K, tuple[int, Counters]]:
+        """Connections and counters by what they have in common."""
+        found: dict[K, tuple[int, Counters]] = {}
+        for connection, counters in self.connection_counters():
+            number, summed = found.setdefault(key(connection), (0, Counters()))
+            summed.add(counters)
+            found[key(connection)] = number + 1, summed
+        return found
 
     def _added(self, selection: Selection, places: Sequence[int]) -> Iterator[None]:
         """The work, with a break after each slice of it."""
