@@ -23,8 +23,10 @@ pgtrace run "${options[@]}" -- bash -eo pipefail -c "$PGTRACE_ACTION_RUN" || sta
 
 worst() { [ "$status" != 0 ] || status=$1; }
 pgtrace advise -q --format sarif "$capture" >"$out/findings.sarif"
+pgtrace export -q --to html "$capture" -o "$out/report.html"
 {
     echo "capture=$capture"
+    echo "report=$out/report.html"
     echo "sarif=$out/findings.sarif"
     echo "round-trips=$(pgtrace stats -q --json "$capture" | python3 -c 'import json, sys; print(json.load(sys.stdin)["totals"]["round_trips"])')"
 } >>"$GITHUB_OUTPUT"
@@ -35,11 +37,7 @@ pgtrace advise -q --format sarif "$capture" >"$out/findings.sarif"
         pgtrace check -q --format markdown "${budgets[@]}" "$capture" || worst $?
         echo
     fi
-    printf '```text\n'
-    pgtrace stats -q "$capture"
-    echo
-    pgtrace advise -q "$capture"
-    printf '```\n'
+    pgtrace export -q --to markdown "$capture"
 } >>"$GITHUB_STEP_SUMMARY"
 if [ ${#budgets[@]} != 0 ]; then
     pgtrace check -q --format github "${budgets[@]}" "$capture" || worst $?

@@ -282,7 +282,6 @@ def _of_programs(
     from pgtrace.cli import recording, turns
     from pgtrace.compare.variants import Variant
     from pgtrace.errors import CaptureError
-    from pgtrace.probe import probe
     from pgtrace.temporary import PrivateDirectory
 
     programs = [turns.Program.of(text) for text in what]
@@ -293,7 +292,7 @@ def _of_programs(
     found_upstream = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
     variants = [Variant(label) for label in labels]
     with recording.upstream_for(upstream, found_upstream, quiet=quiet) as (target, extra), PrivateDirectory() as private:
-        probe(target)
+        recording.reach(target, upstream)
         where = directory or Path(private)
         try:
             where.mkdir(parents=True, exist_ok=True)

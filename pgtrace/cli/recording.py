@@ -47,6 +47,18 @@ def upstream_for(
         yield parse_upstream(f"{server.host}:{server.port}", {}), server.environment() | {"DATABASE_URL": server.url()}
 
 
+def reach(target: Upstream, asked: Address | str | None) -> None:
+    """Look whether the upstream answers before a program is started. Raises UpstreamError, which
+    says how to name another if none was named."""
+    try:
+        probe(target)
+    except UpstreamError as error:
+        if asked is not None:
+            raise
+        ways = "--upstream says where PostgreSQL is, and `--upstream embedded` starts a throw-away one"
+        raise UpstreamError(error.upstream, f"{error.reason}; {ways}") from None
+
+
 def place(asked: str | Listen | None, upstream: Upstream, default: str, *, allow_others: bool) -> Listen | None:
     """Where to listen: as asked, otherwise the default. None means a private socket, because anyone
     who connects would borrow your identity."""

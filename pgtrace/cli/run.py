@@ -17,7 +17,6 @@ from pgtrace.cli import budgets, options, output, recorder_options, recording
 from pgtrace.cli.children import Children
 from pgtrace.conninfo import Address
 from pgtrace.errors import ProgramError
-from pgtrace.probe import probe
 from pgtrace.recorder import Recorder
 from pgtrace.temporary import PrivateDirectory
 
@@ -92,7 +91,7 @@ def command(
     recorded = recorder_options.recorded()
     found = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
     with recording.upstream_for(upstream, found, quiet=quiet) as (target, extra):
-        probe(target)
+        recording.reach(target, upstream)
         kept_in = last.directory() if write is None and not no_last else None
         with (
             PrivateDirectory() as private,

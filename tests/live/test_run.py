@@ -126,6 +126,11 @@ def test_an_upstream_that_is_down_ends_it_before_the_program_starts(tmp_path):
     assert found.returncode == 3
     assert not trace.exists()
     assert re.fullmatch(r"pgtrace: .*127\.0\.0\.1:1.*\n", found.stderr)
+    assert "embedded" not in found.stderr
+    found = run("--", "touch", str(trace), environment={"PGHOST": "127.0.0.1", "PGPORT": "1"})
+    assert found.returncode == 3
+    assert not trace.exists()
+    assert re.fullmatch(r"pgtrace: .*127\.0\.0\.1:1.*--upstream says where .*`--upstream embedded` starts .*\n", found.stderr)
 
 
 MANY = "import psycopg; c = psycopg.connect('', autocommit=True); [c.execute('select %s', (n,)) for n in range(4)]; raise SystemExit({})"

@@ -39,11 +39,18 @@ def test_the_example_uses_inputs_and_outputs_that_there_are() -> None:
     assert asked <= set(ACTION["outputs"])
 
 
+def test_the_report_is_uploaded_if_it_has_a_name() -> None:
+    (upload,) = [step for step in ACTION["runs"]["steps"] if "uses" in step]
+    assert upload["with"] == {"name": "${{ inputs.artifact }}", "path": "${{ steps.run.outputs.report }}"}
+    assert upload["if"] == "always() && inputs.artifact != '' && steps.run.outputs.report != ''"
+    assert not ACTION["inputs"]["artifact"]["default"]
+
+
 def test_no_input_is_put_into_a_command() -> None:
     """They are somebody else's text: they come by the environment."""
-    for step in ACTION["runs"]["steps"]:
-        assert "${{" not in step["run"]
-    variables = {name for step in ACTION["runs"]["steps"] for name in step["env"]}
+    steps = [step for step in ACTION["runs"]["steps"] if "run" in step]
+    assert not [step for step in steps if "${{" in step["run"]]
+    variables = {name for step in steps for name in step["env"]}
     read = set(re.findall(r"\$\{?(PGTRACE_ACTION_\w+)", (ROOT / "release/action.sh").read_text("utf-8")))
     assert read == {name for name in variables if name.startswith("PGTRACE_ACTION_")}
 
@@ -53,7 +60,9 @@ def acted(tmp_path: Path, **inputs: str) -> tuple[subprocess.CompletedProcess[st
     given = {name: one.get("default", "") for name, one in ACTION["inputs"].items()} | {
         name.replace("_", "-"): text for name, text in inputs.items()
     }
-    variables = {f"PGTRACE_ACTION_{name.upper().replace('-', '_')}": text for name, text in given.items() if name != "install"}
+    variables = {
+        f"PGTRACE_ACTION_{name.upper().replace('-', '_')}": text for name, text in given.items() if name not in ("install", "artifact")
+    }
     output, summary = tmp_path / "output", tmp_path / "summary"
     environment = {
         **os.environ,
@@ -91,8 +100,12 @@ def test_a_program_within_its_budget(program: str, tmp_path: Path) -> None:
     assert int(outputs["round-trips"]) == 10
     assert json.loads(Path(outputs["sarif"]).read_text("utf-8"))["version"] == "2.1.0"
     assert Path(outputs["capture"]).exists()
-    assert "psycopg" in summary
+    assert "| psycopg | 1 |" in summary
+    assert "### Costliest statements" in summary
     assert "2 budgets kept" in summary
+    page = Path(outputs["report"]).read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "select $1::int" in page
 
 
 def test_a_program_that_costs_too_much(program: str, tmp_path: Path) -> None:
