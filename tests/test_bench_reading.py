@@ -24,6 +24,7 @@ from pgtrace.report import stats
 from pgtrace.trace.connections import Connections
 from pgtrace.trace.trace import Trace
 from tests.playbook import write
+from tests.traces import fully_read
 
 TraceFunction = Callable[[FrameType, str, object], "TraceFunction"]
 CAPTURES = Path(__file__).parents[1] / "captures"
@@ -98,9 +99,7 @@ def test_a_closed_session_is_gone_without_the_garbage_collector(tmp_path, monkey
     gc.collect()
     gc.disable()
     try:
-        with closing(Trace.open([path])) as trace:
-            while trace.update():
-                pass
+        with closing(fully_read(path)) as trace:
             assert len(seen) == len(trace.connections) == 20
             assert not [session for session in seen if session() is not None]
     finally:

@@ -10,7 +10,7 @@ import pytest
 
 from pgtrace.export import golden
 from pgtrace.identify import drivers, layers
-from pgtrace.trace.trace import Trace
+from tests.traces import fully_read
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 FILES = sorted(CAPTURES.glob("*/*.pgtrace"))
@@ -41,13 +41,6 @@ LEAST = 33
 """Counters that every file has; those that came later are not in it."""
 
 
-def read(path: Path) -> Trace:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
-    return trace
-
-
 def named(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
@@ -63,7 +56,7 @@ def test_there_are_captures_of_every_driver_and_layer() -> None:
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_counters_are_derived_again(path: Path) -> None:
     assert path.stat().st_size <= LARGEST
-    trace = read(path)
+    trace = fully_read(path)
     found = trace.totals().as_dict()
     complete = trace.complete
     trace.close()
@@ -75,7 +68,7 @@ def test_counters_are_derived_again(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_goldens_are_derived_again(path: Path) -> None:
-    trace = read(path)
+    trace = fully_read(path)
     found = golden.text(trace)
     trace.close()
     assert found.encode("utf-8", "surrogateescape") == path.with_suffix(".trace").read_bytes()
@@ -90,7 +83,7 @@ def test_nobody_is_taken_for_another() -> None:
     """
     wrong = {}
     for path in FILES:
-        trace = read(path)
+        trace = fully_read(path)
         sessions = [connection for connection in trace.connections if connection.kind == "session"]
         found = {connection.driver for connection in sessions}, {connection.layer.name for connection in sessions} - {""}
         trace.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgtrace.identify import drivers, layers
-from pgtrace.trace.trace import Trace
+from tests.traces import fully_read
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "drivers.md").read_text(encoding="utf-8")
@@ -41,9 +41,7 @@ def captures(name: str) -> list[Path]:
 @functools.cache
 def flights(path: Path) -> frozenset[str]:
     """What was sent in each of its rows."""
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = fully_read(path)
     found = {trace.rows[place].shape.sent_flight for place in range(len(trace.rows))}
     trace.close()
     return frozenset(found)
@@ -86,9 +84,7 @@ def test_the_tables_have_a_line_for_each() -> None:
 def test_a_drivers_line_is_what_its_captures_hold(row: list[str]) -> None:
     _, beginning, parameters, names, query, figures = row
     name = name_of(row)
-    trace = Trace.open([CAPTURES / name / "ten_queries.pgtrace"])
-    while trace.update():
-        pass
+    trace = fully_read(CAPTURES / name / "ten_queries.pgtrace")
     first = trace.rows[0].shape.sent_flight
     session = next(connection for connection in trace.connections if connection.kind == "session")
     sent = [parameter for parameter, _ in session.startup_parameters]

@@ -90,13 +90,7 @@ class _Units(click.ParamType["str | int"]):
 )
 @click.option("-w", "directory", metavar="DIR", type=options.FILE, help="Keep the captures in this directory.")
 @click.option("-o", "out", metavar="FILE", type=options.FILE, help="Write the comparison to this new file: .md, .html or .json.")
-@click.option(
-    "--env-url",
-    "env_urls",
-    metavar="NAME",
-    multiple=True,
-    help="Another variable with a connection URL, besides DATABASE_URL. May be repeated.",
-)
+@recorder_options.env_urls
 @recorder_options.when_behind(behind.WAIT)
 @recorder_options.turns
 @options.as_json

@@ -70,12 +70,10 @@ class Dsn(click.ParamType[str]):
 
 def explaining(command: F) -> F:
     """Where statements may be explained. explained_on() reads the value from the context."""
-    return click.option(
+    return kept(
         "--explain-dsn",
         metavar="DSN",
         type=Dsn(),
-        expose_value=False,
-        callback=keep_in_context,
         help="Lets the key `E` EXPLAIN recorded statements on a separate, read-only connection: postgresql://host/db, or service=name.",
     )(command)
 
@@ -96,12 +94,10 @@ def explained_on(throwaway_url: str = "") -> Explaining:
 
 def files(command: F) -> F:
     """One or several captures, packet captures or `-`; or `--last`, the latest run."""
-    latest = click.option(
+    latest = kept(
         "--last",
         is_flag=True,
         is_eager=True,
-        expose_value=False,
-        callback=keep_in_context,
         help="Read the latest `pgtrace run` instead of a FILE.",
     )
     argument = click.argument("files", nargs=-1, type=FILE, metavar="FILE...", callback=_files_or_last)
@@ -110,11 +106,9 @@ def files(command: F) -> F:
 
 def joining(command: F) -> F:
     """Whether the two sides of a pooler are joined. reading.py finds the value in the context."""
-    return click.option(
+    return kept(
         "--no-join",
         is_flag=True,
-        expose_value=False,
-        callback=keep_in_context,
         help="Do not join the two sides of a pooler: count both.",
     )(command)
 
@@ -134,14 +128,12 @@ def _files_or_last(ctx: click.Context, parameter: click.Parameter, value: tuple[
 def importing(command: F) -> F:
     """How to read a FILE that is not a capture. imports.py finds the values in the context, so no
     command has to pass them on."""
-    keep = click.option(
+    keep = kept(
         "--keep",
         type=Size(),
         default="1GiB",
         show_default=True,
         metavar="SIZE",
-        expose_value=False,
-        callback=keep_in_context,
         help="For a pcap or a stream: how much to keep on disk while reading it.",
     )
     return port(keylog(keep(command)))
@@ -149,27 +141,23 @@ def importing(command: F) -> F:
 
 def port(command: F) -> F:
     """Which side of a connection is the server, if its beginning was not seen."""
-    return click.option(
+    return kept(
         "--port",
         multiple=True,
         type=click.IntRange(1, 65535),
         default=[DEFAULT_PORT],
         show_default=True,
         metavar="PORT",
-        expose_value=False,
-        callback=keep_in_context,
         help="For a pcap: the port of a server, to include connections that began before the capture. May be repeated.",
     )(command)
 
 
 def keylog(command: F) -> F:
     """Secrets of the TLS sessions in packets."""
-    return click.option(
+    return kept(
         "--keylog",
         type=FILE,
         metavar="FILE",
-        expose_value=False,
-        callback=keep_in_context,
         help="For a pcap: decrypt TLS with the secrets in FILE, in the format of SSLKEYLOGFILE.",
     )(command)
 
@@ -178,6 +166,11 @@ def in_context(name: str, default: Any) -> Any:
     """The value of an option that importing() put into the current command's context."""
     context = click.get_current_context(silent=True)
     return default if context is None else context.meta.get(f"pgtrace.{name}", default)
+
+
+def kept(*names: str, **settings: Any) -> Callable[[F], F]:
+    """An option whose value in_context() returns. The command itself does not get it."""
+    return click.option(*names, expose_value=False, callback=keep_in_context, **settings)
 
 
 def keep_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

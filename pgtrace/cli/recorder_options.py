@@ -13,7 +13,7 @@ from pgtrace import behind, variant
 from pgtrace.address import Listen, parse_listen
 from pgtrace.certificates import DriverTls
 from pgtrace.cli import output
-from pgtrace.cli.options import FILE, F, Size, in_context, keep_in_context
+from pgtrace.cli.options import FILE, F, Size, in_context, keep_in_context, kept
 from pgtrace.durations import duration_ns, has_unit
 from pgtrace.errors import CaptureError, UsageError
 from pgtrace.parameters import PARAMETERS
@@ -131,51 +131,41 @@ class LegPlace(click.ParamType[LegAsked]):
 
 
 _KEEPING: Final = (
-    click.option(
+    kept(
         "--keep",
         "keep_bytes",
         metavar="SIZE",
         type=Size(),
-        expose_value=False,
-        callback=keep_in_context,
         help="Keep only the newest SIZE (1GiB without -w; all with it). With -w: a directory.",
     ),
-    click.option(
+    kept(
         "--redact",
         multiple=True,
         type=click.Choice(REDACTIONS),
-        expose_value=False,
-        callback=keep_in_context,
         help="Blank parameters, rows, or literals in SQL (including passwords) in the capture. May be repeated.",
     ),
-    click.option(
+    kept(
         "--max-row-bytes",
         metavar="N",
         type=click.IntRange(0),
-        expose_value=False,
-        callback=keep_in_context,
         help="Keep at most N bytes of an execution's rows in the capture; the rest is only counted.",
     ),
 )
 """What of the traffic a capture keeps."""
 _TLS: Final = (
-    click.option(
+    kept(
         "--tls",
         type=click.Choice(["auto", "pass"]),
-        expose_value=False,
-        callback=keep_in_context,
         help="Accept TLS from drivers: `auto` ends it here with a certificate made for this run, "
         "`pass` forwards it unread. Default: refuse it.",
     ),
-    click.option(
+    kept(
         "--tls-cert",
         metavar="FILE",
         type=FILE,
-        expose_value=False,
-        callback=keep_in_context,
         help="End drivers' TLS here with this certificate. With the server's own, channel binding works.",
     ),
-    click.option("--tls-key", metavar="FILE", type=FILE, expose_value=False, callback=keep_in_context, help="The certificate's key."),
+    kept("--tls-key", metavar="FILE", type=FILE, help="The certificate's key."),
 )
 """What to do with the driver's TLS."""
 
@@ -192,33 +182,27 @@ def recording(command: F) -> F:
             help="Write the capture to this new file.",
         ),
         *_KEEPING,
-        click.option(
+        kept(
             "--startup-timeout",
             metavar="DURATION",
             type=Duration(shortest="1s"),
             default="60s",
             show_default=True,
-            expose_value=False,
-            callback=keep_in_context,
             help="Close a connection without a complete start-up after this time, as the server does with authentication_timeout.",
         ),
-        click.option(
+        kept(
             "--rtt",
             "rtt_ns",
             metavar="DURATION",
             type=Duration(),
             default=0,
-            expose_value=False,
-            callback=keep_in_context,
             help="Add network delay, half each way: --rtt 20ms.",
         ),
-        click.option(
+        kept(
             "--fault",
             metavar="RULE",
             type=Fault(),
             multiple=True,
-            expose_value=False,
-            callback=keep_in_context,
             help="Delay, cut or close on purpose: 'close before Sync#2', "
             "'delay 50ms before reply to Parse', 'reset after 1MB'. May be repeated.",
         ),
@@ -238,29 +222,36 @@ def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
     return command
 
 
+def env_urls(command: F) -> F:
+    """Which variables of a program's environment lead to pgtrace."""
+    return click.option(
+        "--env-url",
+        "env_urls",
+        metavar="NAME",
+        multiple=True,
+        help="Another variable with a connection URL, besides DATABASE_URL. May be repeated.",
+    )(command)
+
+
 def label(command: F) -> F:
     """The variant that is recorded. It is eager because the name of the capture may follow from
     it."""
-    return click.option(
+    return kept(
         "--label",
         metavar="NAME",
         type=Label(),
         is_eager=True,
-        expose_value=False,
-        callback=keep_in_context,
         help="Name what is recorded, to compare it with other recordings. `-w DIR/` then writes DIR/NAME.pgtrace.",
     )(command)
 
 
 def when_behind(default: str) -> Callable[[F], F]:
     """What to do when recording cannot keep up."""
-    return click.option(
+    return kept(
         "--when-behind",
         type=click.Choice(behind.WORDS),
         default=default,
         show_default=True,
-        expose_value=False,
-        callback=keep_in_context,
         help="If the disk is too slow: `drop` what does not fit (a counted gap), or make the traffic `wait`.",
     )
 
@@ -300,11 +291,9 @@ def recorded() -> Recording:
 
 def allow_others(command: F) -> F:
     """Whom to serve."""
-    return click.option(
+    return kept(
         "--allow-others",
         is_flag=True,
-        expose_value=False,
-        callback=keep_in_context,
         help="Serve other users too, although the server will take them for you.",
     )(command)
 

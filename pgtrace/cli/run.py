@@ -44,13 +44,7 @@ _LONGEST_ARGUMENT: Final = 60
 @recorder_options.label
 @recorder_options.recording
 @recorder_options.when_behind(behind.WAIT)
-@click.option(
-    "--env-url",
-    "env_urls",
-    metavar="NAME",
-    multiple=True,
-    help="Another variable with a connection URL, besides DATABASE_URL. May be repeated.",
-)
+@recorder_options.env_urls
 @budgets.limits
 @click.option("--no-last", is_flag=True, help="Do not keep the capture for `--last`; without -w it is kept until the next run.")
 @click.option("--call-sites", is_flag=True, help="Note which line of a Python program sends each statement.")

@@ -21,15 +21,9 @@ from pgtrace.trace.trace import Trace
 from tests import corpus
 from tests.generated import STEPS, script
 from tests.playbook import write
+from tests.traces import fully_read
 
 of_every_capture = pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
-
-
-def read(path: Path) -> Trace:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
-    return trace
 
 
 def keys(counters: Counters) -> list[str]:
@@ -76,7 +70,7 @@ def check(trace: Trace, source: Trace | None = None) -> dict[str, int]:
 
 @of_every_capture
 def test_it_adds_up_on_every_capture(path: Path) -> None:
-    trace = read(path)
+    trace = fully_read(path)
     rests = check(trace)
     assert {reason for reason in rests if not reason.endswith(BETWEEN)} <= {f"mark {key} {CUT}" for key in keys(trace.totals())}
     trace.close()
@@ -98,7 +92,7 @@ def test_it_adds_up_in_generated_sessions(tmp_path_factory: pytest.TempPathFacto
             lines.append(f"mark end {opened.pop()}")
         if step < 0 and len(lines) > 1 and lines[-2][0] in "FB":  # in the middle of what is under way
             lines[-2:] = [lines[-1], lines[-2]]
-    trace = read(write(tmp_path_factory.mktemp("generated") / "x.pgtrace", "\n".join(lines[:-1] if cut else lines) or "F Sync"))
+    trace = fully_read(write(tmp_path_factory.mktemp("generated") / "x.pgtrace", "\n".join(lines[:-1] if cut else lines) or "F Sync"))
     check(trace)
     trace.close()
 
@@ -114,7 +108,7 @@ def test_what_a_mark_cuts_is_the_rest(tmp_path: Path) -> None:
     9  mark end m
     10 B DataRow 3 ×4 | CommandComplete SELECT 4 | ReadyForQuery I
     """
-    trace = read(write(tmp_path / "x.pgtrace", text))
+    trace = fully_read(write(tmp_path / "x.pgtrace", text))
     counters, evidence = trace.mark_counters()["m"], CounterEvidence(trace)
     assert (counters.rows, counters.round_trips, counters.queries) == (3, 2, 2)
     rows = evidence.of("rows", counters.rows, "mark", "m")
@@ -128,7 +122,7 @@ def test_what_a_mark_cuts_is_the_rest(tmp_path: Path) -> None:
 
 @of_every_capture
 def test_under_a_filter_it_adds_up_to_what_the_filter_selects(path: Path) -> None:
-    trace = read(path)
+    trace = fully_read(path)
     again = CountedTrace(parse("rows > 0 or error").over(trace))
     while again.update():
         pass
@@ -142,7 +136,7 @@ def test_counts_that_were_not_kept_are_the_rest(tmp_path: Path, monkeypatch: pyt
     from pgtrace.session import effects
 
     monkeypatch.setattr(effects, "COUNTS_BYTES", 2_000)
-    trace = read(write(tmp_path / "x.pgtrace", script(list(range(len(STEPS))))))
+    trace = fully_read(write(tmp_path / "x.pgtrace", script(list(range(len(STEPS))))))
     rests = check(trace)
     assert any(reason == f"capture round_trips {NO_ROW}" for reason in rests)
     trace.close()

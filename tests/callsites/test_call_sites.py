@@ -24,6 +24,7 @@ from pgtrace.judge.lines import with_lines
 from pgtrace.recorder import Recorder
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
+from tests.traces import fully_read
 
 PROGRAM = Path(__file__).parent / "program.py"
 HANDING_ON = Path(__file__).parent / "handing_on.py"
@@ -94,9 +95,7 @@ def test_each_round_trip_has_the_lines_of_its_statements(server: EmbeddedServer,
         subprocess.run([sys.executable, str(PROGRAM), shape], env=given, check=True, timeout=60)
         assert recorder.noting_processes >= 1
         recorder.flush()
-    trace = Trace.open([capture])
-    while trace.update():
-        pass
+    trace = fully_read(capture)
     told = unknown = 0
     for place in range(len(trace.rows)):
         row = trace.rows[place]

@@ -19,6 +19,7 @@ from pgtrace.proxy.callsites import CallSites
 from pgtrace.trace.noted_marks import mark_counters, units
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
+from tests.traces import fully_read
 
 PROGRAM = Path(__file__).parent / "marked.py"
 PGTRACE = [sys.executable, "-m", "pgtrace"]
@@ -35,9 +36,7 @@ def recorded(server: EmbeddedServer, path: Path, way: str, *options: str) -> Ite
         timeout=60,
     )
     assert ran.returncode == 0, ran.stderr
-    with closing(Trace.open([path])) as trace:
-        while trace.update():
-            pass
+    with closing(fully_read(path)) as trace:
         yield trace
 
 

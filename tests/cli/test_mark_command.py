@@ -19,7 +19,7 @@ import pytest
 
 from pgtrace import marking
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.trace.trace import Trace
+from tests.traces import fully_read
 
 PGTRACE = [sys.executable, "-m", "pgtrace"]
 
@@ -79,9 +79,7 @@ def test_a_mark_is_where_it_was_set(server: EmbeddedServer, tmp_path: Path, home
         assert (again.returncode, "no mark 'a unit' is open" in again.stderr) == (3, True)
         nowhere = mark(home, "begin", "x", "--to", ":1")
         assert (nowhere.returncode, address in nowhere.stderr) == (3, True)
-    with closing(Trace.open([capture])) as trace:
-        while trace.update():
-            pass
+    with closing(fully_read(capture)) as trace:
         inside = [trace.rows[place].label.sql for place in range(len(trace.rows)) if trace.marks.names_at(place) == ("a unit",)]
         assert inside[:1] == ["select 'inside'"]
         assert [one.name for one in trace.marks.intervals("a unit")] == ["a unit"]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pgtrace.compare.behaviour import ROUND_TRIP, SETUP, Behaviour
 from pgtrace.compare.totals import Facts, Side
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.trace import Trace
 from tests import corpus
 from tests.generated import STEPS, script
 from tests.playbook import write
+from tests.traces import fully_read
 
 
 def side(path: Path) -> Side:
@@ -27,9 +27,7 @@ def side(path: Path) -> Side:
 
 
 def totals(path: Path) -> Counters:
-    with closing(Trace.open([path])) as trace:
-        while trace.update():
-            pass
+    with closing(fully_read(path)) as trace:
         return trace.totals()
 
 

@@ -13,17 +13,15 @@ import pytest
 from pgtrace.errors import UsageError
 from pgtrace.export import collector, otlp
 from pgtrace.export.collector import METRICS, TRACES, Collector
-from pgtrace.trace.trace import Trace
 from tests.export.receiver import receiving
+from tests.traces import fully_read
 
 CAPTURE = Path(__file__).parents[2] / "captures" / "psycopg" / "ten_queries.pgtrace"
 
 
 @pytest.fixture(scope="module")
 def request_() -> bytes:
-    trace = Trace.open([CAPTURE])
-    while trace.update():
-        pass
+    trace = fully_read(CAPTURE)
     spans = otlp.Spans(trace, otlp.Choice())
     made = spans.request(list(spans.of(range(len(trace.rows)))))
     trace.close()

@@ -10,22 +10,15 @@ from typing import Any
 import pytest
 
 from pgtrace.export import chrome
-from pgtrace.trace.trace import Trace
 from tests import playbook
+from tests.traces import fully_read
 
 CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*/[fn]*.pgtrace"))
 PHASES = {"X": {"ts", "dur", "args"}, "i": {"ts", "s"}, "M": {"args"}}
 
 
-def opened(*paths: Path) -> Trace:
-    trace = Trace.open(list(paths))
-    while trace.update():
-        pass
-    return trace
-
-
 def events_of(*paths: Path, **options: Any) -> list[dict[str, Any]]:
-    trace = opened(*paths)
+    trace = fully_read(*paths)
     text = "".join(str(piece.content) for piece in chrome.export(trace, **options))
     trace.close()
     events: list[dict[str, Any]] = json.loads(text)["traceEvents"]
@@ -62,7 +55,7 @@ def check(events: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_an_event_for_each_round_trip(path: Path) -> None:
-    trace = opened(path)
+    trace = fully_read(path)
     totals = trace.totals()
     trace.close()
     events = events_of(path)

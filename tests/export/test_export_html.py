@@ -14,23 +14,16 @@ from typing import Any
 import pytest
 
 from pgtrace.export import html
-from pgtrace.trace.trace import Trace
 from tests import playbook
+from tests.traces import fully_read
 from tests.tui.web import chromium
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 HOSTILE = "</script><script>document.title='x'</script><img src=http://example.org/x onerror=document.title='x'><!--blocks-->"
 
 
-def opened(*paths: Path) -> Trace:
-    trace = Trace.open(list(paths))
-    while trace.update():
-        pass
-    return trace
-
-
 def page_of(*paths: Path) -> str:
-    trace = opened(*paths)
+    trace = fully_read(*paths)
     text = "".join(str(piece.content) for piece in html.export(trace))
     trace.close()
     return text
@@ -71,7 +64,7 @@ class Elements(HTMLParser):
 
 def test_every_round_trip_and_its_messages() -> None:
     paths = sorted((CAPTURES / "asyncpg").glob("*.pgtrace"))
-    trace = opened(*paths)
+    trace = fully_read(*paths)
     totals = trace.totals()
     trace.close()
     found = Elements(page_of(*paths))
@@ -101,7 +94,7 @@ def test_beyond_the_most_are_the_failed_and_the_longest(tmp_path: Path) -> None:
     path = tmp_path / "many.pgtrace"
     ok, failed = "B CommandComplete SELECT 0 | ReadyForQuery I\n", "B ErrorResponse 42601 wrong | ReadyForQuery I\n"
     playbook.write(path, "".join(f"F Query select {place}\n{failed if place == 3 else ok}" for place in range(8)) + "end")
-    trace = opened(path)
+    trace = fully_read(path)
     everything, none = html.chosen(trace)
     some, left_out = html.chosen(trace, most=3)
     assert (none, left_out, len(some)) == (0, len(everything) - 3, 3)
@@ -155,7 +148,7 @@ async def test_long_idle_times_are_drawn_short(tmp_path: Path) -> None:
     """Two captures of different days: each has a share of the chart, and the times told are the real ones."""
     path = tmp_path / "two.html"
     path.write_text(page_of(CAPTURES / "asyncpg/ten_queries.pgtrace", CAPTURES / "sqlalchemy+psycopg/pool.pgtrace"), encoding="utf-8")
-    trace = opened(CAPTURES / "asyncpg/ten_queries.pgtrace", CAPTURES / "sqlalchemy+psycopg/pool.pgtrace")
+    trace = fully_read(CAPTURES / "asyncpg/ten_queries.pgtrace", CAPTURES / "sqlalchemy+psycopg/pool.pgtrace")
     last_s = (
         max(row.opened_ns + (row.duration_ns or 0) for row in (trace.rows[place] for place in range(len(trace.rows))) if row.is_round_trip)
         / 1e9

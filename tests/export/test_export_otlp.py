@@ -14,21 +14,15 @@ from pgtrace.legs import joins as legs
 from pgtrace.trace.trace import Trace
 from tests import playbook
 from tests.export.receiver import parsed
+from tests.traces import fully_read
 
 ROOT = Path(__file__).parents[2]
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CAPTURES = sorted((ROOT / "captures").glob("*/[eft]*.pgtrace"))
 
 
-def opened(path: Path) -> Trace:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
-    return trace
-
-
 def lines(path: Path, **options: Any) -> list[bytes]:
-    trace = opened(path)
+    trace = fully_read(path)
     text = "".join(str(piece.content) for piece in otlp.export(trace, **options))
     trace.close()
     return text.encode().splitlines()
@@ -52,7 +46,7 @@ def said(span: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_span_for_each_round_trip(path: Path) -> None:
-    trace = opened(path)
+    trace = fully_read(path)
     totals = trace.totals()
     trace.close()
     spans = spans_of(path)
@@ -197,7 +191,7 @@ def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
 
 def test_the_choice_keeps_errors_and_slow_ones() -> None:
     path = ROOT / "captures" / "psycopg" / "failure.pgtrace"
-    trace = opened(path)
+    trace = fully_read(path)
     places = range(len(trace.rows))
     failed = [said(span)["pgtrace.row"] for span in request_of(trace, otlp.Choice(ratio=0.0), places)]
     slow = list(otlp.Spans(trace, otlp.Choice(ratio=0.0, slow_ns=1)).of(places))
@@ -214,7 +208,7 @@ def request_of(trace: Trace, choice: otlp.Choice, places: range) -> list[Any]:
 
 
 def rows_with_errors(path: Path) -> list[Any]:
-    trace = opened(path)
+    trace = fully_read(path)
     found = [trace.rows[place] for place in range(len(trace.rows)) if trace.rows[place].shape.errors]
     trace.close()
     return found
@@ -222,7 +216,7 @@ def rows_with_errors(path: Path) -> list[Any]:
 
 def test_the_metrics_are_the_counters() -> None:
     path = ROOT / "captures" / "asyncpg" / "ten_queries.pgtrace"
-    trace = opened(path)
+    trace = fully_read(path)
     totals = trace.totals()
     trace.close()
     (line,) = lines(path, metrics=True)
@@ -237,7 +231,7 @@ def test_the_metrics_are_the_counters() -> None:
     assert found["pgwire.wait"].sum.data_points[0].as_double == pytest.approx(totals.wait_ns / 1e9)
     assert all(metric.sum.is_monotonic and metric.sum.aggregation_temporality == 2 for metric in found.values())
     points = sum(len(metric.sum.data_points) for metric in found.values())
-    trace = opened(path)
+    trace = fully_read(path)
     counted = otlp.Sums(trace)
     counted.add(range(len(trace.rows)))
     trace.close()

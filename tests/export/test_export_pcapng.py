@@ -18,9 +18,9 @@ from pgtrace.export.pcapng import SEGMENT_BYTES, export
 from pgtrace.protocol import startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.report import stats
-from pgtrace.trace.trace import Trace
 from tests.capture.packet_reading import converted
 from tests.playbook import MONOTONIC_NS, MS, WALL_NS, write
+from tests.traces import fully_read
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 FILES = sorted(CAPTURES.glob("*/*.pgtrace"))
@@ -30,15 +30,8 @@ QUERY = b"Q\0\0\0\x0dselect 1\0"
 ANSWER = b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"
 
 
-def read(*paths: Path) -> Trace:
-    trace = Trace.open(paths)
-    while trace.update():
-        pass
-    return trace
-
-
 def exported(*paths: Path, **options: Any) -> bytes:
-    trace = read(*paths)
+    trace = fully_read(*paths)
     pieces = list(export(trace, **options))
     trace.close()
     assert [piece.done for piece in pieces] == sorted(piece.done for piece in pieces)
@@ -57,7 +50,7 @@ def counted(path: Path) -> dict[str, Any]:
     """All that `stats --json` says but where the capture is, where the server is behind pgtrace,
     how long the recorder was there, and the ends one by one: packets have them, and captures of
     version 1.0 do not."""
-    trace = read(path)
+    trace = fully_read(path)
     told = stats.as_dict(trace)
     trace.close()
     del told["capture"]["files"], told["capture"]["duration_ns"]
@@ -104,7 +97,7 @@ def test_several_captures_in_one_file(tmp_path: Path) -> None:
     """All of a driver's; each is an interface of the file."""
     paths = [path for path in FILES if path.parent.name == "psycopg"]
     data = exported(*paths)
-    trace = read(*paths)
+    trace = fully_read(*paths)
     totals = trace.totals()
     told = imported(data, tmp_path / "back")
     assert len(told["connections"]) == len(trace.connections)
@@ -304,7 +297,7 @@ def test_a_filter_takes_connections_whole(tmp_path: Path) -> None:
     for number, sql in enumerate(("SELECT a", "SELECT b", "SELECT a"), 1):
         lines += [f"c{number} F Query {sql}", f"c{number} B CommandComplete SELECT 1 | ReadyForQuery I", f"c{number} F Query COMMIT"]
     path = write(tmp_path / "a", "\n".join(lines))
-    trace = read(path)
+    trace = fully_read(path)
     selection = parse("sql:b").over(trace)
     places = [place for place in range(len(trace.rows)) if selection.holds(place)]
     data = b"".join(piece.content for piece in export(trace, places=places))
@@ -319,7 +312,7 @@ def test_comments_name_driver_and_round_trip(tmp_path: Path) -> None:
     data = exported(path)
     assert "c1 psycopg: rt 2 Start → R".encode() in data
     assert b"c1 psycopg: from pgtrace itself" in data
-    trace = read(path)
+    trace = fully_read(path)
     trips = [row for row in trace.rows if row.is_round_trip]
     for row in trips:
         assert data.count(f"rt {row.number} {row.shape.flight}".encode()) == 1
@@ -339,7 +332,7 @@ def test_text_from_the_wire_is_not_in_comments_as_it_is(tmp_path: Path) -> None:
 
 def test_a_capture_that_grows_is_exported_to_where_it_was_read(tmp_path: Path) -> None:
     path = made(tmp_path / "a")
-    trace = read(path)
+    trace = fully_read(path)
     before = b"".join(piece.content for piece in export(trace))
     with open(path, "ab") as file, CaptureWriter(tmp_path / "more", header=Header(VERSION, b"mark", WALL_NS, 0, "0", "")) as writer:
         begin = writer.offset
@@ -389,7 +382,7 @@ def test_fin_and_rst_stand_where_the_directions_ended(tmp_path: Path) -> None:
     assert b"closed by the server (FIN)" in data
     assert b"closed by pgtrace (FIN)" in data
     assert untimed(imported(data, tmp_path / "back")["totals"]) == untimed(counted(path)["totals"])
-    back, trace = read(tmp_path / "back"), read(path)
+    back, trace = fully_read(tmp_path / "back"), fully_read(path)
     for number in (0, 1):  # of the others not every end was seen, or one was pgtrace's
         assert back.connections[number].end == trace.connections[number].end
         assert back.connections[number].ends == trace.connections[number].ends

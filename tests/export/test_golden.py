@@ -13,6 +13,7 @@ from pgtrace.export import golden, rules
 from pgtrace.trace.trace import Trace
 from tests import playbook
 from tests.playbook import write
+from tests.traces import fully_read
 
 
 def text(tmp_path: Path, script: str, **options: object) -> str:
@@ -253,9 +254,7 @@ def test_what_is_no_longer_kept_is_said(tmp_path: Path) -> None:
     for start in range(0, len(records), 50):
         writer.write(records[start : start + 50])
     writer.close()
-    trace = Trace.open([tmp_path / "kept"])
-    while trace.update():
-        pass
+    trace = fully_read(tmp_path / "kept")
     first = min((tmp_path / "kept").iterdir())
     first.unlink()
     found = golden.text(trace)

@@ -11,7 +11,7 @@ import pytest
 
 from pgtrace.capture.importing import Import
 from pgtrace.export import golden
-from pgtrace.trace.trace import Trace
+from tests.traces import fully_read
 
 DATA = Path(__file__).parents[1] / "data" / "libpq_pipeline"
 LAST_BEFORE = 'F\t35\tQuery\t "SET debug_parallel_query = off"'
@@ -19,9 +19,7 @@ LAST_BEFORE = 'F\t35\tQuery\t "SET debug_parallel_query = off"'
 
 
 def first_connection(path: Path) -> list[str]:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = fully_read(path)
     lines = list(golden.lines(trace))
     trace.close()
     sections = [place for place, line in enumerate(lines) if line.startswith("# connection ")]

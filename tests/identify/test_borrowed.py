@@ -8,21 +8,14 @@ from pgtrace.capture import peer
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Fact, Open, Record
 from pgtrace.capture.writer import CaptureWriter
-from pgtrace.trace.trace import Trace
+from tests.traces import fully_read
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 
 
-def read(path: Path) -> Trace:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
-    return trace
-
-
 def test_a_cancel_has_the_driver_of_its_session() -> None:
     for name in ("asyncpg", "pgjdbc", "postgres.js"):
-        trace = read(CAPTURES / name / "cancel.pgtrace")
+        trace = fully_read(CAPTURES / name / "cancel.pgtrace")
         cancels = [connection for connection in trace.connections if connection.kind == "cancel"]
         assert cancels
         assert {connection.driver for connection in cancels} == {name}
@@ -49,7 +42,7 @@ def of_processes(path: Path, processes: list[int]) -> Path:
 
 
 def layers(path: Path) -> list[str]:
-    trace = read(path)
+    trace = fully_read(path)
     found = [connection.layer.name for connection in trace.connections if connection.kind == "session"]
     trace.close()
     return found

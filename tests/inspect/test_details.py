@@ -18,16 +18,10 @@ from pgtrace.trace.trace import Trace
 from tests.corpus import CAPTURES, name
 from tests.generated import STEPS, script
 from tests.playbook import write
+from tests.traces import fully_read
 
 Place = tuple[int, int]
 """Side and offset of a message."""
-
-
-def read(path: Path) -> Trace:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
-    return trace
 
 
 def by_the_session(trace: Trace) -> tuple[dict[tuple[int, Place], Place], set[tuple[int, Place]]]:
@@ -81,7 +75,7 @@ def _goes_on(message: details.MessageView | None) -> bool:
 
 @pytest.mark.parametrize("path", CAPTURES, ids=name)
 def test_the_inspector_says_what_the_session_says(path: Path) -> None:
-    trace = read(path)
+    trace = fully_read(path)
     assert differences(trace) == []
     trace.close()
 
@@ -90,7 +84,7 @@ def test_the_inspector_says_what_the_session_says(path: Path) -> None:
 @given(st.lists(st.integers(0, len(STEPS) - 1), min_size=1, max_size=8))
 def test_so_it_is_of_generated_sessions(tmp_path_factory: pytest.TempPathFactory, steps: list[int]) -> None:
     path = write(tmp_path_factory.mktemp("generated") / "x.pgtrace", script(steps))
-    trace = read(path)
+    trace = fully_read(path)
     assert differences(trace) == []
     trace.close()
 
@@ -101,7 +95,7 @@ def test_so_it_is_of_conversations_that_make_no_sense(tmp_path_factory: pytest.T
     """Whatever the two sides say: here each message is one that its side can send."""
     fitting = [(side, text) for side, text in said if any((side, text) in step for step in STEPS)]
     lines = "\n".join(f"{'FB'[side]} {text}" for side, text in fitting) or "F Terminate"
-    trace = read(write(tmp_path_factory.mktemp("generated") / "x.pgtrace", lines))
+    trace = fully_read(write(tmp_path_factory.mktemp("generated") / "x.pgtrace", lines))
     assert differences(trace) == []
     trace.close()
 
@@ -131,7 +125,7 @@ def test_so_it_is_of_conversations_that_make_no_sense(tmp_path_factory: pytest.T
     ids=["the Sync that COPY swallowed", "CopyFail", "an error in the data", "a Bind of the row before"],
 )
 def test_what_a_reply_answers(tmp_path: Path, lines: str, said: list[str]) -> None:
-    trace = read(write(tmp_path / "x.pgtrace", lines))
+    trace = fully_read(write(tmp_path / "x.pgtrace", lines))
     found = [
         f"{message.name} {message.answers.name if message.answers is not None else None}"
         for place in range(len(trace.rows))

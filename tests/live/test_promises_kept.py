@@ -35,13 +35,13 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.report import stats
 from pgtrace.trace.row import RowKind
-from pgtrace.trace.trace import Trace
 from tests.live.disks import bad_disk
 from tests.live.traffic import peak_bytes, resident_bytes, until
 from tests.proxy.drivers import connect, log_in
 from tests.proxy.recorded import ANY_PORT, of_kind, recording, records_in, stream, wait_for_end
 from tests.proxy.upstreams import Scripted, echo
 from tests.proxy.wire import READY, STARTUP, read_exactly, row
+from tests.traces import fully_read
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
@@ -87,9 +87,7 @@ def test_a_bad_disk_costs_no_client_a_byte_and_every_view_says_what_is_missing(f
         told = recorder.stats()
         assert told["write_error"] is None
         assert told["lost_bytes"] > 64 * MIB
-    with closing(Trace.open([path])) as trace:
-        while trace.update():
-            pass
+    with closing(fully_read(path)) as trace:
         assert trace.dropped_bytes == told["lost_bytes"]
         counted = stats.as_dict(trace)["capture"]
         assert (counted["gaps"], counted["dropped_bytes"]) == (trace.gaps, told["lost_bytes"])
@@ -177,9 +175,7 @@ def test_a_decoder_that_raises_before_the_disk_leaves_the_traffic_alone_and_no_b
         until(lambda: recorder.stats()["connections"], lambda left: left == 1)
         recorder.flush()
         told = recorder.stats()
-    with closing(Trace.open([path])) as trace:
-        while trace.update():
-            pass
+    with closing(fully_read(path)) as trace:
         assert (trace.dropped_bytes, len(trace.connections)) == (told["lost_bytes"], 2)
     assert b"poison" not in path.read_bytes()
     assert b"as well" not in path.read_bytes()

@@ -16,10 +16,10 @@ import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.export import collector, otlp
-from pgtrace.trace.trace import Trace
 from tests import playbook
 from tests.export.receiver import Receiver, receiving
 from tests.live.test_telemetry import listening, metrics_of
+from tests.traces import fully_read
 
 BINARY = os.environ.get("PGTRACE_COLLECTOR", "")
 pytestmark = pytest.mark.skipif(not BINARY, reason="a collector takes minutes to build: make collector")
@@ -70,9 +70,7 @@ def test_fifty_thousand_spans_arrive(tmp_path: Path) -> None:
     path = tmp_path / "many.pgtrace"
     query = "F Query select name from item where id = 7\nB CommandComplete SELECT 1 | ReadyForQuery I\n"
     playbook.write(path, query * 50_000 + "end")
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = fully_read(path)
     spans = otlp.Spans(trace, otlp.Choice())
     with running(tmp_path) as (url, receiver):
         to = collector.Collector(collector.target(url), {})
@@ -94,9 +92,7 @@ def test_what_is_recorded_arrives(server: EmbeddedServer, tmp_path: Path) -> Non
                 connection.execute("select %s::int", (number,))
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]
-        trace = Trace.open([tmp_path / "x.pgtrace"])
-        while trace.update():
-            pass
+        trace = fully_read(tmp_path / "x.pgtrace")
         totals = trace.totals()
         trace.close()
         receiver.wait_for(lambda: len(receiver.spans()) >= totals.round_trips + totals.setup_round_trips)

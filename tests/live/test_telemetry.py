@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.trace.trace import Trace
 from tests.export.receiver import Receiver, receiving
+from tests.traces import fully_read
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -43,9 +43,7 @@ def test_round_trips_arrive(stop: int, server: EmbeddedServer, tmp_path: Path) -
         receiver.wait_for(lambda: len(receiver.spans()) >= 12)
         process.send_signal(stop)
         _, said = process.communicate(timeout=30)
-    trace = Trace.open([capture])
-    while trace.update():
-        pass
+    trace = fully_read(capture)
     totals = trace.totals()
     trace.close()
     spans = receiver.spans()

@@ -20,11 +20,11 @@ from pgtrace.cli.recording import say_what_was_lost
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.trace.row import RowKind
-from pgtrace.trace.trace import Trace
 from tests.proxy.drivers import connect, log_in
 from tests.proxy.recorded import of_kind, recording, records_in, stream
 from tests.proxy.upstreams import Scripted, echo
 from tests.proxy.wire import READY, STARTUP, read_exactly, row
+from tests.traces import fully_read
 
 FAULTY = """
 import importlib
@@ -118,9 +118,7 @@ def test_a_mark_that_no_block_holds_costs_itself_alone(name, keep, tmp_path):
     assert {mark.name for mark in of_kind(found, Mark)} == {"before", "after"}
     assert stream(found, FRONTEND) == STARTUP + row(b"one") + row(b"two")
     assert stream(found, BACKEND) == READY + row(b"one") + row(b"two")
-    with closing(Trace.open([path])) as trace:
-        while trace.update():
-            pass
+    with closing(fully_read(path)) as trace:
         assert trace.gaps == 1
         assert [one.shape.kind for one in (trace.rows[at] for at in range(len(trace.rows)))].count(RowKind.GAP) == 1
     shown = subprocess.run([sys.executable, "-m", "pgtrace", "show", str(path)], capture_output=True, text=True, check=True)

@@ -12,11 +12,11 @@ from pgtrace.inspect import details
 from pgtrace.protocol.authentication import AuthenticationSASL, AuthenticationSASLContinue, SASLInitialResponse, SASLResponse
 from pgtrace.protocol.backend import ErrorResponse
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.trace.trace import Trace
 from tests.proxy.drivers import connect
 from tests.proxy.recorded import recording, stream, wait_for_end
 from tests.proxy.upstreams import Scripted
 from tests.proxy.wire import READY, STARTUP, read_all, read_exactly
+from tests.traces import fully_read
 
 TOKEN = b"eyJhbGciOiJSUzI1NiJ9.c2VjcmV0.dG9rZW4"
 INITIAL = SASLInitialResponse("OAUTHBEARER", b"n,,\x01auth=Bearer " + TOKEN + b"\x01\x01").wire()
@@ -63,9 +63,7 @@ def test_a_token_reaches_the_server_and_no_capture(takes: bool, piece: int) -> N
         records = wait_for_end(recorder)
         capture = b"".join(path.read_bytes() for path in recorder.capture.iterdir())
         with_lengths = stream(records, FRONTEND)
-        trace = Trace.open([recorder.capture])
-        while trace.update():
-            pass
+        trace = fully_read(recorder.capture)
         told = [(message.name, message.argument) for place in range(len(trace.rows)) for message in details.read(trace, place).messages]
         counted = trace.totals()
         trace.close()

@@ -33,6 +33,7 @@ from pgtrace.ask.filter import parse
 from pgtrace.errors import PgTraceError
 from pgtrace.trace.trace import Trace
 from tests.readers import reader_mutants, reader_views
+from tests.traces import fully_read
 
 MOST_BYTES = 256 * 1024 * 1024
 OWN_BYTES = 40 * 1024 * 1024
@@ -99,9 +100,7 @@ _known: list[Trace] = []
 def _trace() -> Trace:
     """Something to apply filters to."""
     if not _known:
-        trace = Trace.open([reader_mutants.ROOT / "captures/psycopg/ten_queries.pgtrace"])
-        while trace.update():
-            pass
+        trace = fully_read(reader_mutants.ROOT / "captures/psycopg/ten_queries.pgtrace")
         _known.append(trace)
     return _known[0]
 

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from pgtrace.cli import COMMANDS
+from tests.release.scripts import load
 
 ROOT = Path(__file__).parents[2]
 
 
-def module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("manuals", ROOT / "release" / "manuals.py")
-    assert spec
-    assert spec.loader
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-PAGES = module().pages()
+PAGES = load("manuals").pages()
 
 
 def test_every_command_has_a_page() -> None:
@@ -48,7 +38,7 @@ def test_a_page_has_its_example_and_keeps_lines() -> None:
 
 
 def test_completions_ask_pgtrace() -> None:
-    made = module().completions()
+    made = load("manuals").completions()
     assert {Path(place).name for place in made} == {"pgtrace", "_pgtrace", "pgtrace.fish"}
     assert all("_PGTRACE_COMPLETE" in text for text in made.values())
     assert made["share/zsh/site-functions/_pgtrace"].startswith("#compdef pgtrace\n")
@@ -59,7 +49,7 @@ def test_bash_completes_a_command(tmp_path: Path) -> None:
     script = tmp_path / "pgtrace"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from pgtrace.cli import main; main()" "$@"\n', encoding="utf-8")
     script.chmod(0o755)
-    asked = f"{module().BASH}\nCOMP_WORDS=(pgtrace adv); COMP_CWORD=1; _pgtrace_completion {script}; echo ${{COMPREPLY[@]}}"
+    asked = f"{load('manuals').BASH}\nCOMP_WORDS=(pgtrace adv); COMP_CWORD=1; _pgtrace_completion {script}; echo ${{COMPREPLY[@]}}"
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True, cwd=ROOT)
     assert (done.stdout, done.stderr) == ("advise\n", "")
 

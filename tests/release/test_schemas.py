@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
 import os
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jsonschema
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
+from tests.release.scripts import load
 from tests.schemas import closed, schema, wrong
 
 ROOT = Path(__file__).parents[2]
@@ -23,16 +22,7 @@ LIVE = {"replay"}
 NAMES = {"advice", "baseline", "check", "compare", "diff", "evidence", "groups", "serve", "show", "stats"} | LIVE
 
 
-def module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("schemas", ROOT / "release" / "schemas.py")
-    assert spec
-    assert spec.loader
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-SCHEMAS = module()
+SCHEMAS = load("schemas")
 
 
 def seen_in(outputs: Any) -> dict[str, int]:

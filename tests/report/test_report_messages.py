@@ -15,9 +15,9 @@ from pgtrace.protocol import values
 from pgtrace.report.encoding import as_json
 from pgtrace.report.messages import round_trip_line, rows_as_json, rows_as_text
 from pgtrace.session.events import FLIGHT_MESSAGES_KEPT
-from pgtrace.trace.trace import Trace
 from tests.corpus import NIGHTLY
 from tests.playbook import write
+from tests.traces import fully_read
 from tests.wire_recording import BOUND, EXECUTE, PARSED, SYNC, Recording, bind, columns, describe, done, parse, ready, row
 
 TESTS = Path(__file__).parents[1]
@@ -32,9 +32,7 @@ VALUES = st.none() | st.binary(max_size=40)
 
 
 def rows(path: Path) -> list[dict[str, object]]:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = fully_read(path)
     found = [json.loads(as_json(about)) for about in rows_as_json(trace, range(len(trace.rows)))]
     trace.close()
     return found
@@ -95,9 +93,7 @@ def test_a_flight_that_is_too_long_says_so(tmp_path: Path, more: int) -> None:
     assert row["flight_cut"] is (more > 0)
     sent, _, received = str(row["flight"]).partition(" → ")
     assert (sent.endswith("…"), received.endswith("…")) == (more > 0, more > 0)
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = fully_read(path)
     line = round_trip_line(trace, trace.rows[1])
     assert next(rows_as_text(trace, [1])) == line
     assert ("1.00 ms (flight cut at 65,536 messages)" in line) is (more > 0)

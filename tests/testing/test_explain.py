@@ -13,9 +13,9 @@ from pgtrace.testing.selected import Selected
 from pgtrace.testing.window import Window
 from pgtrace.trace.counters import INTEGER_KEYS
 from pgtrace.trace.marks import BY_OPENING
-from pgtrace.trace.trace import Trace
 from tests import corpus
 from tests.playbook import write
+from tests.traces import fully_read
 
 CUT = """
 1  F Query SELECT 1
@@ -29,15 +29,8 @@ CUT = """
 """
 
 
-def read(path: Path) -> Trace:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
-    return trace
-
-
 def test_what_a_window_cuts_is_said(tmp_path: Path) -> None:
-    trace = read(write(tmp_path / "x.pgtrace", CUT))
+    trace = fully_read(write(tmp_path / "x.pgtrace", CUT))
     window = Window(trace, "m")
     lines = over_budget(window, window, [Budget("rows", 2), Budget("round_trips", 1)])
     assert lines[1] == "    rows is 3, at most 2; 1 of it in round trips that began before the window or went on after it"
@@ -48,7 +41,7 @@ def test_what_a_window_cuts_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_what_a_filter_selects_is_in_the_rows_it_lists(path: Path) -> None:
-    trace = read(path)
+    trace = fully_read(path)
     for text in ("rt > 0", "rows > 0 or error"):
         selected = Selected(trace, text, range(len(trace.rows)))
         assert selected.show().count("\n") <= len(selected.places)
@@ -60,11 +53,11 @@ def test_what_a_filter_selects_is_in_the_rows_it_lists(path: Path) -> None:
 
 
 def test_counts_that_were_not_kept_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = read(write(tmp_path / "whole.pgtrace", CUT))
+    whole = fully_read(write(tmp_path / "whole.pgtrace", CUT))
     from pgtrace.session import effects
 
     monkeypatch.setattr(effects, "COUNTS_BYTES", 600)
-    trace = read(write(tmp_path / "x.pgtrace", CUT))
+    trace = fully_read(write(tmp_path / "x.pgtrace", CUT))
     for text in ("", "rows > 1"):
         mine, right = (Selected(one, text, range(len(one.rows))).counters for one in (trace, whole))
         assert mine == right, text

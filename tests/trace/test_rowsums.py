@@ -15,15 +15,9 @@ from pgtrace.trace.trace import Trace
 from tests import corpus
 from tests.generated import STEPS, script
 from tests.playbook import write
+from tests.traces import fully_read
 
 NO_SUMS = {"statements_live", "client_ns"}
-
-
-def read(path: Path) -> Trace:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
-    return trace
 
 
 def differences(trace: Trace) -> dict[str, tuple[object, object]]:
@@ -50,7 +44,7 @@ def differences(trace: Trace) -> dict[str, tuple[object, object]]:
 
 @pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_rows_add_up_to_every_counter(path: Path) -> None:
-    trace = read(path)
+    trace = fully_read(path)
     assert differences(trace) == {}
     trace.close()
 
@@ -60,15 +54,15 @@ def test_rows_add_up_to_every_counter(path: Path) -> None:
 def test_so_they_do_in_generated_sessions(tmp_path_factory: pytest.TempPathFactory, steps: list[int], times: int, cut: bool) -> None:
     lines = script(steps * times).splitlines()
     lines = lines[:-1] if cut else lines  # the last round trip is open
-    trace = read(write(tmp_path_factory.mktemp("generated") / "x.pgtrace", "\n".join(lines) or "F Sync"))
+    trace = fully_read(write(tmp_path_factory.mktemp("generated") / "x.pgtrace", "\n".join(lines) or "F Sync"))
     assert differences(trace) == {}
     trace.close()
 
 
 def test_what_is_not_kept_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(effects, "COUNTS_BYTES", 2_000)
-    trace = read(write(tmp_path / "x.pgtrace", script(list(range(len(STEPS))))))
-    whole = read(corpus.CAPTURES[0])
+    trace = fully_read(write(tmp_path / "x.pgtrace", script(list(range(len(STEPS))))))
+    whole = fully_read(corpus.CAPTURES[0])
     sums = RowSums(trace)
     sums.add(trace.rows.columns(0, len(trace.rows)))
     assert not sums.is_exact

@@ -16,6 +16,7 @@ from pgtrace.report import times as report
 from pgtrace.trace.times import Times, keys_of, times
 from pgtrace.trace.trace import Trace
 from tests import corpus, playbook
+from tests.traces import fully_read
 
 CROWD = """
 0   F StartupMessage user=app
@@ -84,9 +85,7 @@ def test_a_filter_limits_the_times(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", corpus.CAPTURES[::12], ids=corpus.name)
 def test_waits_add_up_to_the_counter(path: Path) -> None:
-    with closing(Trace.open([path])) as trace:
-        while trace.update():
-            pass
+    with closing(fully_read(path)) as trace:
         assert by(trace, "all")[None].waits.total == trace.totals().wait_ns
 
 

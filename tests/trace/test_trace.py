@@ -16,6 +16,7 @@ from pgtrace.trace import connection
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from tests.playbook import MS, WALL_NS, Plain, wire, write
+from tests.traces import fully_read
 
 Read = Callable[..., Trace]
 BES = "F Bind - s1 params=42 | Execute - | Sync\nB BindComplete | DataRow 42 | CommandComplete SELECT 1 | ReadyForQuery I\n"
@@ -28,9 +29,7 @@ def read() -> Iterator[Callable[..., Trace]]:
     opened: list[Trace] = []
 
     def read(*paths: Path) -> Trace:
-        opened.append(Trace.open(paths))
-        while opened[-1].update():
-            pass
+        opened.append(fully_read(*paths))
         return opened[-1]
 
     yield read

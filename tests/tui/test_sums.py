@@ -7,17 +7,15 @@ from pathlib import Path
 import pytest
 
 from pgtrace.trace.row import RowKind
-from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.groups import Together
 from pgtrace.tui.model.sums import Sum
 from tests import corpus
+from tests.traces import fully_read
 
 
 @pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_the_rows_of_a_connection_add_up_to_its_counters(path: Path) -> None:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = fully_read(path)
     sums = {connection.index: Sum(Together.TRANSACTION) for connection in trace.connections}
     for place, row in enumerate(trace.rows):
         if row.shape.kind not in (RowKind.MARK, RowKind.GAP):

@@ -21,6 +21,7 @@ from pgtrace.tui.model.keys import KEYS
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import Pen
 from pgtrace.tui.model.view import View
+from tests.traces import fully_read
 from tests.tui.driving import Drive, Driven
 from tests.wire_recording import Recording, done, query, ready
 
@@ -54,9 +55,7 @@ async def typed(driven: Driven, text: str, then: str = "enter") -> list[str]:
 
 
 def rows_of(path: Path) -> list[str]:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = fully_read(path)
     found = [row.label.sql for row in trace.rows]
     trace.close()
     return found
@@ -101,9 +100,7 @@ async def test_a_recording_is_saved_with_what_comes_later(server: EmbeddedServer
         first = rows_of(recorder.capture)
     assert rows_of(path) == first
     assert "SELECT 'later'" in first
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = fully_read(path)
     assert (trace.ended, trace.torn_bytes) == (True, 0)
     trace.close()
 

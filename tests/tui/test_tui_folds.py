@@ -22,6 +22,7 @@ from pgtrace.tui.model.groups import Groups, Together
 from pgtrace.tui.model.listing import Listing
 from pgtrace.tui.model.sums import MEMBERS_KEPT, MOST
 from pgtrace.tui.model.view import View
+from tests.traces import fully_read
 from tests.wire_recording import (
     INT8,
     Recording,
@@ -248,9 +249,7 @@ def test_rows_that_come_and_go_leave_the_lines_of_what_is_listed(deeds: list[tup
         for deed, one in deeds:
             driven.do(deed, one)
         driven.flush()
-        with closing(Trace.open([driven.recording.path])) as trace:
-            while trace.update():
-                pass
+        with closing(fully_read(driven.recording.path)) as trace:
             groups = Groups()
             groups.take(trace.rows.columns(0, len(trace.rows)))
         driven.recording.writer.close()

@@ -19,32 +19,13 @@ from pgtrace.tui.model.theme import DARK, Pen
 from pgtrace.tui.model.view import View
 from pgtrace.tui.panes import rowline
 from tests import playbook
+from tests.legs.both_sides import BOTH
 from tests.tui import screens
 from tests.tui.driving import Driven, opened
 
 DATA = Path(__file__).parents[1] / "data"
 SIDES = DATA / "poolers" / "front.pgtrace", DATA / "poolers" / "back.pgtrace"
 SIZES = [(80, 24), (120, 40), (200, 60)]
-POOLER = """
-0 F StartupMessage user=app
-0 c1 fact leg A
-0 B AuthenticationOk | BackendKeyData 2000000000 1 | ReadyForQuery I
-1 c2 F StartupMessage user=app
-1 c2 fact leg B
-1 c2 B AuthenticationOk | BackendKeyData 11 1 | ReadyForQuery I
-10 F Parse s SELECT $1 | Bind - s params={one} | Execute - | Sync
-11 c2 F Query SET client_encoding='utf8'
-12 c2 B CommandComplete SET | ReadyForQuery I
-13 c2 F Parse PGBOUNCER_1 SELECT $1 | Bind - PGBOUNCER_1 params={one} | Execute - | Sync
-17 c2 B ParseComplete | BindComplete | DataRow {one} | CommandComplete SELECT 1 | ReadyForQuery I
-18 B ParseComplete | BindComplete | DataRow {one} | CommandComplete SELECT 1 | ReadyForQuery I
-20 F Parse t SELECT 2 | Sync
-21 B ParseComplete | ReadyForQuery I
-30 F Query ROLLBACK
-31 c2 F Query ROLLBACK
-32 c2 B CommandComplete ROLLBACK | ReadyForQuery I
-33 B CommandComplete ROLLBACK | ReadyForQuery I
-"""
 
 
 @asynccontextmanager
@@ -100,7 +81,7 @@ async def test_r_goes_across_and_R_comes_back() -> None:
 
 
 async def test_what_a_row_is_on_the_other_side(tmp_path: Path) -> None:
-    async with joined([playbook.write(tmp_path / "both.pgtrace", POOLER)], (160, 40)) as driven:
+    async with joined([playbook.write(tmp_path / "both.pgtrace", BOTH)], (160, 40)) as driven:
         timeline = driven.areas.timeline
         column = next(column for column in timeline._columns(160) if column.name == "across")
         pairs, words = set(), []
@@ -120,7 +101,7 @@ async def test_what_a_row_is_on_the_other_side(tmp_path: Path) -> None:
 
 
 async def test_time_in_the_pooler_has_its_own_sign(tmp_path: Path) -> None:
-    async with joined([playbook.write(tmp_path / "both.pgtrace", POOLER)]) as driven:
+    async with joined([playbook.write(tmp_path / "both.pgtrace", BOTH)]) as driven:
         view = driven.app.view
         places = {
             view.lanes.state(place, row): place for place, row in enumerate(view.trace.rows) if not view.lanes.is_behind(row.connection)
@@ -135,7 +116,7 @@ async def test_time_in_the_pooler_has_its_own_sign(tmp_path: Path) -> None:
 
 def test_two_captures_that_are_no_sides_of_a_pooler_are_lanes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        playbook.write(tmp_path / f"{name}.pgtrace", POOLER.replace("fact leg", "fact other"))
+        playbook.write(tmp_path / f"{name}.pgtrace", BOTH.replace("fact leg", "fact other"))
     trace = Trace.open([tmp_path / "a.pgtrace", tmp_path / "b.pgtrace"])
     trace.update()
     lanes = Lanes(trace)
@@ -150,7 +131,7 @@ def test_two_captures_that_are_no_sides_of_a_pooler_are_lanes(tmp_path: Path) ->
 
 
 async def test_a_capture_that_grows_is_joined_as_it_grows(tmp_path: Path) -> None:
-    whole = playbook.write(tmp_path / "whole.pgtrace", POOLER).read_bytes()
+    whole = playbook.write(tmp_path / "whole.pgtrace", BOTH).read_bytes()
     growing = tmp_path / "growing.pgtrace"
     growing.write_bytes(whole[: len(whole) // 2])
     trace = Trace.open([growing])

@@ -9,8 +9,8 @@ import pytest
 from pgtrace.capture.record import Data, End, Open, Record
 from pgtrace.capture.segments import SegmentWriter, segment_files
 from pgtrace.errors import OutputExists
-from pgtrace.trace.trace import Trace
 from pgtrace.tui.actions.saving import Saving
+from tests.traces import fully_read
 from tests.wire_recording import MS, done, message, query, ready, startup
 
 
@@ -40,9 +40,7 @@ class Session:
 
 
 def read(path: Path) -> tuple[list[str], bool, bool, int]:
-    trace = Trace.open([path])
-    while trace.update():
-        pass
+    trace = fully_read(path)
     found = [row.label.sql for row in trace.rows], trace.ended, trace.complete, trace.totals().round_trips
     trace.close()
     return found

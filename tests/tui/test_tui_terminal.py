@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import NICE
 from tests.hostile import HARM, hostile
+from tests.traces import fully_read
 from tests.tui.terminal import Terminal, sequences
 from tests.wire_recording import Recording
 
@@ -166,8 +166,6 @@ def test_a_live_recording_is_saved_up_to_the_moment_of_quitting(
             terminal.wait_for("select 'after'")
             terminal.type("q")
             assert terminal.ended() == 0
-    with closing(Trace.open([kept])) as trace:
-        while trace.update():
-            pass
+    with closing(fully_read(kept)) as trace:
         assert trace.ended
         assert {"select 'before'", "inside", "select 'after'"} <= {row.label.sql for row in trace.rows}

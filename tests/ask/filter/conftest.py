@@ -10,6 +10,7 @@ import pytest
 from pgtrace.trace.trace import Trace
 from tests.ask.filter.filter_shop import SHOP
 from tests.playbook import write
+from tests.traces import fully_read
 
 
 @pytest.fixture
@@ -18,9 +19,7 @@ def read() -> Iterator[Callable[..., Trace]]:
     opened: list[Trace] = []
 
     def read(*paths: Path) -> Trace:
-        opened.append(Trace.open(paths))
-        while opened[-1].update():
-            pass
+        opened.append(fully_read(*paths))
         return opened[-1]
 
     yield read

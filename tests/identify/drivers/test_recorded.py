@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgtrace.trace.trace import Trace
+from tests.traces import fully_read
 
 RECORDED = Path(__file__).parents[2] / "data" / "drivers"
 
@@ -21,8 +21,6 @@ RECORDED = Path(__file__).parents[2] / "data" / "drivers"
     ],
 )
 def test_the_driver_of_a_recorded_session(name: str, driver: str) -> None:
-    trace = Trace.open([RECORDED / f"{name}.pgtrace"])
-    while trace.update():
-        pass
+    trace = fully_read(RECORDED / f"{name}.pgtrace")
     assert {connection.driver for connection in trace.connections if connection.kind == "session"} == {driver}
     trace.close()
