@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @options.explaining
 def command(files: tuple[Path, ...], web: bool) -> None:
     """Look at captures round trip by round trip, message by message. A capture that is still
-    growing is followed."""
+    growing is followed. Two captures are compared in two columns; the two sides of a pooler are
+    joined."""
     import os
     import sys
 

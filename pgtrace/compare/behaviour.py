@@ -112,6 +112,8 @@ class Conversation:
     kind: str
     steps: array[int] = field(default_factory=lambda: array("I"))
     """Numbers of Behaviour.steps."""
+    number: int = 0
+    """The connection's number in its capture."""
 
 
 class Behaviour(Trace):
@@ -146,7 +148,7 @@ class Behaviour(Trace):
         """What each connection did so far, in the order in which they began, with open round trips
         as they are now."""
         return [
-            Conversation(one.name, one.driver, one.kind, done.as_it_stands())
+            Conversation(one.name, one.driver, one.kind, done.as_it_stands(), one.number)
             for one, done in zip(self.connections, self._done, strict=True)
             if one.index not in self.apart
         ]

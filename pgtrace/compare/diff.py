@@ -15,7 +15,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pgtrace.compare.align import align
@@ -70,6 +70,8 @@ class Comparison:
     """Most costly first."""
     pairs: list[Pair]
     """The pairs that differ."""
+    same_pairs: list[Pair]
+    """The others."""
 
     @property
     def same(self) -> bool:
@@ -86,18 +88,19 @@ def compare(before: Behaviour, after: Behaviour, *, context: int | None = CONTEX
     texts = before.texts | after.texts
     first = Side.of(ours, steps, texts, before.in_transaction)
     second = Side.of(theirs, steps, texts, after.in_transaction)
-    differing = [pair for pair in _paired(ours, theirs, steps) if not _is_same(pair)]
+    paired = list(_paired(ours, theirs, steps))
+    differing = [pair for pair in paired if not _is_same(pair)]
     for pair in differing:
         _compare(pair, steps, context)
     told = changes(first, second, [(pair.first, pair.second) for pair in differing], steps) if differing else []
-    return Comparison(first, second, told, differing)
+    return Comparison(first, second, told, differing, [pair for pair in paired if _is_same(pair)])
 
 
 def _conversations(behaviour: Behaviour, numbers: dict[BehaviourStep, int]) -> list[Conversation]:
     """Its conversations with the steps numbered for both sides."""
     found = [one for one in behaviour.conversations() if one.steps]
     renumbered = [numbers.setdefault(step, len(numbers)) for step in behaviour.steps]
-    return [Conversation(one.name, one.driver, one.kind, array("I", map(renumbered.__getitem__, one.steps))) for one in found]
+    return [replace(one, steps=array("I", map(renumbered.__getitem__, one.steps))) for one in found]
 
 
 # Which connection is which.

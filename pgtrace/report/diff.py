@@ -51,7 +51,7 @@ def _lines(compared: Comparison, names: Sequence[str]) -> Iterator[tuple[str, st
         return
     yield "head", f"{first} and {second} differ: {_sums(compared)}"
     for change in compared.changes[:SENTENCES_TOLD]:
-        yield _mark(change), f"  {_sentence(change)}"
+        yield _mark(change), f"  {sentence(change)}"
     if (more := len(compared.changes) - SENTENCES_TOLD) > 0:
         yield "", f"  and {more} smaller difference{'' if more == 1 else 's'}"
     for pair in compared.pairs:
@@ -138,15 +138,24 @@ def _step(step: BehaviourStep, texts: Texts, taken: int) -> str:
     """One step on one line."""
     flight = sanitise.text(step.flight)
     space = " " * max(2, _FLIGHT_WIDTH - taken - cell_len(flight))
-    sql = "; ".join(dict.fromkeys(sqltext.shorten(texts.get(part.statement) or part.statement, _SQL_WIDTH) for part in step.parts))
-    formats = f"{step.parameters}→{step.results}" if step.parameters or step.results else ""
-    prepares = "prepares" if any(part.named for part in step.parts) else ""
-    error = f"error {step.sqlstate}" if step.sqlstate else ""
-    about = "  ".join(part for part in (sqltext.shorten(sql, _SQL_WIDTH), formats, prepares, error) if part)
+    about = "  ".join(part for part in (sqltext.shorten(sql_of(step, texts), _SQL_WIDTH), details(step)) if part)
     return f"{flight}{space}{about}"
 
 
-def _sentence(change: Change) -> str:
+def sql_of(step: BehaviourStep, texts: Texts) -> str:
+    """The statements of a step."""
+    return "; ".join(dict.fromkeys(sqltext.shorten(texts.get(part.statement) or part.statement, _SQL_WIDTH) for part in step.parts))
+
+
+def details(step: BehaviourStep) -> str:
+    """The formats of a step, whether it prepares, and its error."""
+    formats = f"{step.parameters}→{step.results}" if step.parameters or step.results else ""
+    prepares = "prepares" if any(part.named for part in step.parts) else ""
+    error = f"error {step.sqlstate}" if step.sqlstate else ""
+    return "  ".join(part for part in (formats, prepares, error) if part)
+
+
+def sentence(change: Change) -> str:
     """`+9 round trips: ...`."""
     cost = ", ".join(
         f"{number:+d} {word}{'' if abs(number) == 1 else 's'}"

@@ -25,7 +25,8 @@ from pgtrace.tui.model.keys import usable
 from pgtrace.tui.model.remembered import Remembered
 from pgtrace.tui.model.rowtext import TIMES
 from pgtrace.tui.model.view import View
-from pgtrace.tui.panes.tabs import PANES, Tabs
+from pgtrace.tui.panes.differences import Differences
+from pgtrace.tui.panes.tabs import DIFFERENCES, PANES, Tabs
 from pgtrace.tui.panes.timeline import Timeline
 from pgtrace.tui.widgets.base import LineWidget, ListWidget
 from pgtrace.tui.widgets.empty import Empty, TooSmall
@@ -50,8 +51,9 @@ class Areas:
         self.totals = Totals(view, id="totals")
         self.tabs = Tabs(view, id="tabs")
         self.timeline = Timeline(view, id="timeline")
-        self.panes: dict[str, ListWidget] = {pane.name: pane.widget(view, id=pane.name) for pane in PANES[1:]}
-        self.panes = {"timeline": self.timeline} | self.panes
+        self.differences = Differences(view, id=DIFFERENCES)
+        own = {"timeline": self.timeline, DIFFERENCES: self.differences}
+        self.panes: dict[str, ListWidget] = {pane.name: own.get(pane.name) or pane.widget(view, id=pane.name) for pane in PANES}
         self.empty = Empty(view, id="empty")
         self.spelled = Spelled(view, id="spelled")
         self.inspector = Inspector(view, id="inspector")
@@ -62,6 +64,10 @@ class Areas:
         self.prompt = Prompt(view, id="prompt")
         self.body = Container(*self.panes.values(), self.empty, self.help_screen, id="body")
         self.pane = "timeline"
+        self.touched = False
+        """Whether the user has pressed a key."""
+        self._compares = False
+        """Whether the captures were compared at the latest drawing."""
         self.inspecting = False
         self.helping = False
         self.size: Size | None = None
@@ -168,10 +174,11 @@ class Areas:
         drivers, empty = self._content()
         asked = 1 + self.prompt.room(height) if self.prompt.asking is not None else 0
         reading = self.sheet.page is not None
-        state = (width, height, self.pane, self.inspecting, reading, self.helping, asked, (drivers, empty))
+        opened = (self.inspecting and timeline) or (reading and (timeline or (self.pane == DIFFERENCES and not self.helping)))
+        state = (width, height, self.pane, opened, reading, self.helping, asked, (drivers, empty))
         if state != self._laid_out:
             self._laid_out = state
-            shares = bands(width, height, drivers, timeline=timeline, inspector=(self.inspecting or reading) and not empty)
+            shares = bands(width, height, drivers, timeline=timeline, inspector=opened and not empty)
             self.screen.set_class(not shares.fits, "-too-small")
             self.totals.narrow = self.tabs.narrow = shares.narrow
             self.tabs.active = self.pane
@@ -198,11 +205,15 @@ class Areas:
 
     def draw(self) -> None:
         """Have every visible widget show the present."""
+        if self.view.compares != self._compares:
+            self._compares = self.view.compares
+            self._show_compared()
         if self._laid_out is not None and self._content() != self._laid_out[-1]:
             self.lay_out()
             return
         self.timeline.refresh_list()
         self.follow_cursor()
+        self.tabs.differences = self.differences.differences
         for widget in (self.status, self.totals, self.tabs, self.empty, self.help_screen, self.sheet, self.prompt):
             widget.redraw()
         for pane in self.panes.values():
@@ -215,6 +226,8 @@ class Areas:
         pane = self.panes[self.pane]
         if isinstance(pane, TablePane) and pane.display and pane.advance(now_s):
             pane.redraw()
+        if self.view.compares:
+            self.differences.advance(now_s)
 
     def filter_changed(self) -> None:
         """Another filter is in force: the tables hold something else."""
@@ -226,7 +239,7 @@ class Areas:
         """Begin as the screen was left, before anything is shown."""
         view = self.view
         if not view.source.listener:
-            self.pane = remembered.get("pane", self.panes, self.pane)
+            self.pane = remembered.get("pane", [name for name in self.panes if name != DIFFERENCES], self.pane)
         self.totals.driver_rows = remembered.get("driver rows", ("yes", "no"), "yes") == "yes"
         view.times = remembered.get("time column", TIMES, view.times)
         view.listing.fold_to(remembered.get("fold", LEVELS, view.listing.fold))
@@ -259,12 +272,20 @@ class Areas:
     def draw_footer(self) -> None:
         """The keys of the focused area that have a use now, and where the list is."""
         keys = self._focused.hints() if isinstance(self._focused, LineWidget) else ()
-        if keys and self.pane != "timeline" and not self.helping:
+        if keys and self.pane not in ("timeline", DIFFERENCES) and not self.helping:
             keys = (*keys[:1], *([("esc", "back")] if self.view.is_filtered else []), ("/", "filter"), *keys[1:])
         self.footer.keys = usable(keys, self.screen.active_bindings)
         pane = self.panes[self.pane]
-        self.footer.position = pane.position if not self.helping and isinstance(pane, (Timeline, TablePane)) else ("", "dim")
+        self.footer.position = pane.position if not self.helping and isinstance(pane, (Timeline, TablePane, Differences)) else ("", "dim")
         self.footer.redraw()
+
+    def _show_compared(self) -> None:
+        """Begin with the differences of two captures, unless the user has begun already; without
+        them go back to the timeline."""
+        if self._compares and not self.touched:
+            self.show_pane(DIFFERENCES)
+        elif not self._compares and self.pane == DIFFERENCES:
+            self.show_pane("timeline")
 
     def _content(self) -> tuple[int, bool]:
         """The part of the content that decides the layout: how many driver lines, and whether there

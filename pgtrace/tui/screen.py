@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from pgtrace.tui.actions import pager
-from pgtrace.tui.actions.background import Finished
+from pgtrace.tui.actions.background import Finished, begin
 from pgtrace.tui.actions.clipboard import Clipboard
 from pgtrace.tui.actions.commands import CommandLine, theme_command
 from pgtrace.tui.actions.files import Files
@@ -27,9 +27,11 @@ from pgtrace.tui.actions.recording import Recording
 from pgtrace.tui.actions.trail import Trail
 from pgtrace.tui.areas import Areas
 from pgtrace.tui.model.bands import TABLE_WIDTH
+from pgtrace.tui.model.compared import Compared
 from pgtrace.tui.model.definitions import DEFINITIONS
 from pgtrace.tui.model.view import View
-from pgtrace.tui.panes.tabs import PANES
+from pgtrace.tui.panes.differences import Differences
+from pgtrace.tui.panes.tabs import DIFFERENCES, PANES
 from pgtrace.tui.widgets.base import RIGHT_BUTTON, Chosen, LineWidget
 from pgtrace.tui.widgets.bound import bindings
 from pgtrace.tui.widgets.footer import CopyMenu
@@ -82,6 +84,7 @@ class MainScreen(Screen[None]):
         """Take every key before its binding: a question or an open menu gets it, and the footer
         says if it has no use here."""
         areas = self.areas
+        areas.touched = True
         if areas.prompt.asking is not None:
             event.prevent_default()
             areas.footer.forget()
@@ -139,6 +142,18 @@ class MainScreen(Screen[None]):
     def on_copy_menu_chosen(self, event: CopyMenu.Chosen) -> None:
         self.clipboard.chosen(event.offer)
 
+    def on_differences_wanted(self) -> None:
+        """Compare the two captures, in a thread."""
+        pane, paths = self.areas.differences, self.view.trace.paths
+        begin(self, lambda: Compared.read((paths[0], paths[1])), pane.take, pane.refuse)
+
+    def on_differences_stands(self) -> None:
+        self.areas.draw()
+
+    def on_differences_paired(self, event: Differences.Paired) -> None:
+        """Show the messages of two round trips side by side."""
+        self.pairing.show(*event.places)
+
     def on_chosen(self, event: Chosen) -> None:
         """Go to the timeline and show these rows only."""
         timeline = self.areas.timeline
@@ -165,11 +180,15 @@ class MainScreen(Screen[None]):
             return True
         if action in _WRITES and self.view.source.read_only:
             return False
+        if action == "problem" and areas.pane == DIFFERENCES:
+            return areas.differences.differences > 0 and not areas.helping
         if action in _TIMELINE_ONLY:
             return listed
         match action:
             case "filter":
-                return not areas.empty.display
+                return not areas.empty.display and areas.pane != DIFFERENCES
+            case "pane":
+                return parameters != ("7",) or self.view.compares
             case "dim":
                 return timeline and not self.view.listing.filtering.everything
             case "copy":

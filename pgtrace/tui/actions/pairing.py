@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pgtrace.inspect import details
 from pgtrace.tui.areas import Areas
+from pgtrace.tui.model.items import Item
 from pgtrace.tui.widgets.comparison import Comparison
 
 
@@ -28,8 +29,16 @@ class Pairing:
             areas.say("picked: = on another row shows both side by side" if self._picked is not None else "no longer picked")
             return
         picked, self._picked = self._picked, None
-        view, listing = areas.view, areas.view.listing
-        first = listing[listing.index(picked)] if listing.shows(picked) else listing.item(picked)
+        listing = areas.view.listing
+        self._beside(listing[listing.index(picked)] if listing.shows(picked) else listing.item(picked), item)
+
+    def show(self, place: int, other: int) -> None:
+        """Show the messages of two rows side by side."""
+        listing = self._areas.view.listing
+        self._beside(listing.item(place), listing.item(other))
+
+    def _beside(self, first: Item, item: Item) -> None:
+        areas, view = self._areas, self._areas.view
         messages = [[message for place in one.places for message in details.read(view.trace, place).messages] for one in (first, item)]
         titles = [
             f"#{one.row.number} {view.connection_name(one.row.connection)} {view.driver(one.row.connection)}" for one in (first, item)

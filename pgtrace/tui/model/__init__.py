@@ -6,7 +6,7 @@ tested as plain functions.
   what a fold adds up to
 - survey, counted, selected, rates: what is known about all rows, about those that match, and about
   the last minute
-- lanes: which rows belong to which side of a pooler
+- lanes, compared: the two sides of a pooler, and two captures compared
 - columns, fields, bands, axis: how widths, heights and a span of time are shared out
 - cells, figures, rowtext, statement, highlight, surroundings, theme: texts, numbers and colours
 - copying, definitions, gathering: what can be copied, what columns mean, and how tables fill

@@ -39,7 +39,7 @@ def bands(width: int, height: int, drivers: int, *, timeline: bool, inspector: b
     narrow = width < TABLE_WIDTH
     rows = min(drivers, DRIVER_LINES + 1) if drivers > 1 and timeline and height >= 20 else 0
     totals = 1 if narrow else 2 + rows
-    if not inspector or not timeline:
+    if not inspector:
         return Bands(fits, narrow, totals, 0, inspector_alone=False)
     wanted = max(13, height * 2 // 5)
     body = height - 3 - totals

@@ -243,6 +243,12 @@ class View:
         return self.counted.sums.rows if self.counted.sums is not None else None
 
     @property
+    def compares(self) -> bool:
+        """Whether two captures are shown that are not the sides of a pooler: then they are
+        compared."""
+        return len(self.trace.files) == 2 and self.lanes.are_known and self.lanes.joins is None
+
+    @property
     def drivers(self) -> tuple[DriverTotals, ...]:
         """The drivers and their counters: those of what the filter selects, once it is added up."""
         if not self.is_filtered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from textual import events
 from textual.strip import Strip
@@ -10,6 +11,7 @@ from textual.strip import Strip
 from pgtrace.tui.model import cells, rowtext
 from pgtrace.tui.model.view import View
 from pgtrace.tui.panes.connections import Connections
+from pgtrace.tui.panes.differences import Differences
 from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.panes.findings import Findings
 from pgtrace.tui.panes.statements import Statements
@@ -30,6 +32,8 @@ class Pane:
     widget: type[ListWidget]
 
 
+DIFFERENCES: Final = "differences"
+"""The pane of two captures that are compared."""
 PANES = (
     Pane("1", "timeline", "Timeline", "Time", Timeline),
     Pane("2", "statements", "Statements", "Stmts", Statements),
@@ -37,6 +41,7 @@ PANES = (
     Pane("4", "drivers", "Drivers", "Drivers", Drivers),
     Pane("5", "transactions", "Transactions", "Txs", Transactions),
     Pane("6", "findings", "Findings", "Find", Findings),
+    Pane("7", DIFFERENCES, "Differences", "Diff", Differences),
 )
 
 
@@ -56,16 +61,22 @@ class Tabs(LineWidget):
 
     active = "timeline"
     narrow = False
+    differences = 0
+    """How many differences two captures have."""
 
     def build(self, width: int, height: int) -> list[Strip]:
         line = Line(self.view.pen, width).add(" ")
         self._ends: list[tuple[int, str]] = []
         for pane in PANES:
+            if pane.name == DIFFERENCES and not self.view.compares:
+                continue
             title = pane.short if self.narrow else pane.title
             active = pane.name == self.active
             line.add(pane.key, "strong" if active else "you").add(f" {title}", "strong" if active else "dim")
             if pane.name == "findings" and self.view.findings:
                 line.add(f" ({len(self.view.findings)})", "attention")
+            elif pane.name == DIFFERENCES and self.differences:
+                line.add(f" ({self.differences})", "attention")
             self._ends.append((line.used, pane.key))
             line.add("  " if self.narrow else "   ")
         text, role = shown(self.view, line.room - 2)

@@ -1,0 +1,120 @@
+"""A comparison in two columns: each line has a step of the first capture, of the second, or both.
+
+Steps that are the same on both sides share a line. Between those, steps of the same statements
+share one too: they differ in how the driver ran them. The pairs of steps are those of diff.py and
+align.py. Each half says which round trip of its connection it is, so that a screen can show its
+messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, NamedTuple
+
+from pgtrace.compare.align import align
+from pgtrace.compare.behaviour import OTHER, BehaviourStep, Conversation
+from pgtrace.compare.diff import Comparison, Hunk, Pair
+
+MOST_LINES: Final = 100_000
+"""Lines that are made; repeats are one line."""
+
+
+class Half(NamedTuple):
+    """A step, or several times the same."""
+
+    step: BehaviourStep
+    times: int
+    connection: int
+    """The number of its connection in its capture."""
+    round_trip: int
+    """Which round trip of its connection the first of them is, set-up included, from 0; -1 if there
+    is no round trip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: the halves of a step, or the connections that the steps below are of."""
+
+    first: Half | Conversation | None
+    second: Half | Conversation | None
+    is_same: bool = False
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether the two sides differ here."""
+        return not self.is_same and (isinstance(self.first, Half) or isinstance(self.second, Half))
+
+
+def in_columns(compared: Comparison) -> list[Line]:
+    """The lines of a comparison with all steps, at most MOST_LINES. Of connections that did the
+    same, one line says that."""
+    return list(islice(_lines(compared), MOST_LINES))
+
+
+def _lines(compared: Comparison) -> Iterator[Line]:
+    for pair in compared.pairs:
+        yield Line(pair.first, pair.second)
+        yield from _Columns(pair).lines()
+    for pair in compared.same_pairs:
+        yield Line(pair.first, pair.second, is_same=True)
+
+
+class _Columns:
+    """The lines of one pair of connections."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._hunks: Sequence[Hunk] = pair.hunks
+        self._connections = tuple(one.number if one is not None else 0 for one in (pair.first, pair.second))
+        self._done = [0, 0]  # round trips of each side
+        self._only: tuple[list[Half], list[Half]] = ([], [])
+        """What each side has done since their latest common step."""
+
+    def lines(self) -> Iterator[Line]:
+        """All of them."""
+        for hunk in self._hunks:
+            for fold in hunk.folds:
+                before = tuple(self._done)
+                for mark, step in fold.lines:
+                    first = self._half(0, step, fold.times) if mark != "+" else None
+                    second = self._half(1, step, fold.times) if mark != "-" else None
+                    if first is not None and second is not None:
+                        yield from self._differing()
+                        yield Line(first, second, is_same=True)
+                    elif first is not None:
+                        self._only[0].append(first)
+                    elif second is not None:
+                        self._only[1].append(second)
+                for side in (0, 1):
+                    self._done[side] += (fold.times - 1) * (self._done[side] - before[side])
+        yield from self._differing()
+
+    def _half(self, side: int, step: BehaviourStep, times: int) -> Half:
+        is_round_trip = step.kind != OTHER
+        half = Half(step, times, self._connections[side], self._done[side] if is_round_trip else -1)
+        self._done[side] += is_round_trip
+        return half
+
+    def _differing(self) -> Iterator[Line]:
+        """What only one side has, aligned by the statements."""
+        left, right = self._only
+        numbers: dict[object, int] = {}
+
+        def keys(halves: Sequence[Half]) -> list[int]:
+            return [numbers.setdefault(_about(half.step), len(numbers)) for half in halves]
+
+        x = y = 0
+        for one, other in [*align(keys(left), keys(right)), (len(left), len(right))]:
+            yield from (Line(half, None) for half in left[x:one])
+            yield from (Line(None, half) for half in right[y:other])
+            if one < len(left) and other < len(right):
+                yield Line(left[one], right[other])
+            x, y = one + 1, other + 1
+        left.clear()
+        right.clear()
+
+
+def _about(step: BehaviourStep) -> object:
+    """What a step is about: its statements, else its messages."""
+    return frozenset(part.statement for part in step.parts) or step.flight

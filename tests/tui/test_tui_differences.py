@@ -1,0 +1,180 @@
+"""Two captures compared on the screen: the same work in two columns, and the way from difference to difference."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from pgtrace.compare.behaviour import ROUND_TRIP
+from pgtrace.compare.columns import Half
+from pgtrace.trace.trace import Trace
+from pgtrace.tui.model.compared import Compared, place
+from tests.tui import screens
+from tests.tui.driving import Driven, opened
+
+ROOT = Path(__file__).parents[2]
+POOLER = ROOT / "tests" / "data" / "poolers" / "front.pgtrace", ROOT / "tests" / "data" / "poolers" / "back.pgtrace"
+SIZES = [(80, 24), (120, 40), (200, 60)]
+
+
+def recorded(driver: str, scenario: str) -> Path:
+    return ROOT / "captures" / driver / f"{scenario}.pgtrace"
+
+
+@pytest.fixture
+def of_drivers(tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
+    """The captures of a scenario by two drivers, each named after its driver."""
+
+    def copied(scenario: str) -> tuple[Path, Path]:
+        paths = tmp_path / "asyncpg.pgtrace", tmp_path / "psycopg.pgtrace"
+        for path in paths:
+            path.write_bytes(recorded(path.stem, scenario).read_bytes())
+        return paths
+
+    return copied
+
+
+Copied = Callable[[str], tuple[Path, Path]]
+
+
+@asynccontextmanager
+async def compared(paths: Sequence[Path], size: tuple[int, int] = (120, 40)) -> AsyncIterator[Driven]:
+    """Two captures whose comparison is on the screen."""
+    async with opened(paths, size) as driven:
+        await until_compared(driven, None)
+        yield driven
+
+
+async def until_compared(driven: Driven, before: Compared | None) -> None:
+    """Until a comparison is there that is another than the one before."""
+    await driven.lines()
+    while driven.areas.differences.compared is before:
+        driven.areas.advance(0.0)
+        await asyncio.sleep(0.01)
+        await driven.settle()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    ("name", "scenario", "keys"),
+    [
+        ("differences", "failure", ("n", "n")),
+        ("differences-repeats", "ten_queries", ("n",)),
+        ("differences-messages", "failure", ("n", "enter")),
+    ],
+)
+async def test_what_it_looks_like(of_drivers: Copied, name: str, scenario: str, keys: tuple[str, ...], size: tuple[int, int]) -> None:
+    async with compared(of_drivers(scenario), size) as driven:
+        lines = await driven.press(*keys)
+        assert {cell_len(line) for line in lines} == {size[0]}
+        screens.check(f"{name}-{size[0]}x{size[1]}", lines)
+
+
+@pytest.mark.parametrize("width", range(60, 241, 30))
+async def test_every_width_is_filled(of_drivers: Copied, width: int) -> None:
+    async with compared(of_drivers("ten_queries"), (width, 24)) as driven:
+        for keys in (("g",), ("n",), ("enter",), ("escape", "l")):
+            assert {cell_len(line) for line in await driven.press(*keys)} == {width}
+
+
+async def test_n_and_N_walk_the_differences(of_drivers: Copied) -> None:
+    async with compared(of_drivers("failure")) as driven:
+        pane = driven.areas.differences
+        assert driven.areas.pane == "differences"
+        assert pane.compared is not None
+        lines = await driven.lines()
+        assert f"7 Differences ({len(pane.compared.differences)})" in "\n".join(lines)
+        assert "n next difference" in lines[-1]
+        visited = []
+        for _ in pane.compared.differences:
+            await driven.press("n")
+            visited.append(pane.cursor)
+        assert visited == [len(pane._sentences) + number for number in pane.compared.differences]
+        assert "no further difference" in (await driven.press("n"))[-1]
+        assert pane.cursor == visited[-1]
+        await driven.press("N")
+        assert pane.cursor == visited[-2]
+
+
+async def test_enter_shows_both_or_the_one_there_is_and_esc_comes_back(of_drivers: Copied) -> None:
+    async with compared(of_drivers("failure")) as driven:
+        lines = await driven.press("n", "enter")
+        assert any("a:1 asyncpg  beside" in line and "b:1 psycopg" in line for line in lines)
+        assert driven.app.focused is driven.areas.sheet
+        await driven.press("escape")
+        assert not driven.areas.sheet.display
+        assert driven.app.focused is driven.areas.differences
+        await driven.press("n")
+        cursor = driven.areas.differences.cursor
+        await driven.press("enter")
+        assert driven.areas.pane == "timeline"
+        assert driven.areas.timeline.item is not None
+        assert driven.areas.timeline.item.row.shape.flight == "BES → 2CZ"
+        await driven.press("escape")
+        assert (driven.areas.pane, driven.areas.differences.cursor) == ("differences", cursor)
+
+
+async def test_keys_without_use_say_so(of_drivers: Copied) -> None:
+    async with compared(of_drivers("failure")) as driven:
+        assert "/ does nothing here" in (await driven.press("/"))[-1]
+    async with opened(of_drivers("failure")[:1]) as driven:
+        assert "7 does nothing here" in (await driven.press("7"))[-1]
+        assert "7 Diff" not in await driven.text()
+
+
+async def test_two_sides_of_a_pooler_are_joined_instead() -> None:
+    async with opened(POOLER) as driven:
+        while not driven.app.view.lanes.are_known:
+            driven.app.view.tick(0.0)
+        assert not driven.app.view.compares
+        assert "7 Diff" not in await driven.text()
+        assert driven.areas.pane == "timeline"
+
+
+async def test_a_key_before_it_is_known_keeps_the_pane(of_drivers: Copied) -> None:
+    async with opened(of_drivers("failure")) as driven:
+        driven.areas._compares = False
+        await driven.press("2")
+        assert driven.areas.pane == "statements"
+
+
+async def test_captures_that_have_grown_are_compared_again(tmp_path: Path) -> None:
+    paths = tmp_path / "a.pgtrace", tmp_path / "b.pgtrace"
+    contents = [recorded(driver, "failure").read_bytes() for driver in ("asyncpg", "psycopg")]
+    for path, content, some in zip(paths, contents, (1.0, 0.6), strict=True):
+        path.write_bytes(content[: int(len(content) * some)])
+    async with compared(paths) as driven:
+        pane = driven.areas.differences
+        first = pane.compared
+        paths[1].write_bytes(contents[1])
+        driven.app.view.tick(0.0)
+        pane._next_s = 0.0
+        await until_compared(driven, first)
+        assert pane.compared is not None
+        assert first is not None
+        assert len(pane.compared.lines) != len(first.lines)
+
+
+SHARED = sorted(path.stem for path in (ROOT / "captures" / "asyncpg").glob("*.pgtrace") if recorded("psycopg", path.stem).exists())
+
+
+@pytest.mark.parametrize("scenario", SHARED)
+def test_each_step_leads_to_its_row(scenario: str) -> None:
+    paths = str(recorded("asyncpg", scenario)), str(recorded("psycopg", scenario))
+    found = Compared.read(paths)
+    with closing(Trace.open(paths)) as trace:
+        trace.update()
+        looked = 0
+        for line in found.lines:
+            for file, half in enumerate((line.first, line.second)):
+                if isinstance(half, Half) and half.step.kind == ROUND_TRIP:
+                    at = place(trace, file, half)
+                    assert at is not None
+                    assert trace.rows[at].shape.flight.replace("A", "") == half.step.flight.replace("A", "")
+                    looked += 1
+        assert looked or scenario == "connect"
