@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 from pgtrace.protocol import startup
 from pgtrace.protocol.codes import FRONTEND
+from tests.corpus import NIGHTLY
 from tests.playbook import wire, write
 from tests.schemas import valid
 
@@ -165,3 +168,33 @@ def test_an_address_in_use_is_3(capture: Path) -> None:
         code, _, err = run(capture, f"127.0.0.1:{taken.getsockname()[1]}")
     assert code == 3
     assert "address already in use" in err
+
+
+def cpu_s(pid: int) -> float:
+    """What a process has worked."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+async def test_1000_connects_a_second(capture: Path) -> None:
+    """By the clock on a quiet machine, nightly; always by the server's own work, which needs no quiet."""
+    sent = START + b"".join(wire(FRONTEND, line) for line in ("Query SELECT 1", "Terminate"))
+    number, gate = 2_000, asyncio.Semaphore(100)
+
+    async def connect(port: int) -> int:
+        async with gate:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            size = len(await reader.read())
+            writer.close()
+            return size
+
+    with serving(capture, "--json") as (process, port):
+        begun_s, worked_s = time.monotonic(), cpu_s(process.pid)
+        sizes = await asyncio.gather(*(connect(port) for _ in range(number)))
+        took_s, worked_s = time.monotonic() - begun_s, cpu_s(process.pid) - worked_s
+    print(f"\n{number / took_s:.0f} connects/s by the clock, {worked_s / number * 1e3:.3f} ms of the server's work each")
+    assert len(set(sizes)) == 1
+    assert worked_s / number < 0.001
+    assert not NIGHTLY or number / took_s >= 1_000

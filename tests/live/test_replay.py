@@ -119,6 +119,56 @@ def test_a_server_that_is_not_there_is_3_and_another_login_is_said(server: Embed
     assert "password authentication failed" in err
 
 
+SHOP = """
+create table if not exists replayed (id int primary key generated always as identity, name text not null, price numeric(10, 2));
+truncate replayed;
+"""
+
+
+def work(url: str) -> None:
+    """Statements of every kind, as one program runs them: repeated, in a transaction, in a pipeline, and one that fails."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number in range(12):
+            connection.execute("insert into replayed (name, price) values (%s, %s)", (f"item {number}", number))
+            connection.execute("select name, price from replayed where price >= %s order by price", (number,)).fetchall()
+        with connection.transaction():
+            connection.execute("update replayed set price = price + 1 where price < %s", (5,))
+        with connection.pipeline():
+            for number in range(6):
+                connection.execute("select count(*) from replayed where price > %s", (number,))
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            connection.execute("select nothing from replayed")
+
+
+@pytest.mark.parametrize("major", [14, 18])
+def test_the_same_work_on_another_version(major: int, tls_server: EmbeddedServer, tmp_path: Path) -> None:
+    """A recording of PostgreSQL 18 on the oldest and on the newest supported version: the same executions and errors, and the table."""
+    capture = tmp_path / "on18.pgtrace"
+    with psycopg.connect(tls_server.url(), autocommit=True) as connection:
+        connection.execute(SHOP)
+    with Recorder(parse_listen("127.0.0.1:0"), parse_upstream(f"{tls_server.host}:{tls_server.port}", {}), write=capture) as recorder:
+        work(tls_server.url(recorder.host, recorder.port))
+    with EmbeddedServer(install_postgres.binaries(major)) as server:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute(SHOP)
+        code, found, err = replay(capture, server.url(), "--speed", "max")
+        assert (code, err, found["new_errors"]) == (0, "", [])
+        assert found["executions"]["before"] == found["executions"]["after"] >= 33
+        assert found["errors"] == {"before": 1, "after": 1}
+        measured = {one["sql"]: one for one in found["statements"] if one["after"]["executions"]}
+        assert len(measured) >= 5
+        for one in measured.values():
+            assert one["before"]["executions"] == one["after"]["executions"]
+            assert one["before"]["rows"] == one["after"]["rows"]
+            assert one["after"]["wait_ns"]["p50"] <= one["after"]["wait_ns"]["p95"] <= one["after"]["wait_ns"]["max"]
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute(SHOP)
+        line = [sys.executable, "-m", "pgtrace", "replay", str(capture), "--to", server.url(), "--speed", "max", "-q"]
+        text = subprocess.run(line, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert re.search(r"^statement +exec +p50 ms +now +ratio +p95 ms +now +max ms +now", text, re.MULTILINE)
+    assert re.search(r"^insert into replayed \(name, price\) values .* 12 +[\d.]+ +[\d.]+ +[\d.]+ ", text, re.MULTILINE)
+
+
 @pytest.mark.skipif(not NIGHTLY, reason="10,000 transactions")
 def test_pgbench_runs_again(tmp_path: Path) -> None:
     """On the same version with equal executions and errors, at 0.9 of its own rate; and on another one, with the table."""

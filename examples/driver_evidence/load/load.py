@@ -5,6 +5,8 @@ clients that each ask again as soon as they have their answer. Every variant run
 others, behind pgtrace and directly. What is printed are ratios to the first variant with their
 spread, beside the published ones, the BEGIN and COMMIT that explain them, memory, and what pgtrace
 added. Times are those of this machine, which client, application, pgtrace and PostgreSQL share.
+Afterwards the first capture of each variant is replayed to the same server: executions and errors
+have to be the same.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.pooler import free_port
@@ -138,6 +140,12 @@ def counted(path: Path) -> dict[str, float]:
     return found
 
 
+def replayed(path: Path, url: str) -> dict[str, Any]:
+    """What came of the same statements once more, without a clock."""
+    command = [sys.executable, "-m", "pgtrace", "replay", path, "--to", url, "--speed", "max", "-q", "--json"]
+    return cast(dict[str, Any], json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout))
+
+
 def ratios(values: list[float], base: list[float]) -> str:
     """The median of the ratios in the same turns, with the lowest and the highest."""
     found = [one / other for one, other in zip(values, base, strict=True)]
@@ -172,6 +180,7 @@ def main() -> int:
                     through[variant].append(run(said.python, url, variant, clients, said.seconds))
                 directly[variant].append(run(said.python, server.url(), variant, clients, said.seconds))
                 wire.setdefault(variant, counted(path))
+        again = {variant: replayed(said.into / f"{variant.replace(' ', '-')}.1.pgtrace", server.url()) for variant in VARIANTS}
     for line in lines(clients, through, directly, wire):
         print(line)
     told: dict[str, Any] = {
@@ -179,13 +188,22 @@ def main() -> int:
             "through": [[one._asdict() for one in turn] for turn in through[variant]],
             "directly": [[one._asdict() for one in turn] for turn in directly[variant]],
             "wire": wire[variant],
+            "replay": {key: again[variant][key] for key in ("executions", "errors", "new_errors")},
         }
         for variant in VARIANTS
     }
     (said.into / "load.json").write_text(json.dumps(told, indent=2) + "\n")
     failed = sum(one.failed for turns in (*through.values(), *directly.values()) for turn in turns for one in turn)
     print(f"{failed} requests failed")
-    return 1 if failed else 0
+    print()
+    rows = [
+        [variant, *(str(again[variant][key][side]) for key in ("executions", "errors") for side in ("before", "after"))]
+        for variant in VARIANTS
+    ]
+    for line in ["replayed", *table(["", "executions", "now", "errors", "now"], rows)]:
+        print(line)
+    differ = any(one[key]["before"] != one[key]["after"] for one in again.values() for key in ("executions", "errors"))
+    return 1 if failed or differ else 0
 
 
 def lines(
