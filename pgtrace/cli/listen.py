@@ -65,7 +65,7 @@ def command(
         ctx.call_on_close(stop.over)
     with (
         recording.upstream_for((first and first.upstream) or upstream, quiet=quiet) as (target, environment),
-        recording.further_legs(listen[1:], quiet=quiet) as more_legs,
+        recording.further_legs(listen[1:], quiet=quiet) as (more_legs, throwaway_url),
         Recorder(
             recording.place(first and first.listen, target, ":6433", allow_others=recorded["allow_others"]),
             target,
@@ -78,7 +78,7 @@ def command(
     ):
         if stop is not None:
             ctx.exit(_as_lines(recorder, environment, write, stop, sent, quiet=quiet, verbose=verbose))
-        _as_screen(recorder, environment, write)
+        _as_screen(recorder, environment, environment.get("DATABASE_URL") or throwaway_url, write)
         recording.say_what_was_lost(recorder, verbose=verbose)
     recording.written(write, quiet)
 
@@ -138,7 +138,7 @@ def _as_lines(
     return stop.exit_code
 
 
-def _as_screen(recorder: Recorder, environment: dict[str, str], write: Path | None) -> None:
+def _as_screen(recorder: Recorder, environment: dict[str, str], throwaway_url: str, write: Path | None) -> None:
     from pgtrace.probe import probe
     from pgtrace.trace.trace import Trace
     from pgtrace.tui.app import run_app
@@ -166,7 +166,7 @@ def _as_screen(recorder: Recorder, environment: dict[str, str], write: Path | No
         ),
         temporary=write is None,
         unsaved=write is None,
-        **options.explained_on(environment.get("DATABASE_URL", "")),
+        **options.explained_on(throwaway_url),
     )
     try:
         run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)

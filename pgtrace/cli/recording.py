@@ -68,14 +68,16 @@ def place(asked: str | Listen | None, upstream: Upstream, default: str, *, allow
 
 
 @contextmanager
-def further_legs(asked: Iterable[recorder_options.LegAsked], *, quiet: bool = False) -> Iterator[list[Leg]]:
-    """Legs beside the first. Raises AddressError, MissingExtra."""
+def further_legs(asked: Iterable[recorder_options.LegAsked], *, quiet: bool = False) -> Iterator[tuple[list[Leg], str]]:
+    """Legs beside the first, and the URL of a throw-away server that one of them leads to. Raises
+    AddressError, MissingExtra."""
     with ExitStack() as stack:
-        legs = []
+        legs, url = [], ""
         for one in asked:
-            target, _ = stack.enter_context(upstream_for(one.upstream, quiet=quiet))
+            target, environment = stack.enter_context(upstream_for(one.upstream, quiet=quiet))
             legs.append(Leg(one.listen, target))
-        yield legs
+            url = url or environment.get("DATABASE_URL", "")
+        yield legs, url
 
 
 def warn_if_unreachable(upstream: Upstream) -> None:

@@ -31,6 +31,8 @@ KEPT: Final = 10_000
 """The most ended transactions that are kept: the longest."""
 FLIGHTS_KEPT: Final = 24
 SPANS_KEPT: Final = 96
+STATEMENTS_KEPT: Final = 64
+"""Statements of an open transaction whose cost is kept; of one that has ended, that of one is."""
 
 OPEN: Final = ""
 LOST: Final = "lost"
@@ -115,6 +117,15 @@ class Transaction:
     under_way_ns: int | None = None
     """When its open round trip began."""
     standing: BlockState = field(default_factory=BlockState)
+    costs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """How long statements took, and how often each ran, without what begins or ends the block."""
+
+    @property
+    def costliest(self) -> tuple[str, int, int]:
+        """The statement that took longest altogether, for how many ns, and in how many round
+        trips."""
+        sql, (took_ns, times) = max(self.costs.items(), key=lambda one: one[1], default=("", (0, 0)))
+        return sql, took_ns, times
 
     @property
     def is_open(self) -> bool:
@@ -128,7 +139,7 @@ class Transaction:
         running = max(0, now_ns - self.under_way_ns) if self.under_way_ns is not None else 0
         return max(0, self.duration_ns(now_ns) - self.served_ns - running)
 
-    def take(self, place: int, shape: Shape, opened_ns: int, duration_ns: int) -> None:
+    def take(self, place: int, shape: Shape, opened_ns: int, duration_ns: int, sql: str) -> None:
         """One more round trip."""
         end_ns = opened_ns + duration_ns
         self.last, self.last_ns = place, end_ns
@@ -144,6 +155,10 @@ class Transaction:
             self.flights.append((sent, 1))
         else:
             self.more_flights = True
+        if sql and (not (shape.block_began or shape.block_end) or shape.statements > 1):
+            took_ns, times = self.costs.get(sql, (0, 0))
+            if times or len(self.costs) < STATEMENTS_KEPT:
+                self.costs[sql] = took_ns + duration_ns, times + 1
         if len(self.spans) >= 2 * SPANS_KEPT:
             self.spans = array("Q", [time for pair in range(0, len(self.spans), 4) for time in (self.spans[pair], self.spans[pair + 3])])
         self.spans.extend((opened_ns, end_ns))
@@ -174,15 +189,15 @@ class Transactions(CompleteRows):
         of_blocks = {number for number in set(shapes) if shape_at(number).kind is RowKind.ROUND_TRIP and touches_block(shape_at(number))}
         if not of_blocks and self._open.keys().isdisjoint(rows.connections):
             return
-        for place, connection, number, opened_ns, ms in zip(
-            rows.places, rows.connections, shapes, rows.opened_ns, rows.durations_ms, strict=True
+        for place, connection, number, opened_ns, ms, label in zip(
+            rows.places, rows.connections, shapes, rows.opened_ns, rows.durations_ms, rows.labels, strict=True
         ):
             if number in of_blocks or connection in self._open:
                 shape = shape_at(number)
                 if shape.kind is RowKind.ROUND_TRIP:
-                    self._take(place, connection, shape, opened_ns, round(ms * 1e6))
+                    self._take(place, connection, shape, opened_ns, round(ms * 1e6), rows.index.label_at(label).sql)
 
-    def _take(self, place: int, connection: int, shape: Shape, opened_ns: int, duration_ns: int) -> None:
+    def _take(self, place: int, connection: int, shape: Shape, opened_ns: int, duration_ns: int, sql: str) -> None:
         """A round trip after set-up."""
         current = self._open.get(connection)
         standing = current.standing if current is not None else BlockState()
@@ -194,11 +209,11 @@ class Transactions(CompleteRows):
         if current is None or step.begins:
             seen = shape.block_began or shape.status_before == "I"
             current = self._begin(Transaction(connection, place, opened_ns, seen, standing=standing))
-        current.take(place, shape, opened_ns, duration_ns)
+        current.take(place, shape, opened_ns, duration_ns, sql)
         if step.end != OPEN:
             self._end(current, step.end)
         if step.again:
-            self._begin(Transaction(connection, place, opened_ns, True, standing=standing)).take(place, shape, opened_ns, duration_ns)
+            self._begin(Transaction(connection, place, opened_ns, True, standing=standing)).take(place, shape, opened_ns, duration_ns, sql)
 
     def stand(self, under_way: Mapping[int, int]) -> None:
         """The connections with a round trip under way, and since when. A block that is open on an
@@ -218,6 +233,8 @@ class Transactions(CompleteRows):
     def _end(self, ended: Transaction, how: str) -> None:
         ended.end = how
         ended.under_way_ns = None
+        sql, took_ns, times = ended.costliest
+        ended.costs = {sql: (took_ns, times)} if sql else {}
         del self._open[ended.connection]
         self._ended.append(ended)
         if len(self._ended) >= 2 * KEPT:

@@ -10,6 +10,10 @@ from contextlib import closing
 import psycopg
 import pytest
 
+from pgtrace import conninfo
+from pgtrace.address import parse_listen
+from pgtrace.cli.recorder_options import LegAsked
+from pgtrace.cli.recording import further_legs
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.errors import MissingExtra, PgTraceError
 from pgtrace.inspect.executed import NO_BIND, Executed, executed
@@ -277,3 +281,12 @@ async def test_on_the_screen(
             app.view.source = Source(files=("x",))
             await pilot.press("E")
             await shown(HOW[:60])
+
+
+def test_a_leg_that_leads_to_a_throw_away_server_explains() -> None:
+    """As in `listen :6433=pooler:6432 :6434=embedded`."""
+    with further_legs([LegAsked(parse_listen("127.0.0.1:0"), "embedded")], quiet=True) as (legs, url):
+        assert len(legs) == 1
+        assert "Result" in "\n".join(_explain(url, ran("SELECT 1"), sure=True))
+    with further_legs([LegAsked(parse_listen("127.0.0.1:0"), conninfo.read("db:5432"))], quiet=True) as (_, url):
+        assert url == ""

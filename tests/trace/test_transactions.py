@@ -143,3 +143,19 @@ def test_spans_and_flights_are_bounded_and_true(tmp_path: Path) -> None:
     assert len(one.flights) == transactions.FLIGHTS_KEPT
     assert one.more_flights
     assert one.idle_ns(0) == 601 * 3 * MS
+
+
+def test_the_costliest_statement_is_the_one_that_took_longest_altogether(tmp_path: Path) -> None:
+    slow = "F Query select slow", "B CommandComplete SELECT 1 | ReadyForQuery T"
+    one = only(tmp_path, f"{script(BEGIN, SELECT, SELECT, SELECT)}\n30 {slow[0]}\n35 {slow[1]}\n{script(COMMIT, at=40)}")
+    assert one.costliest == ("select 1", 6 * MS, 3)
+    assert list(one.costs) == ["select 1"]
+    standing = only(tmp_path, f"{script(BEGIN, SELECT)}\n30 {slow[0]}\n39 {slow[1]}")
+    assert standing.costliest == ("select slow", 9 * MS, 1)
+    assert only(tmp_path, script(BEGIN, COMMIT)).costliest == ("", 0, 0)
+
+
+def test_the_statements_of_an_open_transaction_are_bounded(tmp_path: Path) -> None:
+    many = [(f"F Query select {number}", SELECT[1]) for number in range(transactions.STATEMENTS_KEPT + 20)]
+    one = only(tmp_path, script(BEGIN, *many))
+    assert len(one.costs) == transactions.STATEMENTS_KEPT

@@ -16,11 +16,11 @@ def names(width: int, **facts: object) -> set[str]:
 @pytest.mark.parametrize("waterfall", [True, False])
 @pytest.mark.parametrize("connection", [2, 3, 5, 7])
 @pytest.mark.parametrize("driver", [True, False])
-@pytest.mark.parametrize("joined", [True, False])
-def test_columns_stand_side_by_side_within_the_width(driver: bool, connection: int, waterfall: bool, joined: bool) -> None:
+@pytest.mark.parametrize(("joined", "sites"), [(True, True), (True, False), (False, True), (False, False)])
+def test_columns_stand_side_by_side_within_the_width(driver: bool, connection: int, waterfall: bool, joined: bool, sites: bool) -> None:
     for width in WIDTHS:
         end = 0
-        for column in columns(width, driver=driver, connection=connection, waterfall=waterfall, joined=joined):
+        for column in columns(width, driver=driver, connection=connection, waterfall=waterfall, joined=joined, sites=sites):
             assert column.start >= end, (width, column)
             assert column.width > 0, (width, column)
             end = column.end
@@ -59,6 +59,11 @@ def test_columns_never_leave_as_the_screen_grows() -> None:
     for name in ("driver", "bar", "statement", "first"):
         seen = [name in names(width) for width in WIDTHS]
         assert seen == sorted(seen), name
+
+
+def test_lines_of_code_have_a_column_from_140_cells_on_if_there_are_any() -> None:
+    assert {width for width in WIDTHS if "site" in names(width, sites=True)} == set(range(140, 241))
+    assert not any("site" in names(width) for width in WIDTHS)
 
 
 def test_one_driver_needs_no_column() -> None:

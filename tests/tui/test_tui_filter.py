@@ -19,6 +19,7 @@ from pgtrace.trace.rows import Columns
 from pgtrace.tui.model import listing as listing_module
 from pgtrace.tui.model.theme import MONO
 from pgtrace.tui.model.view import View
+from pgtrace.tui.panes.statements import Statements
 from tests.tui import screens
 from tests.tui.driving import Drive, Driven
 from tests.wire_recording import Recording, checkout, done, query, ready
@@ -233,6 +234,25 @@ async def test_nothing_matches_and_says_so(shop: Recording, drive: Drive) -> Non
         await driven.press("c", "y", "n", "x", "X", "enter")
         await driven.press("escape")
         assert driven.app.view.listing.filtering.everything
+
+
+async def test_a_pane_says_counting_until_it_has_been_gathered(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        await driven.press("2")
+        view, pane = driven.app.view, driven.areas.panes["statements"]
+        assert isinstance(pane, Statements)
+        view.listing.choose("sql ~ FROM")
+        driven.areas.filter_changed()
+        pane.items = []
+        assert pane._nothing == "counting …"
+        while view.selected is None:
+            view.sync()
+            view.counted.advance(0.0)
+        assert pane._nothing == "counting …"
+        while not pane.advance(100.0):
+            pass
+        assert pane.items
+        assert pane._nothing == "nothing matches the filter; esc shows all"
 
 
 async def test_a_click_on_the_filter_edits_it(shop: Recording, drive: Drive) -> None:

@@ -3,11 +3,13 @@ diff (screens.py says how they are written)."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 import pytest
 from rich.cells import cell_len
 
+from pgtrace.capture.record import CallSite
 from tests.tui import screens
 from tests.tui.driving import Drive
 from tests.wire_recording import MS, Recording, checkout, error, message, query, string
@@ -24,6 +26,18 @@ def _gap(recording: Recording) -> None:
     checkout(recording)
     recording.gap(2, 41 * 1024)
     recording.trip(3, query("SELECT 1"), message("C", string("SELECT 1")) + b"Z\0\0\0\x05I")
+
+
+def _sites(recording: Recording) -> None:
+    """A program whose lines of code are noted: one of them is long, and one would be obeyed by a terminal."""
+    connection = recording.connect("psycopg")
+    long = "a/very/long/way/to/the/module_of_all_orders.py", 1041, "list_everything"
+    for number, (file, line, function) in enumerate([("app/orders.py", 41, "add_items"), long, ("x.py", 1, "\x1b[2J")]):
+        sql = f"SELECT {number}"
+        crc = zlib.crc32(sql.encode())
+        recording._put(CallSite(recording._time(), 4701, 40001, number + 1, crc, 0xFFFFFFFF, 0, file, line, function))
+        recording.trip(connection, query(sql), message("C", string("SELECT 1")) + b"Z\0\0\0\x05I")
+    recording.trip(connection, query("SELECT 'no note'"), message("C", string("SELECT 1")) + b"Z\0\0\0\x05I")
 
 
 def _nothing(recording: Recording) -> None:
@@ -57,6 +71,7 @@ def clock(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
         ("help-of-a-column", _shop, ("2", "s", "question_mark"), False),
         ("empty", _nothing, (), True),
         ("upstream-refused", _refused, (), True),
+        ("call-sites", _sites, (), False),
         ("gap", _gap, ("n", "n"), False),
         ("gap-inspected", _gap, ("n", "n", "enter"), False),
     ],

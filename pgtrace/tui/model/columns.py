@@ -5,7 +5,7 @@ maximum; SQL gets what is left. The choice depends on the width and on the captu
 several, how long the connections' names are), never on the rows in sight, so scrolling changes no
 column. Every line made from the result fills the width exactly.
 
-    cursor  time  cn rail  driver  sent → came back  SQL  statement  across  !+f  rows  sent recv | bytes  first  ms  bar
+    cursor  time  cn rail  driver  sent → came back  SQL  site  statement  across  !+f  rows  sent recv | bytes  first  ms  bar
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ SPELLED_MARKS: Final = 18
 """What the marks take if they are words."""
 MARKS_IN_WORDS: Final = 220
 """From this width on, the marks are words."""
+SITES: Final = 140
+"""From this width on, the line of code that sent a statement has a column."""
 ACROSS: Final = 76
 """From this width on, what a row is on the other side of a pooler has a column."""
 SQL_MINIMUM: Final = 23
@@ -61,6 +63,7 @@ _ORDER: Final = (
     _Wish("driver", 1, 8),
     _Wish("flight", 1, 19, 30),
     _Wish("sql", 1, SQL_MINIMUM),
+    _Wish("site", 1, 20, 32),
     _Wish("statement", 2, 10, 12),
     _Wish("across", 1, 5, 9),
     _Wish("marks", 1, 3),
@@ -75,16 +78,19 @@ _ORDER: Final = (
 _ALWAYS: Final = ("cursor", "time", "cn", "rail", "flight", "sql", "marks", "rows", "ms")
 _IN_WATERFALL: Final = ("cursor", "time", "cn", "rail", "flight", "sql", "marks", "ms", "bar")
 WIDEST_BAR: Final = 80
-_GROWTH: Final = ("across", "bar", "flight", "rows", "statement")
+_GROWTH: Final = ("across", "bar", "flight", "rows", "statement", "site")
 
 
 @functools.lru_cache(maxsize=64)
-def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: bool = False, joined: bool = False) -> tuple[Column, ...]:
+def columns(
+    width: int, *, driver: bool = True, connection: int = 2, waterfall: bool = False, joined: bool = False, sites: bool = False
+) -> tuple[Column, ...]:
     """The columns of a line of `width` cells, from left to right.
 
     In a `waterfall` the bar has what rows and bytes leave, and grows with the width. `driver` says
     whether the capture has more than one driver; `connection` is the width of its longest
-    connection name, `joined` whether it has the two sides of a pooler.
+    connection name, `joined` whether it has the two sides of a pooler, `sites` whether it has lines
+    of code.
     """
     wishes = {wish.name: wish for wish in _ORDER}
     widths = {name: wishes[name].width for name in (_IN_WATERFALL if waterfall else _ALWAYS)}
@@ -93,6 +99,8 @@ def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: 
     widths["cn"] = max(widths["cn"], connection)
     if width >= MARKS_IN_WORDS:
         widths["marks"] = SPELLED_MARKS
+    if sites and width >= SITES:
+        widths["site"] = wishes["site"].width
     if joined and width >= ACROSS:
         widths["across"] = max(wishes["across"].width, connection + 2)
 
@@ -126,7 +134,7 @@ def columns(width: int, *, driver: bool = True, connection: int = 2, waterfall: 
     spare -= comfortable
     for name in _GROWTH:
         if name in widths and spare > 0 and not (waterfall and name == "bar"):
-            more = max(0, min(spare // 2 if name in ("flight", "bar") else spare, wishes[name].most - widths[name]))
+            more = max(0, min(spare // 2 if name in ("flight", "bar", "site") else spare, wishes[name].most - widths[name]))
             widths[name] += more
             spare -= more
     widths["sql"] += spare

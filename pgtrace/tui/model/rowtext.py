@@ -7,10 +7,11 @@ the same SQL is drawn again and again.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from pgtrace import sanitise, sqltext
+from pgtrace.callsites.notes import Site
 from pgtrace.describe import notation
 from pgtrace.sqltext.tables import tables
 from pgtrace.trace import refused_tls
@@ -239,6 +240,17 @@ def statement_name(name: str, driver: str) -> str:
     `stmt_3`."""
     bare = name.strip("_")
     return bare.removeprefix(f"{driver}_") if bare.startswith(f"{driver}_") else name
+
+
+def site(sites: Sequence[Site], width: int) -> str:
+    """The line of code that sent a row's statements, in `width` cells: without its directory or its
+    function if there is no room for them. `+2` says that there are more."""
+    if not sites:
+        return ""
+    first, more = sites[0], f" +{len(sites) - 1}" if len(sites) > 1 else ""
+    name = f"{first.file.rpartition('/')[2]}:{first.line}"
+    told = (f"{first.file}:{first.line} {first.function}", f"{name} {first.function}", name)
+    return next((text for one in told if cells.width(text := sanitise.text(one) + more) <= width), plain(name + more, width))
 
 
 def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | None, start_ns: int) -> str:

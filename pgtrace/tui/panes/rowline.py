@@ -26,6 +26,7 @@ _HEADS = {
     "driver": "driver",
     "flight": "sent → back",
     "sql": "SQL",
+    "site": "called at",
     "statement": "statement",
     "across": "pair",
     "marks": "!+f",
@@ -133,6 +134,9 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
         case "statement":
             if first.shape.statement and item.period == 1:
                 line.add(rowtext.plain(rowtext.statement_name(first.shape.statement, view.driver(first.connection)), width), "dim", width)
+        case "site":
+            if item.sum.kind in (Together.NOTHING, Together.REPEAT):
+                line.add(rowtext.site(view.trace.call_sites.at(item.place), width), "dim", width)
         case "across":
             if not item.folded:
                 line.add(*view.lanes.short(item.place, first), width)

@@ -375,6 +375,7 @@ class Timeline(ListWidget):
             connection=view.connection_cells,
             waterfall=view.waterfall,
             joined=view.lanes.joins is not None,
+            sites=not view.trace.call_sites.is_empty,
         )
 
     def _settle(self) -> None:

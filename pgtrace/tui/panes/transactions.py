@@ -1,4 +1,5 @@
-"""The Transactions pane: one line for each, how long it took, and how much of that time was idle.
+"""The Transactions pane: one line for each, its costliest statement, how long it took, and how much
+of that time was idle.
 
 `━` is a round trip, `┄` the time between: the server waits for the application and holds its locks.
 Open ones come first, and grow. All bars have one scale, so that lengths compare.
@@ -29,6 +30,13 @@ from pgtrace.tui.widgets.table import SLICE, TablePane
 def _flights(item: Transaction) -> str:
     told = [flight if times == 1 else f"({flight})×{times}" if " " in flight else f"{flight}×{times}" for flight, times in item.flights]
     return " · ".join(told) + (" …" if item.more_flights else "")
+
+
+def _costliest(item: Transaction, width: int) -> str:
+    """The statement that took longest altogether, and in how many round trips."""
+    sql, _, times = item.costliest
+    often = f" ×{times}" if times > 1 else ""
+    return rowtext.sql(sql, max(1, width - len(often))) + often if sql else ""
 
 
 def _end(item: Transaction) -> tuple[str, str]:
@@ -77,7 +85,8 @@ class Transactions(TablePane[Transaction]):
         Field("rt", 4, lambda p, t, w: number(t.round_trips, w, "strong"), key=lambda p, t: t.round_trips),
         Field("exec", 5, lambda p, t, w: number(t.executions, w), key=lambda p, t: t.executions),
         Field("err", 3, lambda p, t, w: number(t.errors, w, "error"), rank=1, key=lambda p, t: t.errors),
-        Field("flights", 0, lambda p, t, w: [(rowtext.plain(_flights(t), w), "frontend")], right=False),
+        Field("costliest statement", 0, lambda p, t, w: [(_costliest(t, w), "text")], right=False),
+        Field("flights", 30, lambda p, t, w: [(rowtext.plain(_flights(t), w), "frontend")], rank=5, right=False),
         Field("end", 8, lambda p, t, w: [_end(t)], right=False),
         Field("ms", 8, lambda p, t, w: [(figures.milliseconds(t.duration_ns(p.now_ns)), "text")], key=lambda p, t: t.duration_ns(p.now_ns)),
         Field("idle", 8, lambda p, t, w: [(figures.milliseconds(t.idle_ns(p.now_ns)), "text")], key=lambda p, t: t.idle_ns(p.now_ns)),
@@ -141,10 +150,14 @@ class Transactions(TablePane[Transaction]):
         yield labelled(pen, width, "cost", (", ".join(parts), "text"))
         duration, idle = (figures.milliseconds(time_ns) for time_ns in (item.duration_ns(now_ns), item.idle_ns(now_ns)))
         yield labelled(pen, width, "time", (f"{duration} ms, {idle} of them idle", "text"), ("   " + _idle_in_words(self, item), "dim"))
+        sql, took_ns, times = item.costliest
+        if sql:
+            often = f"   {figures.milliseconds(took_ns)} ms in {counted(times, 'round trip')}"
+            yield labelled(pen, width, "costliest", (rowtext.sql(sql, max(20, width - 14 - len(often))), "text"), (often, "dim"))
         text, role = _end(item)
         aside = "" if item.began_seen else "   its beginning is not in the capture"
         yield labelled(pen, width, "end", (text, role), (_why(item) + aside, "dim"))
-        yield from wrapped(pen, width, _flights(item), "frontend", most=max(1, self.details_lines - 6))
+        yield from wrapped(pen, width, _flights(item), "frontend", most=max(1, self.details_lines - 7))
         yield _picture(pen, width, bar(item, now_ns, item.duration_ns(now_ns), max(1, width - 2)))
         yield labelled(
             pen,

@@ -58,6 +58,8 @@ class TablePane(ListWidget, Generic[T]):
         self._chosen: object = None
         """The item that the cursor stays on, once it was moved."""
         self._gathering = Gathering(self._gathered)
+        self._turn = -1
+        """The turn of the filter that the items are of."""
         self._position = self.position
 
     class Stands(Message):
@@ -124,9 +126,11 @@ class TablePane(ListWidget, Generic[T]):
 
     def _gathered(self) -> Iterator[bool]:
         found: list[T] = []
+        turn = self.view.listing.filtering.turn
         for gathered in self.gather():
             found = gathered if gathered is not None else found
             yield False
+        self._turn = turn
         yield from self._order(found)
 
     def _order(self, found: list[T]) -> Iterator[bool]:
@@ -193,7 +197,7 @@ class TablePane(ListWidget, Generic[T]):
         drawn = super().build(width, height)
         if not self.items:
             drawn.append(Line(pen, width).add(f"  {self._nothing}", "dim").strip())
-        note = "counting …" if self.view.is_filtered and self.view.selected is None else self.note()
+        note = "counting …" if self.view.is_filtered and not self._is_of_the_filter else self.note()
         drawn += [blank(pen, width)] * (height - len(drawn) - self.details_lines - bool(note))
         drawn += [Line(pen, width).add(f" {note}", "dim").strip()] if note else []
         if self.item is not None and self.details_lines:
@@ -202,9 +206,14 @@ class TablePane(ListWidget, Generic[T]):
         return drawn
 
     @property
+    def _is_of_the_filter(self) -> bool:
+        """Whether the items are those of the filter in force."""
+        return self.view.selected is not None and self._turn == self.view.listing.filtering.turn
+
+    @property
     def _nothing(self) -> str:
         """Why the table is empty."""
-        if self._gathering.under_way or (self.view.is_filtered and self.view.selected is None):
+        if self._gathering.under_way or (self.view.is_filtered and not self._is_of_the_filter):
             return "counting …"
         return "nothing matches the filter; esc shows all" if self.view.is_filtered else self.NOTHING
 
