@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from pgtrace.cli import COMMANDS
 from tests.hostile import HARM, hostile
 from tests.wire_recording import Recording, done, query, ready
 
@@ -28,7 +29,8 @@ NAME = f"{LINE}{HARM.replace('/', '')}.pgtrace"
 PLAIN = Path(__file__).parents[2] / "captures" / "asyncpg" / "ten_queries.pgtrace"
 BUDGET = ("--max", "rows=0", "--max", "errors=0")
 TEXT = [
-    *(("stats", "--by", by, "-v") for by in ("driver", "connection", "statement", "mark")),
+    *(("stats", "--by", by, "-v") for by in ("driver", "connection", "statement", "mark", "label", "file")),
+    ("stats", "--by", "tag.route"),
     *(("show", *options) for options in ((), ("--hex",), ("-v",))),
     ("advise",),
     ("stats", "--filter", f"not app:'{LINE}'"),
@@ -36,6 +38,8 @@ TEXT = [
     *(("check", *BUDGET, "--format", form) for form in ("junit", "markdown")),
     ("diff", str(PLAIN)),
     ("diff", "-v", str(PLAIN)),
+    ("compare", str(PLAIN)),
+    ("export", "--to", "markdown"),
 ]
 JSON = [
     ("stats", "--json"),
@@ -43,6 +47,7 @@ JSON = [
     ("advise", "--json"),
     ("check", *BUDGET, "--json"),
     ("diff", str(PLAIN), "--json"),
+    ("compare", str(PLAIN), "--json"),
     ("export", "--to", "jsonl"),
 ]
 WRONG = [
@@ -63,6 +68,12 @@ WRONG = [
     ("export", "--to", "pqtrace", "--normalise", f"s/({HARM}/x/", NAME),
     ("import", NAME, "-o", NAME),
 ]
+NEED_MORE = {"open", "serve", "replay", "mcp", "mark", "demo"}
+"""Commands that need a screen (tui/test_tui_hostile.py), a driver, a server or an assistant. What they print is Shown, as mypy sees."""
+
+
+def test_every_command_is_walked_through() -> None:
+    assert set(COMMANDS) - {command[0] for command in (*TEXT, *JSON, *WRONG)} == NEED_MORE
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_the_error_of_the_page_is_the_one_that_comes() -> None:
 
 
 def test_the_bound_of_the_page_is_the_codes() -> None:
-    assert f"of more than {MOST_NODES:,} nodes" in PAGE
+    assert f"more than {MOST_NODES:,} nodes" in PAGE
 
 
 # The grammar, read as it stands on the page, makes sentences.
