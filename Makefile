@@ -69,7 +69,7 @@ nightly: $(VENV)/.ok $(PG)
 	$(MAKE) versions
 	$(MAKE) evidence
 	$(MAKE) evidence-load
-	$(MAKE) poolers
+	PGTRACE_NIGHTLY=1 $(MAKE) poolers
 	$(MAKE) accessible
 
 # Both sides of PgBouncer 1.24.1, built from its source; needs apt and a compiler.

@@ -1,9 +1,10 @@
 """Programs in compiled languages that play the scenarios: built when their driver is to be
 recorded, then run as `program SCENARIO` with DATABASE_URL set.
 
-Sources are in go/ and rust/ beside this module, one program for each driver; what is built, and
-cargo's lock file, goes to a cache directory and never into the checkout. Versions of the drivers
-are those of go.mod and Cargo.toml.
+Those whose names end in `remedies` run a program with a finding, or the remedied one
+(tests/live/remedied_elsewhere.py). Sources are in go/ and rust/ beside this module; what is built,
+and cargo's lock file, goes to a cache directory and never into the checkout. Versions of the
+drivers are those of go.mod and Cargo.toml.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def _plays(program: Path, scenarios: Iterable[str]) -> dict[str, Play]:
 
 
 def _run(program: Path, scenario: str, target: Target) -> None:
-    subprocess.run([program, scenario], env=os.environ | {"DATABASE_URL": target.url}, check=True, timeout=120)
+    subprocess.run([program, *scenario.split()], env=os.environ | {"DATABASE_URL": target.url}, check=True, timeout=120)
 
 
 @functools.cache

@@ -32,7 +32,7 @@ def plays(command: Command, scenarios: Iterable[str]) -> dict[str, Play]:
     """The scenarios a program plays."""
 
     def play(scenario: str) -> Play:
-        return lambda target: run([*command(), scenario], environment(target))
+        return lambda target: run([*command(), *scenario.split()], environment(target))
 
     return {scenario: play(scenario) for scenario in scenarios}
 

@@ -23,7 +23,7 @@ def came_back(trace: Trace, connection: Connection) -> bool:
     for other in trace.connections[connection.index + 1 : connection.index + 1 + LOOKED_AT]:
         if other.opened_ns > until_ns:
             return False
-        if other.file == connection.file and other.startup_parameters and _who(other) == _who(connection):
+        if other.file == connection.file and other.startup_parameters and _is_same(connection, other):
             return True
     return False
 
@@ -37,5 +37,10 @@ def lines(trace: Trace) -> list[str]:
     ]
 
 
-def _who(connection: Connection) -> tuple[str, str]:
-    return connection.client.rpartition(":")[0], connection.facts.get(peer.KEY, "")
+def _is_same(one: Connection, other: Connection) -> bool:
+    """Whether the same program may have opened both, as far as processes are known: one that is
+    gone at once is often not found."""
+    if one.client.rpartition(":")[0] != other.client.rpartition(":")[0]:
+        return False
+    programs = {connection.facts.get(peer.KEY, "") for connection in (one, other)} - {""}
+    return len(programs) < 2

@@ -42,6 +42,8 @@ from pgtrace.trace.row import Row
 from pgtrace.trace.rows import RowIndex
 from pgtrace.trace.totals import StatementView, TraceTotals, statements_within
 
+_VALUES = frozenset({"params", "literals"})
+
 
 class Trace:
     """One or several captures as one."""
@@ -236,6 +238,12 @@ class Trace:
     def redacted(self) -> bool:
         """Whether values were blanked while recording."""
         return any(value for (_, what), value in self.settings.items() if what == "redact")
+
+    @property
+    def values_blanked(self) -> bool:
+        """Whether values that drivers sent were: parameters, or literals in SQL."""
+        blanked = {word for (_, what), value in self.settings.items() if what == "redact" for word in value.split(",")}
+        return not blanked.isdisjoint(_VALUES)
 
     @property
     def put_aside(self) -> int:

@@ -40,6 +40,56 @@ def text(number: int) -> str:
     return f"SELECT c{number} FROM item WHERE id = $1"
 
 
+# Statements that are prepared under new names.
+
+
+@pytest.mark.parametrize("names", [6, 12])
+@pytest.mark.parametrize("differ", [False, True])
+@pytest.mark.parametrize("driver", ["asyncpg", ""])
+def test_what_is_advised_where_statements_are_prepared_once(judged: Judge, names: int, driver: str, *, differ: bool) -> None:
+    """Values in the text need another remedy than one text that is prepared again and again."""
+    lines = [ASYNCPG] if driver else []
+    for number in range(names):
+        name = f"__asyncpg_stmt_{number + 1:x}__" if driver else f"s{number}"
+        sql = f"SELECT name FROM item WHERE id = {number}" if differ else text(1)
+        lines += [prepare(name, sql), run(name), simple("SELECT now()"), close(name), simple("SELECT now()")]
+    found = judged(*lines, DONE)["prepared-once"]
+    assert found.driver == (driver or "unknown")
+    (remedy,) = found.remedies
+    assert ("values as parameters" in remedy) is differ
+    assert ("prepare" in remedy.replace("prepares nothing", "")) is not differ
+
+
+@pytest.mark.parametrize("uses", [0, 1, 2, 5])
+def test_statements_prepared_in_advance_are_judged_by_what_comes_later(judged: Judge, uses: int) -> None:
+    names = [f"s{number}" for number in range(8)]
+    lines = [line for name in names for line in (prepare(name, text(1)), simple("SELECT now()"))]
+    lines += [line for _ in range(uses) for name in names for line in (run(name), simple("SELECT now()"))]
+    found = judged(*lines, *map(close, names), DONE)
+    assert ("prepared-once" in found.names) is (uses < 2)
+
+
+# Pings.
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", "select 1", "Select 1;"])
+@pytest.mark.parametrize("extended", [False, True])
+def test_pings_of_a_pool(judged: Judge, sql: str, *, extended: bool) -> None:
+    """However they travel; each is parsed anew, which is the same cause."""
+    asked = f"Parse - {sql} | Bind - - | Execute - | Sync" if extended else f"Query {sql}"
+    answered = (
+        f"{'ParseComplete | BindComplete' if extended else 'RowDescription a:23'} | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I"
+    )
+    work = [run("-", parse=f"Parse - {text(number)}") for number in range(10)]
+    found = judged(*(line for one in work for line in (f"F {asked}\nB {answered}", one)), DONE)
+    assert found.told == [("driver-overhead", 10)]
+
+
+def test_a_parameter_is_no_ping(judged: Judge) -> None:
+    lines = [line for n in range(10) for line in (run("-", parse="Parse - SELECT $1"), run("-", parse=f"Parse - {text(n)}"))]
+    assert "driver-overhead" not in judged(*lines, DONE).names
+
+
 # n+1 of several statements.
 
 
@@ -317,6 +367,22 @@ def test_each_cursor_needs_its_own_portions(judged: Judge, cursors: int, rows: i
     assert f"{cursors * rows} rows in {cursors * portions} portions, 1 a round trip" in found.what
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_portions_that_begin_with_their_block(judged: Judge, rows: int) -> None:
+    """pgjdbc: BEGIN travels with the first statement."""
+    asked = "Query BEGIN | Parse - SELECT a FROM t | Bind C_1 - | Execute C_1 1 | Sync"
+    answered = (
+        "CommandComplete BEGIN | ReadyForQuery T | ParseComplete | BindComplete | "
+        + "DataRow 1 | " * rows
+        + "PortalSuspended | ReadyForQuery T"
+    )
+    more = "F Execute C_1 1 | Sync\nB " + "DataRow 1 | " * rows + "PortalSuspended | ReadyForQuery T"
+    last = "F Execute C_1 1 | Sync\nB CommandComplete SELECT 0 | ReadyForQuery T"
+    found = judged(f"F {asked}\nB {answered}", *[more] * 18, last, simple("COMMIT", "COMMIT"), DONE)
+    assert found.names == ["fetch-size"]
+    assert f"SELECT a FROM t: {19 * rows} rows in 20 portions" in found["fetch-size"].what
+
+
 def test_fetch_of_a_cursor_row_by_row(judged: Judge) -> None:
     fetch = "F Query FETCH FORWARD 1 FROM c\nB RowDescription a:23 | DataRow 1 | CommandComplete FETCH 1 | ReadyForQuery T"
     lines = [
@@ -556,7 +622,7 @@ def test_what_is_advised_behind_a_pooler_contradicts_no_other_finding(judged: Ju
 
 
 def test_where_values_are_blanked_equal_ones_say_nothing(judged: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Trace, "redacted", property(lambda _: True))
+    monkeypatch.setattr(Trace, "values_blanked", property(lambda _: True))
     found = judged(*(run("-", 0, parse=f"Parse - {text(1)}") for _ in range(6)), DONE)
     assert found.told == [("n+1", 5)]
 

@@ -535,6 +535,13 @@ def test_no_tls_refused(advised: Advised, script: tuple[str, ...]) -> None:
     assert "tls-refused" not in dict(told(advised(*script)))
 
 
+@pytest.mark.parametrize("known", [1, 2])
+def test_tls_refused_and_a_process_that_was_gone_before_it_was_found(advised: Advised, known: int) -> None:
+    """pgx without sslmode comes back at once on another connection."""
+    back = ("3 c2 F StartupMessage user=app", f"4 c{known} fact peer.process pool[7]", "5 c2 B AuthenticationOk | ReadyForQuery I")
+    assert told(advised(*REFUSED, "2 c1 close F", *back, "6 c2 F Terminate", "7 c2 close F")) == []
+
+
 def test_tls_refused_and_another_program_later(advised: Advised) -> None:
     late = ("9000 c2 F StartupMessage user=app", "9001 c2 B AuthenticationOk | ReadyForQuery I", "9002 c2 close F")
     assert told(advised(*REFUSED, "2 c1 close F", *late)) == [("tls-refused", 1)]

@@ -129,6 +129,27 @@ async def _(url: str, remedied: bool) -> None:
     await connection.close()
 
 
+@scenario("asyncpg-keep-prepared", "prepared-once", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    for number in range(12):
+        await (connection.fetch(SELECT.format("$1"), number) if remedied else (await connection.prepare(SELECT.format("$1"))).fetch(number))
+        await connection.fetch("select now()")
+    await connection.close()
+
+
+@scenario("asyncpg-keep-prepared-leak", "prepared-leak", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    kept = [await connection.prepare(SELECT.format("$1")) for _ in range(1 if remedied else 12)]
+    for number in range(24):
+        await kept[number % len(kept)].fetch(number)
+        await connection.fetch("select now()")
+    await connection.close()
+
+
 @scenario("asyncpg-parameters-leak", "prepared-leak", "asyncpg")
 @awaited
 async def _(url: str, remedied: bool) -> None:
@@ -722,6 +743,18 @@ async def _(url: str, remedied: bool) -> None:
     engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), **off)
     async with engine.connect() as connection:
         for number in range(6):
+            await connection.execute(sa.select(Author).where(Author.id == number))
+            await connection.execute(sa.select(Book))
+    await engine.dispose()
+
+
+@scenario("sqlalchemy-cache-on-once", "prepared-once", "sqlalchemy")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    off = {} if remedied else {"connect_args": {"prepared_statement_cache_size": 0}}
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), **off)
+    async with engine.connect() as connection:
+        for number in range(12):
             await connection.execute(sa.select(Author).where(Author.id == number))
             await connection.execute(sa.select(Book))
     await engine.dispose()

@@ -1,6 +1,7 @@
 """Each remedy that is printed without a note was tried: the program of the finding has it, and the same program with the remedy has not.
 
 For the drivers of the demo and for SQLAlchemy that is every remedy; where a pooler is needed, PgBouncer has to be installed.
+Programs in other languages (PGTRACE_NIGHTLY) need Go, a JDK with Maven, Node.js or cargo.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from captures.recording.scenarios import Unavailable
 from pgtrace import Recorder
 from pgtrace.address import Leg, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
@@ -25,7 +27,9 @@ from pgtrace.judge.finding import Finding
 from pgtrace.judge.findings import KINDS
 from pgtrace.legs.joins import find
 from pgtrace.trace.trace import Trace
+from tests.corpus import NIGHTLY
 from tests.data.findings.record import pgbouncer
+from tests.live import remedied_elsewhere as elsewhere
 from tests.live.remedied import SCENARIOS, TABLES, Program
 from tests.live.remedied_alike import PROGRAMS
 
@@ -38,6 +42,9 @@ TRIED = {
     for remedy in remedies
     if remedy.tried
 }
+
+
+ELSEWHERE = sorted(name for name, (client, _, _) in TRIED.items() if client in elsewhere.CLIENTS)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +106,39 @@ def test_the_remedy_helps(server: EmbeddedServer, tables: None, tmp_path: Path, 
     assert after == []
 
 
+@pytest.mark.skipif(not NIGHTLY, reason="builds programs in four languages")
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_remedy_helps_in_another_language(server: EmbeddedServer, tables: None, tmp_path: Path, name: str) -> None:
+    client, kind, remedy = TRIED[name]
+    pooled = elsewhere.POOLED.get(name, 0)
+    newer: tuple[str, ...] = ()
+    if pooled and shutil.which("pgbouncer") is None:
+        pytest.skip("PgBouncer is not installed")
+    if "newer" in name:
+        if NEWER is None:
+            pytest.skip("PgBouncer 1.24 is built by `make poolers`")
+        newer = (NEWER, f"{elsewhere.POOLER}max_prepared_statements = 100\n")
+
+    def found(*, remedied: bool) -> list[Finding]:
+        def run(url: str) -> None:
+            elsewhere.program(client, name, remedied=remedied)(elsewhere.target(url))
+
+        capture = tmp_path / f"{remedied}.pgtrace"
+        return [
+            one
+            for one in advised(server, run, capture, pooled, newer=newer if remedied and newer else ("pgbouncer", elsewhere.POOLER))
+            if one.name == kind
+        ]
+
+    try:
+        before = found(remedied=False)
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+    assert any(client == one.driver for one in before), before
+    assert any(remedy.text in one.remedies for one in before), [one.remedies for one in before]
+    assert found(remedied=True) == []
+
+
 @pytest.mark.parametrize("kind", PROGRAMS)
 def test_the_general_remedy_helps_each_of_its_clients(server: EmbeddedServer, tables: None, tmp_path: Path, kind: str) -> None:
     alike = PROGRAMS[kind]
@@ -130,7 +170,7 @@ def test_the_clients_of_a_general_remedy_have_a_program() -> None:
 
 
 def test_what_was_tried_is_a_scenario() -> None:
-    assert set(TRIED) == set(SCENARIOS)
+    assert set(TRIED) == set(SCENARIOS) | set(ELSEWHERE)
 
 
 def test_the_page_has_them_all() -> None:

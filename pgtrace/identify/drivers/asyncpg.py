@@ -25,7 +25,7 @@ _STARTUP: Final = ("client_encoding", "'utf-8'")
 _RESET: Final = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"
 _NAMES: Final = re.compile(r"__asyncpg_(stmt|portal|savepoint)_[0-9a-f]+__")
 _INTROSPECTION: Final = re.compile(
-    r"typeinfo_tree\(|\bset_config\('jit', |FROM\s+pg_catalog\.pg_type AS t\s+INNER JOIN pg_catalog\.pg_namespace"
+    r"typeinfo_tree\(|\bset_config\('(?:jit|\*{3})', |FROM\s+pg_catalog\.pg_type AS t\s+INNER JOIN pg_catalog\.pg_namespace"
 )
 DRAWN_NAMES: Final = DrawnNames(re.compile(r"__asyncpg_(?:[a-z]+_)?([0-9a-f]+(?:-[0-9a-f]+){0,4})__"), distinct=True)
 """Numbers of the process, or UUIDs if SQLAlchemy names them."""
@@ -86,7 +86,16 @@ REMEDIES: Final[Remedies] = {
         ),
     ),
     "prepared-once": (
-        Remedy("values as parameters $1, not in the text: then the cache of statements finds the statement again", "asyncpg-parameters"),
+        Remedy(
+            "values as parameters $1, not in the text: then the cache of statements finds the statement again",
+            "asyncpg-parameters",
+            needs=("values in the text",),
+        ),
+        Remedy(
+            "fetch() without prepare(), whose statement the cache keeps; or keep what prepare() returned",
+            "asyncpg-keep-prepared",
+            needs=("one text",),
+        ),
     ),
     "driver-overhead": (
         Remedy(
@@ -101,7 +110,10 @@ REMEDIES: Final[Remedies] = {
     "fetch-size": (Remedy("connection.cursor(query, prefetch=50), the default, or more", "asyncpg-prefetch"),),
     "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself", "asyncpg-no-transaction"),),
     "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process", "asyncpg-pool"),),
-    "prepared-leak": (Remedy("values as parameters $1, not in the text", "asyncpg-parameters-leak"),),
+    "prepared-leak": (
+        Remedy("values as parameters $1, not in the text", "asyncpg-parameters-leak", needs=("values in the text",)),
+        Remedy("fetch() without prepare(); or keep what prepare() returned", "asyncpg-keep-prepared-leak", needs=("one text",)),
+    ),
     "pooler-added": (
         Remedy(
             "asyncpg.connect(server_settings={'client_encoding': 'UTF8'}), as the server reports it: then PgBouncer 1.18 sets it once",

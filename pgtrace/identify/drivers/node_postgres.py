@@ -22,7 +22,7 @@ from typing import Final
 from pgtrace.describe import notation
 from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "node-postgres"
 _ORDER: Final = (
@@ -60,12 +60,25 @@ def _is_packet(names: list[str]) -> bool:
     return known and names[:2] == ["user", "database"] and sorted(names, key=_ORDER.index) == names
 
 
-REMEDIES: Final = {
-    "n+1": (Remedy("WHERE column = ANY($1) with an array to read; INSERT ... SELECT unnest($1) to write"),),
-    "connect": (Remedy("new Pool() once, pool.query() instead of new Client() for each request"),),
-    "prepared-leak": (Remedy("one name for one text: { name, text, values }; a statement with a name lives as long as its connection"),),
+REMEDIES: Final[Remedies] = {
+    "n+1": (
+        Remedy("WHERE column = ANY($1) with an array to read", "node-postgres-any", needs=("reads",)),
+        Remedy("INSERT ... SELECT unnest($1) to write", "node-postgres-unnest", needs=("writes",)),
+    ),
+    "connect": (Remedy("new Pool() once, pool.query() instead of new Client() for each request", "node-postgres-pool"),),
+    "prepared-leak": (
+        Remedy(
+            "one name for one text: { name, text, values }; a statement with a name lives as long as its connection",
+            "node-postgres-one-name",
+            needs=("one text",),
+        ),
+    ),
     "re-parse": (
-        Remedy("client.query({name: '...', text, values}): a query with a name is parsed once on each connection", unless=("pooler",)),
+        Remedy(
+            "client.query({name: '...', text, values}): a query with a name is parsed once on each connection",
+            "node-postgres-named",
+            unless=("pooler",),
+        ),
     ),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

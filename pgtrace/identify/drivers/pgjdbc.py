@@ -23,7 +23,7 @@ from typing import Final
 
 from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "pgjdbc"
 _STARTUP: Final = (("client_encoding", "UTF8"), ("DateStyle", "ISO"))
@@ -55,36 +55,48 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     return tuple(found)
 
 
-REMEDIES: Final = {
-    "pooler-26000": (Remedy("prepareThreshold=0 in the URL; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
-    "pooler-42P05": (Remedy("prepareThreshold=0 in the URL; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
-    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the batch; BatchUpdateException.getUpdateCounts() tells what failed"),),
-    "aborted-transaction": (Remedy("connection.rollback() at the first error; or autosave=conservative"),),
+_NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
+REMEDIES: Final[Remedies] = {
+    "pooler-26000": (Remedy("prepareThreshold=0 in the URL", "pgjdbc-threshold"), Remedy(_NEWER_POOLER, "pgjdbc-newer")),
+    "pooler-42P05": (Remedy("prepareThreshold=0 in the URL", "pgjdbc-threshold-42P05"), Remedy(_NEWER_POOLER, "pgjdbc-newer-42P05")),
+    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the batch", "pgjdbc-on-conflict"),),
+    "aborted-transaction": (
+        Remedy("connection.rollback() at the first error", "pgjdbc-rollback"),
+        Remedy("autosave=always in the URL: a savepoint before each statement", "pgjdbc-autosave"),
+    ),
     "n+1": (
-        Remedy(
-            "WHERE column = ANY(?) with Connection.createArrayOf() to read; addBatch() and executeBatch() to write, "
-            "reWriteBatchedInserts=true"
-        ),
+        Remedy("WHERE column = ANY(?) with Connection.createArrayOf() to read", "pgjdbc-any", needs=("reads",)),
+        Remedy("addBatch() and executeBatch() to write, with reWriteBatchedInserts=true in the URL", "pgjdbc-batch", needs=("writes",)),
     ),
     "prepared-once": (
         Remedy("keep the PreparedStatement; values as parameters; prepareThreshold=5, the default, names nothing before the fifth run"),
     ),
-    "driver-overhead": (Remedy("HikariCP: no connectionTestQuery; isValid() is asked only after aliveBypassWindowMs"),),
+    "driver-overhead": (
+        Remedy(
+            "HikariCP: no connectionTestQuery; isValid() is asked only after aliveBypassWindowMs",
+            "pgjdbc-pool-checks",
+            unless=("a savepoint around one statement",),
+        ),
+    ),
     "begin-commit": (Remedy("setAutoCommit(true), the default; BEGIN travels with the first statement, COMMIT does not"),),
-    "fetch-size": (Remedy("setFetchSize(100) or more, or defaultRowFetchSize in the URL"),),
-    "connect": (Remedy("HikariCP or another DataSource that pools"),),
-    "prepared-leak": (Remedy("values as parameters ?; close() the PreparedStatement; preparedStatementCacheQueries bounds what stays"),),
+    "fetch-size": (Remedy("setFetchSize(100) or more, or defaultRowFetchSize in the URL", "pgjdbc-fetch-size"),),
+    "connect": (Remedy("HikariCP or another DataSource that pools", "pgjdbc-pool"),),
+    "prepared-leak": (Remedy("values as parameters ?, not in the text", "pgjdbc-parameters-leak", needs=("values in the text",)),),
     "re-parse": (
         Remedy(
-            "prepareThreshold=5, the default, prepares from the fifth execution of one PreparedStatement; "
-            "preparedStatementCacheQueries=256 keeps them",
-            unless=(
-                "pooler",
-                "types alternate",
-            ),
+            "prepareThreshold=5, the default, prepares from the fifth execution of one text",
+            "pgjdbc-prepares",
+            unless=("pooler", "types alternate", "prepares"),
+        ),
+        Remedy(
+            "a PreparedStatement instead of a Statement, which is parsed each time",
+            "pgjdbc-no-statement",
+            needs=("prepares",),
+            unless=("pooler", "types alternate"),
         ),
         Remedy(
             "one setter for one parameter: setInt() and setLong() in turn are two statements, parsed again each time",
+            "pgjdbc-one-setter",
             needs=("types alternate",),
         ),
     ),

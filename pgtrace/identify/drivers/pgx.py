@@ -31,7 +31,7 @@ from typing import Final
 
 from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import LOOKED_AT, Evidence, first
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "pgx"
 _NAMES: Final = re.compile(r"\A(?:(stmtcache|stmt)_[0-9a-f]{48}|stmtcache_\d+|lrupsc_\d+_\d+)\Z")
@@ -80,42 +80,49 @@ def _between_blanks(query: str) -> bool:
     return any(head[max(0, start - 2) : start] == "  " for start, _ in places)
 
 
-REMEDIES: Final = {
+_NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
+REMEDIES: Final[Remedies] = {
     "pooler-26000": (
-        Remedy(
-            "default_query_exec_mode=cache_describe, exec or simple_protocol; or PgBouncer 1.21 or later with max_prepared_statements > 0"
-        ),
+        Remedy("default_query_exec_mode=cache_describe, exec or simple_protocol in the connection string", "pgx-modes"),
+        Remedy(_NEWER_POOLER, "pgx-newer"),
     ),
     "pooler-42P05": (
-        Remedy(
-            "default_query_exec_mode=cache_describe, exec or simple_protocol; or PgBouncer 1.21 or later with max_prepared_statements > 0"
-        ),
+        Remedy("default_query_exec_mode=cache_describe, exec or simple_protocol in the connection string", "pgx-modes-42P05"),
+        Remedy(_NEWER_POOLER, "pgx-newer-42P05"),
     ),
-    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the Batch; or a Batch for each statement that may fail alone"),),
-    "aborted-transaction": (Remedy("tx.Rollback() at the first error; a nested tx.Begin() is a savepoint"),),
-    "n+1": (Remedy("WHERE column = ANY($1) with a slice to read; pgx.Batch with SendBatch(), or CopyFrom(), to write"),),
+    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the Batch", "pgx-on-conflict"),),
+    "aborted-transaction": (Remedy("tx.Rollback() at the first error; a nested tx.Begin() is a savepoint", "pgx-rollback"),),
+    "n+1": (
+        Remedy("WHERE column = ANY($1) with a slice to read", "pgx-any", needs=("reads",)),
+        Remedy("pgx.Batch with SendBatch(), or CopyFrom(), to write", "pgx-batch", needs=("writes",)),
+    ),
     "extra-describe": (
-        Remedy("default_query_exec_mode=cache_statement, the default, or cache_describe behind a pooler: one round trip once known"),
-    ),
-    "prepared-once": (
         Remedy(
-            "default_query_exec_mode=cache_describe or exec prepares nothing; pgx.Conn.Prepare() once under a name; database/sql: "
-            "keep the *sql.Stmt"
+            "default_query_exec_mode=cache_statement, the default: one round trip once known", "pgx-cache-statement", unless=("pooler",)
+        ),
+        Remedy(
+            "default_query_exec_mode=cache_describe, behind a pooler: one round trip once known", "pgx-cache-describe", needs=("pooler",)
         ),
     ),
-    "driver-overhead": (Remedy("pgxpool asks only what was idle for a second (ShouldPing); one Acquire() for a unit of work"),),
-    "begin-commit": (Remedy("pool.Exec() or pool.Query() instead of Begin() for a single statement"),),
-    "cache-thrash": (Remedy("statement_cache_capacity=512, the default, or more, in the connection string"),),
-    "connect": (Remedy("pgxpool.New() once instead of pgx.Connect(); sslmode=disable where there is no TLS saves a connection each"),),
+    "prepared-once": (Remedy("pgx.Conn.Prepare() once under a name, then run it often", "pgx-prepare-once", needs=("one text",)),),
+    "driver-overhead": (
+        Remedy(
+            "one Acquire() for a unit of work, without Ping(): pgxpool itself asks what was idle for a second",
+            "pgx-acquire",
+            unless=("a savepoint around one statement",),
+        ),
+    ),
+    "begin-commit": (Remedy("pool.Exec() or pool.Query() instead of Begin() for a single statement", "pgx-no-begin"),),
+    "cache-thrash": (Remedy("statement_cache_capacity=512, the default, or more, in the connection string", "pgx-larger-cache"),),
+    "connect": (
+        Remedy("pgxpool.New() once instead of pgx.Connect()", "pgx-pool"),
+        Remedy("sslmode=disable where there is no TLS saves a connection each"),
+    ),
     "prepared-leak": (
-        Remedy("values as parameters $1; statement_cache_capacity bounds what stays; Conn.Deallocate() for what Prepare() made"),
+        Remedy("values as parameters $1, not in the text", "pgx-parameters-leak", needs=("values in the text",)),
+        Remedy("Conn.Deallocate() for what Prepare() made", "pgx-deallocate", needs=("one text",)),
     ),
-    "split-unnamed": (Remedy("default_query_exec_mode=cache_describe or exec, not describe_exec"),),
-    "re-parse": (
-        Remedy(
-            "default_query_exec_mode=cache_statement, the default, keeps statements; cache_describe parses each time, which a "
-            "pooler may need"
-        ),
-    ),
+    "split-unnamed": (Remedy("default_query_exec_mode=exec, not describe_exec", "pgx-together"),),
+    "re-parse": (Remedy("default_query_exec_mode=cache_statement, the default, keeps statements", "pgx-cache-keeps", unless=("pooler",)),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

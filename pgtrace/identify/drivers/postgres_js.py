@@ -56,9 +56,9 @@ REMEDIES: Final = {
         ),
     ),
     "extra-describe": (Remedy("prepare: true, the default, keeps statements", unless=("pooler",)),),
-    "prepared-once": (Remedy("values as ${value}, not in sql.unsafe() text"),),
+    "prepared-once": (Remedy("values as ${value}, not in sql.unsafe() text", needs=("values in the text",)),),
     "connect": (Remedy("postgres() once for the whole process; idle_timeout and max_lifetime unset"),),
-    "prepared-leak": (Remedy("values as ${value}; prepare: false for texts that are put together"),),
+    "prepared-leak": (Remedy("values as ${value}; prepare: false for texts that are put together", needs=("values in the text",)),),
     "re-parse": (Remedy("prepare: true, the default, keeps statements", unless=("pooler",)),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES, introspection=_TYPES, drawn_names=DRAWN_NAMES)

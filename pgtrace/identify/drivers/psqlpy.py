@@ -40,6 +40,9 @@ REMEDIES: Final = {
     "pooler-26000": (Remedy("prepared=False is no way out, it has a name too; PgBouncer 1.21 or later with max_prepared_statements > 0"),),
     "pooler-42P05": (Remedy("prepared=False is no way out, it has a name too; PgBouncer 1.21 or later with max_prepared_statements > 0"),),
     "n+1": (Remedy("WHERE column = ANY($1) with a list to read; execute_many() to write"),),
-    "prepared-once": (Remedy("prepared=True, the default, keeps statements; values as parameters"),),
+    "prepared-once": (
+        Remedy("values as parameters", needs=("values in the text",)),
+        Remedy("prepared=True, the default, keeps statements", needs=("one text",)),
+    ),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES, drawn_names=DRAWN_NAMES)

@@ -108,7 +108,7 @@ REMEDIES: Final[Remedies] = {
         Remedy("WHERE column = ANY(%s) with a list to read", "psycopg-any", needs=("reads",)),
         Remedy("Cursor.executemany() to write", "psycopg-executemany", needs=("writes",)),
     ),
-    "prepared-once": (Remedy("values as parameters %s, not in the text", "psycopg-parameters"),),
+    "prepared-once": (Remedy("values as parameters %s, not in the text", "psycopg-parameters", needs=("values in the text",)),),
     "driver-overhead": (
         Remedy(
             "ConnectionPool(check=None), the default",
@@ -124,7 +124,9 @@ REMEDIES: Final[Remedies] = {
         ),
     ),
     "connect": (Remedy("psycopg_pool.ConnectionPool or AsyncConnectionPool, and one pool for the whole process", "psycopg-pool"),),
-    "prepared-leak": (Remedy("values as parameters %s, not in the text of what is prepared", "psycopg-parameters-leak"),),
+    "prepared-leak": (
+        Remedy("values as parameters %s, not in the text of what is prepared", "psycopg-parameters-leak", needs=("values in the text",)),
+    ),
     "idle-in-transaction": (
         Remedy(
             "autocommit=True, and transaction() only around the statements: without it the first SELECT opens a block that lasts "

@@ -21,7 +21,7 @@ from typing import Final
 
 from pgtrace.identify.drivers.client import Client
 from pgtrace.identify.drivers.evidence import Evidence, first
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "sqlx"
 _SETTINGS: Final = (("DateStyle", "ISO, MDY"), ("client_encoding", "UTF8"), ("TimeZone", "UTC"))
@@ -44,23 +44,28 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     return tuple(found)
 
 
-REMEDIES: Final = {
-    "pooler-26000": (
-        Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; query.persistent(false) holds only while clients do not overlap"),
+_NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
+_OVERLAP: Final = Remedy("query.persistent(false), which holds only while clients do not overlap")
+REMEDIES: Final[Remedies] = {
+    "pooler-26000": (Remedy(_NEWER_POOLER, "sqlx-newer"), _OVERLAP),
+    "pooler-42P05": (Remedy(_NEWER_POOLER, "sqlx-newer-42P05"), _OVERLAP),
+    "n+1": (
+        Remedy("WHERE column = ANY($1) with a Vec to read", "sqlx-any", needs=("reads",)),
+        Remedy("INSERT ... SELECT * FROM UNNEST($1, $2) to write", "sqlx-unnest", needs=("writes",)),
     ),
-    "pooler-42P05": (
-        Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; query.persistent(false) holds only while clients do not overlap"),
+    "extra-describe": (Remedy("query.persistent(true), the default, keeps the statement", "sqlx-persistent", unless=("pooler",)),),
+    "prepared-once": (
+        Remedy("values bound, not in the text", "sqlx-bound", needs=("values in the text",)),
+        Remedy("statement_cache_capacity(100), the default: with 0 nothing is ever closed", "sqlx-capacity", needs=("one text",)),
     ),
-    "n+1": (Remedy("WHERE column = ANY($1) with a Vec to read; INSERT ... SELECT * FROM UNNEST($1, $2) to write"),),
-    "extra-describe": (Remedy("query.persistent(true), the default, keeps the statement", unless=("pooler",)),),
-    "prepared-once": (Remedy("values bound, not in the text; query.persistent(false) for what runs once"),),
     "driver-overhead": (
-        Remedy("PoolOptions::test_before_acquire(false) saves one of the two; one transaction or acquire() for a unit of work"),
+        Remedy("one acquire(), or one transaction, for a unit of work", "sqlx-one-acquire", unless=("a savepoint around one statement",)),
+        Remedy(
+            "PoolOptions::test_before_acquire(false) leaves out one of two Syncs for each use", unless=("a savepoint around one statement",)
+        ),
     ),
-    "connect": (Remedy("one PgPool for the whole process"),),
-    "prepared-leak": (Remedy("bind() values; statement_cache_capacity(100), the default: with 0 nothing is ever closed"),),
-    "split-unnamed": (
-        Remedy("query.persistent(true) with PgBouncer 1.21 or later and max_prepared_statements > 0; or a transaction around the query"),
-    ),
+    "connect": (Remedy("one PgPool for the whole process", "sqlx-pool"),),
+    "prepared-leak": (Remedy("bind() values, not in the text", "sqlx-bound-leak", needs=("values in the text",)),),
+    "split-unnamed": (Remedy("a transaction around the query", "sqlx-transaction"),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -52,9 +52,11 @@ REMEDIES: Final = {
     "pooler-26000": (Remedy("prepared_statements: false in database.yml"),),
     "pooler-42P05": (Remedy("prepared_statements: false in database.yml"),),
     "n+1": (Remedy("includes() or preload() to read; insert_all to write"),),
-    "prepared-once": (Remedy("bound values (where(id: value)), so that its cache of statements finds them again"),),
+    "prepared-once": (
+        Remedy("bound values (where(id: value)), so that its cache of statements finds them again", needs=("values in the text",)),
+    ),
     "begin-commit": (Remedy("save outside transaction do; insert_all and update_all send one statement"),),
-    "prepared-leak": (Remedy("bound values; statement_limit in database.yml bounds what stays"),),
+    "prepared-leak": (Remedy("bound values; statement_limit in database.yml bounds what stays", needs=("values in the text",)),),
     "re-parse": (Remedy("prepared_statements: true in database.yml, the default", unless=("pooler",)),),
 }
 LAYER: Final = Client(NAME, evidence, REMEDIES)

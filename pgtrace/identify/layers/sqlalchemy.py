@@ -79,7 +79,14 @@ REMEDIES: Final[Remedies] = {
             unless=("pooler",),
         ),
     ),
-    "prepared-once": (Remedy("bound parameters instead of text with values in it", "sqlalchemy-bound"),),
+    "prepared-once": (
+        Remedy("bound parameters instead of text with values in it", "sqlalchemy-bound", needs=("values in the text",)),
+        Remedy(
+            "prepared_statement_cache_size=100, the default: it is SQLAlchemy's cache, not asyncpg's",
+            "sqlalchemy-cache-on-once",
+            needs=("asyncpg", "one text"),
+        ),
+    ),
     "driver-overhead": (
         Remedy(
             "pool_pre_ping=False with pool_recycle", "sqlalchemy-no-pre-ping", needs=("an empty statement in a transaction of its own",)
@@ -94,7 +101,13 @@ REMEDIES: Final[Remedies] = {
     ),
     "begin-commit": (Remedy("create_engine(url, isolation_level='AUTOCOMMIT') for reads", "sqlalchemy-autocommit"),),
     "connect": (Remedy("QueuePool, the default, instead of NullPool; one engine for the whole process", "sqlalchemy-queue-pool"),),
-    "prepared-leak": (Remedy("bound parameters; text with values in it is another statement each time", "sqlalchemy-bound-leak"),),
+    "prepared-leak": (
+        Remedy(
+            "bound parameters; text with values in it is another statement each time",
+            "sqlalchemy-bound-leak",
+            needs=("values in the text",),
+        ),
+    ),
     "idle-in-transaction": (
         Remedy("commit or close the session before slow work: its first SELECT opens a transaction", "sqlalchemy-short-blocks"),
     ),

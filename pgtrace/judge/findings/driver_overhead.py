@@ -30,6 +30,7 @@ _IN_PROGRESS: Final = "25001"
 _RESETS: Final = frozenset({"DISCARD ALL", "RESET", "UNLISTEN", "CLOSE CURSOR ALL", "DISCARD"})
 _BESIDE_RESETS: Final = frozenset({"SELECT", "SET"})
 _CHECKS: Final = frozenset({"SELECT $1", "SELECT $1;"})
+_LONGEST: Final = 10
 
 
 def is_reset(step: Step) -> bool:
@@ -46,7 +47,7 @@ def is_ping(step: Step) -> bool:
     if step.shape.sent == b"S":
         return True
     empty = step.shape.sent == b"Q" and step.shape.received == b"IZ"
-    return empty or (step.shape.depth == 1 and step.key in _CHECKS and step.rows == 1)
+    return empty or (step.shape.depth == 1 and len(step.key) <= _LONGEST and step.key.upper() in _CHECKS and step.rows == 1)
 
 
 def may_be_ping(shape: Shape) -> bool:
@@ -131,6 +132,8 @@ class _Watch(Watch):
                 note.cost += 1
                 note.times += 1
                 note.show(place, words)
+        for step in steps:
+            note.absorb("re-parse", step.key)
         checks.clear()
 
     def _words(self, step: Step) -> str:
@@ -142,13 +145,15 @@ class _Watch(Watch):
             return "an empty Query"
         if is_reset(step):
             return "the session is reset"
-        return "SELECT 1" if step.shape.sent == b"Q" and is_ping(step) else ""
+        if not is_ping(step):
+            return ""
+        return "SELECT 1" if step.shape.sent == b"Q" or step.label.sql.rstrip("; ").upper() == "SELECT 1" else ""
 
 
 def _cares(shape: Shape) -> bool:
     if shape.sent == b"S" or "T" in (shape.status_before, shape.status) or not _RESETS.isdisjoint(shape.tags):
         return True
-    return shape.sent == b"Q" and may_be_ping(shape)
+    return may_be_ping(shape)
 
 
 def _what(note: Note) -> str:

@@ -28,6 +28,9 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._label = -1
+        self._is_mixed = False
+        """Whether it began together with others, so that its text is not known: BEGIN travels with
+        the first statement of some drivers."""
         self._portions = self._rows = 0
         self._places: list[int] = []
 
@@ -35,12 +38,13 @@ class _Watch(Watch):
         shape = step.shape
         fetches = shape.tags == _FETCH and shape.depth == 1
         goes_on = fetches or (shape.sent[:1] == b"E" and not step.sends("B"))
-        begins = not goes_on and b"s" in shape.received and shape.depth == 1
-        if not (step.text == self._label and goes_on):
+        begins = not goes_on and shape.received.count(b"s") == 1
+        if not (goes_on and (step.text == self._label or self._is_mixed)):
             self._over()
             if not (begins or fetches):
                 return
-            self._label = step.text
+        self._is_mixed = begins and shape.depth > 1
+        self._label = step.text
         if step.counts:
             self._portions += 1
             self._rows += step.rows
@@ -52,7 +56,7 @@ class _Watch(Watch):
             self._over()
 
     def lost(self) -> None:
-        self._label, self._portions, self._rows, self._places = -1, 0, 0, []
+        self._label, self._is_mixed, self._portions, self._rows, self._places = -1, False, 0, 0, []
 
     def settle(self) -> None:
         if self.seen.over:
@@ -60,7 +64,7 @@ class _Watch(Watch):
 
     def _over(self) -> None:
         if self._portions >= PORTIONS and self._rows < SMALL * self._portions:
-            row = self.seen.trace.rows[self._places[0]]
+            row = self.seen.trace.rows[self._places[1]]  # the first may hold others as well
             note = self.seen.note(KIND, row.label.sql[:2_000])
             needed = max(1, -(-self._rows // GOOD))
             note.times += self._portions

@@ -131,7 +131,7 @@ class _Watch(Watch):
     def _are_alike(self, run: list[Step], period: int) -> bool:
         """Whether most have the values of the previous round, as far as values are known: then it
         is not a loop over values."""
-        if self.seen.trace.redacted:
+        if self.seen.trace.values_blanked:
             return False
         alike = 0
         for one, other in zip(run, run[period:], strict=False):

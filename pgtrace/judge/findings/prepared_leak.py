@@ -14,6 +14,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, shown
+from pgtrace.judge.findings.prepared_once import IN_TEXT, ONE_TEXT
 
 ALIKE: Final = 10
 MANY: Final = 600
@@ -30,6 +31,10 @@ class _Watch(Watch):
         self._settled = (0, 0)
         self._by_text: dict[str, int] = {}
         self._rows: dict[str, list[tuple[int, str]]] = {}
+        self._first: dict[str, int] = {}
+        """A hash of the first text of each."""
+        self._differ: set[str] = set()
+        """Those of which another text had another literal."""
 
     def row(self, step: Step) -> None:
         if not step.shape.prepares or step.shape.statements != 1 or step.shape.errors or not step.key:
@@ -38,6 +43,8 @@ class _Watch(Watch):
             return
         self._prepared += 1
         self._by_text[step.key] = self._by_text.get(step.key, 0) + 1
+        if self._first.setdefault(step.key, step.text) != step.text:
+            self._differ.add(step.key)
         rows = self._rows.setdefault(step.key, [])
         if step.counts and len(rows) < _ROWS_KEPT:
             rows.append((step.place, step.shape.statement))
@@ -68,6 +75,8 @@ class _Watch(Watch):
             return
         note = self.seen.note(KIND, key)
         note.times, note.amount = alike, live
+        if key in self._differ or not self.seen.trace.values_blanked:
+            note.fact(IN_TEXT if key in self._differ else ONE_TEXT)
         if not note.evidence:
             for place, name in self._rows[key]:
                 note.show(place, f"prepares {name}")
@@ -89,6 +98,9 @@ KIND: Final = Kind(
     cares=lambda shape: shape.prepares,
     told=lambda note: note.times > 0,
     number=lambda note: note.amount,
-    remedies=(Remedy("values as parameters, not in the text; and close what you prepare yourself"),),
+    remedies=(
+        Remedy("values as parameters, not in the text", needs=(IN_TEXT,)),
+        Remedy("prepare a text once and keep the statement, or close it", unless=(IN_TEXT,)),
+    ),
     instead=lambda note: () if note.subject else (_BOUNDED,),
 )

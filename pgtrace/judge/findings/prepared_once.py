@@ -2,6 +2,7 @@
 
 Preparing pays off when the statement is run again. Recognised by names: a round trip prepares a
 name and runs nothing, one Bind follows, and the next time the same SQL comes it has another name.
+Statements that are prepared in advance may be run more often later, and then do not count.
 Reported from PREPARED_ONCE such names for one normalised SQL on one connection; with fewer a cache
 may just be filling. The cost is every such round trip but the first, and those which only drop the
 name (a Close, a DEALLOCATE). A finding of prepared-leak about the same SQL is part of this one.
@@ -19,6 +20,9 @@ from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Wat
 PREPARED_ONCE: Final = 5
 _TEXTS_KEPT: Final = 1_000
 _LEAK: Final = "prepared-leak"
+IN_TEXT, ONE_TEXT = "values in the text", "one text"
+"""Facts: whether its texts differ in their literals, or one was prepared again and again. Neither
+is known where values are blanked and texts are the same."""
 
 
 @dataclass(slots=True)
@@ -26,16 +30,22 @@ class _Name:
     name: str
     uses: int = 0
     given_up: Step | None = None
+    spent: list[Step] = field(default_factory=list)
+    """The round trips that it cost, if it counts as used once."""
 
 
 @dataclass(slots=True)
 class _Text:
-    """For one normalised SQL: its latest name, and the round trips spent on names that were used
-    once."""
+    """For one normalised SQL: its latest name, and the names that were used once."""
 
     latest: _Name
+    first: int
+    """A hash of its first text."""
+    differs: bool = False
+    """Whether another text had another literal."""
     once: int = 0
-    spent: list[Step] = field(default_factory=list)
+    untold: list[_Name] = field(default_factory=list)
+    note: Note | None = None
 
 
 class _Watch(Watch):
@@ -49,7 +59,7 @@ class _Watch(Watch):
         shape, name = step.shape, step.shape.statement
         if shape.depth:
             if name in self._names and b"B" in shape.sent:
-                self._names[name].uses += shape.depth
+                self._uses(self._names[name], shape.depth, step.key)
             elif shape.sent.count(b"Q") == 1 and step.label.sql[:10].upper() == "DEALLOCATE":
                 self._gives_up(self._names.get("".join(sqltext.identifiers(step.label.sql, 3)[-1:])), step)
         elif step.only_closes:
@@ -73,27 +83,43 @@ class _Watch(Watch):
         prepared = self._latest = self._names[name] = _Name(name)
         text = self._texts.get(step.key)
         if text is None:
-            self._texts[step.key] = _Text(prepared)
+            self._texts[step.key] = _Text(prepared, step.text)
             return
+        text.differs |= step.text != text.first
         earlier, text.latest = text.latest, prepared
         if earlier.uses <= 1:
-            self._names.pop(earlier.name if earlier.name != name else "", None)
+            if earlier.uses:  # else it may be run later, and again
+                self._names.pop(earlier.name if earlier.name != name else "", None)
             self._once(text, earlier, step)
+
+    def _uses(self, name: _Name, times: int, key: str) -> None:
+        name.uses += times
+        text = self._texts.get(key)
+        if name.uses > 1 and name.spent and text is not None:  # not once after all
+            text.once -= 1
+            if name in text.untold:
+                text.untold.remove(name)
+            elif text.note is not None:
+                counted = [one for one in name.spent if one.counts]
+                text.note.cost -= len(counted)
+                text.note.times -= sum(one.only_prepares for one in counted)
+            name.spent = []
 
     def _once(self, text: _Text, earlier: _Name, step: Step) -> None:
         text.once += 1
-        text.spent += [spent for spent in (earlier.given_up, step) if spent is not None]
+        earlier.spent = [spent for spent in (earlier.given_up, step) if spent is not None]
+        text.untold.append(earlier)
         if text.once < PREPARED_ONCE - 1:
             return
-        note = self.seen.note(KIND, step.key)
-        for spent in text.spent:
-            if not spent.counts:
-                continue
+        note = text.note = self.seen.note(KIND, step.key)
+        if text.differs or not self.seen.trace.values_blanked:
+            note.fact(IN_TEXT if text.differs else ONE_TEXT)
+        for spent in (spent for one in text.untold for spent in one.spent if spent.counts):
             self.seen.row_of(spent.place, KIND)
             note.cost += 1
             note.times += spent.only_prepares
             note.show(spent.place, f"prepares {spent.shape.statement}" if spent.only_prepares else "drops it")
-        text.spent.clear()
+        text.untold.clear()
 
 
 def _what(note: Note) -> str:
@@ -110,8 +136,7 @@ KIND: Final = Kind(
     cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags,
     joins=(_LEAK,),
     remedies=(
-        Remedy(
-            "prepare once and keep the statement; or use the form of a query that prepares nothing; values as parameters, not in the text"
-        ),
+        Remedy("prepare once and keep the statement; or use the form of a query that prepares nothing", unless=(IN_TEXT,)),
+        Remedy("values as parameters, not in the text; or the form of a query that prepares nothing", needs=(IN_TEXT,)),
     ),
 )

@@ -75,7 +75,7 @@ class _Watch(Watch):
             self._asked[question] = [step.place]
             self._told.discard(question)
             return
-        if not step.counts or self.seen.trace.redacted:
+        if not step.counts or self.seen.trace.values_blanked:
             return
         if question in self._told:
             self._tell(step.key, step.place)

@@ -1,0 +1,90 @@
+"""Where contents are blanked, advise says the same, except what needs them: every finding's example, and every recorded
+scenario, in every way of `--redact`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pgtrace.capture.redacted import RedactedCopy
+from pgtrace.judge.advice import Advice
+from pgtrace.trace.trace import Trace
+
+ROOT = Path(__file__).parents[2]
+CAPTURES = sorted(
+    path for place in ("tests/data/findings/*.pgtrace", "tests/data/cases/*.pgtrace", "captures/*/*.pgtrace") for path in ROOT.glob(place)
+)
+WAYS = ("params", "rows", "literals", "all")
+NEEDS_VALUES = "repeat"
+"""Without values it is silent; its statement may then look like a loop over values, n+1."""
+NEEDS_COMMENTS = "comment-cache"
+"""Without comments the text is prepared again for no known reason."""
+NEEDS_ROWS = "keepalive-unanswered"
+"""A keepalive is in a CopyData."""
+NEEDS_TEXTS = "refused"
+"""Which remedy depends on the server's message."""
+
+
+class Said(NamedTuple):
+    """A finding, as it may stay the same."""
+
+    name: str
+    number: float
+    subject: str
+    driver: str
+    remedies: tuple[str, ...]
+
+
+def said(capture: Path) -> tuple[list[Said], Counter[str]]:
+    """The findings, and what no finding explains."""
+    trace = Trace.open([capture])
+    trace.read_until(1 << 62)
+    advice = Advice(trace)
+    advice.update()
+    left = advice.unexplained()
+    found = [Said(one.name, one.number, one.note.subject, one.driver, one.remedies) for one in advice.findings()]
+    trace.close()
+    return found, Counter({**left.errors, **left.ends})
+
+
+def blanked(capture: Path, way: str, into: Path) -> Path:
+    copy = RedactedCopy(str(capture), str(into / f"{way}.pgtrace"), [way])
+    while copy.step():
+        pass
+    copy.close()
+    return Path(copy.path)
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_what_is_said_of_blanked_contents(tmp_path: Path, capture: Path) -> None:
+    whole, left = said(capture)
+    for way in WAYS:
+        found, unexplained = said(blanked(capture, way, tmp_path))
+        values, rows, literals = way != "rows", way in ("rows", "all"), way in ("literals", "all")
+        gone = {NEEDS_VALUES} if values else set()
+        gone |= {NEEDS_COMMENTS} if literals else set()
+        gone |= {NEEDS_ROWS} if rows else set()
+        come = ({"n+1"} if values else set()) | ({"prepared-once"} if literals else set())
+        stays = [one for one in whole if one.name not in gone]
+        new = Counter(one[:2] for one in found) - Counter(one[:2] for one in stays)
+        assert not Counter(one[:2] for one in stays) - Counter(one[:2] for one in found), way
+        assert {name for name, _ in new} <= come, way
+        assert not {one.name for one in found} & gone
+        if not any(one.name == NEEDS_ROWS for one in whole):
+            assert unexplained == left, way
+        for one in found:
+            before = [other for other in stays if other[:2] == one[:2] and other.driver == one.driver]
+            if before and one.name != NEEDS_TEXTS:
+                assert one.remedies in [other.remedies for other in before], way
+
+
+def test_a_text_of_which_literals_are_blanked_gets_no_remedy_about_it(tmp_path: Path) -> None:
+    """Whether values are in the text, or one text was prepared again, is not to be seen."""
+    capture = ROOT / "tests" / "data" / "findings" / "comment_cache.pgtrace"
+    found, _ = said(blanked(capture, "literals", tmp_path))
+    (once,) = [one for one in found if one.name == "prepared-once"]
+    assert not any("prepare()" in remedy or "parameters" in remedy for remedy in once.remedies)
