@@ -314,8 +314,8 @@ def _one_of(settings: Settings, key: str, words: Sequence[str], default: str | N
             return word
     variable = settings.name(key)
     if variable == key:
-        raise AddressError(key, f"one of {', '.join(words)}")
-    raise AddressError(value, f"no {key} ({variable}): one of {', '.join(words)}")
+        raise AddressError(key, f"use one of {', '.join(words)}")
+    raise AddressError(value, f"not a valid {key} ({variable}): use one of {', '.join(words)}")
 
 
 def _hosts(settings: Settings) -> tuple[Host, ...]:

@@ -1,7 +1,7 @@
 """The driver's TLS: what the listener does with it, and a certificate for it if there is none.
 
 - `refuse`: an SSLRequest is answered `N`. The driver's leg is plain.
-- `end`: pgtrace ends TLS itself with a certificate and its key. The decrypted stream is recorded.
+- `end`: pgtrace terminates TLS with a certificate and its key, and records the decrypted stream.
 - `pass`: TLS goes to the server untouched, and is opaque.
 
 issue() makes a certificate for localhost and the listener's names. An authority that exists only

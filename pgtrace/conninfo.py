@@ -215,7 +215,7 @@ def _decoded(text: str) -> str:
 
     text = text.strip(" ")
     if " " in text:
-        raise AddressError("", "not a URL: a blank is written %20")
+        raise AddressError("", "not a URL: write a space as %20")
     if "%" not in text:
         return text
     raw = text.encode("utf-8", "surrogateescape").decode("latin-1")

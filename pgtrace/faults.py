@@ -1,4 +1,4 @@
-"""Deliberate faults: one rule a line, and what it means.
+"""Deliberate faults: one rule per line, and what it means.
 
     close before reply to Sync#2
     delay 50ms before Execute
@@ -255,7 +255,7 @@ class _Parser:
             found = _TOKEN.match(self.text, at)
             if found is None:
                 at = len(self.text) - len(self.text[at:].lstrip())
-                reason = "no second /" if self.text[at] == "/" else "unexpected text"
+                reason = "missing closing /" if self.text[at] == "/" else "unexpected text"
                 raise FaultError(self.text, at, len(self.text) - at if self.text[at] == "/" else 1, reason)
             kind = str(found.lastgroup)
             tokens.append(_Token(kind, found[kind], found.start(kind), found.end(kind)))

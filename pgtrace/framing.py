@@ -226,7 +226,7 @@ class Framer:
         self._ready = b""
 
     def decrypted(self) -> None:
-        """What follows `S` is the plain stream, because the recorder ended TLS itself."""
+        """What follows `S` is the plain stream, because the recorder terminated TLS itself."""
         self._opaque = [False, False]
 
     @property

@@ -4,7 +4,7 @@
     marking.ask(socket, begin=True, name="checkout")
 
 Each such recorder has a Unix socket in a private directory (temporary.py), which nobody else can
-enter. The recorder asks the kernel whose a connection is, too. One JSON line is the request, one
+enter. The recorder also asks the kernel who owns a connection. One JSON line is the request, one
 the answer, which comes when the mark has its place among what was recorded.
 """
 
@@ -113,5 +113,5 @@ def _request(path: str, request: dict[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise MarkError(f"the recorder does not answer: {error}") from None
     if not isinstance(told, dict) or "error" in told:
-        raise MarkError(f"the recorder refuses: {told.get('reason', told) if isinstance(told, dict) else told}")
+        raise MarkError(f"the recorder refused: {told.get('reason', told) if isinstance(told, dict) else told}")
     return told

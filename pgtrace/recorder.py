@@ -52,7 +52,7 @@ from pgtrace.temporary import PrivateDirectory, sweep
 
 STOP_S: Final = 60.0
 """How long a recorder may go on writing what it holds. It ends by itself if its disk takes nothing
-for some seconds."""
+for a few seconds."""
 WAITING_S: Final = 90.0
 """How long an answer may take if traffic waits for the disk: 30 s without a byte, and then what
 waits."""

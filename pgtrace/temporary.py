@@ -12,7 +12,7 @@ It runs once in each process that starts a recorder or makes such a directory.
 - Anyone may be able to write to the temporary directory. Only real directories of this user count,
   and `.owner` is opened without following links.
 
-No pid is compared: pids are reused, and mean nothing across containers that share a directory.
+No pid is compared: pids are reused, and differ between containers that share a directory.
 Windows has no such lock, and nothing is swept there.
 """
 

@@ -39,7 +39,7 @@ MAPS: Final = frozenset(
 )
 """Objects whose keys are data, if they are objects; with the key of what holds them where it matters."""
 LINES: Final = frozenset({"serve"})
-"""What prints objects of several kinds, an object a line. The first key says which kind it is."""
+"""What prints objects of several kinds, one object per line. The first key says which kind it is."""
 POOLER: Final = ("tests/data/poolers/front.pgtrace", "tests/data/poolers/back.pgtrace")
 CAPTURES: Final = sorted(
     [*ROOT.glob("captures/*/*.pgtrace"), *ROOT.glob("tests/data/findings/*.pgtrace"), *ROOT.glob("tests/data/cases/*.pgtrace")]

@@ -44,7 +44,7 @@ def test_a_command_prints_what_is_below_it(
     found = capsys.readouterr()
     assert typed[0] == "pgtrace"
     assert consoles.matches(found.out, command.printed), found.out
-    assert (found.err, ended.value.code) == ("", int("not kept" in command.printed or "differ:" in command.printed))
+    assert (found.err, ended.value.code) == ("", int("not met" in command.printed or "differ:" in command.printed))
 
 
 def test_every_page_with_a_console_is_here() -> None:

@@ -51,7 +51,7 @@ TRANSLATED: Final = {
     r"(?:right|directly) behind": "after",
     r"hence(?!forth)|thereof|therein|whereof|wherein|thereby|whereby": "so, of it, in it",
     r"[Ss]o it is (?:with|in|for)": "this also applies",
-    r"means nothing": "is not valid",
+    r"means? nothing": "is not valid, is meaningless",
     r"not there to (?:its|their) end": "incomplete, truncated",
     r"so many(?! (?:that|as)\b)": "this many, that many",
     r"in the place of": "instead of",
@@ -60,6 +60,14 @@ TRANSLATED: Final = {
     r"of all kinds": "of every kind",
     r"(?:says?|said) the reason": "gives the reason",
     r"what (?:it|that|this) is (?:of|about)\b": "its owner, its subject",
+    r"(?:an?|one)(?: \w+)? a line\b": "one ... per line",
+    r"some (?:seconds|minutes|microseconds|milliseconds|hundred)": "a few",
+    r"whose an? connection": "who owns a connection",
+    r"end(?:s|ed)? (?:drivers' )?TLS": "terminates TLS",
+    r"errors that are new": "new errors",
+    r"budgets? (?:is|are) (?:not )?kept": "is met",
+    r"in another order": "in a different order",
+    r"(?:are|is) no (?:tags?|differences?|segments?)\b": "are not ...",
 }
 """Phrase -> what to say instead."""
 _TRANSLATED: Final = [(re.compile(rf"\b(?:{phrase})", re.MULTILINE), instead) for phrase, instead in TRANSLATED.items()]

@@ -71,7 +71,7 @@ def test_a_rule_and_what_it_means(text: str, meaning: dict[str, object]) -> None
         ("close before Sync#0", "0", "which one? #1 is the first message"),
         ("close before Sync#x", "x", "which one? #1 is the first message"),
         ("close before Sync ~ orders", "orders", "a regular expression between slashes"),
-        ("close before Sync ~ /a", "/a", "no second /"),
+        ("close before Sync ~ /a", "/a", "missing closing /"),
         ("close before Parse ~ /(a/", "(", "no `)` for this `(`"),
         ("delay", "", "a duration: 300us, 20ms, 1.5s, 2m"),
         ("delay 5", "5", "a duration"),

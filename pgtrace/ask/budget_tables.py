@@ -40,7 +40,7 @@ def parse(text: str, path: str) -> list[Budget]:
     try:
         table: Any = toml.loads(text)
     except ValueError as error:
-        raise BudgetError(path, f"no TOML: {error}") from None
+        raise BudgetError(path, f"not valid TOML: {error}") from None
     keys: tuple[str, ...] = ()
     if PurePath(path).name == PYPROJECT:
         keys = _BELOW

@@ -195,7 +195,7 @@ class Redactor:
         return not stream.head and stream.at == stream.size
 
     def decrypted(self) -> None:
-        """After an accepted SSLRequest comes the plain stream, because the recorder ended TLS
+        """After an accepted SSLRequest comes the plain stream, because the recorder terminated TLS
         itself."""
         self._lost = [False, False]
 

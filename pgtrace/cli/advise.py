@@ -42,7 +42,9 @@ def _kinds(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str, .
     "--fail-on", "kinds", metavar="KIND,...", multiple=True, callback=_kinds, help="Exit with 1 on these findings; `unexplained` is one."
 )
 @options.joining
-@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Exit with 1 on what FILE does not know.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Exit with 1 on findings that are not in FILE."
+)
 @click.option("--update-baseline", "update", is_flag=True, help="Write what is found to the --baseline FILE.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only data and errors.")
 @click.pass_context
@@ -59,8 +61,8 @@ def command(
     """Find what costs round trips or fails, and the remedy.
 
     Failures come first, then the most costly. Each finding has its evidence, and a remedy in the
-    driver's own settings. The exit code is 0, or 1 on findings that --fail-on names or --baseline
-    does not know.
+    driver's own settings. The exit code is 0, or 1 on findings that --fail-on names or that are
+    not in the --baseline.
     """
     from pgtrace.cli.output import tell, write
     from pgtrace.cli.reading import read_joined, warn_of_losses, warn_of_undecided

@@ -31,7 +31,7 @@ _FORMATS = ("text", "json", "junit", "github", "markdown")
 @options.joining
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True, help="The format of the result.")
 @click.option("--json", "form", flag_value="json", help="Short for --format json.")
-@options.words("Also print the budgets that are kept.")
+@options.words("Also print the budgets that are met.")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -79,7 +79,7 @@ class _Units(click.ParamType["str | int"]):
     "unit",
     metavar="N|MARK",
     type=_Units(),
-    help="Units of work in a turn, or the mark of each. Default: the mark that all have.",
+    help="Units of work in a turn, or the mark of each. Default: the mark that all captures share.",
 )
 @click.option(
     "--behind",
@@ -114,8 +114,9 @@ def command(
 ) -> None:
     """Compare variants: drivers, or settings, that do the same work.
 
-    Each LABEL=CMD runs several times, in turn with the others, behind a recorder and once directly.
-    An argument that is a file is a capture; captures with the same label are turns of one variant.
+    Each LABEL=CMD runs several times, taking turns with the others, through a recorder and once
+    directly. An argument that is a file is a capture; captures with the same label are turns of one
+    variant.
 
     The exit code is 1 if a program failed or a capture is incomplete.
     """
@@ -125,7 +126,7 @@ def command(
     if behind_ini is not None and not behind_ini.is_file():
         raise click.UsageError(f"--behind {os.fspath(behind_ini)!r}: there is no such file")
     if behind_ini is not None and len(distances) > 1:
-        raise click.UsageError("--behind goes with one distance, which then lies on both sides of the pooler")
+        raise click.UsageError("--behind takes a single --rtt, which then applies to both sides of the pooler")
     if files and len(files) < len(what):
         other = next(text for text in what if text not in files)
         why = "captures and programs cannot be mixed" if "=" in other else "no such file"
@@ -363,5 +364,5 @@ def _note_turns(found: SideBySide, done: Iterable[tuple[str, Done]]) -> None:
         if not variant.failures and not any(turn.connections for turn in variant.turns):
             variant.failures.append("no connection came through pgtrace")
             output.tell(
-                f"pgtrace: {variant.label}: no connection came through pgtrace; the program may have its server in its own settings"
+                f"pgtrace: {variant.label}: no connection came through pgtrace; the program may take its server from its own settings"
             )

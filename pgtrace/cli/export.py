@@ -64,7 +64,7 @@ def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, 
     wanted = FORMATS[to]
     given = {name: value for name, value in {"places": chosen, **given}.items() if value}
     for name in given.keys() - set(wanted.options):
-        raise UsageError(f"--to {to} knows no --{_OPTIONS.get(name, name.replace('_', '-'))}")
+        raise UsageError(f"--to {to} has no option --{_OPTIONS.get(name, name.replace('_', '-'))}")
     if "rules" in wanted.options:
         given["rules"] = (*rules.configured(os.curdir), *rules.parse(given.get("rules", ())))
     with Output(os.fspath(out), binary=wanted.binary) as file:

@@ -54,8 +54,8 @@ def command(
     where the system can tell.
 
     Give several LISTEN=UPSTREAM to record both sides of a pooler in one capture, on one clock:
-    `listen :6433=pooler:6432 :6434=db:5432`, where the pooler connects to :6434. All options are
-    for every leg. UPSTREAM also says how to encrypt that leg, as in --upstream.
+    `listen :6433=pooler:6432 :6434=db:5432`, where the pooler connects to :6434. Options apply to
+    every leg. UPSTREAM also says how to encrypt that leg, as in --upstream.
     """
     _check(listen, upstream)
     first = listen[0] if listen else None

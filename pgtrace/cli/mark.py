@@ -15,10 +15,10 @@ from pgtrace.cli import output
 def command(what: str, name: str, to: str | None, quiet: bool) -> int:
     """Set a mark in a running `pgtrace listen`.
 
-    A mark is a named interval; the listen runs in another shell, as the same user.
+    A mark is a named interval; `pgtrace listen` runs in another shell, as the same user.
 
-    What has reached the recorder before comes before the mark. The command returns when the mark
-    has its place.
+    What has already reached the recorder comes before the mark. The command returns once the mark
+    is in the capture.
     """
     from pgtrace import marking
     from pgtrace.errors import MarkError

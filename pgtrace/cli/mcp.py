@@ -17,8 +17,8 @@ def command(files: tuple[Path, ...]) -> None:
     """Answer an assistant's questions about captures.
 
     It speaks the Model Context Protocol (MCP) on standard input and output. It reads the files
-    named here and no others, writes nothing, and each answer is short. Put the command into the
-    configuration of the assistant. It needs the extra `mcp`.
+    named here and no others, writes nothing, and each answer is short. Add the command to your
+    assistant's configuration. It needs the extra `mcp`.
     """
     if STDIN in map(os.fspath, files):
         raise click.UsageError("standard input is the assistant's: name a file")

@@ -74,7 +74,7 @@ def explaining(command: F) -> F:
         "--explain-dsn",
         metavar="DSN",
         type=Dsn(),
-        help="Lets the key `E` EXPLAIN recorded statements on a separate, read-only connection: postgresql://host/db, or service=name.",
+        help="Let the key `E` EXPLAIN recorded statements on a separate, read-only connection: postgresql://host/db, or service=name.",
     )(command)
 
 

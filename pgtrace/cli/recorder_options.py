@@ -156,14 +156,14 @@ _TLS: Final = (
     kept(
         "--tls",
         type=click.Choice(["auto", "pass"]),
-        help="Accept TLS from drivers: `auto` ends it here with a certificate made for this run, "
+        help="Accept TLS from drivers: `auto` terminates it here with a certificate made for this run, "
         "`pass` forwards it unread. Default: refuse it.",
     ),
     kept(
         "--tls-cert",
         metavar="FILE",
         type=FILE,
-        help="End drivers' TLS here with this certificate. With the server's own, channel binding works.",
+        help="Terminate drivers' TLS here with this certificate. With the server's own, channel binding works.",
     ),
     kept("--tls-key", metavar="FILE", type=FILE, help="The certificate's key."),
 )

@@ -62,11 +62,11 @@ class Speed(click.ParamType[float]):
 def command(
     ctx: click.Context, file: Path, to: str, speed: float, read_only: bool, write: Path | None, as_json: bool, quiet: bool, verbose: bool
 ) -> None:
-    """Send what drivers sent once more, to another server, and compare.
+    """Send recorded traffic again, to another server, and compare.
 
     Statements run as they were recorded, writes included. Connections open and overlap as they did.
-    The result is a second capture, and a table of statements by latency, before and after; errors
-    that are new come first. The exit code is 1 if there are any.
+    The result is a second capture, and a table of statements by latency, before and after; new
+    errors come first. The exit code is 1 if there are any.
 
     Values that came from earlier answers (sequences, generated keys) are sent as recorded.
     """

@@ -71,7 +71,7 @@ def command(
     The summary goes to stderr and ends with what costs most. The exit code is the program's, or 1
     if that is 0 and a budget is exceeded or something was not recorded.
 
-    PGHOST, PGPORT and DATABASE_URL point the program at the proxy. If it insists on TLS, that is
+    PGHOST, PGPORT and DATABASE_URL point the program at the proxy. If it requires TLS, that is
     used between the proxy and PostgreSQL.
     """
     asked = budgets.of_options(limits, config)
@@ -164,7 +164,7 @@ def _summary(
         output.tell(*answer.lines(trace, with_lines(advice, advice.findings()), advice.unexplained()))
         output.tell(*(f"pgtrace: {line}" for line in reconnects.lines(trace)))
         if not complete:
-            output.tell("pgtrace: the traffic did not stop within 1 s; counts are those of now")
+            output.tell("pgtrace: the traffic did not stop within 1 s; counts are as of now")
     left = recorder.stats()["drivers"] if recorder.alive else 0
     if left and not quiet:
         connections = "a connection is" if left == 1 else f"{left} connections are"

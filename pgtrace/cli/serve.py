@@ -184,7 +184,7 @@ async def _serve(
 
 class _Report:
     """What is printed: mismatches on stdout, all else on stderr; with --json all of it on stdout,
-    an object a line."""
+    one object per line."""
 
     def __init__(self, *, as_json: bool, quiet: bool, verbose: bool) -> None:
         self._as_json = as_json
@@ -233,10 +233,10 @@ class _Report:
         if self._as_json or self._quiet:
             return
         if self._verbose:
-            output.tell(f"pgtrace: connection {number} takes recorded connection {recorded}, which was taken before")
+            output.tell(f"pgtrace: connection {number} gets recorded connection {recorded}, which was used before")
         elif not self._said_repeats:
             self._said_repeats = True
-            output.tell("pgtrace: more connections than were recorded: from here on recorded ones are taken again (-v says which)")
+            output.tell("pgtrace: more connections than were recorded: from now on recorded ones are used again (-v says which)")
 
     def ends(self, server: Server) -> None:
         """The server has ended."""
@@ -259,7 +259,9 @@ class _Report:
         mismatches = f"{server.mismatches} mismatches" if server.mismatches != 1 else "1 mismatch"
         output.tell(f"pgtrace: {_counted(server.connections, 'connection')}, {mismatches}")
         if left or server.unasked:
-            output.tell(f"pgtrace: not asked for: {_counted(left, 'recorded connection')}, {_counted(server.unasked, 'recorded request')}")
+            output.tell(
+                f"pgtrace: never requested: {_counted(left, 'recorded connection')}, {_counted(server.unasked, 'recorded request')}"
+            )
 
     @staticmethod
     def _json(value: dict[str, Any]) -> None:

@@ -60,10 +60,10 @@ def exporting(command: F) -> F:
                 metavar="RATIO",
                 type=click.FloatRange(0, 1),
                 default=1.0,
-                help="Send this part of the round trips, 0 to 1; those with errors always.",
+                help="Send this fraction of the round trips, 0 to 1; those with errors are always sent.",
             ),
             click.option("--otlp-slow", metavar="DURATION", type=Duration(), help="Always send round trips that took this long."),
-            click.option("--otlp-literals", is_flag=True, help="Send the values in SQL text without parameters too."),
+            click.option("--otlp-literals", is_flag=True, help="Also send the values in SQL text that has no parameters."),
         )
     ):
         command = option(command)

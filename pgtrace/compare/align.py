@@ -20,7 +20,7 @@ from typing import Final
 Pair = tuple[int, int]
 
 _STEPS: Final = 12_000_000
-"""Length times edits of one search, roughly: some seconds."""
+"""Length times edits of one search, roughly: a few seconds."""
 _FEWEST_EDITS: Final = 64
 _MOST_EDITS: Final = 1_500
 """The square of this is what one search keeps: 4.5 million numbers."""

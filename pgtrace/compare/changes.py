@@ -61,7 +61,9 @@ def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequ
         told = [
             Change(
                 "order",
-                "the same round trips come in another order, or on other connections" if same else "round trips differ in their messages",
+                "the same round trips come in a different order, or on different connections"
+                if same
+                else "round trips differ in their messages",
             )
         ]
     return sorted(told, key=lambda change: -abs(change.round_trips) - abs(change.setup_round_trips))

@@ -45,18 +45,18 @@ FORMATS: Final = {
     for one in (
         Format("chrome", "trace events, for Perfetto and chrome://tracing", binary=False, options=("places",)),
         Format("html", "one page to send: findings, statements, every round trip", binary=False, options=("places", "counted")),
-        Format("jsonl", "a message a line with its fields, to read, edit and import again", binary=False),
+        Format("jsonl", "a message per line with its fields, to read, edit and import again", binary=False),
         Format("markdown", "counts, findings and costliest statements, for a pull request", binary=False, options=("places", "counted")),
         Format(
             "otlp",
-            "OpenTelemetry spans, or counters with --metrics: a request a line",
+            "OpenTelemetry spans, or counters with --metrics: a request per line",
             binary=False,
             options=("places", "metrics", "literals"),
         ),
         Format("pcapng", "packets, for Wireshark and tshark", binary=True, options=("places", "keep_port")),
         Format(
             "pqtrace",
-            "libpq's trace, one text for the same work: a golden",
+            "libpq's trace, the same text for the same work: a golden",
             binary=False,
             options=("places", "mark", "order", "rules", "plain", "everything"),
         ),

@@ -31,7 +31,7 @@ _CATEGORIES: Final = {RowKind.ROUND_TRIP: "round trip", RowKind.SETUP: "set-up"}
 
 
 def export(trace: Trace, *, places: Sequence[int] | None = None) -> Iterator[Piece]:
-    """One JSON object, an event a line."""
+    """One JSON object, one event per line."""
     wanted = range(len(trace.rows)) if places is None else places
     events = _Events(trace)
     head = {"pgtrace": {"files": list(map(sanitise.text, trace.files)), "start_ns": str(trace.start_ns)}}

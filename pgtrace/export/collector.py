@@ -55,7 +55,7 @@ def target(url: str) -> Target:
     except ValueError:
         parts, port = urlsplit(""), 0
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError("a collector is written http://host:4318")
+        raise UsageError("not the address of a collector: use http://host:4318")
     if parts.username is not None or parts.query or parts.fragment:
         raise UsageError("the address of a collector has no user, query or fragment; headers are in OTEL_EXPORTER_OTLP_HEADERS")
     return Target(parts.scheme == "https", parts.hostname, port, parts.path.rstrip("/"))

@@ -1,4 +1,4 @@
-"""Round trips as OpenTelemetry spans, and counters as its metrics: OTLP in JSON, a request a line.
+"""Round trips as OpenTelemetry spans, and counters as metrics: OTLP in JSON, a request per line.
 
 A span is one round trip, set-up included, with the stable attributes of the database conventions
 and a few of our own (`pgtrace.*`). Its name is the summary of its statements; operation and table

@@ -18,8 +18,8 @@ What is made up, and what is missing:
 - What a gap lost, or was left out on request, is sequence numbers without packets. Opaque bytes,
   which passed and were not kept, are packets cut off after their headers, as `tcpdump -s` cuts
   them: their size is there and nothing is invented.
-- If pgtrace ended TLS, its `S` to the SSLRequest is shown as `N`: what follows is decrypted, and
-  after an `S` no program would read it as such.
+- If pgtrace terminated TLS, its `S` to the SSLRequest is shown as `N`: what follows is decrypted,
+  and after an `S` no program would read it as such.
 - A comment on a round trip's first packet names its driver, connection and number, as
   `show --filter 'rt = 7'` counts them. Comments also say who left during a round trip, how the
   connection ended, and which bytes came from pgtrace itself.
@@ -133,7 +133,7 @@ class _Talk:
     def data(self, side: int, time_ns: int, offset: int, data: bytes, comment: str = "") -> bytes:
         """Bytes of one read."""
         if side == BACKEND and data == b"S" and offset <= _LATEST_REPLY_OFFSET and "tls.frontend" in self._connection.facts:
-            data, comment = b"N", "pgtrace answered S and ended TLS; what follows is decrypted"
+            data, comment = b"N", "pgtrace answered S and terminated TLS; what follows is decrypted"
         found = b""
         for start in range(0, len(data), SEGMENT_BYTES):
             piece = data[start : start + SEGMENT_BYTES]

@@ -3,7 +3,7 @@ ones.
 
 A finding is identified by its kind, driver, layer and subject (the normalised SQL, a SQLSTATE, a
 flight), never by counts, rows or connections: a new recording of the same program has the same
-ones. Former names of kinds are accepted. The file is sorted JSON with one finding a line, easy to
+ones. Former names of kinds are accepted. The file is sorted JSON with one finding per line, easy to
 review:
 
     {"schema": "pgtrace.baseline/1",

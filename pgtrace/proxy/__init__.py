@@ -15,7 +15,7 @@ parts under it; a contract in pyproject.toml lists every module.
 
     startup            a driver's socket until there is an upstream to talk to
     startup_states     the table of states it runs on
-    admission          whose a connection is, and what it gets
+    admission          who owns a connection, and what it gets
     driver_processes   which process is at the driver's end
     refusals           the errors we send ourselves
     driver_tls         the driver's TLS handshake

@@ -1,7 +1,7 @@
 """The socket on which another process of the same user begins and ends marks (pgtrace/marking.py).
 
-The directory is private. If another user connects all the same, there is no answer: the kernel
-says whose a connection is (SO_PEERCRED; elsewhere the directory alone guards it).
+The directory is private. If another user connects all the same, there is no answer: the kernel says
+who owns a connection (SO_PEERCRED; elsewhere the directory alone guards it).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A workload before and after: errors that are new, statements by latency, and what passed
+"""A workload before and after: new errors, statements by latency, and what passed
 otherwise, in words.
 
 The latency of an execution is its wait as `stats` counts it. The spread is the distance from the

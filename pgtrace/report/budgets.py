@@ -190,10 +190,10 @@ def _failed(results: Sequence[Result]) -> list[Result]:
 
 
 def _count(results: Sequence[Result]) -> str:
-    """`1 of 3 budgets is not kept`."""
+    """`1 of 3 budgets not met`."""
     failed, number = len(_failed(results)), len(results)
     budgets = "budget" if number == 1 else "budgets"
-    return f"{failed} of {number} {budgets} {'is' if failed == 1 else 'are'} not kept" if failed else f"{number} {budgets} kept"
+    return f"{failed} of {number} {budgets} not met" if failed else f"{number} {budgets} met"
 
 
 def _shown(text: str) -> Shown:

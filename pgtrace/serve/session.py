@@ -158,7 +158,7 @@ class Session:
     def _startup(self, body: bytes) -> None:
         read = heads.startup(body)
         if read is None or read[0] >> 16 != 3:
-            self.replies.fail("FATAL", "only protocol 3 is spoken here", "")
+            self.replies.fail("FATAL", "only protocol 3 is supported", "")
             self.replies.end()
             return
         self._version, self._parameters = read

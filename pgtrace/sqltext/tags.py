@@ -8,7 +8,7 @@ The first and the last block comment of each statement are read. All of a commen
 separated by commas, otherwise it is a comment and nothing else; so is a hint (`/*+`). A quoted
 value is decoded as sqlcommenter encodes it: `\\'`, then `%%`, which some libraries leave doubled,
 then percent-encoding, once. An invalid escape stays as it is. A value without quotes goes up to the
-next comma or the end, and does not begin with white space, so that `/* todo: this */` is no tag.
+next comma or the end, and does not begin with white space, so that `/* todo: this */` is not a tag.
 
 Tags are hostile text like any other: of a comment longer than LONGEST nothing is read, and of all
 comments of a text at most MOST pairs.

@@ -28,7 +28,7 @@ from pgtrace.testing.selected import Selected
 from pgtrace.testing.suite import LiveWindow, Suite, costs
 from pgtrace.trace.counters import Counters
 
-NOT_QUIET = "the traffic did not stop within 1 s: counts are those of now"
+NOT_QUIET = "the traffic did not stop within 1 s: counts are as of now"
 SAW_NOTHING = (
     "no connection went through pgtrace: make the code under test connect to pgtrace.dsn (or set pgtrace_env, see docs/testing.md)"
 )

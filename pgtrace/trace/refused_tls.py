@@ -22,7 +22,7 @@ TLS: Final = "TLS"
 UNKNOWN: Final = "unknown"
 SAID: Final = {
     SSL_REQUEST: "wanted TLS, was answered N and left",
-    TLS: "began with TLS, which the server does not do",
+    TLS: "began with TLS, which the server does not offer",
     UNKNOWN: "TLS, or not PostgreSQL; the server closed",
 }
 REMEDY: Final = "--tls auto, or sslmode=disable towards pgtrace"

@@ -47,7 +47,7 @@ def test_a_pyproject_has_them_below_its_own_table() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("round_trips = x\nerrors = 0", "a.toml: no TOML: Invalid value (at line 1, column 15)"),
+        ("round_trips = x\nerrors = 0", "a.toml: not valid TOML: Invalid value (at line 1, column 15)"),
         ("round_trip = 4", "a.toml: round_trip: unknown counter 'round_trip'; did you mean round_trips, "),
         ("[mark.x]\nerrors = 0", "a.toml: mark: no such table; did you mean marks?"),
         ("[zzz.x]\nerrors = 0", "a.toml: zzz: no such table: the tables are drivers, marks, statements"),

@@ -163,7 +163,7 @@ def test_another_goes_on_in_a_transaction(server: EmbeddedServer, tmp_path: Path
     found = [one for one in with_lines(advice, advice.findings()) if one.name == "returned-in-transaction"]
     assert [one.number for one in found] == [1] * (way in BAD)
     for one in found:
-        assert "another task or thread goes on in the transaction" in one.what
+        assert "another task or thread continues in the transaction" in one.what
         assert {Path(site.file).name for site, _ in one.lines} == {"handing_on.py"}
     assert trace.call_sites.joined
     trace.close()

@@ -39,7 +39,7 @@ def pgtrace(*args: object, cwd: Path | None = None) -> subprocess.CompletedProce
 
 def test_a_budget_that_is_kept_is_0_and_one_that_is_not_is_1(capture: Path) -> None:
     found = pgtrace("check", "--max", "round_trips=2", "--max", "errors=1", capture)
-    assert (found.returncode, found.stdout, found.stderr) == (0, "2 budgets kept\n", "")
+    assert (found.returncode, found.stdout, found.stderr) == (0, "2 budgets met\n", "")
     found = pgtrace("check", "--max", "round_trips=1", "--max", "errors=1", capture)
     assert found.returncode == 1
     assert found.stdout.splitlines() == [
@@ -47,7 +47,7 @@ def test_a_budget_that_is_kept_is_0_and_one_that_is_not_is_1(capture: Path) -> N
         "    ×1  Q → DCZ  SELECT $1 FROM users",
         "    ×1  Q → EZ   error 42P01 SELECT $1 FROM users",
         "",
-        "1 of 2 budgets is not kept",
+        "1 of 2 budgets not met",
     ]
 
 
@@ -69,7 +69,7 @@ def test_the_budgets_of_the_project_are_found_from_below(capture: Path, tmp_path
     assert pgtrace("check", "--max", "round_trips=2", capture, cwd=below).returncode == 0  # these alone
     other = tmp_path / "other.toml"
     other.write_text("errors = 1\n")
-    assert pgtrace("check", "--config", other, capture, cwd=below).stdout == "1 budget kept\n"
+    assert pgtrace("check", "--config", other, capture, cwd=below).stdout == "1 budget met\n"
 
 
 def test_without_a_budget_it_says_where_one_can_be(capture: Path, tmp_path: Path) -> None:

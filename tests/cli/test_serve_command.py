@@ -79,7 +79,10 @@ def test_it_ends_with_0_if_all_was_as_recorded(capture: Path) -> None:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (0, "")
-    assert err.splitlines() == ["pgtrace: 1 connection, 0 mismatches", "pgtrace: not asked for: 0 recorded connections, 1 recorded request"]
+    assert err.splitlines() == [
+        "pgtrace: 1 connection, 0 mismatches",
+        "pgtrace: never requested: 0 recorded connections, 1 recorded request",
+    ]
 
 
 def test_it_ends_with_1_after_a_mismatch_and_says_what_was_expected(capture: Path) -> None:
@@ -110,7 +113,7 @@ def test_more_connections_than_recorded_are_said(capture: Path) -> None:
             talk(port, "Query SELECT 1")
         process.send_signal(signal.SIGTERM)
         err = process.communicate(timeout=PATIENCE_S)[1]
-    assert "pgtrace: connection 2 takes recorded connection 1, which was taken before" in err
+    assert "pgtrace: connection 2 gets recorded connection 1, which was used before" in err
 
 
 def test_json_is_an_object_a_line(capture: Path) -> None:

@@ -66,7 +66,7 @@ WRONG_USES = [
     ("run --upstream ::1:5432 -- true", USAGE, r"written \[::1\]:5432"),
     ("run --upstream postgresql://a,b/?port=1,2,3 -- true", USAGE, "3 ports do not match 2 hosts"),
     ("run --upstream a..b -- true", USAGE, "'a..b': not a host name"),
-    ("run --upstream postgresql://db/?sslmode=perhaps -- true", USAGE, "'sslmode': one of disable, allow"),
+    ("run --upstream postgresql://db/?sslmode=perhaps -- true", USAGE, "'sslmode': use one of disable, allow"),
     ("run --upstream postgresql://db/?sslnegotiation=direct -- true", USAGE, "needs sslmode=require or more"),
     ("run --upstream postgresql://me:secret@[::1/shop -- true", USAGE, r"not a URL: .*\[::1\]"),
     ("run --upstream postgresql://me:secret@::1:5432/shop -- true", USAGE, r"not a URL: .*\[::1\]:5432"),
@@ -199,7 +199,7 @@ def test_what_cannot_be_read(use, reason, places):
         ("DATABASE_URL", "postgresql://me:secret@[::1/shop", "'DATABASE_URL': not a URL: "),
         ("DATABASE_URL", "postgresql://me:secret@db:http/shop", "'DATABASE_URL': 'db': not a port"),
         ("PGPORT", "http", "'http' is not a port"),
-        ("PGSSLMODE", "perhaps", r"'perhaps': no sslmode \(PGSSLMODE\)"),
+        ("PGSSLMODE", "perhaps", r"'perhaps': not a valid sslmode \(PGSSLMODE\)"),
         ("PGSERVICE", "nowhere", "'nowhere': no such service in .*(PGSERVICE)"),
     ],
 )

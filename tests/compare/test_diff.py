@@ -175,7 +175,7 @@ DIFFERENCES = {
     "no rows": (WORK.replace("DataRow 1 | ", ""), ["SELECT $1 takes Q → TCZ, was Q → TDCZ"]),
     "another order": (
         WORK.replace(COPY + QUERY, QUERY + COPY),
-        ["the same round trips come in another order, or on other connections"],
+        ["the same round trips come in a different order, or on different connections"],
     ),
     "another connection": (
         WORK + QUERY.replace("F ", "c2 F ").replace("B ", "c2 B "),

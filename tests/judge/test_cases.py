@@ -66,7 +66,7 @@ NEVER_SAYS = {
     "dealloc_second_statement": ["pooler", "PgBouncer"],
     "discard_all_direct": ["pooler", "PgBouncer"],
     "failed_deallocate": ["PgBouncer 1.21 or later", "or never prepared"],
-    "idle_timeout_25p03": ["1.5 s", "goes on"],
+    "idle_timeout_25p03": ["1.5 s", "continues"],
     "parameter_types_alternate": ["prepareThreshold=5"],
     "psycopg_forgets_at_rollback": ["prepare_threshold=5, the default", "prepare=True"],
     "same_question_repeated": ["for each value", "ANY("],

@@ -199,7 +199,7 @@ def test_requirepeer(place: Place) -> None:
         ({"sslcrl": "clean.crl"}, "checked only if certificates are verified"),
         ({"sslmode": "verify-full", "sslrootcert": "authority.pem", "sslsni": "0"}, "sslsni=0"),
         ({"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "TLSv1.2"}, "ssl_min_protocol_version is above"),
-        ({"ssl_min_protocol_version": "SSLv3"}, "'ssl_min_protocol_version': one of TLSv1, "),
+        ({"ssl_min_protocol_version": "SSLv3"}, "'ssl_min_protocol_version': use one of TLSv1, "),
     ],
 )
 def test_what_cannot_be_put_in_force_is_refused_by_name(place: Place, settings: dict[str, str], reason: str, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_a_budget_decides_where_the_program_does_not(role, limit, code, expected
             "capture: round_trips is 4, at most 3",
             "    ×4  PBDES → 12TDCZ  select $1",
             "",
-            "1 of 2 budgets is not kept",
+            "1 of 2 budgets not met",
         ]
 
 

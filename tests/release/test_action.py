@@ -102,7 +102,7 @@ def test_a_program_within_its_budget(program: str, tmp_path: Path) -> None:
     assert Path(outputs["capture"]).exists()
     assert "| psycopg | 1 |" in summary
     assert "### Costliest statements" in summary
-    assert "2 budgets kept" in summary
+    assert "2 budgets met" in summary
     page = Path(outputs["report"]).read_text("utf-8")
     assert page.startswith("<!doctype html>")
     assert "select $1::int" in page

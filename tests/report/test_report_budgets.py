@@ -44,10 +44,10 @@ def test_text_has_the_failures_first_with_their_evidence(results: list[Result]) 
     assert re.fullmatch(r"mark a\|.*: round_trips is 12, at most 4", lines[0])
     assert lines[1].split()[:4] == ["×12", "Q", "→", "CZ"]
     assert "nothing to check for queries: it does not occur; these do: a|" in lines[3]
-    assert lines[-1] == "2 of 3 budgets are not kept"
+    assert lines[-1] == "2 of 3 budgets not met"
     assert not unsafe("\n".join(lines))
     assert next(report.as_text(results, everything=True)) == "capture: errors is 0, at most 0"
-    assert list(report.as_text(results[:1])) == ["1 budget kept"]
+    assert list(report.as_text(results[:1])) == ["1 budget met"]
 
 
 def test_json_has_every_budget(results: list[Result]) -> None:
@@ -92,7 +92,7 @@ def test_annotations_are_one_line_each_and_nothing_else_is_a_command(results: li
 
 def test_markdown_has_text_of_the_wire_in_code_alone(results: list[Result]) -> None:
     text = "\n".join(report.as_markdown(results))
-    assert text.startswith("### pgtrace: 2 of 3 budgets are not kept\n")
+    assert text.startswith("### pgtrace: 2 of 3 budgets not met\n")
     (fence, inside) = re.findall(r"^  (`+)text\n(.*?)^  \1$", text, re.DOTALL | re.MULTILINE)[0]
     assert len(fence) > max(map(len, re.findall("`+", inside)))
     outside = re.sub(r"^  (`+)text\n.*?^  \1$", "", text, flags=re.DOTALL | re.MULTILINE)

@@ -385,7 +385,7 @@ def test_said(sleeper):
         [
             "*on 2 connections, c*: everything in this time counts, also from a pool or another thread",
             "*select pg_sleep(60)*(still open)",
-            "the traffic did not stop within 1 s: counts are those of now",
+            "the traffic did not stop within 1 s: counts are as of now",
         ]
     )
 

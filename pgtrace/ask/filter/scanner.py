@@ -88,7 +88,7 @@ class Scanner:
     def _quoted(self, at: int) -> Token:
         found = _QUOTED.match(self.text, at)
         if found is None:
-            raise FilterError(self.text, at, len(self.text) - at, f"no second {self.text[at]}")
+            raise FilterError(self.text, at, len(self.text) - at, f"missing closing {self.text[at]}")
         self._at = found.end()
         quote = found[1]
         return Token("quoted", found[2].replace(quote * 2, quote), at, self._at, quote=quote)

@@ -48,7 +48,7 @@ def read(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"no text: {value!r:.40}")
+        raise ValueError(f"not text: {value!r:.40}")
     return value
 
 

@@ -1,5 +1,5 @@
 """Decrypts the TLS of one connection of a pcap. The Followed behind it sees what a recorder that
-ended TLS would have seen.
+terminated TLS would have seen.
 
 - Until TLS begins, bytes pass as they are: requests for encryption and their replies. TLS begins
   after an `S`, or at once with a ClientHello.

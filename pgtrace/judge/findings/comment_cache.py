@@ -88,7 +88,7 @@ def _cares(shape: Shape) -> bool:
 
 
 def _what(note: Note) -> str:
-    return f"{shown(note)}: parsed {note.times} times, each with another comment: the statement cache never finds it"
+    return f"{shown(note)}: parsed {note.times} times, each with a different comment: the statement cache never finds it"
 
 
 KIND: Final = Kind(

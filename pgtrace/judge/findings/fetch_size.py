@@ -93,5 +93,5 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=_cares,
-    remedies=(Remedy("a larger fetch size, some hundred rows at once; or the whole result, where it is small"),),
+    remedies=(Remedy("a larger fetch size, a few hundred rows at once; or the whole result, if it is small"),),
 )

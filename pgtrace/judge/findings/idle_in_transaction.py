@@ -34,7 +34,7 @@ class _Watch(Watch):
         note.show(before.place, f"then {seconds(pause_ns)} without a message, status {status}{until}")
         if not at_the_end:
             goes_on = self.seen.trace.rows[place].is_round_trip
-            note.show(place, f"ended by the server with {words}" if timed_out else "goes on" if goes_on else words or "the session ends")
+            note.show(place, f"ended by the server with {words}" if timed_out else "continues" if goes_on else words or "the session ends")
         self.seen.row_of(place, KIND)
 
 
@@ -45,7 +45,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="idle-in-transaction",
     unit="s idle",
-    why="Locks, the snapshot that keeps VACUUM from its work, and the pooler's server connection are held while the application "
+    why="Locks, the snapshot that holds VACUUM back, and the pooler's server connection are held while the application "
     "does something else.",
     watch=_Watch,
     what=_what,

@@ -65,9 +65,8 @@ class _Watch(Watch):
 
 def _what(note: Note) -> str:
     never = ", and none came" if note.facts["never"] else ""
-    return (
-        f"{note.subject}: waiting {times(note.times)} for a reply, {seconds(note.amount)} in all{never}; nothing that is owed runs anything"
-    )
+    waited = f"waiting {times(note.times)} for a reply, {seconds(note.amount)} in all{never}"
+    return f"{note.subject}: {waited}; none of these messages runs a statement"
 
 
 KIND: Final = Kind(

@@ -19,7 +19,7 @@ from pgtrace.judge.findings.prepared_once import IN_TEXT, ONE_TEXT
 ALIKE: Final = 10
 MANY: Final = 600
 """pgx keeps 512, pgjdbc 256, asyncpg, psycopg and sqlx 100."""
-_BOUNDED: Final = Remedy("a statement cache with a bound; and close what you prepare yourself")
+_BOUNDED: Final = Remedy("a bounded statement cache; and close what you prepare yourself")
 _TEXTS_KEPT: Final = 1_000
 _ROWS_KEPT: Final = 4
 

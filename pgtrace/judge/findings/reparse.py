@@ -114,7 +114,7 @@ def _types_named(oids: tuple[int, ...]) -> str:
 KIND: Final = Kind(
     name="re-parse",
     unit="parses",
-    why="The server parses and plans the same text for every execution. That costs no round trip, but the server's time; a "
+    why="The server parses and plans the same text for every execution. That costs no round trips, but server time; a "
     "prepared statement is parsed once.",
     watch=_Watch,
     what=_what,

@@ -20,7 +20,7 @@ from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, t
 _IN_PROGRESS: Final = "25001"
 _DISCARD: Final = frozenset({"DISCARD ALL", "DISCARD ALL;"})
 """Fails inside a block."""
-_HANDED_ON: Final = "another task or thread goes on in the transaction"
+_HANDED_ON: Final = "another task or thread continues in the transaction"
 
 
 class _Watch(Watch):

@@ -137,7 +137,7 @@ KIND: Final = Kind(
         ),
         Remedy("connect again, and repeat the unit of work: the server's log says who ended it", needs=("by hand",)),
         Remedy(
-            "look into the logs of the server, and of the pooler or firewall between; let the pool close connections before these do",
+            "check the logs of the server, and of any pooler or firewall in between; let the pool close connections before these do",
             needs=("silent",),
         ),
     ),

@@ -165,7 +165,7 @@ class _Watch(Watch):
         note.fact(how, *([BY_SQL] if texts.names(step.label.sql, EXECUTE) else []))
         if note.times == 1:
             self._history(note, name, place)
-            note.show(place, f"{how} gives {name or 'the unnamed statement'} up")
+            note.show(place, f"{how} drops {name or 'the unnamed statement'}")
             self.seen.row_of(place, DROPPED)
         note.show(step.place, "used anyway: 26000")
         step.explain(note, LOST_STATE)
@@ -206,7 +206,7 @@ class _Watch(Watch):
         if note.subject:
             note.fact(note.subject)
         if fate is not None and isinstance(fate[1], Dropped) and note.times == 1:
-            note.show(fate[0], f"{fate[1].how} gives {name} up")
+            note.show(fate[0], f"{fate[1].how} drops {name}")
         note.show(step.place, self._fails(step))
         step.explain(note, TAKEN_STATE)
         self.seen.row_of(step.place, TAKEN)

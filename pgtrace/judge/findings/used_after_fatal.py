@@ -26,7 +26,7 @@ class _Watch(Watch):
         note.amount = max(note.amount, after_ns)
         if note.times == 1:
             note.show(fatal.place, "the server ends the session")
-        note.show(step.place, f"sent {seconds(after_ns)} later: nobody answers")
+        note.show(step.place, f"sent {seconds(after_ns)} later: no answer")
         self.seen.row_of(step.place, KIND)
 
 

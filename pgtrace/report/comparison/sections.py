@@ -48,7 +48,7 @@ def about(found: SideBySide) -> Iterator[str]:
     """What was compared, in a few sentences."""
     turns = sorted({len(variant.nearest) for variant in found.variants})
     number = f"{turns[0]} turn{'' if turns == [1] else 's'}" if len(turns) == 1 else f"{turns[0]} to {turns[-1]} turns"
-    spread = "" if turns == [1] else "; a number is the median, with the lowest and the highest in parentheses where they differ"
+    spread = "" if turns == [1] else "; each number is the median, with the lowest and the highest in parentheses if they differ"
     yield f"{number} of each variant{spread}."
     if isinstance(found.unit, str):
         units = {turn.units for variant in found.variants for turn in variant.turns}

@@ -61,7 +61,7 @@ DEFINITIONS: Final[dict[str, dict[str, str]]] = {
         "Sync / Flush": "Sync and Flush messages, flush points or not",
         "parameters binary / text": "parameters of Bind and FunctionCall by format, NULLs included",
         "values binary / text": "columns of DataRow messages by format, NULLs included",
-        "sent / received bytes": "protocol bytes of each side on the driver's leg, decrypted where the recorder ends TLS",
+        "sent / received bytes": "protocol bytes of each side on the driver's leg, decrypted where the recorder terminates TLS",
         "rows": "DataRow messages",
         "COPY in / out messages": "CopyData messages by direction",
         "errors": "ErrorResponse messages",

@@ -36,7 +36,7 @@ _KEYWORDS: Final = frozenset(
     rollup row rows savepoint schema select sequence session set share show similar some start symmetric table tablesample
     temp temporary then ties to trailing transaction trigger truncate type unbounded union unique unlisten update user using
     vacuum values view when where window with within without work write true false
-    """.split()  # noqa: SIM905 - one word a line would be longer
+    """.split()  # noqa: SIM905 - one word per line would be longer
 )
 
 

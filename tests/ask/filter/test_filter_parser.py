@@ -77,7 +77,7 @@ def test_what_binds_what(text: str, means: str) -> None:
         ("sql ~ 'a{100}{9}'", 13, 1, "repetition"),
         ("sql ~ '(a{100}){100}'", 6, 15, "too large"),
         ("> 3", 0, 1, "no word before `>`"),
-        ('a "b', 2, 2, 'no second "'),
+        ('a "b', 2, 2, 'missing closing "'),
         ("(" * 41 + "a" + ")" * 41, 40, 1, "more than 40 deep"),
     ],
 )
