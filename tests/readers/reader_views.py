@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pgtrace.ask import budgets
 from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.capture.importing import Import, is_capture
+from pgtrace.capture.redacted import RedactedCopy
 from pgtrace.compare.behaviour import Behaviour
 from pgtrace.compare.diff import compare
 from pgtrace.errors import PgTraceError
@@ -83,6 +85,20 @@ def _export(name: str, **options: Any) -> Callable[[Trace], None]:
             written([content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content])
 
     return export
+
+
+def _redacted(trace: Trace) -> None:
+    """A copy of each capture, blanked, and what it holds."""
+    for path in trace.paths:
+        with tempfile.TemporaryDirectory() as directory:
+            out = Path(directory) / "copy"
+            with closing(RedactedCopy(path, str(out), ["all"])) as copy:
+                while copy.step():
+                    pass
+            with closing(Trace.open([out])) as copied:
+                while copied.update():
+                    pass
+                _export("otlp")(copied)
 
 
 def _advise(trace: Trace) -> None:
@@ -151,6 +167,9 @@ VIEWS: dict[str, Callable[[Trace], None]] = {
     "export --to html": _export("html"),
     "export --to jsonl": _export("jsonl"),
     "export --to markdown": _export("markdown"),
+    "export --to otlp": _export("otlp"),
+    "export --to otlp --metrics": _export("otlp", metrics=True),
+    "export --to otlp --redact": _redacted,
     "export --to pqtrace": _export("pqtrace"),
     "export --to pqtrace --order content": _export("pqtrace", order=Order.CONTENT, everything=True),
     "export --to pqtrace --plain": _export("pqtrace", plain=True),
