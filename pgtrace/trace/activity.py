@@ -1,64 +1,148 @@
-"""When each connection was busy: its round trips in slices of time, which are the same for all
-connections so that they compare.
+"""When each connection was busy, and how many round trips were open at once.
 
-There are at most SLICES slices. When the capture outgrows them, each two become one and the slices
-twice as long. So memory does not grow with time, and no round trip is counted again.
+The time in round trips is summed in slices of time, which are the same for all connections so that
+they compare. There are at most SLICES slices. When the capture outgrows them, each two become one
+and the slices twice as long. So memory does not grow with time, and no round trip is looked at
+again.
+
+How many were open at once is a sweep over the rows in the order in which they began, as in
+times.py. It goes as far as the first round trip that is open.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import isnan
 from typing import Final
 
-from pgtrace.trace.feed import CompleteRows
+from pgtrace.trace.feed import CompleteRows, Subscriber
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.rows import Columns
 
 SLICES: Final = 64
+MOST_WAITING: Final = 10_000
+"""The most round trips that wait for an open one before it counts as open all the while."""
 _FIRST_NS: Final = 1_000_000
 """The length of a slice at first."""
 
 
 class Activity(CompleteRows):
-    """Round trips by connection and slice of time."""
+    """Time in round trips, set-up included, by connection and slice of time."""
 
     def __init__(self) -> None:
         self._slice_ns = _FIRST_NS
-        self._counts: dict[int, dict[int, int]] = defaultdict(dict)
+        self._busy: dict[int, dict[int, int]] = defaultdict(dict)
 
     def completed(self, rows: Columns) -> None:
         rows = rows.round_trips
         if rows:
-            self.add(rows.connections, rows.opened_ns)
+            self.add(rows.connections, rows.opened_ns, [round(ms * 1e6) for ms in rows.durations_ms])
 
-    def add(self, connections: Sequence[int], opened_ns: Sequence[int]) -> None:
-        """Count round trips: the connection of each, and when it began."""
-        last_ns = max(opened_ns)
+    def add(self, connections: Sequence[int], opened_ns: Sequence[int], durations_ns: Sequence[int]) -> None:
+        """Add round trips: the connection of each, when it began, and how long it took."""
+        last_ns = max(map(int.__add__, opened_ns, durations_ns))
         while last_ns >= SLICES * self._slice_ns:
             self._double()
-        slice_ns = self._slice_ns
-        first = min(opened_ns) // slice_ns
-        if first == last_ns // slice_ns:
-            for connection, number in Counter(connections).items():
-                own = self._counts[connection]
-                own[first] = own.get(first, 0) + number
-            return
-        for (connection, place), number in Counter(zip(connections, [opened // slice_ns for opened in opened_ns], strict=True)).items():
-            own = self._counts[connection]
-            own[place] = own.get(place, 0) + number
+        slice_ns, busy = self._slice_ns, self._busy
+        for connection, began_ns, took_ns in zip(connections, opened_ns, durations_ns, strict=True):
+            own, place, left_ns = busy[connection], began_ns // slice_ns, took_ns
+            room_ns = (place + 1) * slice_ns - began_ns
+            while left_ns > room_ns:
+                own[place] = own.get(place, 0) + room_ns
+                place, left_ns, room_ns = place + 1, left_ns - room_ns, slice_ns
+            own[place] = own.get(place, 0) + left_ns
 
-    def of(self, connection: int, until_ns: int, parts: int) -> list[int]:
-        """A connection's round trips in `parts` equal parts of the time from the start to
-        `until_ns`."""
-        found = [0] * parts
-        for place, count in self._counts.get(connection, {}).items():
-            found[min(parts - 1, place * self._slice_ns * parts // max(1, until_ns))] += count
-        return found
+    def of(self, connection: int, until_ns: int, parts: int) -> list[float]:
+        """The share of time, from 0 to 1, that a connection was in round trips, in `parts` equal
+        parts of the time from the start to `until_ns`. A slice that lies in several parts counts
+        evenly."""
+        found = [0.0] * parts
+        part_ns = max(1.0, until_ns / parts)
+        for place, busy_ns in self._busy.get(connection, {}).items():
+            begin_ns, end_ns = place * self._slice_ns, min((place + 1) * self._slice_ns, max(until_ns, place * self._slice_ns + 1))
+            first, last = min(parts - 1, int(begin_ns / part_ns)), min(parts - 1, int((end_ns - 1) / part_ns))
+            for part in range(first, last + 1):
+                inside_ns = min(end_ns, (part + 1) * part_ns) - max(begin_ns, part * part_ns)
+                found[part] += busy_ns * max(0.0, inside_ns) / (end_ns - begin_ns)
+        return [min(1.0, busy_ns / part_ns) for busy_ns in found]
 
     def _double(self) -> None:
         self._slice_ns *= 2
-        for own in self._counts.values():
-            counts = list(own.items())
+        for own in self._busy.values():
+            busy = list(own.items())
             own.clear()
-            for place, count in counts:
-                own[place // 2] = own.get(place // 2, 0) + count
+            for place, busy_ns in busy:
+                own[place // 2] = own.get(place // 2, 0) + busy_ns
+
+
+class AtOnce(Subscriber):
+    """The most round trips that were open at once."""
+
+    def __init__(self, apart: Collection[int]) -> None:
+        """Connections with the indexes `apart` do not count."""
+        self.most = 0
+        self.at_ns = 0
+        """When it was, for the first time."""
+        self._apart = apart
+        self._waiting: deque[_Span] = deque()
+        """Those that began after one that is open: when it ends decides how many there were."""
+        self._open: dict[int, _Span] = {}
+        """By place."""
+        self._closing: list[int] = []
+        """When those that were open at the latest moment end; a heap."""
+        self._endless: set[int] = set()
+        """Places of those that too many wait for: they count as open until they end."""
+
+    def take(self, rows: Columns) -> None:
+        rows = rows.round_trips
+        shape_at = rows.index.shape_at
+        after_setup = {shape for shape in set(rows.shapes) if shape_at(shape).kind is RowKind.ROUND_TRIP}
+        for place, connection, shape, opened_ns, ms in zip(
+            rows.places, rows.connections, rows.shapes, rows.opened_ns, rows.durations_ms, strict=True
+        ):
+            if connection in self._apart:
+                continue
+            span = _Span(place, opened_ns, None if isnan(ms) else opened_ns + round(ms * 1e6), shape in after_setup)
+            self._waiting.append(span)
+            if span.ends_ns is None:
+                self._open[place] = span
+        self._sweep()
+
+    def completed(self, rows: Columns) -> None:
+        for place, opened_ns, ms in zip(rows.places, rows.opened_ns, rows.durations_ms, strict=True):
+            span = self._open.pop(place, None)
+            if span is not None:
+                span.ends_ns = opened_ns + round(ms * 1e6)
+            if place in self._endless:
+                self._endless.discard(place)
+                heapq.heappush(self._closing, opened_ns + round(ms * 1e6))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Go on to the first one that is open."""
+        waiting, closing = self._waiting, self._closing
+        while waiting and (waiting[0].ends_ns is not None or len(waiting) > MOST_WAITING):
+            span = waiting.popleft()
+            while closing and closing[0] <= span.opened_ns:
+                heapq.heappop(closing)
+            if span.ends_ns is None:
+                self._endless.add(span.place)
+            else:
+                heapq.heappush(closing, span.ends_ns)
+            number = len(closing) + len(self._endless)
+            if number > self.most and span.after_setup:
+                self.most, self.at_ns = number, span.opened_ns
+
+
+@dataclass(slots=True)
+class _Span:
+    """A round trip."""
+
+    place: int
+    opened_ns: int
+    ends_ns: int | None
+    """None while it is open."""
+    after_setup: bool

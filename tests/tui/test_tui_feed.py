@@ -132,7 +132,8 @@ class Looks:
             "problems": survey.problems,
             "flights": {number: dict(flights) for number, flights in survey._flights.items()},
             "sightings": {group: dict(sorted(seen.items())) for group, seen in survey.sightings._seen.items()},
-            "activity": {number: dict(counts) for number, counts in survey.activity._counts.items()},
+            "activity": {number: dict(busy) for number, busy in survey.activity._busy.items()},
+            "at once": (survey.at_once.most, survey.at_once.at_ns),
             "durations": (survey.durations.count, survey.durations.total, survey.durations.as_dict()),
             "transactions": sorted(
                 (

@@ -155,13 +155,14 @@ typed = pytest.mark.parametrize(
     ("files", "keys", "seen"),
     [
         ([FINDINGS / "values_in_text.pgtrace", *BOTH], ("2", "\r"), ("rt▾", "/ driver:")),
-        ([FINDINGS / "values_in_text.pgtrace", *BOTH], ("3", "s", "s"), ("activity", "rt▾", "live▾")),
+        ([FINDINGS / "values_in_text.pgtrace", *BOTH], ("3", "s", "s"), ("busy, idle", "rt▾", "live▾")),
         ([FINDINGS / "prepared_leak.pgtrace"], ("6",), ("prepared-leak",)),
         ([FINDINGS / "pipeline_error.pgtrace"], ("n", "\r", "r"), ("2 executions skipped", "already exists", "what failed")),
         (BOTH, ("4",), ("Parse named / unnamed",)),
+        (BOTH, ("7", "n", "\r"), ("PDH → 1tT", "n next difference", "beside")),
         ([FINDINGS / "pooler_26000.pgtrace"], ("6", "\r", "r"), ("remedy", "/ conn:1", "the next row of the finding")),
     ],
-    ids=["statement", "connection", "leak", "pipeline", "drivers", "pooler"],
+    ids=["statement", "connection", "leak", "pipeline", "drivers", "differences", "pooler"],
 )
 
 
@@ -191,7 +192,9 @@ def test_in_tmux(tmp_path: Path, files: list[Path], keys: tuple[str, ...], seen:
 @pytest.mark.skipif(not THERE, reason="needs tmux")
 def test_a_window_of_tmux_that_changes_its_size(tmp_path: Path) -> None:
     with Multiplexer(tmp_path, "open", *map(str, BOTH)) as window:
-        window.wait_for("Findings")
+        window.wait_for("7 Differences (3)")
+        window.press("1")
+        window.wait_for("PBDES → 12TDCZ")
         for (width, height), heads in {
             (80, 24): "2 Stmts",
             (200, 60): "statement",

@@ -354,7 +354,7 @@ async def test_a_closed_connection_tells_what_it_left(busy: Recording, drive: Dr
     shop.end()
     async with drive(shop) as driven:
         lines = await driven.press("3")
-        assert under_cursor(lines).rstrip().endswith("█          ▂")
+        assert under_cursor(lines).rstrip().endswith("▃┄┄┄┄┄┄┄┄┄┄▁")
         text = "\n".join(lines)
         assert " life       opened 0.0000   closed by driver 0.1037 with Terminate   end time unknown   104 ms" in text
         assert "1 live at its end, 2 reused, 1 in all" in text

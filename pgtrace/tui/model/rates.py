@@ -20,6 +20,11 @@ def blocks(counts: list[int], none: str) -> str:
     return "".join(_BLOCKS[round((len(_BLOCKS) - 1) * count / most)] if count else none for count in counts)
 
 
+def shares(parts: list[float]) -> str:
+    """Each share from 0 to 1 as a block of that height; a blank only for zero."""
+    return "".join(_BLOCKS[min(len(_BLOCKS) - 1, int(len(_BLOCKS) * part))] if part > 0 else " " for part in parts)
+
+
 class Rates:
     """The recent values of a counter."""
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from pgtrace.trace.activity import Activity
+from pgtrace.trace.activity import Activity, AtOnce
 from pgtrace.trace.feed import CompleteRows, Feed
 from pgtrace.trace.histogram import Histogram
 from pgtrace.trace.row import RowKind
@@ -35,10 +35,11 @@ class Survey(CompleteRows):
         self.transactions = Transactions(feed.trace.connections)
         self.sightings = Sightings()
         self.activity = Activity()
+        self.at_once = AtOnce(feed.trace.apart)
         self.durations = Histogram()
         """The durations of round trips after set-up."""
         self._flights: dict[int, Counter[str]] = {}
-        for subscriber in (self.transactions, self.sightings, self.activity, self):
+        for subscriber in (self.transactions, self.sightings, self.activity, self.at_once, self):
             feed.subscribe(subscriber)
 
     @property

@@ -30,7 +30,7 @@ from pgtrace.tui.widgets.table import TablePane
 
 _IDLE_TOO_LONG_NS = 1_000_000_000
 _STATEMENTS_LEAST = 3
-_OTHER_LINES = 11
+_OTHER_LINES = 13
 """Lines of details besides the statements."""
 _PORTALS_TOLD = 8
 _NO_NAME = '""'
@@ -52,6 +52,10 @@ class Standing:
     age_ns: int
     in_transaction_ns: int
     last_ns: int
+    busy: float | None
+    """The share of the time after its set-up in which it waited for the server; None if there was
+    no such time."""
+    served_ns: int
 
     @property
     def is_open(self) -> bool:
@@ -108,9 +112,16 @@ class Connections(TablePane[Standing]):
         Field("in tx", 10, lambda p, s, w: _since(s.in_transaction_ns), rank=7, key=lambda p, s: s.in_transaction_ns),
         Field("age", 10, lambda p, s, w: _since(s.age_ns), rank=6, key=lambda p, s: s.age_ns),
         Field("last", 9, lambda p, s, w: _words(figures.seconds(s.last_ns)), rank=9, key=lambda p, s: s.last_ns),
-        Field("activity", 12, lambda p, s, w: [(rates.blocks(p.activity(s, w), " "), "bar")], rank=4, right=False),
+        Field(
+            "busy",
+            5,
+            lambda p, s, w: [(f"{100 * s.busy:.0f}%" if s.busy is not None else "·", "dim")],
+            rank=6,
+            key=lambda p, s: s.busy or 0,
+        ),
+        Field("activity", 12, lambda p, s, w: p.band(s, w), rank=4, right=False, title="busy, idle ┄"),
     )
-    SORTS = ("cn", "rt", "live", "err", "set-up", "age", "in tx", "last")
+    SORTS = ("cn", "rt", "live", "err", "set-up", "busy", "age", "in tx", "last")
     now_ns = 0
     LEAST = 18
     NOTHING = "no connections yet"
@@ -131,9 +142,21 @@ class Connections(TablePane[Standing]):
         self.now_ns = now_ns
         yield found
 
-    def activity(self, item: Standing, width: int) -> list[int]:
-        """Its round trips in equal parts of the capture's time, up to the moment of the table."""
-        return self.view.survey.activity.of(item.connection.index, self.now_ns, width)
+    def band(self, item: Standing, width: int) -> Runs:
+        """The capture's time up to the moment of the table in equal parts: a block for the share of
+        it that the connection was in round trips, `┄` where it was open and idle."""
+        connection, until_ns = item.connection, max(1, self.now_ns)
+        blocks = rates.shares(self.view.survey.activity.of(connection.index, until_ns, width))
+        first = connection.opened_ns * width // until_ns
+        last = (until_ns if connection.ended_ns is None else connection.ended_ns) * width // until_ns
+        runs: Runs = []
+        for part, block in enumerate(blocks):
+            text, role = (block, "bar") if block != " " else ("┄" if first <= part <= last else " ", "faint")
+            if runs and runs[-1][1] == role:
+                runs[-1] = (runs[-1][0] + text, role)
+            else:
+                runs.append((text, role))
+        return runs
 
     def identity(self, item: Standing) -> object:
         return item.connection.index
@@ -153,7 +176,10 @@ class Connections(TablePane[Standing]):
         )
 
     def note(self) -> str:
-        return "round trips and errors are those that the filter selects" if self.view.is_filtered and self.items else ""
+        if self.view.is_filtered:
+            return "round trips and errors are those that the filter selects" if self.items else ""
+        at_once = self.view.survey.at_once
+        return f"at most {counted(at_once.most, 'round trip')} at once, first at {figures.seconds(at_once.at_ns)} s" if at_once.most else ""
 
     def title(self, item: Standing) -> str:
         return " ".join((item.name, rowtext.plain(item.driver, 20)))
@@ -172,6 +198,13 @@ class Connections(TablePane[Standing]):
                 yield line(label, (name, "text"), (f", because {'; '.join(evidence)}" if evidence else ", without evidence", "dim"))
         yield line("life", *_life(item))
         yield line("server", (_server(connection), "text"))
+        if item.busy is not None:
+            yield line(
+                "busy",
+                (f"{figures.milliseconds(item.served_ns)} ms", "text"),
+                (f" for the server, {100 * item.busy:.1f} % of its time after set-up", "dim"),
+            )
+        yield labelled(pen, width, "", *self.band(item, max(1, width - 14)))
         yield from self._cancels(connection, line)
         yield from self._prepared(item, width, line)
         portals = [f"{one.name or _NO_NAME} of {one.statement.name or _NO_NAME}" for one in connection.portals]
@@ -219,6 +252,7 @@ class Connections(TablePane[Standing]):
         counters = connection.counters(view.now_ns)
         sums = view.counted.sums
         told = sums.by_connection.get(connection.index, counters) if view.is_filtered and sums is not None else counters
+        session_ns = counters.wait_ns + counters.client_ns
         end_ns = view.now_ns if connection.ended_ns is None else connection.ended_ns
         in_transaction_ns = max(0, end_ns - since_ns) if since_ns is not None else 0
         state, role = self._state(connection, under_way)
@@ -235,6 +269,8 @@ class Connections(TablePane[Standing]):
             age_ns=max(0, end_ns - connection.opened_ns),
             in_transaction_ns=in_transaction_ns,
             last_ns=connection.last_ns,
+            busy=counters.wait_ns / session_ns if session_ns else None,
+            served_ns=counters.wait_ns,
         )
 
     def _state(self, connection: Connection, under_way: Row | None) -> tuple[str, str]:
