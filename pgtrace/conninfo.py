@@ -35,7 +35,6 @@ from typing import Final
 from pgtrace.errors import AddressError
 from pgtrace.parameters import LEG, NO_TLS_WORDS, PARAMETERS, SECRETS, TLS_WORDS
 
-SCHEMES: Final = ("postgresql://", "postgres://")
 DIALECTS: Final = ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb")
 """What may come before `://` or, with the name of a driver, before `+`."""
 

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 About = Literal["capture", "driver", "mark", "statement"]
-ABOUT: Final[tuple[About, ...]] = ("capture", "driver", "mark", "statement")
 EACH: Final = "*"
 """The name for every driver, mark or statement that occurs and has no budget of its own for that
 counter."""

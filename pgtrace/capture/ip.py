@@ -54,7 +54,6 @@ _PLAIN: Final = struct.Struct(">12xIH2xI2x12sIIBB").unpack_from
 key, seq, ack, data offset, flags."""
 _PLAIN_BYTES: Final = 54
 _TCP_HEADER: Final = struct.Struct(">4sIIBB").unpack_from
-_TCP_BYTES: Final = 20
 
 
 class SegmentReader:

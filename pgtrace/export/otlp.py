@@ -162,7 +162,7 @@ class Spans:
                 part.rest,
                 place + 1,
                 b',{"key":"pgtrace.waited_for_disk","value":{"boolValue":true}}' if waited else b"",
-                self._exceptions(place, entry, shape, duration_ns) if shape.errors else b"",
+                self._exceptions(place, entry, duration_ns) if shape.errors else b"",
                 self._links(place) if self._joins is not None else b"",
             ),
         )
@@ -174,7 +174,7 @@ class Spans:
         ids = digest.hexdigest()
         return parent.trace_id if parent is not None else ids[:32], ids[32:]
 
-    def _exceptions(self, place: int, entry: RowEntry, shape: Shape, duration_ns: int) -> bytes:
+    def _exceptions(self, place: int, entry: RowEntry, duration_ns: int) -> bytes:
         """The events of its errors. Of those whose bytes are gone, what the index keeps: one, at
         the end."""
         label = self._trace.rows.label_at(entry.label)

@@ -15,8 +15,7 @@ time may stay ambiguous; then only which server ran it is unknown.
 
 A front round trip without any possibility was swallowed: the pooler answered it itself. But if a
 back one asks the same and its replies differ, if bytes are missing, or if it uses a statement whose
-Parse was not seen, it is unjoined. What is left of
-the back was added by the pooler.
+Parse was not seen, it is unjoined. What is left of the back was added by the pooler.
 
 If keys are blind (`--redact`), whatever has a possibility is ambiguous. So is a round trip during
 which something was not recorded: the one that it ran as may be missing.

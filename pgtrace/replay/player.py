@@ -23,6 +23,23 @@ _ROWS: Final = frozenset(b"Dd")
 _COPY_FAIL: Final = b"f" + struct.pack(">I", 4 + 22) + b"pgtrace: not recorded\0"
 
 
+class _Sent:
+    """What a unit that was sent still waits for."""
+
+    __slots__ = ("ends", "flushes", "readies", "takes_turn")
+
+    def __init__(self, unit: Unit, *, skipped: bool) -> None:
+        """A skipped one comes after an error: nothing is answered but its Sync."""
+        self.readies = unit.readies
+        self.ends = 0 if skipped else unit.ends
+        self.takes_turn = unit.takes_turn
+        self.flushes = unit.flushes
+
+    @property
+    def is_answered(self) -> bool:
+        return not (self.readies or self.ends or self.takes_turn)
+
+
 class Player:
     """Feeds one connection."""
 
@@ -34,8 +51,7 @@ class Player:
         """What comes next."""
         self.cancels: list[Unit] = []
         """Units that were sent and are to be cancelled; the caller takes them."""
-        # readies, ends and turn that sent units wait for, and whether they end with a Flush
-        self._waiting: deque[list[int]] = deque()
+        self._waiting: deque[_Sent] = deque()
         self._answered = 0
         self._sent = 0
         self._rest = b""
@@ -66,7 +82,7 @@ class Player:
                 continue
             self._skips_copy = False
             parts.append(data)
-            self._waiting.append([unit.readies, 0 if self._skipping else unit.ends, unit.takes_turn, unit.flushes])
+            self._waiting.append(_Sent(unit, skipped=self._skipping))
             if unit.cancel_ns:
                 self.cancels.append(unit)
             self._settle()
@@ -104,43 +120,43 @@ class Player:
     def _is_ready(self) -> None:
         self._skipping = False
         waiting = self._waiting
-        while waiting and not waiting[0][0] and not waiting[0][2]:
+        while waiting and not waiting[0].readies and not waiting[0].takes_turn:
             waiting.popleft()  # flushed messages that were discarded
             self._answered += 1
         if not waiting:
             return
         head = waiting[0]
-        if head[2]:
-            head[2], self._skips_copy = 0, True
-            head[0] = max(head[0], 1)
-        head[0] -= 1
-        if not head[0]:
-            head[1] = 0
+        if head.takes_turn:
+            head.takes_turn, self._skips_copy = False, True
+            head.readies = max(head.readies, 1)
+        head.readies -= 1
+        if not head.readies:
+            head.ends = 0
         self._settle()
 
     def _has_ended(self) -> None:
-        if self._waiting and self._waiting[0][1]:
-            self._waiting[0][1] -= 1
+        if self._waiting and self._waiting[0].ends:
+            self._waiting[0].ends -= 1
             self._settle()
 
     def _has_failed(self) -> None:
         if not self._waiting:
             return
         head = self._waiting[0]
-        if head[3] and head[2]:
-            head[2], self._skips_copy = 0, True
-        elif not head[1]:
+        if head.flushes and head.takes_turn:
+            head.takes_turn, self._skips_copy = False, True
+        elif not head.ends:
             return
         self._skipping = True
-        for unit in self._waiting:
-            if unit[0]:
+        for sent in self._waiting:
+            if sent.readies:
                 break
-            unit[1] = 0
+            sent.ends = 0
         self._settle()
 
     def _has_turn(self) -> bytes:
-        if self._waiting and self._waiting[0][2]:
-            self._waiting[0][2] = 0
+        if self._waiting and self._waiting[0].takes_turn:
+            self._waiting[0].takes_turn = False
             self._settle()
             return b""
         return _COPY_FAIL
@@ -148,6 +164,6 @@ class Player:
     def _settle(self) -> None:
         """Units that wait for nothing more are answered."""
         waiting = self._waiting
-        while waiting and not any(waiting[0][:3]):
+        while waiting and waiting[0].is_answered:
             waiting.popleft()
             self._answered += 1

@@ -26,7 +26,6 @@ from pgtrace.trace.trace import Trace
 
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _SITES_NAMED: Final = 8
-PAGE: Final = "docs/findings.md"
 
 
 def as_sarif(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, verdict: Verdict | None) -> Iterator[Shown]:

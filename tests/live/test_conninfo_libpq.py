@@ -64,7 +64,7 @@ def urls(draw: st.DrawFn) -> str:
     path = draw(st.sampled_from(["", "/", "/shop", "/sh%6Fp#x"]))
     parameters = "&".join(draw(st.lists(PARAMETERS, max_size=3)))
     question = draw(st.sampled_from(["?", "?", ""])) if not parameters else "?"
-    return draw(st.sampled_from(conninfo.SCHEMES)) + draw(USERS) + hosts + path + question + parameters
+    return draw(st.sampled_from(("postgresql://", "postgres://"))) + draw(USERS) + hosts + path + question + parameters
 
 
 def libpqs_reading(url: str) -> dict[str, str] | None:
