@@ -88,7 +88,7 @@ async def test_n_and_N_walk_the_differences(of_drivers: Copied) -> None:
         assert driven.areas.pane == "differences"
         assert pane.compared is not None
         lines = await driven.lines()
-        assert f"7 Differences ({len(pane.compared.differences)})" in "\n".join(lines)
+        assert f"7 Diff ({len(pane.compared.differences)})" in "\n".join(lines)
         assert "n next difference" in lines[-1]
         visited = []
         for _ in pane.compared.differences:

@@ -170,7 +170,7 @@ typed = pytest.mark.parametrize(
 def test_on_a_terminal(files: list[Path], keys: tuple[str, ...], seen: tuple[str, ...]) -> None:
     with Terminal("open", *map(str, files)) as terminal:
         terminal.wait_for("■ ")
-        terminal.wait_for("Findings")
+        terminal.wait_for("6 Find")
         for key, text in zip(keys, seen, strict=True):
             terminal.after(key, text)
         terminal.type("q")
@@ -181,7 +181,7 @@ def test_on_a_terminal(files: list[Path], keys: tuple[str, ...], seen: tuple[str
 @typed
 def test_in_tmux(tmp_path: Path, files: list[Path], keys: tuple[str, ...], seen: tuple[str, ...]) -> None:
     with Multiplexer(tmp_path, "open", *map(str, files)) as window:
-        window.wait_for("Findings")
+        window.wait_for("6 Find")
         for key, text in zip(keys, seen, strict=True):
             window.press({"\r": "Enter"}.get(key, key))
             window.wait_for(text)
@@ -192,14 +192,14 @@ def test_in_tmux(tmp_path: Path, files: list[Path], keys: tuple[str, ...], seen:
 @pytest.mark.skipif(not THERE, reason="needs tmux")
 def test_a_window_of_tmux_that_changes_its_size(tmp_path: Path) -> None:
     with Multiplexer(tmp_path, "open", *map(str, BOTH)) as window:
-        window.wait_for("7 Differences (3)")
+        window.wait_for("7 Diff (3)")
         window.press("1")
         window.wait_for("PBDES → 12TDCZ")
         for (width, height), heads in {
             (80, 24): "2 Stmts",
             (200, 60): "statement",
             (59, 20): "needs 60x12",
-            (120, 40): "2 Statements",
+            (120, 40): "rt/ex pipelined",
         }.items():
             window.resize(width, height)
             lines = window.wait_for(heads)

@@ -34,6 +34,8 @@ class Pane:
 
 DIFFERENCES: Final = "differences"
 """The pane of two captures that are compared."""
+_SEVEN_TITLES: Final = 150
+"""From this width on, seven whole titles leave room for a filter."""
 PANES = (
     Pane("1", "timeline", "Timeline", "Time", Timeline),
     Pane("2", "statements", "Statements", "Stmts", Statements),
@@ -67,10 +69,11 @@ class Tabs(LineWidget):
     def build(self, width: int, height: int) -> list[Strip]:
         line = Line(self.view.pen, width).add(" ")
         self._ends: list[tuple[int, str]] = []
+        is_short = self.narrow or (self.view.compares and width < _SEVEN_TITLES)
         for pane in PANES:
             if pane.name == DIFFERENCES and not self.view.compares:
                 continue
-            title = pane.short if self.narrow else pane.title
+            title = pane.short if is_short else pane.title
             active = pane.name == self.active
             line.add(pane.key, "strong" if active else "you").add(f" {title}", "strong" if active else "dim")
             if pane.name == "findings" and self.view.findings:
@@ -78,7 +81,7 @@ class Tabs(LineWidget):
             elif pane.name == DIFFERENCES and self.differences:
                 line.add(f" ({self.differences})", "attention")
             self._ends.append((line.used, pane.key))
-            line.add("  " if self.narrow else "   ")
+            line.add("  " if is_short else "   ")
         text, role = shown(self.view, line.room - 2)
         self._filter = width - cells.width(text) - 1 if text.startswith("/") else width
         if cells.width(text) + 1 < line.room:
