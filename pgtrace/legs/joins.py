@@ -48,7 +48,7 @@ _MAY_BE: Final = 0.3
 """The share of a side's round trips inside another's, from which on the content is looked at."""
 _IS: Final = 0.5
 """The share that is joined between two sides of one pooler."""
-_SLICE: Final = 4096
+_SLICE: Final = 1024
 
 
 class State(IntEnum):
