@@ -18,7 +18,7 @@ A note has 32 bytes, little-endian:
     H flags     BATCH: executions of one call, PREPARE: no execution, HANDED_ON: another task or
                 thread, unrelated to this one, began the transaction that is open, MARK: the end of a mark, whose
                 microseconds are in `length`
-    I slot      its number from 1: an unfinished note has another
+    I slot      its number from 1: an unfinished note has another, and may be finished after later ones
 
 The directory is private to the user, but its contents are still not trusted: names, sizes and text
 are bounded, and what does not fit is skipped.
@@ -59,6 +59,9 @@ LONGEST_MARK_LINE: Final = 4_096
 _ESCAPED: Final = re.compile(r"\\([\\tn])")
 _ESCAPES: Final = {"\\": "\\", "t": "\t", "n": "\n"}
 _READ_BYTES: Final = SLOT.size * 4_096
+_UNFINISHED: Final = 64
+"""How many slots of a file may be unfinished at once: a thread that has its slot may have to wait
+while others write theirs."""
 
 
 class Site(NamedTuple):
@@ -158,6 +161,8 @@ class _File:
         self._notes = _opened(f"{path}.notes")
         self._texts = _opened(f"{path}.sites")
         self._slots = 0
+        self._unfinished: list[int] = []
+        """Slots before that which were not finished yet."""
         self._sites: list[tuple[Site | None, tuple[str, ...]]] = []
         self._cut = b""
         self._sites_bytes = 0
@@ -166,21 +171,40 @@ class _File:
         if self._notes < 0:
             return []
         found: list[Note] = []
+        for number in self._unfinished[:]:
+            if self._take(number, self._read(number, SLOT.size), found):
+                self._unfinished.remove(number)
         while self._slots * SLOT.size < LARGEST_FILE:
-            try:
-                data = os.pread(self._notes, _READ_BYTES, self._slots * SLOT.size)
-            except OSError:
-                break
-            before = self._slots
-            for time_ns, crc, length, site, backend_pid, port, flags, slot in SLOT.iter_unpack(data[: len(data) // SLOT.size * SLOT.size]):
-                if slot != self._slots + 1:
+            before, first = self._slots, self._slots
+            data = self._read(first, _READ_BYTES)
+            for number in range(first, first + len(data) // SLOT.size):
+                start = (number - first) * SLOT.size
+                if self._take(number, data[start : start + SLOT.size], found):
+                    self._unfinished += range(self._slots, number)
+                    self._slots = number + 1
+                elif number - self._slots >= _UNFINISHED:
                     break
-                self._slots += 1
-                place, marks = self._site(site)
-                found.append(Note(time_ns, crc, length, place, backend_pid, port, flags, marks))
-            if self._slots - before < _READ_BYTES // SLOT.size:
+            del self._unfinished[:-_UNFINISHED]
+            if self._slots - before < _READ_BYTES // SLOT.size - _UNFINISHED:
                 break
         return found
+
+    def _read(self, slot: int, size: int) -> bytes:
+        try:
+            return os.pread(self._notes, size, slot * SLOT.size)
+        except OSError:
+            return b""
+
+    def _take(self, number: int, data: bytes, found: list[Note]) -> bool:
+        """The note of that slot, if it is finished."""
+        if len(data) < SLOT.size:
+            return False
+        time_ns, crc, length, site, backend_pid, port, flags, slot = SLOT.unpack(data)
+        if slot != number + 1:
+            return False
+        place, marks = self._site(site)
+        found.append(Note(time_ns, crc, length, place, backend_pid, port, flags, marks))
+        return True
 
     def _site(self, number: int) -> tuple[Site | None, tuple[str, ...]]:
         if number > len(self._sites):

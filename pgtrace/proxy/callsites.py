@@ -31,10 +31,13 @@ class CallSites:
 
     def read(self) -> list[CallSite]:
         """What is new. A note that was found late has the time of the reading before it, so that
-        times go on in the capture."""
+        times go on in the capture. Those made during this reading keep theirs: notes of one time
+        would be taken for each other's."""
+        began_ns = monotonic_ns()
+        notes = self._notes.read()
         now_ns = monotonic_ns()
         found = []
-        for note in self._notes.read():
+        for note in notes:
             self._sequence += 1
             file, line, function = note.site or ("", 0, "")
             found.append(
@@ -52,15 +55,16 @@ class CallSites:
                     SEPARATOR.join(note.marks),
                 )
             )
-        self._earliest_ns = now_ns
+        self._earliest_ns = max(began_ns, found[-1].time_ns if found else 0)
         return found
 
     def marks(self) -> list[Mark]:
         """The beginnings and ends of marks that a program has appended since, by time. An end
         without a beginning is left out."""
+        lines = self._lines.read()
         now_ns = monotonic_ns()
         found = []
-        for time_ns, begins, name in self._lines.read():
+        for time_ns, begins, name in lines:
             if begins:
                 self._marks += 1
                 self._open.setdefault(name, []).append(self._marks)

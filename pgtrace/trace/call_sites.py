@@ -33,6 +33,8 @@ from pgtrace.trace.histogram import Histogram
 
 LOOKED_AT: Final = 1_000
 """The latest notes of one connection that are searched for a statement's note."""
+DECLARED_KEPT: Final = 10_000
+"""The most connections of which the latest DECLARE is known."""
 NOTES_KEPT: Final = 100_000
 """The most notes that wait for their round trips."""
 SITES_KEPT: Final = 50_000
@@ -78,6 +80,8 @@ class CallSites:
         self._numbers: dict[Noted, int] = {_NOTHING: 0}
         self._checksums: dict[str, int] = {}
         self._handed_on: set[int] = set()
+        self._declared: dict[Key, tuple[str, Noted]] = {}
+        """By connection, the text of its latest DECLARE, and its lines."""
         self._rows: IO[bytes] | None = None  # created when a row has lines
 
     @property
@@ -107,6 +111,8 @@ class CallSites:
         later one may be about the next round trip, since a reply gets its time after it was passed
         on: of these the earliest counts.
         """
+        if not exchange.effect.depth and self._declared and self._describes(file, backend_pid, place, exchange):
+            return
         waiting = self._waiting.get((file, backend_pid))
         if not waiting:
             return
@@ -129,10 +135,26 @@ class CallSites:
         if not waiting:
             del self._waiting[file, backend_pid]
         if found or marks:
-            self.has_marks = self.has_marks or bool(marks)
-            if self._rows is None:
-                self._rows = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the trace)
-            os.pwrite(self._rows.fileno(), _NUMBER.pack(self._number(Noted(found, marks))), place * _NUMBER.size)
+            self._put(place, Noted(found, marks))
+            if "DECLARE CURSOR" in exchange.effect.tags and exchange.statements:
+                if len(self._declared) >= DECLARED_KEPT:
+                    self._declared.clear()
+                self._declared[file, backend_pid] = exchange.statements[0].sql or "", Noted(found, marks)
+
+    def _describes(self, file: int, backend_pid: int, place: int, exchange: Exchange) -> bool:
+        """A round trip that runs nothing, about the cursor just declared, has the lines of its
+        DECLARE: no hook sees it."""
+        sql, noted = self._declared.get((file, backend_pid), ("", _NOTHING))
+        describes = bool(sql) and [statement.sql for statement in exchange.statements] == [sql]
+        if describes:
+            self._put(place, noted)
+        return describes
+
+    def _put(self, place: int, noted: Noted) -> None:
+        self.has_marks = self.has_marks or bool(noted.marks)
+        if self._rows is None:
+            self._rows = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the trace)
+        os.pwrite(self._rows.fileno(), _NUMBER.pack(self._number(noted)), place * _NUMBER.size)
 
     def at(self, place: int) -> tuple[Site, ...]:
         """The lines of the row at that place."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pgtrace.callsites import PROGRAM
 from pgtrace.callsites.notes import SLOT, WHOLE, Notes, Site
+from pgtrace.proxy import callsites
 
 ODD = "fi\tle\\x\ny.py"
 
@@ -44,6 +45,48 @@ def test_new_notes_are_read_once_and_half_a_note_later(tmp_path: Path) -> None:
     assert second.site == Site(ODD, 7, "f")
     assert notes.processes == {7}
     notes.close()
+
+
+@pytest.mark.parametrize("unfinished", [[1], [0, 2, 3], [5, 1, 4], list(range(9))])
+def test_a_note_that_is_not_finished_does_not_hold_up_later_ones(tmp_path: Path, unfinished: list[int]) -> None:
+    """A thread that has its slot may wait while others write theirs."""
+    sites = b"1\t41\tapp/orders.py\tlist_orders\n"
+    slots = [bytes(SLOT.size) if number in unfinished else slot(number + 1, number) for number in range(10)]
+    written(tmp_path, "7-a-0", b"".join(slots) + bytes(SLOT.size * 9), sites)
+    notes = Notes(str(tmp_path))
+    assert [note.time_ns for note in notes.read()] == [number for number in range(10) if number not in unfinished]
+    for number in unfinished:
+        slots[number] = slot(number + 1, number)
+        written(tmp_path, "7-a-0", b"".join(slots) + slot(11, 10), sites)
+        assert number in [note.time_ns for note in notes.read()]
+    assert notes.read() == []
+    notes.close()
+
+
+def test_of_notes_that_are_never_finished_only_some_are_looked_at(tmp_path: Path) -> None:
+    written(tmp_path, "7-a-0", b"".join(slot(2 * number + 1) + bytes(SLOT.size) for number in range(5_000)))
+    notes = Notes(str(tmp_path))
+    assert len(notes.read()) == 5_000
+    assert notes.read() == []
+    notes.close()
+
+
+class Clock:
+    def __init__(self, *times: int) -> None:
+        self.times = list(times)
+
+    def __call__(self) -> int:
+        return self.times.pop(0)
+
+
+def test_notes_made_while_notes_are_read_keep_their_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of equal texts the time says which is whose."""
+    written(tmp_path, "7-a-0", b"".join(slot(number, time_ns) for number, time_ns in enumerate((3, 11, 12, 13, 99), 1)))
+    monkeypatch.setattr(callsites, "monotonic_ns", Clock(10, 20, 30, 40))
+    sites = callsites.CallSites(str(tmp_path))
+    assert [one.time_ns for one in sites.read()] == [3, 11, 12, 13, 20]
+    written(tmp_path, "7-a-0", b"".join(slot(number, time_ns) for number, time_ns in enumerate((3, 11, 12, 13, 99, 4, 25), 1)))
+    assert [one.time_ns for one in sites.read()] == [20, 25]
 
 
 @given(slots=st.binary(max_size=200), sites=st.binary(max_size=200))
