@@ -30,7 +30,7 @@ from pgtrace.judge.signs import Upstreams
 from pgtrace.judge.track import OTHERS, Interests, Track
 from pgtrace.judge.unexplained import Unexplained
 from pgtrace.trace.feed import Feed, Subscriber
-from pgtrace.trace.row import RowEntry, RowKind, Shape
+from pgtrace.trace.row import Label, RowEntry, RowKind, Shape
 from pgtrace.trace.rows import Columns
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ SUBJECTS_KEPT: Final = 5_000
 LONGEST_KEY: Final = 2_000
 """The longest key of a statement in characters of normalised SQL; a longer statement has its
 beginning, its end and its fingerprint."""
-_KEYS_REMEMBERED: Final = 20_000
+_TEXTS_REMEMBERED: Final = 20_000
 _NUMBERS: Final = {kind.name: number for number, kind in enumerate(KINDS, 1)}
 _TERMINATE: Final = "X →"
 TRACKS_KEPT: Final = 8_192
@@ -68,11 +68,11 @@ class Advice(Subscriber):
         self._behind = joins.connections if joins is not None else frozenset[int]()
         self._selects = selects
         self._feed = feed or Feed(trace)
-        self._label_at = trace.rows.label_at
         self._tracks: OrderedDict[int, Track] = OrderedDict()
         self._closed: dict[Key, Note] = {}
         self._marked = bytearray()
-        self._keys: dict[int, str] = {}
+        self._texts: dict[int, tuple[Label, int, str]] = {}
+        """By the number of a label: a hash of its SQL, and the key of its statement."""
         self._open: set[int] = set()
         """Connections with rows that wait."""
         self._interests = Interests(joined=joins is not None)
@@ -90,7 +90,7 @@ class Advice(Subscriber):
 
     def take(self, rows: Columns) -> None:
         self._marked.extend(bytes(len(rows)))
-        shape_at, tracks = rows.index.shape_at, self._tracks
+        shape_at, tracks, everything = rows.index.shape_at, self._tracks, self._selects is None
         for place, connection, number, label, opened_ns, ms, count, values in zip(
             rows.places,
             rows.connections,
@@ -102,6 +102,15 @@ class Advice(Subscriber):
             rows.values,
             strict=True,
         ):
+            track = tracks.get(connection)
+            if (
+                everything
+                and track is not None
+                and track.alike == (number, label)
+                and ms >= 0  # not NaN, open
+                and track.more(place, opened_ns, ms, count, values)
+            ):
+                continue
             shape = shape_at(number)
             kind = shape.kind
             if kind is RowKind.GAP:
@@ -113,7 +122,6 @@ class Advice(Subscriber):
             if connection in self._behind:
                 self._take_behind(place)
                 continue
-            track = tracks.get(connection)
             if track is None:
                 if len(tracks) >= TRACKS_KEPT:
                     self._let_go()
@@ -135,6 +143,8 @@ class Advice(Subscriber):
         for index in sorted(self._open):
             if index in self._tracks:
                 self._go_on(index)
+        for track in self._tracks.values():
+            track.catch_up()
         if is_all:
             for track in [track for track in self._tracks.values() if track.connection.closed_ns is not None and not track.waiting]:
                 self._end(track)
@@ -157,6 +167,7 @@ class Advice(Subscriber):
         """Too many are watched: keep the notes of the oldest. If it goes on, its beginning counts
         as not seen."""
         index, track = self._tracks.popitem(last=False)
+        track.catch_up()
         self._open.discard(index)
         self._add(self._closed, track)
 
@@ -168,7 +179,7 @@ class Advice(Subscriber):
         entry = self.trace.rows.entry(place)
         before = next(iter(joins.across(place)), None)
         who = self.trace.connections[entry.connection if before is None else self.trace.rows.entry(before).connection]
-        subject = (self._key(entry.label) if entry.label else "") or self.trace.rows.shape_at(entry.shape).flight
+        subject = self._look_up(entry.label)[2] or self.trace.rows.shape_at(entry.shape).flight
         key = (pooler_added.KIND.name, who.driver, who.layer.name, subject)
         if key not in self._closed and len(self._closed) >= SUBJECTS_KEPT:
             return
@@ -235,15 +246,14 @@ class Advice(Subscriber):
     ) -> None:
         ended_ns = track.ended_ns
         pause_ns = None if ended_ns is None else opened_ns - ended_ns if opened_ns > ended_ns else 0
-        key = ""
-        if label and shape.statements == 1:  # label 0: not kept
-            key = self._keys.get(label) or self._key(label)
+        texts, text, key = self._texts.get(label) or self._look_up(label)
+        if shape.statements != 1:
+            key = ""
         counts = self._selects is None or self._selects(place)
-        texts = self._label_at(label)
-        step = Step(place, shape, hash(texts.sql), opened_ns, duration_ms, rows, values, texts, key, pause_ns, counts=counts)
+        step = Step(place, shape, text, opened_ns, duration_ms, rows, values, texts, key, pause_ns, counts=counts)
         if shape.errors:
             self._count(step)
-        track.take(step, number)
+        track.take(step, (number, label))
         track.ended_ns = opened_ns + round(duration_ms * 1e6)
         track.latest = place
 
@@ -267,16 +277,17 @@ class Advice(Subscriber):
             place, shape, entry.label, entry.opened_ns, entry.duration_ms, entry.rows, entry.values, label, "", None, counts=counts
         )  # fmt: skip
 
-    def _key(self, label: int) -> str:
-        """The key of a label's statement, made when first needed."""
-        if len(self._keys) >= _KEYS_REMEMBERED:
-            self._keys.clear()
-        sql = self.trace.rows.label_at(label).sql
-        key = sqltext.normalise(sql)
+    def _look_up(self, number: int) -> tuple[Label, int, str]:
+        """The label with that number, a hash of its SQL and the key of its statement; made when
+        first needed. Texts that are not kept have no key."""
+        if len(self._texts) >= _TEXTS_REMEMBERED:
+            self._texts.clear()
+        label = self.trace.rows.label_at(number)
+        key = sqltext.normalise(label.sql) if number else ""
         if len(key) > LONGEST_KEY:
-            key = f"{key[: LONGEST_KEY // 2]} … {key[-LONGEST_KEY // 2 :]} {sqltext.fingerprint(sql)}"
-        self._keys[label] = key
-        return key
+            key = f"{key[: LONGEST_KEY // 2]} … {key[-LONGEST_KEY // 2 :]} {sqltext.fingerprint(label.sql)}"
+        found = self._texts[number] = label, hash(label.sql), key
+        return found
 
     def _end(self, track: Track) -> None:
         track.over = True

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.judge import signs
 from pgtrace.judge.findings import KINDS
-from pgtrace.judge.findings.kind import PAUSED_NS, POOLER, Kind, Note, Step, Watch
+from pgtrace.judge.findings.kind import PAUSE_NS, PAUSED_NS, POOLER, Kind, Note, Step, Watch
 from pgtrace.judge.signs import Signs, Upstreams
 from pgtrace.trace.row import RowKind, Shape
 
@@ -24,6 +25,8 @@ OPEN_SUBJECTS_KEPT: Final = 500
 OTHERS: Final = "(others)"
 """The subject of everything beyond a bound."""
 _SHAPES_KEPT: Final = 500
+_NOTHING: Final = (-1, -1)
+_MOST_ALIKE: Final = 512
 _NONE: Final[deque[int]] = deque()
 """What tracks without rows that wait have in common: an empty deque takes 600 bytes."""
 
@@ -59,9 +62,9 @@ class Track:
     """One open connection: its watches, its notes, its waiting rows."""
 
     __slots__ = (
-        "_interests", "_mark", "_rows_of", "_watches", "before", "connection", "counts", "end_note", "end_place",
-        "ended_ns", "ends", "fatal", "first", "joins", "latest", "notes", "over", "round_trips",
-        "setup", "signs", "trace", "unanswered", "waiting",
+        "_each", "_interests", "_mark", "_more", "_resting", "_rows_of", "_watches", "alike", "before",
+        "connection", "counts", "end_note", "end_place", "ended_ns", "ends", "fatal", "first", "joins",
+        "latest", "notes", "over", "round_trips", "setup", "signs", "trace", "unanswered", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -110,9 +113,18 @@ class Track:
         """By the number of a shape: the function called with each round trip of that shape."""
         self._watches: dict[int, Watch] = {}
         """By the place of their kind, those that had something to look at."""
+        self.alike = _NOTHING
+        """The numbers of the latest round trip's shape and label."""
+        self._each: tuple[Callable[[Step], None], ...] | None = None
+        """The functions called with each round trip that is alike; None until there is one."""
+        self._resting: list[Watch] = []
+        """The watches that do not need each."""
+        self._more: list[Step] = []
+        """The round trips that they have not seen yet."""
 
     def wait(self, place: int) -> None:
         """Have that row wait."""
+        self.catch_up()
         if self.waiting is _NONE:
             self.waiting = deque()
         self.waiting.append(place)
@@ -141,29 +153,88 @@ class Track:
             watch = self._watches[place] = KINDS[place].watch(self)
         return watch
 
-    def take(self, step: Step, number: int) -> None:
-        """A round trip; its shape has that number."""
+    def take(self, step: Step, alike: tuple[int, int]) -> None:
+        """A round trip; its shape and its label have these numbers."""
+        before, pause_ns = self.before, step.pause_ns
+        if (
+            alike != self.alike
+            or before is None
+            or before.counts != step.counts
+            or pause_ns is None
+            or pause_ns > PAUSE_NS
+            or step.shape.errors
+            or self.fatal is not None
+            or len(self._more) >= _MOST_ALIKE
+        ):
+            self.catch_up()
+            if pause_ns is not None and pause_ns >= PAUSED_NS and before is not None:
+                for place in _PAUSED:
+                    self._watch(place).paused(before, step.place, pause_ns, "", counts=step.counts)
+            if self.fatal is not None:
+                for place in _USED_AFTER:
+                    self._watch(place).used_after(self.fatal, step)
+            self.alike = alike
+            self.counts |= step.counts
+            for row in self._asked(alike[0], step.shape):
+                row(step)
+            if step.shape.errors:
+                self._look_for_fatal(step)
+        else:
+            for row in self._each if self._each is not None else self._let_rest(step):
+                row(step)
+            self._more.append(step)
+        self.round_trips += 1
+        self.before = step
+
+    def more(self, place: int, opened_ns: int, duration_ms: float, rows: int, values: int) -> bool:
+        """What take() does with most round trips, quickly: one more that is alike, and that no
+        filter asks for. False if there is more to it."""
+        before, each, ended_ns = self.before, self._each, self.ended_ns
+        if before is None or each is None or ended_ns is None or len(self._more) >= _MOST_ALIKE:
+            return False
+        pause_ns = opened_ns - ended_ns if opened_ns > ended_ns else 0
+        if pause_ns > PAUSE_NS:
+            return False
+        step = Step(
+            place, before.shape, before.text, opened_ns, duration_ms, rows, values, before.label, before.key, pause_ns, counts=True
+        )  # fmt: skip
+        for row in each:
+            row(step)
+        self._more.append(step)
+        self.round_trips += 1
+        self.before = step
+        self.ended_ns = opened_ns + round(duration_ms * 1e6)
+        self.latest = place
+        return True
+
+    def _asked(self, number: int, shape: Shape) -> tuple[Callable[[Step], None], ...]:
+        """The functions called with a round trip of that shape."""
         rows = self._rows_of.get(number)
         if rows is None:
-            places, signs = self._interests.of(number, step.shape)
+            places, signs = self._interests.of(number, shape)
             asked = tuple(self._watch(place).row for place in places)
             if len(self._rows_of) >= _SHAPES_KEPT:
                 self._rows_of.clear()
             rows = self._rows_of[number] = (self.signs.take, *asked) if signs else asked
-        before, pause_ns = self.before, step.pause_ns
-        if pause_ns is not None and pause_ns >= PAUSED_NS and before is not None:
-            for place in _PAUSED:
-                self._watch(place).paused(before, step.place, pause_ns, "", counts=step.counts)
-        if self.fatal is not None:
-            for place in _USED_AFTER:
-                self._watch(place).used_after(self.fatal, step)
-        self.counts |= step.counts
-        for row in rows:
-            row(step)
-        self.round_trips += 1
-        self.before = step
-        if step.shape.errors:
-            self._look_for_fatal(step)
+        return rows
+
+    def _let_rest(self, step: Step) -> tuple[Callable[[Step], None], ...]:
+        """A round trip like the one before: the functions called with it, and with more of them."""
+        places, signs = self._interests.of(self.alike[0], step.shape)
+        watches = [self._watch(place) for place in places]
+        rest = [watch.rests(step) for watch in watches]
+        self._resting = list(compress(watches, rest))
+        each = tuple(watch.row for watch, rests in zip(watches, rest, strict=True) if not rests)
+        self._each = (self.signs.take, *each) if signs else each
+        return self._each
+
+    def catch_up(self) -> None:
+        """Pass on to the watches that rest what has come meanwhile; none of them rests any more."""
+        if self._more:
+            for watch in self._resting:
+                watch.again(self._more)
+            self._more = []
+        self.alike, self._each = _NOTHING, None
 
     def _look_for_fatal(self, step: Step) -> None:
         if self.fatal is None and any(failure.severity in ("FATAL", "PANIC") for failure in step.label.failures):
@@ -171,11 +242,13 @@ class Track:
 
     def leave_open(self, step: Step) -> None:
         """A round trip that is still open at the end of the capture."""
+        self.catch_up()
         for place in _LEFT_OPEN:
             self._watch(place).left_open(step)
 
     def other(self, step: Step) -> None:
         """A row of another kind."""
+        self.catch_up()
         if step.shape.errors or step.shape.kind is RowKind.ASYNCHRONOUS:
             self.signs.take(step)
         if step.shape.kind is RowKind.SETUP:
@@ -191,6 +264,7 @@ class Track:
         """The session is over at that row."""
         if self.ends:
             return
+        self.catch_up()
         self.ends = True
         pause_ns = None if self.ended_ns is None else max(0, time_ns - self.ended_ns)
         self.ended_ns = None
@@ -201,11 +275,13 @@ class Track:
             self._watch(number).ended(place, pause_ns, words)
 
     def lose(self) -> None:
+        self.catch_up()
         self.ended_ns = self.before = None
         for watch in self._watches.values():
             watch.lost()
 
     def settle(self) -> None:
+        self.catch_up()
         if self.connection.closed_ns is not None or self.connection.ends:
             for place in _SETTLES:
                 self._watch(place)

@@ -56,6 +56,9 @@ class _Watch(Watch):
             return
         self._renew(step, fate[0])
 
+    def rests(self, step: Step) -> bool:
+        return not step.sends("P")
+
     def _renew(self, step: Step, dropped_at: int) -> None:
         self._times += 1
         if len(self._renewed) < _TEXTS_KEPT:

@@ -37,6 +37,9 @@ class _Watch(Watch):
         if self._work <= FEW and not (is_ping(step) or is_reset(step) or _AROUND.issuperset(step.shape.tags)):
             self._work += step.shape.depth
 
+    def rests(self, step: Step) -> bool:
+        return self._work > FEW
+
     def settle(self) -> None:
         connection = self.seen.connection
         if self._told or not self.seen.over or not self.seen.counts or not self.seen.setup or self._work > FEW:

@@ -42,12 +42,17 @@ def is_reset(step: Step) -> bool:
     return "DISCARD ALL" in tags or texts.has(sql, "RESET", "ALL") or texts.has(sql, "UNLISTEN", "?")
 
 
+def is_check(key: str) -> bool:
+    """Whether a statement only asks whether the connection is alive, if it returns one row."""
+    return len(key) <= _LONGEST and key.upper() in _CHECKS
+
+
 def is_ping(step: Step) -> bool:
     """Whether it asks whether the connection is alive."""
     if step.shape.sent == b"S":
         return True
     empty = step.shape.sent == b"Q" and step.shape.received == b"IZ"
-    return empty or (step.shape.depth == 1 and len(step.key) <= _LONGEST and step.key.upper() in _CHECKS and step.rows == 1)
+    return empty or (step.shape.depth == 1 and is_check(step.key) and step.rows == 1)
 
 
 def may_be_ping(shape: Shape) -> bool:

@@ -42,6 +42,12 @@ class _Watch(Watch):
             if len(self._places) < 2:
                 self._places.append((step.place, "asks for types"))
 
+    def rests(self, step: Step) -> bool:
+        return not step.counts or self._known.get(step.text) is False
+
+    def again(self, steps: list[Step]) -> None:
+        self._all += len(steps) * steps[0].counts
+
     def settle(self) -> None:
         if not self._own or not self.seen.over or self._told is not None:
             return

@@ -42,6 +42,9 @@ EXPLAINS_KEPT: Final = 1_000
 FAILED: Final = "failed"
 ROUND_TRIPS: Final = "round trips"
 SUBJECT_CHARACTERS: Final = 160
+PAUSE_NS: Final = 50_000_000
+"""Outside a block, the longest pause of the application between two round trips that belong
+together."""
 PAUSED_NS: Final = 1_000_000_000
 """A pause between two round trips that watches receive."""
 UNKNOWN_SQLSTATE: Final = ""
@@ -313,6 +316,16 @@ class Watch:
 
     def row(self, step: Step) -> None:
         """The next round trip after set-up."""
+
+    def rests(self, step: Step) -> bool:
+        """Whether the watch can wait for those that follow it and are alike: with the same shape
+        and label, each at most PAUSE_NS after the one before, and nothing else of the connection in
+        between. Then again() comes instead of row(). Their values, rows and times may differ."""
+        return False
+
+    def again(self, steps: list[Step]) -> None:
+        """Round trips that were alike have come while the watch rested."""
+        self.row(steps[-1])
 
     def paused(self, before: Step, place: int, pause_ns: int, words: str, *, counts: bool) -> None:
         """After that round trip nothing was asked for PAUSED_NS or more, up to the row at that

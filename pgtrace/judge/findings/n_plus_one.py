@@ -27,12 +27,10 @@ from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import EVIDENCE_KEPT, ROUND_TRIPS, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch
+from pgtrace.judge.findings.kind import EVIDENCE_KEPT, PAUSE_NS, ROUND_TRIPS, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch
 from pgtrace.trace.row import Shape
 from pgtrace.trace.turns import MOST, REPEATS, Turns
 
-PAUSE_NS: Final = 50_000_000
-"""Outside a block, the longest pause of the application between two of them in one loop."""
 COVERED: Final = 4
 _STEPS_KEPT: Final = 64
 """Executions of one statement, until a loop is known."""
@@ -62,7 +60,7 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         key, shape = step.key, step.shape
-        runs = shape.depth == 1 and not shape.errors and (b"B" in shape.sent or b"Q" in shape.sent)
+        runs = _runs(shape)
         if self._loop is not None and key == self._keys[self._at] and runs and self._goes_on(step):
             self._at = (self._at + 1) % len(self._keys)
             self._tell(self._loop, step)
@@ -86,6 +84,20 @@ class _Watch(Watch):
             self._look(run, len(run) // REPEATS)
         elif shape.status_before == "T":
             self._unevenly(key, step)
+
+    def rests(self, step: Step) -> bool:
+        return self._loop is not None and self._keys == [step.key] and _runs(step.shape) and self._goes_on(step)
+
+    def again(self, steps: list[Step]) -> None:
+        if self._loop is None or not steps[0].counts:
+            return
+        self._loop.cost += len(steps) - 1
+        self._loop.times += len(steps) - 1
+        for step in steps[:-1]:
+            self.seen.row_of(step.place, KIND)
+        for step in steps[:-1][:EVIDENCE_KEPT]:
+            self._show(self._loop, step)
+        self._tell(self._loop, steps[-1])
 
     def lost(self) -> None:
         self._turns.clear()
@@ -180,8 +192,16 @@ class _Watch(Watch):
             text = sqltext.without_comments(step.label.sql)
             if text != self._texts.setdefault(step.key, text):
                 note.fact(IN_TEXT)
+        self._show(note, step, first=first)
+
+    def _show(self, note: Note, step: Step, *, first: bool = False) -> None:
         if len(note.evidence) < EVIDENCE_KEPT:
             note.show(step.place, "once" if first else "again, in the same transaction" if step.shape.status_before == "T" else "again")
+
+
+def _runs(shape: Shape) -> bool:
+    """Whether it runs one statement, and nothing failed."""
+    return shape.depth == 1 and not shape.errors and (b"B" in shape.sent or b"Q" in shape.sent)
 
 
 def _cares(shape: Shape) -> bool:

@@ -67,6 +67,14 @@ class _Watch(Watch):
         elif name and b"P" in shape.sent and not shape.errors and step.key:
             self._prepares(name, step)
 
+    def rests(self, step: Step) -> bool:
+        return step.shape.depth > 0 and step.sends("B") > 0 and not step.sends("Q")
+
+    def again(self, steps: list[Step]) -> None:
+        shape = steps[0].shape
+        if shape.statement in self._names:
+            self._names[shape.statement].uses += len(steps) * shape.depth
+
     def lost(self) -> None:
         self._names.clear()
         self._texts.clear()

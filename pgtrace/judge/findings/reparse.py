@@ -65,6 +65,9 @@ class _Watch(Watch):
                 self._tell(step.key, place)
         self._tell(step.key, step.place)
 
+    def rests(self, step: Step) -> bool:
+        return not step.sends("P") and step.shape.block_end != "ROLLBACK"
+
     def _types(self, step: Step) -> None:
         parsed = self.seen.connection.meaning("S", step.shape.statement, step.place)
         if isinstance(parsed, Statement):

@@ -14,11 +14,10 @@ from typing import Final
 
 from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
-from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown, times
+from pgtrace.judge.findings.kind import PAUSE_NS, ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown, times
 from pgtrace.trace.row import Shape
 
 TIMES: Final = 5
-PAUSE_NS: Final = 50_000_000
 _ASKED_KEPT: Final = 256
 _SELECT: Final = ("SELECT",)
 _DIFFERS: Final = frozenset(
@@ -57,11 +56,22 @@ class _Watch(Watch):
             self.lost()
         if self._may_change(step):
             self.lost()
+        elif shape.depth == 1 and not shape.errors and step.key and shape.sent[:1] != b"E":
+            self._ask(step)
+
+    def rests(self, step: Step) -> bool:
+        shape = step.shape
+        return shape.tags == _SELECT and shape.depth == 1 and not shape.errors and not self._may_change(step)
+
+    def again(self, steps: list[Step]) -> None:
+        if steps[0].key and steps[0].shape.sent[:1] != b"E":
+            for step in steps:
+                self._ask(step)
+
+    def _ask(self, step: Step) -> None:
+        if not step.values:
             return
-        values = step.values
-        if not values or shape.depth != 1 or shape.errors or not step.key or shape.sent[:1] == b"E":
-            return
-        question = (step.text, values)
+        question = (step.text, step.values)
         asked = self._asked.get(question)
         if asked is None:
             if self._is_askable(step):

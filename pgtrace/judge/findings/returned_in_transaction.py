@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import DEMO, Remedy
-from pgtrace.judge.findings.driver_overhead import is_ping, is_reset, may_be_ping
+from pgtrace.judge.findings.driver_overhead import is_check, is_ping, is_reset, may_be_ping
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, times
 
 _IN_PROGRESS: Final = "25001"
+_INSIDE: Final = ("T", "E")
 _DISCARD: Final = frozenset({"DISCARD ALL", "DISCARD ALL;"})
 """Fails inside a block."""
 _HANDED_ON: Final = "another task or thread continues in the transaction"
@@ -36,7 +37,7 @@ class _Watch(Watch):
     def row(self, step: Step) -> None:
         shape = step.shape
         words = ""
-        if shape.status_before not in ("T", "E"):
+        if shape.status_before not in _INSIDE:
             self._worked, self._told_of_another = None, False
             if is_ping(step):
                 self._pings.add(step.label.sql[:100])
@@ -59,10 +60,14 @@ class _Watch(Watch):
             step.explain(note, _IN_PROGRESS)
             self.seen.row_of(self._worked.place, KIND)
             self.seen.row_of(step.place, KIND)
-        if shape.status not in ("T", "E"):
+        if shape.status not in _INSIDE:
             self._worked = None
         elif shape.depth and "BEGIN" not in shape.tags and "START TRANSACTION" not in shape.tags and not words:
             self._worked = step
+
+    def rests(self, step: Step) -> bool:
+        shape = step.shape
+        return shape.status_before not in _INSIDE and shape.status not in _INSIDE and not is_check(step.key)
 
     def _is_handed_on(self, step: Step) -> bool:
         """Whether another goes on in it, and does not just roll it back."""

@@ -142,6 +142,9 @@ class _Watch(Watch):
             self._held.clear()
             self._savepoints.clear()
 
+    def rests(self, step: Step) -> bool:
+        return not (self._kept or self._held or self._may_keep(step))
+
     def _take(self, step: Step, *, is_own: bool) -> None:
         for tags, sql in _parts(step):
             if self._held:

@@ -91,6 +91,9 @@ class _Watch(Watch):
         elif not shape.statement and step.sends("P") and step.only_prepares:
             self._is_unnamed = True
 
+    def rests(self, step: Step) -> bool:
+        return True
+
     def _may_hide(self, step: Step) -> bool:
         """Whether it may have changed anything in the session unseen."""
         known = self._hides.get(step.text)
