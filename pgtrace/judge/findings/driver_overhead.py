@@ -88,6 +88,11 @@ class _Watch(Watch):
         else:
             self._block.append(step)
 
+    def rests(self, step: Step) -> bool:
+        shape = step.shape
+        is_apart = shape.status_before == shape.status == "I" and not self._block and not self._savepoint
+        return is_apart and _RESETS.isdisjoint(shape.tags) and not is_check(step.key) and not self._words(step)
+
     def lost(self) -> None:
         self._block, self._savepoint, self._begun = [], [], False
 
