@@ -21,8 +21,6 @@ FIRST_BUDGET_S: Final = 0.04
 """Spent in a tick while nothing is known yet."""
 _LATE_NS: Final = 1_000_000_000
 """What ended earlier has been written by now."""
-_EVER_NS: Final = 10_000_000_000
-"""The same if nothing is written any more: longer than a join waits for anything."""
 _WORDS: Final = {
     State.AMBIGUOUS: ("ambiguous", "attention"),
     State.UNJOINED: ("unjoined", "attention"),
@@ -86,9 +84,9 @@ class Lanes:
         one = connections[connection]
         return one.file if self.joins is None else self._sides.get((one.file, one.leg), 0)
 
-    def advance(self, now_ns: int, *, growing: bool) -> bool:
-        """Continue the search for a moment; `now_ns` is the present. Returns whether more is known
-        now."""
+    def advance(self, now_ns: int) -> bool:
+        """Continue the search for a moment; `now_ns` is the present by the clock, since the start
+        of the capture. Returns whether more is known now."""
         finding, trace = self._finding, self._trace
         if finding is None or finding.is_done or not self._may_be or not trace.is_read_up:
             return False
@@ -97,7 +95,7 @@ class Lanes:
             finding.finish()
         is_up = finding.advance(BUDGET_S if self._is_looked_for else FIRST_BUDGET_S)
         if is_up and not finding.is_done:
-            finding.until(now_ns - _LATE_NS if growing else now_ns + _EVER_NS)
+            finding.until(now_ns - _LATE_NS)
         self._is_looked_for |= is_up
         return (self._is_looked_for, self._decided) != before
 

@@ -153,7 +153,7 @@ class View:
             changed |= self.sync()
         changed |= self.counted.advance(now_s)
         if self.loaded and not self.paused:
-            changed |= self.lanes.advance(self.now_ns, growing=growing)
+            changed |= self.lanes.advance(time.time_ns() - trace.start_ns)
         self._stale |= changed or self.unfinished or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
         if not self._stale or now_s < self._next_draw_s:
             return False
