@@ -24,9 +24,11 @@ class _By(click.ParamType[str]):
     name = "by"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in _BY:
+            return value
         from pgtrace.ask.filter.words import TAG
 
-        if value not in _BY and (not value.startswith(TAG) or value == TAG):
+        if not value.startswith(TAG) or value == TAG:
             self.fail(f"{value!r} is not one of {', '.join(_BY)}, tag.KEY", param, ctx)
         return value
 

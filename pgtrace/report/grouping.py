@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pgtrace import sanitise
-from pgtrace.ask.filter.words import TAG
 from pgtrace.report.stats import HEAD, cells, heading
 from pgtrace.report.table import table
 from pgtrace.sanitise import EMPTY, Shown
@@ -41,8 +40,8 @@ def grouping(by: str) -> Grouping | None:
     """The grouping of that name; None for what the trace sums up."""
     if by == "callsite":
         return CALL_SITES
-    key = by.removeprefix(TAG)
-    return None if key == by else Grouping(by, lambda trace: _first_tags(trace, key), f"(no {by})", lambda trace: "")
+    _, dot, key = by.partition(".")  # tag.KEY
+    return None if not dot else Grouping(by, lambda trace: _first_tags(trace, key), f"(no {by})", lambda trace: "")
 
 
 def _first_tags(trace: Trace, key: str) -> Callable[[Columns], Sequence[str | None]]:
@@ -105,4 +104,4 @@ def as_dict(selection: Selection, grouping: Grouping) -> dict[str, Any]:
     if grouping is CALL_SITES:
         unknown = grouping.unknown
         return {"schema": SCHEMA, "callsites": [{"callsite": unknown if value is None else value, **one.as_dict()} for value, one in rows]}
-    return {"schema": SCHEMA, "tags": [{"tag": grouping.name.removeprefix(TAG), "value": value, **one.as_dict()} for value, one in rows]}
+    return {"schema": SCHEMA, "tags": [{"tag": grouping.name.partition(".")[2], "value": value, **one.as_dict()} for value, one in rows]}
