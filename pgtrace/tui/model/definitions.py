@@ -29,6 +29,7 @@ DEFINITIONS: Final[dict[str, dict[str, str]]] = {
         "live": "named statements alive now, or just before the session ended",
         "err": "ErrorResponse messages",
         "set-up": "round trips that opened before the first ReadyForQuery: encryption, start-up, login",
+        "busy": "time in round trips as a share of its time after set-up",
         "age": "from its opening to its end, or to now",
         "in tx": "how long the open transaction has lasted, or had lasted when the connection ended",
         "last": "when the latest byte passed",
