@@ -15,7 +15,7 @@ from pgtrace import sanitise
 from pgtrace.ask import filter as filters
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.ask.filter.rowcounting import RowCounts
-from pgtrace.ask.filter.selection import Listed
+from pgtrace.ask.filter.selection import Listed, Selection
 from pgtrace.sanitise import Shown
 from pgtrace.testing.counted import Counted
 from pgtrace.testing.rendering import flight_lines, summary
@@ -35,7 +35,7 @@ class Selected(Counted):
         selection = filters.parse(text).over(trace)
         self.places = list(selection.among(list(places)))
         """The places of the selected rows in the timeline of the trace."""
-        self._counters = _counters(trace, text, self.places)
+        self._counters = _counters(selection, self.places)
 
     @property
     def counters(self) -> Counters:
@@ -57,9 +57,9 @@ class Selected(Counted):
         return f"<Selected {self.text!r}: {summary(self._counters)}>"
 
 
-def _counters(trace: Trace, text: str, places: list[int]) -> Counters:
-    """The counters of the round trips among these rows."""
-    listed = Listed(text, trace, sorted(set(places)))
+def _counters(selection: Selection, places: list[int]) -> Counters:
+    """The counters of the round trips among these rows, which the selection has selected."""
+    listed = Listed(selection, sorted(set(places)))
     sums = RowCounts(listed, places)
     while sums.update():
         pass

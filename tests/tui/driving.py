@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -75,9 +75,11 @@ class Driven:
 
 
 @asynccontextmanager
-async def opened(paths: Sequence[Path], size: tuple[int, int] = (120, 40), palette: Palette = DARK) -> AsyncIterator[Driven]:
+async def opened(
+    paths: Sequence[Path], size: tuple[int, int] = (120, 40), palette: Palette = DARK, apart: Collection[int] = ()
+) -> AsyncIterator[Driven]:
     """Captures opened as `pgtrace open` does, everything read and advised."""
-    trace = Trace.open(paths)
+    trace = Trace(paths, apart=apart)
     try:
         app = PgTraceApp(View(trace, Source(live=False, files=tuple(path.name for path in paths)), Pen(palette)))
         async with app.run_test(size=size) as pilot:

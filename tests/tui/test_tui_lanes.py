@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from pgtrace.legs.joins import State
+from pgtrace.ask.filter import parse
+from pgtrace.ask.filter.rowcounting import RowCounts
+from pgtrace.legs.joins import State, find
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.axis import IN_POOLER
@@ -21,6 +23,7 @@ from pgtrace.tui.model.view import View
 from pgtrace.tui.panes import rowline
 from tests import playbook
 from tests.legs.both_sides import BOTH
+from tests.traces import fully_read
 from tests.tui import screens
 from tests.tui.driving import Driven, opened
 
@@ -30,9 +33,9 @@ SIZES = [(80, 24), (120, 40), (200, 60)]
 
 
 @asynccontextmanager
-async def joined(paths: Sequence[Path], size: tuple[int, int] = (120, 40)) -> AsyncIterator[Driven]:
+async def joined(paths: Sequence[Path], size: tuple[int, int] = (120, 40), apart: Collection[int] = ()) -> AsyncIterator[Driven]:
     """Captures whose joins are known."""
-    async with opened(paths, size) as driven:
+    async with opened(paths, size, apart=apart) as driven:
         view = driven.app.view
         while not (view.lanes.are_known and view.lanes.joins is not None):
             view.tick(0.0)
@@ -79,6 +82,24 @@ async def test_r_goes_across_and_R_comes_back() -> None:
         assert timeline.place in lanes.across(front)
         await driven.press("R")
         assert timeline.place == front
+
+
+@pytest.mark.parametrize("text", ["ms >= 0", "leg:a", "leg:b", "ms >= 0 leg:b", "conn:b2", "conn:b:1", "not conn:a1"])
+async def test_totals_under_a_filter_are_those_of_stats(text: str, tmp_path: Path) -> None:
+    """The server's side counts only where the filter asks for a leg or a connection."""
+    paths = SIDES if "b:" in text else [playbook.write(tmp_path / "both.pgtrace", BOTH)]
+    with closing(fully_read(*paths)) as trace:
+        joins = find(trace)
+    assert joins is not None
+    async with joined(paths, apart=joins.connections) as driven:
+        await driven.press("slash", *text, "enter")
+        await driven.counted()
+        counted = RowCounts(parse(text).over(driven.app.view.trace))
+        assert not counted.update()
+        sums = driven.app.view.counted.sums
+        assert sums is not None
+        assert sums.totals.as_dict() == counted.totals().as_dict()
+        assert sums.totals.round_trips + sums.totals.setup_round_trips > 0
 
 
 async def test_what_a_row_is_on_the_other_side(tmp_path: Path) -> None:

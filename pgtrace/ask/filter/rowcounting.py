@@ -124,7 +124,7 @@ class RowCounts:
             if stretch is None:
                 self._sums.add(selection.counted(rows.at(places[at:stop])))
             else:
-                self._sums.merge(stretch.sums, self._trace.apart)
+                self._sums.merge(stretch.sums, selection.apart)
                 if stop - at < len(span):
                     others = sorted(set(span).difference(places[at:stop]))
                     self._sums.add(selection.counted(rows.at(others)), -1)

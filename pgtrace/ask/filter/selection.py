@@ -64,7 +64,7 @@ class Selection:
         self.undecided = 0
         """Rows that could not be decided because their bytes are no longer kept."""
         self._tree = self._compiled(tree)
-        self._apart = trace.apart if trace.apart and not _mentions(tree, ("leg", "conn")) else frozenset[int]()
+        self.apart = trace.apart if trace.apart and not _mentions(tree, ("leg", "conn")) else frozenset[int]()
         """Connections whose round trips are not counted: the other side of a pooler, unless the
         filter asks for a leg or a connection."""
 
@@ -108,8 +108,8 @@ class Selection:
         """The selected round trips of these rows, which counters are summed over. Raises
         FilterError."""
         rows = rows.round_trips
-        if self._apart:
-            rows = rows.where([index not in self._apart for index in rows.connections])
+        if self.apart:
+            rows = rows.where([index not in self.apart for index in rows.connections])
         decided = self.decide(rows)
         if YES not in decided.unread and not rows.any_open:
             return rows if NO not in decided.selected else rows.where(decided.selected)
@@ -141,7 +141,7 @@ class Selection:
         """Whether the row at that place is a selected round trip, which counters are summed over.
         Raises FilterError."""
         subject = Subject(self.trace, place)
-        if subject.shape.kind > RowKind.SETUP or subject.entry.connection in self._apart:
+        if subject.shape.kind > RowKind.SETUP or subject.entry.connection in self.apart:
             return False
         return self._may_count(subject.entry) and self._asked(subject)
 
@@ -188,11 +188,12 @@ class Selection:
 
 
 class Listed(Selection):
-    """The selection of certain rows, whatever they are."""
+    """The rows that a selection has selected before: nothing is asked again."""
 
-    def __init__(self, text: str, trace: Trace, places: Sequence[int]) -> None:
-        """`places` are in order; `text` is the filter that has selected them."""
-        super().__init__(text, All(()), trace)
+    def __init__(self, by: Selection, places: Sequence[int]) -> None:
+        """`places` are in order; `by` is what has selected them."""
+        super().__init__(by.text, All(()), by.trace)
+        self.apart = by.apart
         self._places = places
 
     def _asked(self, subject: Subject) -> bool:

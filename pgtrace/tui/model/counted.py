@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.ask.filter.rowcounting import RowCounts
 from pgtrace.ask.filter.selection import Listed
@@ -92,7 +91,7 @@ class Counted:
                 return changed
             self._rows, self._took_s = listing.rows, 0.0
             places = listing.all_places()
-            self._work = RowCounts(parse("").over(listing.trace), places, listing.stretches)
+            self._work = RowCounts(Listed(listing.filtering.selection, places), places, listing.stretches)
         usual_s = FIRST_BUDGET_S if self._sums is None or self._sums.rows is None else BUDGET_S
         budget_s = usual_s if budget_s is None else budget_s
         if isinstance(self._work, (RowCounts, CountedTrace)):
@@ -122,7 +121,7 @@ class Counted:
                     return False
                 if not work.is_exact:
                     places = self._listing.all_places()
-                    self._work = CountedTrace(Listed(self._of[0], self._listing.trace, places))
+                    self._work = CountedTrace(Listed(self._listing.filtering.selection, places))
                     return False
                 by_connection = work.by_connection()
             else:

@@ -79,7 +79,7 @@ class Filtering:
         """Changes whenever a filter is chosen."""
         self._driver = driver
         self._filter = language.parse("")
-        self._selection = self._filter.over(trace)
+        self.selection = self._filter.over(trace)
         # rows of which the messages are being read
         self._readings: dict[int, tuple[Iterator[MessageFacts], MessageFacts | None]] = {}
         self._asks_who = False
@@ -103,7 +103,7 @@ class Filtering:
 
     def begin(self) -> None:
         """Ask all rows again."""
-        self._selection = self._filter.over(self.trace)
+        self.selection = self._filter.over(self.trace)
         self._known.clear()
         self._readings.clear()
 
@@ -115,7 +115,7 @@ class Filtering:
                 if index < len(self.trace.connections):
                     self._note(index, rows.places[rows.connections.index(index)])
         try:
-            return self._selection.decide(rows)
+            return self.selection.decide(rows)
         except FilterError:
             self.choose("")
             raise
@@ -128,7 +128,7 @@ class Filtering:
                 if index < len(self.trace.connections):
                     self._note(index, stretch.start)
         try:
-            return self._selection.decide_alike(stretch.alike)
+            return self.selection.decide_alike(stretch.alike)
         except FilterError:
             self.choose("")
             raise
@@ -145,7 +145,7 @@ class Filtering:
         if self._asks_who and entry.connection < len(self.trace.connections) and entry.connection not in self._known:
             self._note(entry.connection, place)
         try:
-            found = self._selection.asked(place)
+            found = self.selection.asked(place)
             if found is None:
                 return False if entry.is_open else self._read(place)
         except FilterError:
@@ -166,7 +166,7 @@ class Filtering:
                 del self._known[index]
         if not changed:
             return iter(())
-        self._selection = self._filter.over(self.trace)
+        self.selection = self._filter.over(self.trace)
         return self._rows_of(changed.keys(), min(changed.values()))
 
     def _rows_of(self, connections: Set[int], first: int) -> Iterator[int]:
@@ -190,11 +190,11 @@ class Filtering:
             for told in islice(messages, _MESSAGES):  # noqa: B007 - the last one
                 read += 1
         except NotKept:
-            return self._selection.lost()
+            return self.selection.lost()
         if read == _MESSAGES:
             self._readings[place] = (messages, told)
             return None
-        return self._selection.asked(place, told)
+        return self.selection.asked(place, told)
 
     def _who(self, connection: Connection) -> tuple[str, ...]:
         return (self._driver(connection.index), connection.user, connection.database, connection.application_name)
