@@ -8,6 +8,7 @@ import random
 import select
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import threading
@@ -166,23 +167,25 @@ def test_all_pause_together_and_who_comes_does_not_wait(disk, tmp_path):
         for reader in readers:
             reader.start()
         most = 0
-        slowest = 0.0
+        took = []
         while any(reader.is_alive() for reader in readers):
             most = max(most, recorder.stats()["waiting_bytes"])
             began = time.monotonic()
             with connect(recorder) as another:
                 log_in(another)
-            slowest = max(slowest, time.monotonic() - began)
+            took.append(time.monotonic() - began)
         with recorder.mark("behind it all"):
             pass
         recorder.flush()
         told = recorder.stats()
         assert told["lost_bytes"] == 0
-        print(f"\nat most {most / MIB:.1f} MiB waited; the slowest log-in took {slowest:.3f} s")
+        share = statistics.quantiles(took, n=100)[-1]
+        print(f"\nat most {most / MIB:.1f} MiB waited; {len(took)} log-ins took at most {max(took):.3f} s, 99 % of them {share:.3f}")
         for driver in drivers:
             driver.close()
         assert most <= ROOM_BYTES + 4 * MIB
-        assert slowest < 0.5
+        # Thousands of log-ins: a machine that stalls holds up a few of them, a wait for the disk every second one.
+        assert share < 0.1
     found = records_in(path)
     mark = next(at for at, one in enumerate(found) if type(one) is Mark)
     sizes = [len(stream(found[:mark], BACKEND, number)) for number in range(1, 41)]
