@@ -347,8 +347,12 @@ def _run(
                     if code:
                         variant.failures.append(say_failure(program, code, "the program without pgtrace"))
                         continue
+                    through_ns, code = runner.through(program) if rtt_ns else (one.took_ns, 0)
+                    if code:
+                        variant.failures.append(say_failure(program, code, "the control run"))
+                        continue
                     variant.control.direct.append(took_ns)
-                    variant.control.through.append(one.took_ns)
+                    variant.control.through.append(through_ns)
     return done
 
 

@@ -205,7 +205,7 @@ def _added(found: SideBySide) -> Section:
                 Cell("cannot be told apart" if alike else f"{through.median - direct.median:+.2f}"),
             ]
         )
-    note = "How long the program ran, with its own start: connected directly, and through pgtrace at the nearest distance."
+    note = "How long the program ran, with its own start: connected directly, and through pgtrace without added distance."
     return Section("What pgtrace added, in ms", ["", "direct", "through", "added"], rows, [note] if rows else [])
 
 
