@@ -134,3 +134,20 @@ def test_a_program_that_cannot_note_runs_all_the_same(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert (found.stdout, found.stderr) == ("ran\n", "")
+
+
+@pytest.mark.parametrize("pid", [4711, 2**31 - 1, -(2**31), -1628540907, -1])
+def test_a_process_id_may_be_any_that_a_pooler_draws(pid: int, tmp_path: Path) -> None:
+    """BackendKeyData's process id is an Int32, and PgBouncer draws all of its bits; asyncpg and libpq take it for a signed number."""
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAM), "PGTRACE_CALL_SITES": str(tmp_path)}
+    program = f"""
+from _pgtrace_callsites import _Key, _begin, note
+def hook():
+    note(_Key(40112, {pid}, lambda sender: True), "select 1", None)
+_begin()
+hook()
+"""
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    notes = Notes(str(tmp_path))
+    assert [(one.backend_pid, one.port) for one in notes.read()] == [(pid % 2**32, 40112)]
+    notes.close()
