@@ -100,7 +100,7 @@ WORK: Final = (
     _count("pipelined_executions", "pipelined", "depth > 1"),
     _count("transactions", "transactions", "tx"),
     _count("parses_named", "named Parses", "type:Parse and stmt ~ ."),
-    _count("parses_unnamed", "unnamed Parses", "type:Parse"),
+    _count("parses_unnamed", "unnamed Parses", "type:Parse and not stmt ~ ."),
     _count("statements_reused", "reused", "type:Bind and not type:Parse"),
     _count("params_text", "parameters in text", "type:Bind"),
     _count("params_binary", "parameters in binary", "type:Bind"),
