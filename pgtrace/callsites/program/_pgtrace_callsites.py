@@ -267,7 +267,7 @@ def note(key, text, sender, flags=0, length=WHOLE):
             _modules["crc32"](text),
             length,
             number,
-            key.backend & 0xFFFFFFFF,  # a pooler's may be above 2**31, which drivers take for negative
+            key.backend & 0xFFFFFFFF,  # drivers read it as a signed number
             key.port,
             flags | _handed_on(key, sender),
             slot + 1,
