@@ -68,7 +68,9 @@ class Turn:
     bars: tuple[Bar, ...] = ()
     """The first unit."""
     joins: Mapping[str, Any] | None = None
-    """What a pooler did in the whole capture, as `stats --json` has it; None if there is none."""
+    """What a pooler did in the whole capture, as in `stats --json`, or None."""
+    side: str = ""
+    """The filter for the drivers' side of a pooler, if the capture has both sides."""
     own: Sequence[tuple[str, int]] = ()
     """What it asked servers on its own, and how often, most first."""
     took_ns: int | None = None
@@ -147,24 +149,34 @@ def measure(trace: Trace, label: str, unit: str | int, joins: Joins | None = Non
         max(0, trace.duration_ns - first_ns),
         tuple(_bars(trace, unit if isinstance(unit, str) else None, units)) if draws else (),
         joins.as_dict() if joins is not None else None,
+        " or ".join(sorted({f"leg:{pooler.front[1]}" for pooler in joins.poolers})) if joins is not None else "",
         [own for pooler in joins.poolers for own in joins.own_statements(pooler)][:OWN_KEPT] if joins is not None else (),
     )
 
 
 def _bars(trace: Trace, mark: str | None, units: int) -> list[Bar]:
-    """The round trips of the first unit; without a mark, the first of all."""
+    """The round trips of the first unit; without a mark, the first of all. A program's own marks
+    have no intervals: as many as a unit has on average, of the first connection in the mark."""
     begin, end = 0, len(trace.rows)
+    wanted, inside = BARS_KEPT, frozenset[int]()
     if mark is not None and (intervals := trace.marks.intervals(mark)):
         begin, end = intervals[0].begins_at, intervals[0].ends_at or end
+    elif mark is not None:
+        inside = frozenset(place for place in range(end) if mark in trace.marks.names_at(place))
+        wanted = min(BARS_KEPT, max(1, -(-len(inside) // units)))
+    elif units > 1:
+        wanted = min(BARS_KEPT, max(1, -(-len(trace.rows) // units)))
     drawn: list[Bar] = []
     started_ns: int | None = None
-    wanted = BARS_KEPT
-    if mark is None and units > 1:
-        wanted = min(BARS_KEPT, max(1, -(-len(trace.rows) // units)))
-    for place in range(begin, end):
+    only: int | None = None
+    for place in sorted(inside) or range(begin, end):
         row = trace.rows[place]
         if not row.is_round_trip or row.duration_ns is None or row.connection in trace.apart:
             continue
+        if inside:
+            only = row.connection if only is None else only
+            if row.connection != only:
+                continue
         if started_ns is None:
             started_ns = row.opened_ns
         drawn.append(

@@ -127,7 +127,7 @@ class Label:
     sql: str
     """SQL for a round trip; what happened, in words, for the other kinds."""
     sqlstate: str = ""
-    """Of its first error; empty if there is none, or if the error has none."""
+    """The SQLSTATE of its first error, or empty."""
     message: str = ""
     """Of its first error."""
     groups: tuple[int, ...] = ()

@@ -14,6 +14,7 @@ import pytest
 
 from pgtrace import callsites
 from pgtrace.callsites.notes import MARKS_IN, MarkLines
+from pgtrace.compare.turns import measure
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.proxy.callsites import CallSites
 from pgtrace.trace.noted_marks import mark_counters, units
@@ -67,6 +68,8 @@ def test_what_is_sent_first_for_a_statement_is_in_its_mark(server: EmbeddedServe
     with recorded(server, path, "psycopg2") as trace:
         counters = mark_counters(trace)["unit"]
         assert (counters.queries, counters.executions, units(trace, "unit")) == (9, 9, 3)  # BEGIN, SELECT, COMMIT
+        drawn = [bar.sql.split()[0].upper() for bar in measure(trace, "a", "unit", draws=True).bars]
+        assert drawn == ["BEGIN", "SELECT", "COMMIT"]
     told = json.loads(subprocess.check_output([*PGTRACE, "stats", "--json", path], timeout=60))
     assert [(one["mark"], one["round_trips"], one["times"]["wait_ns"]["count"]) for one in told["marks"]] == [("unit", 9, 9)]
     lines = subprocess.check_output([*PGTRACE, "stats", "--by", "mark", path], text=True, timeout=60).splitlines()

@@ -59,7 +59,7 @@ _GIVEN_UP: Final = {
     "DISCARD TEMP": _TEMPORARY,
 }
 _ALL: Final = frozenset({"ALL", "TEMP", "?"})
-"""What stands for every name; `?` is `*`, or a name in quotes."""
+"""Words that mean every name; `?` is `*`, or a quoted name."""
 
 
 class _Held(NamedTuple):

@@ -99,10 +99,10 @@ def command(found: SideBySide, variant: Variant, quantity: Quantity) -> str:
     """The command that lists what a number counts; empty if nothing does."""
     if quantity.filter is None or not found.are_kept:
         return ""
-    wanted = [f"mark:{quoted(found.unit)}"] if isinstance(found.unit, str) and quantity not in SETUP else []
-    if quantity.filter:
-        wanted.append(f"({quantity.filter})" if wanted else quantity.filter)
-    chosen = f" --filter {shlex.quote(' and '.join(wanted))}" if wanted else ""
+    mark = f"mark:{quoted(found.unit)}" if isinstance(found.unit, str) and quantity not in SETUP else ""
+    parts = [one for one in (mark, quantity.filter, variant.nearest[0].side) if one]
+    wanted = parts[0] if len(parts) == 1 else " and ".join(f"({one})" if " " in one else one for one in parts)
+    chosen = f" --filter {shlex.quote(wanted)}" if wanted else ""
     return f"pgtrace show{chosen} {shlex.quote(variant.nearest[0].path)}"
 
 
