@@ -488,3 +488,16 @@ def play(script: str) -> tuple[Session, Heard]:
         elif isinstance(one, record.Opaque):
             session.opaque(one.side, one.time_ns, one.length)
     return session, heard
+
+
+SECRET = "5ecre7"
+SECRET_SAID = f"""
+F Query alter role me password '{SECRET}'
+B ErrorResponse 22P02 invalid: {SECRET} | ReadyForQuery I
+F Parse - SELECT $1 -- {SECRET} | Bind - - params={SECRET} | Execute - | Sync
+B ParseComplete | BindComplete | DataRow {SECRET} | CommandComplete SELECT 1 | ReadyForQuery I
+F Terminate
+close F
+end
+"""
+"""A session that says a secret in its SQL, a message of the server, a parameter and a row."""

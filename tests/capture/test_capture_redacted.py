@@ -15,18 +15,9 @@ from pgtrace.trace.trace import Trace
 from tests import playbook
 from tests.capture.test_capture_hiding import NOT_COUNTED, counted
 from tests.corpus import CAPTURES, name
+from tests.playbook import SECRET, SECRET_SAID
 
-SECRET = "5ecre7"
-SCRIPT = f"""
-setting redact rows
-F Query alter role me password '{SECRET}'
-B ErrorResponse 22P02 invalid: {SECRET} | ReadyForQuery I
-F Parse - SELECT $1 -- {SECRET} | Bind - - params={SECRET} | Execute - | Sync
-B ParseComplete | BindComplete | DataRow {SECRET} | CommandComplete SELECT 1 | ReadyForQuery I
-F Terminate
-close F
-end
-"""
+SCRIPT = f"\nsetting redact rows{SECRET_SAID}"
 SAMPLE = [path for path in CAPTURES if path.stem in ("copy_in", "failure", "pipeline", "notify")]
 
 

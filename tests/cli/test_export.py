@@ -16,6 +16,7 @@ import pytest
 from pgtrace.capture.packets import PacketReader
 from pgtrace.export import FORMATS
 from tests import playbook
+from tests.playbook import SECRET, SECRET_SAID
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 CAPTURE = CAPTURES / "psycopg" / "failure.pgtrace"
@@ -60,18 +61,6 @@ def test_a_filter(tmp_path: Path) -> None:
     assert wrong.returncode == 2
 
 
-SECRET = "5ecre7"
-SAID = f"""
-F Query alter role me password '{SECRET}'
-B ErrorResponse 22P02 invalid: {SECRET} | ReadyForQuery I
-F Parse - SELECT $1 -- {SECRET} | Bind - - params={SECRET} | Execute - | Sync
-B ParseComplete | BindComplete | DataRow {SECRET} | CommandComplete SELECT 1 | ReadyForQuery I
-F Terminate
-close F
-end
-"""
-
-
 def unpacked(text: bytes) -> bytes:
     """A page with what is compressed in it."""
     packed = re.findall(rb'<script type="application/octet-stream" id="\w+">([^<]*)<', text)
@@ -80,7 +69,7 @@ def unpacked(text: bytes) -> bytes:
 
 @pytest.mark.parametrize("to", sorted(FORMATS))
 def test_what_is_redacted_is_in_no_format(to: str, tmp_path: Path) -> None:
-    path = playbook.write(tmp_path / "said.pgtrace", SAID)
+    path = playbook.write(tmp_path / "said.pgtrace", SECRET_SAID)
     options = ["--plain"] if to == "pqtrace" else ["--literals"] if to == "otlp" else []
     plain, blank = export(path, "--to", to, *options), export(path, "--to", to, *options, "--redact", "all")
     assert (plain.returncode, blank.returncode, blank.stderr) == (0, 0, b"")
