@@ -1,5 +1,5 @@
-"""--when-behind: what to do when recording cannot keep up with the traffic, and the remedy if
-something was lost."""
+"""--when-behind: what to do when recording cannot keep up with the traffic, the remedy if something
+was lost, and how that is said."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ WAIT: Final = "wait"
 """Traffic waits for the disk, unless the disk accepts nothing at all."""
 WORDS: Final = (DROP, WAIT)
 INCOMPLETE: Final = "incomplete"
+
+
+def torn(size: int) -> str:
+    """One line about a capture whose writer was stopped in the middle of a block."""
+    return f"the last block of the capture is cut off after {size} bytes; everything before it was read"
 
 
 def what_was_lost(stats: dict[str, Any], when_behind: str) -> str:

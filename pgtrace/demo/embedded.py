@@ -8,8 +8,8 @@ Unix socket, and a first look at a trace should show a real start-up: SCRAM, on 
 Rules:
 
 - The cluster lives in a private directory (0700), with its socket, password and log. It is created
-  again each time. It is removed by `stop`, by leaving the `with` block, and by the keeper (see
-  `keeper.py`) when this process ends in any other way.
+  again each time. It is removed by `stop`, by leaving the `with` block, and by the server's keeper
+  (see `kept.py`) when this process ends in any other way.
 - The password is random and always required. Durability is off: nothing here is meant to survive.
 - The server's programs refuse to run as root. `ways.py` decides which user runs them.
 - A free port may be taken by somebody else in the meantime. Then the next one is tried.
@@ -19,28 +19,30 @@ Measured on two cores: 0.6 to 0.9 s from nothing to the first connection, 0.05 s
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
-import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any, Self
 
 from pgtrace.demo.ways import EmbeddedError, Way, choose_way, clean_environment, give, last_line
 from pgtrace.errors import MissingExtra
+from pgtrace.kept import Kept
 from pgtrace.temporary import PrivateDirectory
 
 USER = "postgres"
 DATABASE = "postgres"
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300", "timezone": "UTC"}
+READY_WITHIN_S = 60.0
 _PORT_TRIES = 5
+_LOOK_S = 0.01
 
 
 class EmbeddedServer:
@@ -73,7 +75,7 @@ class EmbeddedServer:
         self._files = dict(files or {})
         self._private: PrivateDirectory
         self._directory: Path | None = None
-        self._keeper: _KeeperLink | None = None
+        self._kept: Kept | None = None
 
     @property
     def socket_directory(self) -> Path:
@@ -116,10 +118,10 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Stop the server and remove everything. Does nothing if it is not running."""
-        keeper, self._keeper = self._keeper, None
+        kept, self._kept = self._kept, None
         directory, self._directory = self._directory, None
-        if keeper is not None:
-            keeper.close()
+        if kept is not None:
+            kept.stop()
         if directory is not None:
             self._private.remove()
 
@@ -138,7 +140,6 @@ class EmbeddedServer:
         self.socket_directory.mkdir()
         password_file.write_text(self.password)
         give((directory, self.socket_directory, password_file), way)
-        keeper = self._keeper = _KeeperLink(directory, way, self._private.locks)
         initdb = [
             *(
                 *way.prefix,
@@ -154,21 +155,52 @@ class EmbeddedServer:
             ),
             *("-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"),
         ]
-        answer = keeper.ask({"run": initdb})
-        if answer["code"]:
-            raise EmbeddedError(f"initdb: {last_line(answer['output'])}")
+        made = self._keep(initdb, way, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output = made.process.communicate()[0].decode(errors="replace")
+        if made.stop():
+            raise EmbeddedError(f"initdb: {last_line(output)}")
         password_file.unlink()
         self._configure(data, way)
+        said: str | None = ""
         for _ in range(_PORT_TRIES):
             self.port = _free_port(self.host)
-            serve = [*way.prefix, str(binaries / "postgres"), "-D", str(data), "-c", f"port={self.port}"]
-            answer = keeper.ask({"serve": serve, "data": str(data)})
-            if answer["code"] is None:
-                self.pid = answer["pid"]
+            said = self._serve([*way.prefix, str(binaries / "postgres"), "-D", str(data), "-c", f"port={self.port}"], way)
+            if said is None:
                 return
-            if "could not bind" not in answer["output"]:
+            if "could not bind" not in said:
                 break
-        raise EmbeddedError(f"postgres: {last_line(answer['output'])}")
+        raise EmbeddedError(f"postgres: {last_line(said or '')}")
+
+    def _keep(self, command: list[str], way: Way, **streams: Any) -> Kept:
+        """Start one of the server's programs, which ends when this process ends."""
+        self._kept = Kept(
+            command,
+            orders=(signal.SIGINT, signal.SIGQUIT),  # clients get an error; then at once
+            removes=self._directory,
+            locks=self._private.locks,
+            directory=self._directory,
+            user=way.user,
+            group=way.group,
+            stdin=subprocess.DEVNULL,
+            env=clean_environment(),
+            **streams,
+        )
+        return self._kept
+
+    def _serve(self, command: list[str], way: Way) -> str | None:
+        """Start the server and wait until it accepts connections. Returns None, or what it printed
+        if it does not."""
+        assert self._directory is not None
+        log, pid_file = self._directory / "log", self._directory / "data" / "postmaster.pid"
+        with log.open("wb") as output:
+            server = self._keep(command, way, stdout=output, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not _is_ready(pid_file):
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                return log.read_text(errors="replace")
+            time.sleep(_LOOK_S)
+        self.pid = int(pid_file.read_text().splitlines()[0])
+        return None
 
     def _configure(self, data: Path, way: Way) -> None:
         files = dict(self._files)
@@ -184,47 +216,12 @@ class EmbeddedServer:
             give((path,), way)
 
 
-class _KeeperLink:
-    """Our end of the two pipes to the keeper process."""
-
-    def __init__(self, directory: Path, way: Way, locks: tuple[int, ...]) -> None:
-        """`locks` mark the directory as owned; the keeper holds them too."""
-        keeper = Path(__file__).with_name("keeper.py")
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(keeper)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=clean_environment(),
-            start_new_session=True,
-            pass_fds=locks,
-        )
-        self._requests = cast(IO[str], self._process.stdin)
-        self._answers = cast(IO[str], self._process.stdout)
-        self._send({"directory": str(directory), "user": way.user, "group": way.group})
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send one request and wait for its answer."""
-        self._send(request)
-        answer = self._answers.readline()
-        if not answer:
-            raise EmbeddedError("its keeper process ended")
-        return cast(dict[str, Any], json.loads(answer))
-
-    def close(self) -> None:
-        """Have the keeper stop the server, remove its directory and end. Returns when it has."""
-        with contextlib.suppress(BrokenPipeError):
-            self._requests.close()
-        self._process.wait()
-        self._answers.close()
-
-    def _send(self, request: dict[str, Any]) -> None:
-        try:
-            self._requests.write(json.dumps(request) + "\n")
-            self._requests.flush()
-        except BrokenPipeError:
-            raise EmbeddedError("its keeper process ended") from None
+def _is_ready(pid_file: Path) -> bool:
+    """Whether the server accepts connections: pg_ctl looks there too."""
+    try:
+        return pid_file.read_text().splitlines()[7].strip() == "ready"
+    except (OSError, IndexError):
+        return False
 
 
 def find_binaries() -> Path:

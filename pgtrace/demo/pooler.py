@@ -2,7 +2,7 @@
 
 PgBouncer is the system's own (Debian: `apt-get install pgbouncer`) or any other build of it. It
 refuses to run as root, and then runs as `nobody`. Its ini lives in a private directory and goes
-with it.
+with it. Both go when this process ends, in whatever way (`kept.py`).
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import IO, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.errors import PgTraceError
+from pgtrace.kept import CANNOT_START, Kept
 from pgtrace.temporary import PrivateDirectory
 
 PROGRAM: Final = "pgbouncer"
@@ -73,8 +74,7 @@ class RunningPooler:
         self._ini = ini
         self._beside = directory
         self._directory: PrivateDirectory | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
+        self._kept: Kept | None = None
 
     def __enter__(self) -> Self:
         self._directory = PrivateDirectory("pooler")
@@ -93,37 +93,49 @@ class RunningPooler:
         if as_nobody:
             for path in (directory, ini):
                 shutil.chown(path, "nobody")
-        command = [self._program, "-q", *(["-u", "nobody"] if as_nobody else []), str(ini)]
-        log = self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _stop)
-        try:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd=self._beside)
-        except OSError as error:
-            raise PoolerError(f"{self._program}: {error.strerror}") from None
+        command = [self._program, *(["-u", "nobody"] if as_nobody else []), str(ini)]
+        nothing = subprocess.DEVNULL
+        assert self._directory is not None
+        # PgBouncer 1.23 and later waits for its clients after SIGTERM
+        kept = self._kept = Kept(
+            [command[0], "-q", *command[1:]],
+            orders=(signal.SIGTERM, signal.SIGQUIT),
+            removes=directory,
+            locks=self._directory.locks,
+            directory=self._beside,
+            stdin=nothing,
+            stdout=nothing,
+            stderr=nothing,
+        )
         until = time.monotonic() + START_S
         while True:
             with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
                 return
-            if self._process.poll() is not None:
-                raise PoolerError(f"{self._program} ended at once with code {self._process.returncode}{self._said()}")
+            if (code := kept.process.poll()) == CANNOT_START:
+                raise PoolerError(f"{self._program}{self._said(command)}")
+            if code is not None:
+                raise PoolerError(f"{self._program} ended at once with code {code}{self._said(command)}")
             if time.monotonic() > until:
                 raise PoolerError(f"{self._program} does not listen on port {self.port}")
             time.sleep(_LOOK_S)
 
-    def _said(self) -> str:
-        """What it said last that was an error."""
-        if self._log is None:
+    def _said(self, command: list[str]) -> str:
+        """The first error that it says when started once more with that command, which ends at
+        once: with -q it says nothing. The ini is not the user's, so its name and line are left out.
+        """
+        try:
+            ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=self._beside, timeout=START_S, check=False)
+        except OSError as error:
+            return f": {error.strerror}"
+        except subprocess.TimeoutExpired:
             return ""
-        self._log.seek(0)
-        lines = [line for line in self._log.read().decode("utf-8", "replace").splitlines() if " ERROR " in line or " FATAL " in line]
-        return f": {lines[0].partition('] ')[2]}" if lines else ""
+        lines = ran.stderr.decode("utf-8", "replace").splitlines()
+        errors = [line for line in lines if " ERROR " in line or " FATAL " in line]
+        return f": {_INI_LINE.sub('', errors[0].partition('] ')[2])}" if errors else ""
 
     def _stop(self) -> None:
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
+        if self._kept is not None:
+            self._kept.stop()
         if self._directory is not None:
             self._directory.remove()
 
@@ -166,6 +178,7 @@ class Pooler(RunningPooler):
 _DATABASE: Final = re.compile(r"\s*(?P<name>\*|\"[^\"]*\"|[^\s=;#]+)\s*=(?P<settings>.*)")
 _OURS: Final = re.compile(r"\s*(?:listen_addr|listen_port|unix_socket_dir|pidfile|logfile|user)\s*=", re.IGNORECASE)
 _PLACE: Final = re.compile(r"\b(?:host|port|hostaddr)\s*=\s*(?:'[^']*'|\S+)\s*")
+_INI_LINE: Final = re.compile(r" \([^()]*pgbouncer\.ini:\d+\)")
 _LOGIN: Final = re.compile(r"\b(?:user|auth_user)\s*=")
 
 

@@ -59,15 +59,14 @@ def open_scene(listen: Listen, *, on_progress: Progress = _silent, **how: Unpack
     write = how.get("write")
     if write is not None and os.path.lexists(write):  # check before a server is started
         raise OutputExists(write)
+    on_progress("starting PostgreSQL")
     for variant in VARIANTS:
         variant.load()
-    with _without_pg_variables():
-        on_progress("starting PostgreSQL")
-        with EmbeddedServer() as server:
-            prepare(server)
-            upstream = parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {})
-            with Recorder(listen, upstream, **how) as recorder:
-                yield Scene(server, recorder)
+    with _without_pg_variables(), EmbeddedServer() as server:
+        prepare(server)
+        upstream = parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {})
+        with Recorder(listen, upstream, **how) as recorder:
+            yield Scene(server, recorder)
 
 
 @contextmanager
@@ -80,19 +79,18 @@ def open_pooler_scene(listen: Listen, *, on_progress: Progress = _silent, **how:
     program = find_pgbouncer()
     if program is None:
         raise MissingProgram
+    on_progress("starting PostgreSQL and PgBouncer")
     for variant in BEHIND_POOLER:
         variant.load()
-    with _without_pg_variables():
-        on_progress("starting PostgreSQL and PgBouncer")
-        with EmbeddedServer() as server:
-            prepare(server)
-            port = free_port()
-            upstream = parse_upstream(f"postgresql://127.0.0.1:{port}/?sslmode=disable", {})
-            behind = Leg(parse_listen("127.0.0.1:0"), parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {}))
-            with Recorder(listen, upstream, more_legs=[behind], **how) as recorder:
-                server_port = int(recorder.addresses_of_legs[1][0].rpartition(":")[2])
-                with Pooler(server, port, server_port, program=program):
-                    yield Scene(server, recorder, BEHIND_POOLER)
+    with _without_pg_variables(), EmbeddedServer() as server:
+        prepare(server)
+        port = free_port()
+        upstream = parse_upstream(f"postgresql://127.0.0.1:{port}/?sslmode=disable", {})
+        behind = Leg(parse_listen("127.0.0.1:0"), parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {}))
+        with Recorder(listen, upstream, more_legs=[behind], **how) as recorder:
+            server_port = int(recorder.addresses_of_legs[1][0].rpartition(":")[2])
+            with Pooler(server, port, server_port, program=program):
+                yield Scene(server, recorder, BEHIND_POOLER)
 
 
 def prepare(server: EmbeddedServer) -> None:

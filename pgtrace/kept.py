@@ -1,0 +1,92 @@
+"""Helper processes that end when this process ends, in whatever way.
+
+    with Kept([pgbouncer, "-q", ini], orders=(signal.SIGTERM,)) as helper:
+        helper.process.poll()
+
+`keeper.py` runs the command and watches a pipe to this process. The kernel closes the pipe however
+a process ends, `kill -9` included. What ends by itself needs no keeper: a process that reads this
+one's pipe until it ends, such as the recorder, a pager, or a visitor's screen.
+
+A helper may be started as another user, and may own a directory that goes with it. Its command is
+visible to other users anyway, so it holds no secrets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+CANNOT_START: Final = 127
+"""The exit code if there was nothing to run; the reason is on its stderr."""
+
+
+class Kept:
+    """A helper process and its keeper; a context manager that ends both."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        orders: Sequence[signal.Signals] = (signal.SIGTERM,),
+        removes: Path | None = None,
+        locks: Sequence[int] = (),
+        directory: Path | None = None,
+        user: int | None = None,
+        group: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Start it. `orders` end it, one after the other as long as it runs, SIGKILL at last. When
+        this process has let go of it, `removes` is removed; `locks` mark that directory as owned
+        (`temporary.py`), and the keeper holds them too.
+
+        It runs in `directory`, as `user` and `group`. `options` are those of Popen, such as its
+        standard streams and environment.
+        """
+        end, self._held = os.pipe()
+        told: dict[str, Any] = {
+            "command": list(command),
+            "directory": os.fspath(directory) if directory is not None else None,
+            "user": {"user": user, "group": group, "extra_groups": []} if user is not None else {},
+            "orders": [int(order) for order in orders],
+            "removes": os.fspath(removes) if removes is not None else None,
+        }
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), str(end), json.dumps(told)],
+                start_new_session=True,
+                pass_fds=(end, *locks),
+                **options,
+            )
+            """The keeper: its streams are the helper's, and it ends as the helper ends."""
+        except BaseException:
+            os.close(self._held)
+            raise
+        finally:
+            os.close(end)
+
+    def let_go(self) -> None:
+        """Have the helper ended, without waiting for it. You may call it twice."""
+        held, self._held = self._held, -1
+        if held >= 0:
+            with contextlib.suppress(BrokenPipeError):  # it has ended already
+                os.write(held, b".")  # a process that this one forked may still have the pipe open
+            os.close(held)
+
+    def stop(self) -> int:
+        """End the helper, and wait until it and its directory are gone. Returns the exit code."""
+        self.let_go()
+        return self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
