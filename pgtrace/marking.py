@@ -17,7 +17,7 @@ import stat
 import tempfile
 from typing import Any, Final, NamedTuple
 
-from pgtrace.errors import MarkError
+from pgtrace.errors import MarkError, NoOpenMark
 from pgtrace.temporary import PREFIX, SHORT
 
 KIND: Final = "marks"
@@ -72,9 +72,11 @@ def choose(to: str | None) -> Reachable:
 
 
 def ask(path: str, *, begin: bool, name: str) -> int:
-    """Begin or end a mark. Returns its number, or 0 if no mark of that name is open. Raises
-    MarkError."""
-    return int(_request(path, {"do": "mark", "begin": begin, "name": name})["mark"])
+    """Begin or end a mark. Returns its number. Raises NoOpenMark, MarkError."""
+    told = _request(path, {"do": "mark", "begin": begin, "name": name})
+    if not told["mark"]:
+        raise NoOpenMark(name, told["open"])
+    return int(told["mark"])
 
 
 def _is_at(address: str, wanted: str) -> bool:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -297,10 +298,12 @@ class Recorder:
     @property
     def host(self) -> str:
         """The value for PGHOST: the first address, or the directory of the socket."""
-        if self.listen.unix is not None:
-            return self.listen.unix
-        host = self.addresses[0].rpartition(":")[0].strip("[]") if self.addresses else self.listen.hosts[0]
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return _host(self.listen, self.addresses)
+
+    def reached_at(self, leg: int) -> tuple[str, int]:
+        """The values for PGHOST and PGPORT that lead to a leg of a started recorder."""
+        addresses = self.addresses_of_legs[leg]
+        return _host(self.legs[leg].listen, addresses), int(re.split(r"[.:]", addresses[0])[-1])
 
     def url(self, *, scheme: str | None = None, user: str | None = None, password: str | None = None, database: str | None = None) -> str:
         """The connection URL that leads here. What you do not name stays as in the upstream's URL,
@@ -466,3 +469,10 @@ def _environment_url() -> str:
         return f"postgresql:///?service={os.environ['PGSERVICE']}"
     user, password, database = (os.environ.get(name) or None for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))
     return with_parts("postgresql:///", user=user, password=password, database=database)
+
+
+def _host(listen: Listen, addresses: Sequence[str]) -> str:
+    if listen.unix is not None:
+        return listen.unix
+    host = addresses[0].rpartition(":")[0].strip("[]") if addresses else listen.hosts[0]
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104

@@ -16,8 +16,8 @@ A note has 32 bytes, little-endian:
     I backend   backend process id, from BackendKeyData
     H port      local port of the driver's socket; 0 for a Unix socket
     H flags     BATCH: executions of one call, PREPARE: no execution, HANDED_ON: another task or
-                thread, unrelated to this one, began the transaction that is open, MARK: the end of a mark, whose
-                microseconds are in `length`
+                thread, unrelated to this one, began the transaction that is open, MARK: the end of a
+                mark, whose microseconds are in `length`; bits 8 to 10: its driver, one of DRIVERS
     I slot      its number from 1: an unfinished note has another, and may be finished after later ones
 
 The directory is private to the user, but its contents are still not trusted: names, sizes and text
@@ -38,6 +38,8 @@ BATCH: Final = 1
 PREPARE: Final = 2
 HANDED_ON: Final = 4
 MARK: Final = 8
+DRIVERS: Final = ("", "asyncpg", "psycopg", "psycopg2", "pg8000")
+_DRIVER_BITS: Final = 8
 MARKS_IN: Final = "marks"
 """The name of the file with marks of any program."""
 SEPARATOR: Final = "\x1f"
@@ -62,6 +64,12 @@ _READ_BYTES: Final = SLOT.size * 4_096
 _UNFINISHED: Final = 64
 """How many slots of a file may be unfinished at once: a thread that has its slot may have to wait
 while others write theirs."""
+
+
+def driver(flags: int) -> str:
+    """The driver that a note was made in; empty if it does not say."""
+    number = flags >> _DRIVER_BITS & 7
+    return DRIVERS[number] if number < len(DRIVERS) else ""
 
 
 class Site(NamedTuple):

@@ -35,6 +35,8 @@ from pgtrace.errors import CaptureError, NewerCapture
 
 READ_BYTES: Final = 4 * 1024 * 1024
 _OFFSET: Final = (1 << SHIFT) - 1
+_NAMED: Final = ".pgtrace"
+"""How captures are named that a directory was given for."""
 
 
 class CaptureReader:
@@ -259,4 +261,9 @@ class CaptureReader:
                     refused = refused or error
         except OSError as error:
             raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
-        raise refused or CaptureError(self.path, "not a capture: the directory has no segments")
+        raise refused or CaptureError(self.path, f"not a capture: the directory has no segments{self._others()}")
+
+    def _others(self) -> str:
+        """What is meant by a directory of captures (`-w DIR/`)."""
+        assert self._directory is not None
+        return f"; its captures: {self.path}/*{_NAMED}" if any(self._directory.glob(f"*{_NAMED}")) else ""

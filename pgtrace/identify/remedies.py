@@ -27,15 +27,19 @@ class Remedy:
 
     text: str
     tried: str = ""
-    """The scenario of tests/live/test_remedies.py that proves it."""
+    """The scenario of tests/live/test_remedies.py that proves it; before a driver is known, one of
+    tests/live/test_tls_wanted.py."""
     clients: tuple[str, ...] = ()
-    """The drivers and layers with which a general remedy was tried there."""
+    """The drivers and layers with which a general remedy was tried there; empty for that of a
+    driver or layer."""
     needs: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
 
 
 DEMO: Final = ("asyncpg", "psycopg", "psycopg2", "pg8000", "sqlalchemy")
 """The drivers of the demo, and the layer, with which remedies are tried."""
+DEMO_OR_UNKNOWN: Final = (*DEMO, "unknown")
+"""For what happens before most drivers can be recognised: the finding names none."""
 
 Remedies = Mapping[str, tuple[Remedy, ...]]
 """By the kind of finding."""

@@ -4,8 +4,8 @@ The front is the drivers' side, the back the server's. A back round trip belongs
 
 - it has the same keys (trips.py); several in a row may make up one in front,
 - it begins inside the front one, after it, and
-- it ends at most SLACK_NS after it: a reply is stamped after it was handed over, so the server's
-  side may have the later stamp.
+- it ends at most SLACK_NS after it: where a reply was stamped after it was handed over, as older
+  recordings and packet captures have it, the server's side may have the later stamp.
 
 The round trips of a driver up to ReadyForQuery `I` are a group: they run on one server connection.
 A group with one possible server connection is joined. What it has taken is no longer possible for

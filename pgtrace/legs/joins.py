@@ -12,6 +12,11 @@ may be the front of another if enough of the other's round trips lie inside its 
 the content decides (joining.py). Sides belong to the same pooler if at least half of the round
 trips of one of them were joined, or may be; otherwise they are unrelated, and both count.
 
+With more than two sides, times alone say too little about which sides belong together: first each
+pair is joined by itself. Poolers in a chain (a driver's side, a side between two poolers, a
+server's side) are joined pairwise along it, so that everything counts once, on the drivers' side.
+In sums they are one pooler (`Sums`): what is in front of all of them, and what is behind.
+
 The results take five bytes a row. While a trace grows, a round trip is decided shortly after its
 end.
 """
@@ -21,7 +26,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -31,9 +36,10 @@ from typing import Any, Final
 
 from pgtrace.legs.joining import SLACK_NS, Joiner
 from pgtrace.legs.trips import Lost, Side, Trip, Trips
+from pgtrace.trace.connection import Connection
 from pgtrace.trace.files import letters
 from pgtrace.trace.histogram import Histogram
-from pgtrace.trace.row import RowKind
+from pgtrace.trace.row import RowEntry, RowKind
 from pgtrace.trace.trace import Trace
 
 MOST_SIDES: Final = 8
@@ -49,6 +55,8 @@ _MAY_BE: Final = 0.3
 _IS: Final = 0.5
 """The share that is joined between two sides of one pooler."""
 _SLICE: Final = 1024
+_RENAMED: Final = 8
+"""Added to the state of a row."""
 
 
 class State(IntEnum):
@@ -67,19 +75,53 @@ class State(IntEnum):
     """It is the pooler's own."""
 
 
-@dataclass(slots=True, eq=False)
-class Pooler:
+@dataclass(slots=True)
+class Sums:
+    """What a pooler did, or everything between the drivers and the servers as one pooler: poolers
+    in a chain are one, and those that have nothing to do with each other are added up."""
+
+    joined: int = 0
+    """Round trips of the drivers that a server answered, behind the last pooler."""
+    ambiguous: int = 0
+    unjoined: int = 0
+    swallowed: int = 0
+    """Those that a pooler answered."""
+    added: int = 0
+    """Round trips of the servers that a pooler began on its own."""
+    switches: int = 0
+    """How often a driver's connection got another server connection than before."""
+    renamed: int = 0
+    """Joined ones in which a statement has another name in front of and behind a pooler."""
+    inside: Histogram = field(default_factory=Histogram)
+    """The time of joined round trips in the pooler: the front's without the back's."""
+    before: Histogram = field(default_factory=Histogram)
+    """The part of it until the first round trip that the pooler began for it."""
+
+    def add(self, other: Sums) -> None:
+        """Add those of a pooler with drivers in front and servers behind."""
+        for key in _COUNTS:
+            setattr(self, key, getattr(self, key) + getattr(other, key))
+        self.inside.merge(other.inside)
+        self.before.merge(other.before)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object `joins` of `stats --json`."""
+        times = {
+            key: {"total": one.total, "p50": one.percentile(50), "p95": one.percentile(95), "max": one.max}
+            for key, one in (("pooler_ns", self.inside), ("before_ns", self.before))
+        }
+        return {**{key: getattr(self, key) for key in _COUNTS}, **times}
+
+
+_COUNTS: Final = ("joined", "ambiguous", "unjoined", "swallowed", "added", "switches", "renamed")
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Pooler(Sums):
     """One pooler: its front, its back, and the sums over its joins."""
 
     front: Side
     backs: tuple[Side, ...]
-    joined: int = 0
-    ambiguous: int = 0
-    unjoined: int = 0
-    swallowed: int = 0
-    added: int = 0
-    switches: int = 0
-    """How often a driver's connection got another server connection than before."""
     fronts: int = 0
     """Round trips of the drivers after set-up."""
     joined_backs: int = 0
@@ -89,12 +131,6 @@ class Pooler:
     """Indexes of the server connections with joins."""
     cancels: set[int] = field(default_factory=set)
     """Indexes of the connections on which the pooler passed cancels on."""
-    inside: Histogram = field(default_factory=Histogram)
-    """The time of joined round trips in the pooler: the front's without the back's."""
-    before: Histogram = field(default_factory=Histogram)
-    """The part of it until the first round trip that the pooler began for it."""
-    renamed: int = 0
-    """Joined round trips in which a statement has another name behind the pooler."""
     names: dict[str, str] = field(default_factory=dict)
     """Some of these names, front -> back."""
     own: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -120,12 +156,20 @@ class Joins:
 
     def __init__(self, trace: Trace, results: list[_Results]) -> None:
         self._trace = trace
-        self._results = results[::-1]  # a row between two poolers is as the last one knows it
+        behind = {back for one in results for back in one.pooler.backs}
+        # a row between two poolers is as the first one knows it
+        self._results = sorted(results, key=lambda one: one.pooler.front in behind)
 
     @property
     def poolers(self) -> list[Pooler]:
-        """The poolers, the one with the most joins first."""
-        return [one.pooler for one in reversed(self._results)]
+        """The poolers: first those that drivers connect to, the one with the most joins first."""
+        return [one.pooler for one in self._results]
+
+    @property
+    def of_drivers(self) -> list[Pooler]:
+        """Those that drivers connect to: in front of them is no other pooler."""
+        behind = {back for pooler in self.poolers for back in pooler.backs}
+        return [pooler for pooler in self.poolers if pooler.front not in behind]
 
     def _of(self, place: int) -> _Results | None:
         """The results that have that row."""
@@ -134,7 +178,7 @@ class Joins:
     def state(self, place: int) -> State:
         """What is known about that row."""
         found = self._of(place)
-        return State(found.states[place]) if found is not None else State.NONE
+        return found.state(place) if found is not None else State.NONE
 
     def across(self, place: int) -> tuple[int, ...]:
         """The rows on the other side that are the same: behind the pooler, those that it ran as; in
@@ -142,8 +186,7 @@ class Joins:
         found = self._of(place)
         if found is None:
             return ()
-        partner = found.partners[place]
-        return found.several.get(place) or ((partner - 1,) if partner else ())
+        return found.across(place)
 
     def leg(self, connection: int) -> str:
         """The letter of the side of that connection; empty if it is on no side of a pooler."""
@@ -200,22 +243,90 @@ class Joins:
 
     def as_dict(self) -> dict[str, Any]:
         """The object `joins` of `stats --json`."""
-        sums = {
-            key: sum(getattr(pooler, key) for pooler in self.poolers)
-            for key in ("joined", "ambiguous", "unjoined", "swallowed", "added", "switches", "renamed")
-        }
-        times = {}
-        for key, name in (("pooler_ns", "inside"), ("before_ns", "before")):
-            together = Histogram()
-            for pooler in self.poolers:
-                together.merge(getattr(pooler, name))
-            times[key] = {
-                "total": together.total,
-                "p50": together.percentile(50),
-                "p95": together.percentile(95),
-                "max": together.max,
-            }
-        return {**sums, **times}
+        return self.whole().as_dict()
+
+    def whole(self) -> Sums:
+        """The sums from the drivers to the servers, through all poolers of a chain."""
+        whole = Sums()
+        for pooler in self.poolers if not self.is_chain else ():
+            whole.add(pooler)
+        for results in self._results if self.is_chain else ():
+            if results.pooler in self.of_drivers:
+                self._follow(results, whole)
+            self._count_own(results, whole)
+        return whole
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether a pooler is behind another one."""
+        return len(self.of_drivers) < len(self.poolers)
+
+    def _follow(self, first: _Results, whole: Sums) -> None:
+        """What became of the round trips of the drivers in front of that pooler, in all that follow
+        it."""
+        front_of = {results.pooler.front: results for results in self._results}
+        rows, sides = self._trace.rows, _SideOf(self._trace)
+        server: dict[int, int] = {}
+        for place in range(len(first.states)):
+            if first.state(place) is State.NONE or sides.of(place) != first.pooler.front:
+                continue
+            state, at, renamed = first.state(place), [place], False
+            results: _Results | None = first
+            while results is not None and state is State.JOINED:
+                renamed = renamed or any(map(results.renamed, at))
+                at = [other for one in at for other in results.across(one)]
+                results = front_of.get(sides.of(at[0]))
+                if results is not None:
+                    states = [results.state(one) for one in at]
+                    at = [one for one, state in zip(at, states, strict=True) if state is not State.SWALLOWED]
+                    # of several that it became, one may have been answered on the way
+                    state = next((one for one in (State.UNJOINED, State.AMBIGUOUS, State.JOINED) if one in states), State.SWALLOWED)
+                    state = State.UNJOINED if State.NONE in states else state
+            key = state.name.lower()
+            setattr(whole, key, getattr(whole, key) + 1)
+            if state is not State.JOINED:
+                continue
+            whole.renamed += renamed
+            front, behind = rows.entry(place), [rows.entry(one) for one in at]
+            whole.inside.add(max(0, _duration_ns(front) - sum(map(_duration_ns, behind))))
+            whole.before.add(max(0, behind[0].opened_ns - front.opened_ns))
+            whole.switches += server.get(front.connection, behind[0].connection) != behind[0].connection
+            server[front.connection] = behind[0].connection
+
+    def _count_own(self, last: _Results, whole: Sums) -> None:
+        """Count the round trips of the servers behind that pooler that it, or one in front of it,
+        began on its own."""
+        fronts = {results.pooler.front for results in self._results}
+        back_of = {back: results for results in self._results for back in results.pooler.backs}
+        sides = _SideOf(self._trace)
+        for place in range(len(last.states)):
+            if last.state(place) is State.NONE or (side := sides.of(place)) in fronts or side not in last.pooler.backs:
+                continue
+            at, results = place, last
+            while results.state(at) is State.JOINED and (before := back_of.get(results.pooler.front)) is not None:
+                (at,), results = results.across(at), before
+            whole.added += results.state(at) is State.ADDED
+
+
+def _duration_ns(entry: RowEntry) -> int:
+    return 0 if isnan(entry.duration_ms) else round(entry.duration_ms * 1e6)
+
+
+class _SideOf:
+    """The side of each row, asked for one after the other."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._known: dict[int, Side] = {}
+
+    def of(self, place: int) -> Side:
+        index = self._trace.rows.entry(place).connection
+        if index not in self._known:
+            if len(self._known) >= _SLICE:
+                self._known.clear()
+            connection = self._trace.connections[index]
+            self._known[index] = (connection.file, connection.leg)
+        return self._known[index]
 
 
 class _Results:
@@ -227,6 +338,17 @@ class _Results:
         self.partners = array("I")
         self.several: dict[int, tuple[int, ...]] = {}
         self._rows = trace.rows
+
+    def state(self, place: int) -> State:
+        return State(self.states[place] & ~_RENAMED) if place < len(self.states) else State.NONE
+
+    def renamed(self, place: int) -> bool:
+        """Whether a statement of that joined row of the front has another name behind."""
+        return bool(self.states[place] & _RENAMED)
+
+    def across(self, place: int) -> tuple[int, ...]:
+        partner = self.partners[place]
+        return self.several.get(place) or ((partner - 1,) if partner else ())
 
     def _put(self, trip: Trip, state: State, other: Trip | None = None) -> None:
         more = trip.place + 1 - len(self.states)
@@ -254,6 +376,7 @@ class _Results:
         behind = tuple(name for back in backs for name in back.names)
         if front.names != behind:
             pooler.renamed += 1
+            self.states[front.place] |= _RENAMED
             for here, there in zip(front.names, behind, strict=False):
                 if here != there and len(pooler.names) < RENAMED_KEPT:
                     pooler.names.setdefault(here, there)
@@ -294,7 +417,7 @@ class _Results:
             yield False
         for start in range(0, len(of), _SLICE):
             for place, state in enumerate(self.states[start : start + _SLICE], start):
-                if state == State.JOINED and (connection := of[place]) not in behind:
+                if state & ~_RENAMED == State.JOINED and (connection := of[place]) not in behind:
                     partner = of[self.partners[place] - 1]
                     self.pooler.switches += server.get(connection, partner) != partner
                     server[connection] = partner
@@ -346,16 +469,50 @@ class Finding:
                 for found in _candidates(self._trace, rows):
                     backs_of = found if found is not None else backs_of
                     yield False
+                several = len(set(backs_of).union(*backs_of.values())) > 2
+                if several:
+                    for pairs in self._pairs(backs_of):
+                        backs_of = pairs if pairs is not None else backs_of
+                        yield False
                 if backs_of:
-                    yield from self._join({front: tuple(sorted(backs)) for front, backs in backs_of.items()}, 2 * rows)
-                    is_last = self._is_last
+                    is_last = yield from self._join({front: tuple(sorted(backs)) for front, backs in backs_of.items()}, 2 * rows)
             if is_last:
                 return
             yield True
 
-    def _join(self, sides: dict[Side, tuple[Side, ...]], enough: int) -> Iterator[bool]:
-        """Join these sides; without a join up to that number of rows, they may be others."""
-        results = {front: _Results(self._trace, Pooler(front, backs)) for front, backs in sides.items()}
+    def _pairs(self, backs_of: dict[Side, set[Side]]) -> Iterator[dict[Side, set[Side]] | None]:
+        """Which of these sides are a pooler's front and back, by the content of what there is: None
+        after each slice of the work, then the backs of each front."""
+        counts = {(front, back): _Counts(Pooler(front=front, backs=(back,))) for front, backs in backs_of.items() for back in backs}
+        joiners = {pair: Joiner(one, is_blind=self._is_blind(one.pooler)) for pair, one in counts.items()}
+
+        def take(side: Side, trip: Trip | Lost) -> None:
+            for (front, back), joiner in joiners.items():
+                if isinstance(trip, Lost):
+                    joiner.lost(trip)
+                elif side == front:
+                    counts[front, back].pooler.fronts += 1
+                    joiner.front(trip)
+                elif side == back:
+                    joiner.back(trip)
+
+        is_last = self._is_last
+        with closing(Trips(self._trace, {side for pair in counts for side in pair})) as trips:
+            for number, (side, trip) in enumerate(trips.new(is_all=is_last)):
+                take(side, trip)
+                if not number % _SLICE:
+                    yield None
+            if is_last:
+                for side, last in trips.open():
+                    take(side, last)
+        for joiner in joiners.values():
+            joiner.finish()
+        yield _along_chains([one.pooler for one in counts.values()])
+
+    def _join(self, sides: dict[Side, tuple[Side, ...]], enough: int) -> Generator[bool, None, bool]:
+        """Join these sides. Beyond that number of rows they may be others, unless they were joined
+        and are all that there are: then it returns False."""
+        results = {front: _Results(self._trace, Pooler(front=front, backs=backs)) for front, backs in sides.items()}
         self._joiners = joiners = {front: Joiner(one, is_blind=self._is_blind(one.pooler)) for front, one in results.items()}
         hears: dict[Side, list[Joiner]] = {}
         for front, backs in sides.items():
@@ -382,8 +539,8 @@ class Finding:
                 if is_last:
                     break
                 self._accept(results)
-                if self.joins is None and len(self._trace.rows) >= enough:
-                    return
+                if len(self._trace.rows) >= enough and (self.joins is None or len(_sides(self._trace)) > 2):
+                    return False
                 yield True
             for side, last in trips.open():
                 take(side, last)
@@ -396,6 +553,7 @@ class Finding:
                 if connection.kind == "cancel" and (connection.file, connection.leg) in one.pooler.backs
             }
             yield from one.finish()
+        return True
 
     def _is_blind(self, pooler: Pooler) -> bool:
         files = {pooler.front[0], *(back[0] for back in pooler.backs)}
@@ -418,6 +576,45 @@ def find(trace: Trace) -> Joins | None:
     return finding.joins
 
 
+class _Counts:
+    """Hears the joins of one pair of sides, and only counts them."""
+
+    def __init__(self, pooler: Pooler) -> None:
+        self.pooler = pooler
+
+    def joined(self, front: Trip, backs: list[Trip]) -> None:
+        self.pooler.joined += 1
+        self.pooler.joined_backs += len(backs)
+
+    def ambiguous(self, front: Trip) -> None:
+        self.pooler.ambiguous += 1
+
+    def swallowed(self, front: Trip) -> None:
+        self.pooler.swallowed += 1
+
+    def unjoined(self, front: Trip) -> None:
+        self.pooler.unjoined += 1
+
+    def possible(self, back: Trip) -> None:
+        self.pooler.possible += 1
+
+    def added(self, back: Trip, front: Trip | None) -> None:
+        self.pooler.added += 1
+
+
+def _along_chains(pairs: list[Pooler]) -> dict[Side, set[Side]]:
+    """The backs of each front, from what was found of each pair alone. Of two directions the one
+    with more joins holds. A server that is behind another pooler in between is not behind the first
+    one too."""
+    found = {(one.front, one.backs[0]): (one.joined, one.joined + one.ambiguous) for one in pairs if one.is_one}
+    held = {(front, back) for (front, back), numbers in found.items() if numbers >= found.get((back, front), (0, 0))}
+    backs_of: dict[Side, set[Side]] = {}
+    for front, back in held:
+        if not any((front, between) in held and (between, back) in held for _, between in held - {(front, back)}):
+            backs_of.setdefault(front, set()).add(back)
+    return backs_of
+
+
 def _accepted(results: dict[Side, _Results]) -> list[_Results]:
     """Those that are of a pooler."""
     accepted: list[_Results] = []
@@ -436,15 +633,14 @@ def _accepted(results: dict[Side, _Results]) -> list[_Results]:
 def _candidates(trace: Trace, most: int) -> Iterator[dict[Side, set[Side]] | None]:
     """Sides that may be in front of others, by the times of the first `most` rows: None after each
     slice of the work, then these."""
-    side_of: dict[int, Side] = {}
-    clients: dict[Side, set[str]] = {}
     if len(trace.files) < 2 and not trace.has_legs:
         return
-    for connection in trace.connections:
-        if connection.kind != "cancel" and (connection.leg or not trace.has_legs or len(trace.files) > 1):
-            own = side_of[connection.index] = connection.file, connection.leg
-            if connection.client.rpartition(":")[2].isdigit():
-                clients.setdefault(own, set()).add(connection.client)
+    side_of: dict[int, Side] = {}
+    clients: dict[Side, set[str]] = {}
+    for connection, own in _with_sides(trace):
+        side_of[connection.index] = own
+        if connection.client.rpartition(":")[2].isdigit():
+            clients.setdefault(own, set()).add(connection.client)
     sides = sorted(set(side_of.values()))
     if not 2 <= len(sides) <= MOST_SIDES:
         return
@@ -473,25 +669,21 @@ def _candidates(trace: Trace, most: int) -> Iterator[dict[Side, set[Side]] | Non
             continue
         if count[back] and inside[back][front] >= _MAY_BE * count[back]:
             found.setdefault(sides[front], set()).add(sides[back])
-    yield _innermost(found)
+    yield found
+
+
+def _with_sides(trace: Trace) -> Iterator[tuple[Connection, Side]]:
+    """The connections that are on a side, each with it."""
+    for connection in trace.connections:
+        if connection.kind != "cancel" and (connection.leg or not trace.has_legs or len(trace.files) > 1):
+            yield connection, (connection.file, connection.leg)
+
+
+def _sides(trace: Trace) -> set[Side]:
+    return {side for _, side in _with_sides(trace)}
 
 
 def _is_seen_twice(these: set[str], those: set[str]) -> bool:
     """Whether two recordings are of the same connections: a pooler connects from ports of its own.
     Its port may by chance be one of a driver's, towards another address; not most of them."""
     return 2 * len(these & those) > min(len(these), len(those))
-
-
-def _innermost(found: dict[Side, set[Side]]) -> dict[Side, set[Side]]:
-    """Without a front that has another one between itself and the back."""
-    return {
-        front: left
-        for front, backs in found.items()
-        if (
-            left := {
-                back
-                for back in backs
-                if not any(back in found.get(between, ()) and front not in found.get(between, ()) for between in backs - {back})
-            }
-        )
-    }

@@ -7,10 +7,13 @@ all connections.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from pgtrace.legs.joins import Joins
+from pgtrace.legs.trips import Side
+from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.trace import Trace
 
@@ -22,7 +25,8 @@ class Leg:
     """One leg, and the counts of its connections."""
 
     letter: str
-    file: int
+    """Empty for the connections that are on no leg."""
+    side: Side
     listeners: list[str] = field(default_factory=list)
     """The addresses at which drivers came in."""
     upstreams: list[str] = field(default_factory=list)
@@ -31,18 +35,20 @@ class Leg:
     counters: Counters = field(default_factory=Counters)
 
 
-def legs(trace: Trace, joins: Joins | None = None) -> list[Leg]:
-    """The legs, file by file and in the order of their letters; empty if there is only one."""
+def legs(trace: Trace, joins: Joins | None = None, counted: Iterable[tuple[Connection, Counters]] | None = None) -> list[Leg]:
+    """The legs, file by file and in the order of their letters; empty if there is only one.
+    `counted` are the connections with what counts of them, otherwise all."""
     if not trace.has_legs and joins is None:
         return []
-    found: dict[tuple[int, str], Leg] = {}
-    for connection in trace.counted_connections():
-        letter = connection.leg or (joins.leg(connection.index) if joins is not None else "")
-        if letter:
-            leg = found.setdefault((connection.file, letter), Leg(letter, connection.file))
-            leg.connections += 1
-            leg.counters.add(connection.counters(trace.duration_ns))
-            for kept, address in ((leg.listeners, connection.listener), (leg.upstreams, connection.upstream)):
-                if address not in kept and len(kept) < LISTENERS_KEPT:
-                    kept.append(address)
-    return [found[key] for key in sorted(found)]
+    found: dict[Side, Leg] = {}
+    for connection, counters in trace.connection_counters() if counted is None else counted:
+        side = (connection.file, connection.leg)
+        if side not in found:
+            found[side] = Leg(connection.leg or (joins.leg(connection.index) if joins is not None else ""), side)
+        leg = found[side]
+        leg.connections += 1
+        leg.counters.add(counters)
+        for kept, address in ((leg.listeners, connection.listener), (leg.upstreams, connection.upstream)):
+            if address not in kept and len(kept) < LISTENERS_KEPT:
+                kept.append(address)
+    return [found[side] for side in sorted(found)]

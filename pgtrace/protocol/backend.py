@@ -46,7 +46,7 @@ class BackendKeyData(Message):
 
     process_id: int
     secret_key: bytes
-    BODY = Body("process_id" / Int32, "secret_key" / Rest)
+    BODY = Body("process_id" / UInt32, "secret_key" / Rest)
     EXAMPLE = b"\0\0\x12\x67\x01\x02\x03\x04"
 
 
@@ -213,7 +213,7 @@ class NotificationResponse(Message):
     process_id: int
     channel: str
     payload: str
-    BODY = Body("process_id" / Int32, "channel" / ZString, "payload" / ZString)
+    BODY = Body("process_id" / UInt32, "channel" / ZString, "payload" / ZString)
     EXAMPLE = b"\0\0\x12\x67orders\0 42\0"
 
 

@@ -51,7 +51,7 @@ Int32: Final = Int32sb
 UInt16: Final = Int16ub
 """An Int16 that the server reads without sign: counts, up to 65535 parameters."""
 UInt32: Final = Int32ub
-"""An Int32 that is an OID or a protocol version."""
+"""An Int32 that is an OID, a protocol version or a process id: a pooler draws any number."""
 
 
 class Field(NamedTuple):

@@ -24,7 +24,7 @@ from pgtrace.protocol import codes
 from pgtrace.protocol.bodies import Body, Group, ZeroEnded
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.message import Message, message
-from pgtrace.protocol.primitives import Byte1, Constant, Int32, Padded, Rest, UInt32, ZString
+from pgtrace.protocol.primitives import Byte1, Constant, Padded, Rest, UInt32, ZString
 
 
 @message(codes.STARTUP_MESSAGE, FRONTEND)
@@ -108,7 +108,7 @@ class CancelRequest(Message):
 
     process_id: int
     secret_key: bytes
-    BODY = Body(Constant("request", codes.CANCEL_REQUEST_CODE), "process_id" / Int32, "secret_key" / Rest)
+    BODY = Body(Constant("request", codes.CANCEL_REQUEST_CODE), "process_id" / UInt32, "secret_key" / Rest)
     EXAMPLE = b"\x04\xd2\x16\x2e\0\0\x12\x67\x01\x02\x03\x04"
 
 

@@ -24,7 +24,7 @@ import json
 import os
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pgtrace.capture.record import Mark
 from pgtrace.proxy.server import Server
@@ -47,11 +47,16 @@ class Control(asyncio.Protocol):
         self._writer = writer
         self._on_stop = on_stop
         self._on_lost = on_lost
-        self._partial = b""
+        self._partial: list[bytes] = []
         self._marks = Marks(tape)
 
     def data_received(self, data: bytes) -> None:
-        *lines, self._partial = (self._partial + data).split(b"\n")
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*self._partial, lines[0]])
+            self._partial.clear()
+        if rest:
+            self._partial.append(rest)
         for line in lines:
             try:
                 self._request(json.loads(line))
@@ -81,7 +86,11 @@ class Control(asyncio.Protocol):
 
     def mark(self, begin: bool, name: str, told: Callable[[dict[str, Any]], None]) -> None:
         """Begin or end a mark, and tell its number once it has its place."""
-        self._in_order(asyncio.get_running_loop(), lambda: told({"mark": self._marks.mark(begin, name), "time_ns": monotonic_ns()}))
+        self._in_order(asyncio.get_running_loop(), lambda: told(self._marked(begin, name)))
+
+    def _marked(self, begin: bool, name: str) -> dict[str, Any]:
+        number = self._marks.mark(begin, name)
+        return {"mark": number, "time_ns": monotonic_ns()} | ({} if number else {"open": self._marks.open})
 
     def _in_order(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
         """Act once everything that the kernel holds now has been read, also from legs that wait for
@@ -131,10 +140,17 @@ class Control(asyncio.Protocol):
 class Marks:
     """The named intervals of a capture."""
 
+    NAMES_TOLD: ClassVar[int] = 8
+
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
         self._count = 0
         self._open: dict[str, list[int]] = {}
+
+    @property
+    def open(self) -> list[str]:
+        """The names of those that are open, the latest first, at most NAMES_TOLD."""
+        return [name for name, numbers in reversed(self._open.items()) if numbers][: self.NAMES_TOLD]
 
     def mark(self, begin: bool, name: str) -> int:
         """Begin or end an interval here and return its id. Ending one that is not open ends nothing

@@ -41,7 +41,7 @@ LINKS: Final = 20_000
 """How many descriptors one look may read."""
 KNOWN: Final = 32
 """How many processes that were found lately are tried first."""
-REST_S: Final = 0.2
+REST_S: Final = 0.005
 """The least time between two looks. What arrives meanwhile shares the next one."""
 REST_SHARE: Final = 9.0
 _CREDENTIALS: Final = struct.Struct("iII")

@@ -371,6 +371,7 @@ class ServerLeg(Leg):
     side = BACKEND
 
     def data_received(self, data: bytes) -> None:
+        now = monotonic_ns()  # before the driver can have it: what it does next is later
         self.write(data)
         tape = self.tape
         if self.redaction is None and tape.room > 0:
@@ -379,10 +380,10 @@ class ServerLeg(Leg):
             self.offset = offset + size
             tape.room -= size + ITEM_BYTES
             append = tape.append
-            append(pack(size + DATA_FIXED, DATA, monotonic_ns(), self.number, BACKEND, offset))
+            append(pack(size + DATA_FIXED, DATA, now, self.number, BACKEND, offset))
             append(data)
         else:
-            self.put(monotonic_ns(), data)
+            self.put(now, data)
 
 
 def waits_no_longer(waited_s: float) -> bool:

@@ -791,7 +791,8 @@ class Machine:
             round_trips.current.status = self.status
         elif round_trips.last is not None:
             round_trips.last.status = self.status
-        if any(item.kind in owed.ANSWERED_BY_READY for item in self._owed):
+        queue = self._owed
+        if queue and (queue[0].kind in owed.ANSWERED_BY_READY or any(item.kind in owed.ANSWERED_BY_READY for item in queue)):
             self._copy_both = False
             self._copy_ended()
             while True:

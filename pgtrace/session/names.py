@@ -24,6 +24,7 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.session import owed
 from pgtrace.session.events import Observer
+from pgtrace.session.hashes import Hashes
 from pgtrace.session.roundtrips import RoundTrips
 from pgtrace.session.statements import Portal, Statement
 
@@ -69,7 +70,7 @@ class Names:
         self._round_trips = round_trips
         self._room = room
         self._bytes = 0
-        self._forgotten: set[int] = set()
+        self._forgotten = Hashes()
         """Hashes of forgotten names whose statements are alive."""
         self.live: dict[str, Statement] = {}
         self.live_portals: dict[str, Portal] = {}

@@ -48,6 +48,12 @@ class Watched(Machine, Generic[M]):
         """The item that is answered next."""
         return self._owed[0] if self._owed else None
 
+    @property
+    def copies_in(self) -> bool:
+        """Whether the backend copies from the frontend now, and the end of that has not been
+        sent."""
+        return self._copying is not None
+
     def sent(self, time_ns: int, frame: Frame, message: M) -> bool:
         """The driver's next message; returns whether the backend will discard it."""
         copying, latest = self._copying, self._owed[-1] if self._owed else None

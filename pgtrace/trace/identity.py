@@ -21,6 +21,7 @@ from pgtrace.trace import security
 from pgtrace.trace.ledger import KEYS_KEPT, PROCESSES_KEPT, Ledger
 
 _NO: Final = frozenset({"false", "off", "no", "0", "f", "n"})
+_NOTED: Final = "the notes of the program's lines of code were made in this driver"
 NOTHING_COLLECTED: Final = EvidenceCollector()
 """What a closed connection has instead of its own evidence."""
 
@@ -216,7 +217,10 @@ class Identity:
         self.parameters = self.startup_parameters
         self.refresh()
         self._application_name = application_name
-        self._identified, self._same_as = self._identify(), None
+        identified = self._identify()
+        if self._same_as is None:
+            self._show()  # its process may have become known after the evidence was
+        self._identified, self._same_as = identified, None
         if self.index in self._ledger.identifies:  # a cancel may come after its session's end
             identified = self._ledger.share(self._identified)
             self._ledger.identifies[self.index] = lambda: identified
@@ -248,15 +252,50 @@ class Identity:
             if identified.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
                 identified = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
             self._identified = identified, layers.layer_of(seen)
-            self._show_layer()
+            self._show()
+        if session is None or self.cancels is not None:
+            return self._identified
+        own = self._identified[0]
+        noted = self._ledger.call_sites.driver_of(self.file, self.backend_pid, self.client)
+        if noted and noted != own.driver:
+            self._identified = drivers.Identification(noted, (_NOTED,)), self._identified[1]
+            self._show()
+        elif own.driver == drivers.UNKNOWN:
+            return self._of_process() or own, self._identified[1]
         return self._identified
 
-    def _show_layer(self) -> None:
-        """Record the layer for other connections of the same process."""
+    def _of_process(self) -> drivers.Identification | None:
+        """The driver that other connections of its process show which began alike and have a layer
+        above it: the layer opens them all. Without one, a program may have several drivers."""
+        key = self._process_key
+        shown = self._ledger.drivers.get(key) if key is not None else None
+        if shown is None:
+            return None
+        name, identified = shown
+        evidence = f"{name} of its process, which began alike and has a layer above it, shows it"
+        return drivers.Identification(identified.driver, (evidence, *identified.evidence))
+
+    @property
+    def _process_key(self) -> tuple[int, int, tuple[str, ...]] | None:
+        """Its process, and how it began: the names of its start-up parameters, and
+        application_name."""
+        process = self.peer_process
+        names = tuple(f"{name}={value}" if name == "application_name" else name for name, value in self.startup_parameters)
+        return (self.file, process.pid, names) if process is not None and names else None
+
+    def _show(self) -> None:
+        """Record driver and layer for other connections of the same process."""
         identified, layer = self._identified
-        process = self.peer_process if layer.name else None
-        if process is not None and len(self._ledger.layers) < PROCESSES_KEPT:
-            self._ledger.layers.setdefault((self.file, process.pid, identified.driver), (self.name, layer))
+        key = self._process_key
+        if key is None:
+            return
+        if layer.name and len(self._ledger.layers) < PROCESSES_KEPT:
+            self._ledger.layers.setdefault((self.file, key[1], identified.driver), (self.name, layer))
+        known = identified.driver != drivers.UNKNOWN and (bool(layer.name) or key in self._ledger.drivers)
+        if known and len(self._ledger.drivers) < PROCESSES_KEPT:
+            shown = self._ledger.drivers.setdefault(key, (self.name, identified))
+            if shown is not None and shown[1].driver != identified.driver:
+                self._ledger.drivers[key] = None
 
 
 def _version_2(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:

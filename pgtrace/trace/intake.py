@@ -82,7 +82,8 @@ class Intake:
             else:
                 time_ns = record[0]
                 self._take_rare(time_ns + shift_ns, position, file, record)
-            latest_ns = max(latest_ns, time_ns)
+            if time_ns > latest_ns:  # noqa: PLR1730 - a call for each record
+                latest_ns = time_ns
         ledger.end_ns = max(ledger.end_ns, latest_ns + file.shift_ns)
 
     def _not_back(self, connection: Connection) -> int:
@@ -112,7 +113,7 @@ class Intake:
             file.full_buffers.closed(record.connection)
         elif isinstance(record, CallSite):
             if record.flags & MARK:
-                self._ledger.call_sites.unit(record)
+                self._ledger.call_sites.unit(relative, record)
             elif self._ledger.draws:
                 self._ledger.call_sites.note(file.number, relative, record)
         elif isinstance(record, Pause):

@@ -16,8 +16,8 @@ from pgtrace.session.events import Exchange, Passage
 from pgtrace.session.failures import failure
 from pgtrace.session.statements import Statement
 from pgtrace.trace import ends
+from pgtrace.trace.groups import group_number
 from pgtrace.trace.row import FLIGHT_KEPT, Label, RowKind, Shape, Share, prepared_earlier
-from pgtrace.trace.statements import group_number
 
 if TYPE_CHECKING:
     from pgtrace.describe.copy_messages import CopyPayload
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LABELLED_STATEMENTS: Final = 3
 _TERMINATE: Final = ord("X")
 _ERROR: Final = ord("E")
+_NO_SHARE: Final = Share()
 _ERRORS: Final = frozenset({_ERROR, codes.VERSION_2_ERROR})
 
 
@@ -77,19 +78,21 @@ def label(exchange: Exchange, passage: Passage, who: Callable[[], str]) -> Label
         sql = _set_up(exchange.effect, who)
     groups = tuple(dict.fromkeys(map(group_number, exchange.statements)))
     end = ends.departed(exchange.effect, passage)
+    others, shared = shares(exchange, passage, groups)
     if not exchange.error:
-        return Label(sql, groups=groups, end=end, shares=shares(exchange, passage))
+        return Label(sql, groups=groups, end=end, others=others, shares=shared)
     said = fields.error_fields(exchange.error)
-    return Label(sql, said.get("C", ""), said.get("M", ""), groups, end, exchange.failures, shares(exchange, passage))
+    return Label(sql, said.get("C", ""), said.get("M", ""), groups, end, exchange.failures, others, shared)
 
 
-def shares(exchange: Exchange, passage: Passage) -> tuple[Share, ...]:
-    """The share of each group of statements in a round trip.
+def shares(exchange: Exchange, passage: Passage, groups: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[Share, ...]]:
+    """The groups of statements in a round trip besides those that it has a message of, and the
+    share of each: Label.others, Label.shares.
 
     If one statement has all rows, its share has the counts of one row, so it is the same for any
     number of rows.
     """
-    found: dict[int, Share] = {}
+    found = dict.fromkeys(groups, _NO_SHARE)
     of_all = sum(bool(part.rows) for part in exchange.parts) == 1
     for part in exchange.parts:
         group = group_number(part.statement)
@@ -97,17 +100,16 @@ def shares(exchange: Exchange, passage: Passage) -> tuple[Share, ...]:
         each = of_all and 0 < rows == passage.rows and not text % rows and not binary % rows
         if each:
             rows, text, binary = 1, text // rows, binary // rows
-        share = Share(group, part.parses, part.reused, executions, part.errors, rows, text, binary, each)
-        if group in found:
-            share = _together(found[group], share)
-        found[group] = share
-    return tuple(found.values())
+        share = Share(part.parses, part.reused, executions, part.errors, rows, text, binary, each)
+        known = found.get(group, _NO_SHARE)
+        found[group] = share if known is _NO_SHARE else _together(known, share)
+    return tuple(found)[len(groups) :], tuple(found.values())
 
 
 def _together(first: Share, second: Share) -> Share:
     """Two shares of one group; at most one of them counts by DataRow, and the other then has no
     rows."""
-    return Share._make((first.group, *map(add, first[1:-1], second[1:-1]), first.each or second.each))
+    return Share._make((*map(add, first[:-1], second[:-1]), first.each or second.each))
 
 
 def alone(side: int, code: int, body: bytes, inside: CopyPayload | None) -> tuple[RowKind, str, Label]:

@@ -63,7 +63,9 @@ class Ledger:
         self.name_of = name_of
         self.timeline = timeline
         self.rows = rows if rows is not None else RowIndex()
-        self.apart: frozenset[int] = frozenset()
+        self.in_no_mark: frozenset[int] = frozenset()
+        """Indexes of those that were known before anything was read."""
+        self.apart: set[int] = set()
         """Indexes of the connections that count for themselves alone."""
         self.draws = timeline and not is_second
         """Whether rows can be looked at, so that their meanings are logged."""
@@ -82,6 +84,9 @@ class Ledger:
         self.layers: dict[tuple[int, int, str], tuple[str, Layer]] = {}
         """(file, process id, driver) -> the connection that shows this process's layer, and the
         layer."""
+        self.drivers: dict[tuple[int, int, tuple[str, ...]], tuple[str, Identification] | None] = {}
+        """(file, process id, start-up parameters) -> the connection that shows the driver below
+        this process's layer for such a start-up, and the driver; None if it has several."""
         self.slots: dict[tuple[str, str], str] = {}
         """(upstream, replication slot) -> its output plugin, if its creation was seen."""
         self.introspections = Introspections()
@@ -96,7 +101,7 @@ class Ledger:
 
     def marks_of(self, file: int, connection: int) -> Marks:
         """The marks that what happens on that connection is in."""
-        return self.marks.files[file] if connection not in self.apart else self.marks.none
+        return self.marks.files[file] if connection not in self.in_no_mark else self.marks.none
 
     @property
     def duration_ns(self) -> int:

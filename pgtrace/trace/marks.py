@@ -104,11 +104,9 @@ class Interval:
     def count(self, exchange: Exchange, passage: Passage, connection: Preparer) -> None:
         """Count what a round trip that closed inside it did with each statement."""
         table = self.table(connection)
-        table.count(exchange, passage.rows)
+        table.passed(exchange, passage)
         if exchange.rows_differ and exchange.first is not None:
             table.waited(exchange.first, passage.waited_ns)
-        if passage.replaces is not None:
-            table.count(passage.replaces[0], passage.replaces[1].rows, -1)
 
     def table(self, connection: Preparer) -> StatementTable:
         """Its statements on that connection."""

@@ -7,8 +7,9 @@ much is logged.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from typing import NamedTuple
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from pgtrace.session.statements import Portal, Statement
 
@@ -20,54 +21,61 @@ class Dropped(NamedTuple):
     """`Close`, or the tag of the command."""
 
 
+Meaning = Statement | Portal | Dropped
+
+
 class NameLog:
     """The names of one connection: of statements (`S`) and of portals (`P`)."""
 
-    __slots__ = ("_log", "weight")
+    __slots__ = ("_portals", "_statements", "weight")
 
     def __init__(self) -> None:
         self.weight = 0
         """Its weight in the trace's budget, in units of a short statement."""
-        self._log: dict[tuple[str, str], tuple[list[int], list[Statement | Portal | Dropped]]] = {}
+        self._statements: dict[str, list[Any]] = {}
+        self._portals: dict[str, list[Any]] = {}
+        """Of each name places and meanings in turn, in one list: most names have one meaning."""
+
+    def _of(self, kind: str) -> dict[str, list[Any]]:
+        return self._statements if kind == "S" else self._portals
 
     def __contains__(self, named: tuple[str, str]) -> bool:
-        return named in self._log
+        return named[1] in self._of(named[0])
 
     def __bool__(self) -> bool:
-        return bool(self._log)
+        return bool(self._statements or self._portals)
 
-    def note(self, kind: str, name: str, place: int, what: Statement | Portal | Dropped) -> None:
+    def note(self, kind: str, name: str, place: int, what: Meaning) -> None:
         """From the row at that place on, the name has that meaning."""
-        places, meanings = self._log.setdefault((kind, name), ([], []))
-        places.append(place)
-        meanings.append(what)
+        known = self._of(kind).get(name)
+        if known is None:
+            self._of(kind)[name] = [place, what]
+        else:
+            known += (place, what)
+
+    def _before(self, kind: str, name: str, end: int) -> Iterator[tuple[int, Meaning]]:
+        """Place and meaning of the entries at places below `end`, latest first."""
+        known = self._of(kind).get(name, [])
+        for number in range(bisect_left(range(len(known) // 2), end, key=lambda entry: known[2 * entry]) - 1, -1, -1):
+            yield known[2 * number], known[2 * number + 1]
 
     def at(self, kind: str, name: str, place: int) -> Statement | Portal | None:
         """What the name meant when the row at that place began; for a dropped one, its meaning
         before that."""
-        places, meanings = self._log.get((kind, name), ([], []))
-        for number in range(bisect_right(places, place) - 1, -1, -1):
-            if not isinstance(meaning := meanings[number], Dropped):
-                return meaning
-        return None
+        return next((meaning for _, meaning in self._before(kind, name, place + 1) if not isinstance(meaning, Dropped)), None)
 
     def fate(self, name: str, place: int) -> tuple[int, Statement | Dropped] | None:
         """The last entry about a statement's name before the row at that place, and its row."""
-        places, meanings = self._log.get(("S", name), ([], []))
-        found = bisect_left(places, place) - 1
-        if found < 0:
-            return None
-        meaning = meanings[found]
-        return None if isinstance(meaning, Portal) else (places[found], meaning)
+        at, meaning = next(self._before("S", name, place), (0, None))
+        return None if meaning is None or isinstance(meaning, Portal) else (at, meaning)
 
     def places(self, name: str, place: int) -> list[int]:
         """Places up to `place` at which the name got a statement, latest first."""
-        places, meanings = self._log.get(("S", name), ([], []))
-        return [at for at, one in zip(places[: bisect_right(places, place)], meanings, strict=False) if not isinstance(one, Dropped)][::-1]
+        return [at for at, meaning in self._before("S", name, place + 1) if not isinstance(meaning, Dropped)]
 
     def let_go(self) -> None:
-        """Drop the statements' references to their groups."""
-        for _, meanings in self._log.values():
-            for meaning in meanings:
+        """Drop what the statements remember of their groups."""
+        for known in (*self._statements.values(), *self._portals.values()):
+            for meaning in known[1::2]:
                 if not isinstance(meaning, Dropped):
                     (meaning.statement if isinstance(meaning, Portal) else meaning).note = None

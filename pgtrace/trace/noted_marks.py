@@ -56,9 +56,4 @@ def _noted(trace: Trace, rows: Callable[[Columns], Columns]) -> dict[str, Counte
             if name not in sums:
                 sums[name] = RowSums(trace)
             sums[name].add(trace.rows.at(mine))
-    found = {}
-    for name, one in sums.items():
-        counters = found[name] = Counters()
-        for part in one.by_connection().values():
-            counters.add(part)
-    return found
+    return {name: one.totals() for name, one in sums.items()}

@@ -21,6 +21,7 @@ from pgtrace.sqltext.replication import created_slot
 from pgtrace.trace.copy_log import CopyLog
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.ends import departed
+from pgtrace.trace.gathered import Gathered
 from pgtrace.trace.identity import Identity
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.marks import Marks
@@ -79,18 +80,16 @@ class ConnectionObserver(Observer):
         tally, waited = session.tally, session.waited_ns(now_ns)
         return Counters.of_session(tally, session.bytes, session.statements.live_named, waited)
 
-    def add_statements(self, table: StatementTable) -> Iterator[None]:
-        """Add its current statements to a table, with a break after each slice of the work."""
+    def add_statements(self, gathered: Gathered) -> Iterator[None]:
+        """Add its current statements, with a break after each slice of the work."""
         session = self.who.session
         if self.statements is None or session is None:
             return
-        yield from table.merge_by_slices(self.statements)
-        if self.who.session is not session:
-            return
-        standing = session.open_as_it_stands()
-        table.live(session.statements.live.values())
+        self.statements.live(session.statements.live.values())
+        yield from gathered.add(self.statements)
+        standing = session.open_as_it_stands() if self.who.session is session else None
         if standing is not None:
-            table.happened(*standing)
+            gathered.add_open(*standing)
 
     def given_away(self) -> StatementTable | None:
         """The table of its statements; the connection has ended, and the caller keeps the table."""
@@ -140,6 +139,8 @@ class ConnectionObserver(Observer):
                 mark.table(self.who).waited(statement, wait_ns)
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
+        if not self._draws:
+            return
         statement = what.statement if isinstance(what, Portal) else what
         note: RowNote | None = self.who.session.open_note if self.who.session is not None else None
         place = note.place if note is not None else len(self._ledger.rows)

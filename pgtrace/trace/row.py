@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -106,9 +107,8 @@ class Shape:
 
 
 class Share(NamedTuple):
-    """The share of one group of statements in a row (statements.py)."""
+    """What one group of statements (groups.py) did in a row: equal for many groups."""
 
-    group: int
     parses: int = 0
     reused: int = 0
     executions: int = 0
@@ -131,14 +131,22 @@ class Label:
     message: str = ""
     """Of its first error."""
     groups: tuple[int, ...] = ()
-    """Numbers of the groups of its statements (statements.py), the first GROUPS_KEPT."""
+    """Numbers of the groups of its statements (groups.py), the first GROUPS_KEPT."""
     end: str = ""
     """For a round trip that was open when a side ended its direction: what happened to it
     (ends.py)."""
     failures: tuple[Failure, ...] = ()
     """Its first few ErrorResponses."""
+    others: tuple[int, ...] = ()
+    """Numbers of groups that it did something with, but has no message of."""
     shares: tuple[Share, ...] = ()
-    """The shares of its groups of statements, the first GROUPS_KEPT."""
+    """The shares of `groups`, then of `others`, GROUPS_KEPT in all. Labels with equal ones have
+    one object."""
+
+    @property
+    def shares_by_group(self) -> Iterator[tuple[int, Share]]:
+        """The number of each group, with its share."""
+        return zip(self.groups + self.others, self.shares, strict=True)
 
     @property
     def error(self) -> str:

@@ -20,11 +20,12 @@ from dataclasses import replace
 from itertools import compress
 from typing import Any, Final, Literal
 
-from pgtrace.trace.row import GROUPS_KEPT, LONGEST_SQL, NO_FLIGHT, Label, Row, RowEntry, RowKind, Shape
+from pgtrace.trace.row import GROUPS_KEPT, LONGEST_SQL, NO_FLIGHT, Label, Row, RowEntry, RowKind, Shape, Share
 
 SHAPES_KEPT: Final = 50_000
 LABELS_KEPT: Final = 100_000
 LABEL_BYTES_KEPT: Final = 48 * 1024 * 1024
+SHARES_KEPT: Final = 1_000
 SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
 
 STRETCH: Final = 4096
@@ -212,6 +213,8 @@ class RowIndex:
         self._labels: list[Label] = [Label("… not kept: too many different texts")]
         self._label_numbers: dict[Label, int] = {}
         self._label_bytes = 0
+        self._shares: dict[tuple[Share, ...], tuple[Share, ...]] = {}
+        """The shares of the latest labels: rows with different texts have equal ones."""
         self.relabelled: Counter[int] = Counter()
         """How often rows of a stretch were given another label, by the number of the stretch."""
 
@@ -405,10 +408,11 @@ class RowIndex:
                 sqlstate=label.sqlstate[:LONGEST_SQL],
                 message=label.message[:LONGEST_SQL],
                 groups=label.groups[:GROUPS_KEPT],
-                shares=label.shares[:GROUPS_KEPT],
+                others=label.others[: max(0, GROUPS_KEPT - len(label.groups))],
+                shares=self._shared(label.shares[:GROUPS_KEPT]),
             )
-            size = len(label.sql) + len(label.sqlstate) + len(label.message) + len(label.end) + _NUMBER_BYTES * len(label.groups)
-            size += _SHARE_BYTES * len(label.shares)
+            size = len(label.sql) + len(label.sqlstate) + len(label.message) + len(label.end)
+            size += _NUMBER_BYTES * len(label.groups + label.others) + _SHARE_BYTES * len(label.shares)
             size += sum(_FAILURE_BYTES + len(one.routine) + len(one.name) for one in label.failures)
             if len(self._labels) >= LABELS_KEPT or self._label_bytes + size > LABEL_BYTES_KEPT:
                 return 0
@@ -416,6 +420,12 @@ class RowIndex:
             number = self._label_numbers[label] = len(self._labels)
             self._labels.append(label)
         return number
+
+    def _shared(self, shares: tuple[Share, ...]) -> tuple[Share, ...]:
+        """The first of all equal shares."""
+        if len(self._shares) >= SHARES_KEPT:
+            self._shares.clear()
+        return self._shares.setdefault(shares, shares)
 
     def close(self) -> None:
         """Delete the temporary file."""

@@ -102,6 +102,13 @@ class RowSums:
         """Counters by the index of the connection, in the order in which they came."""
         return {index: self._counters(found) for index, found in self._sums.items() if found.has_rows}
 
+    def totals(self) -> Counters:
+        """The counters of all of them."""
+        totals = Counters()
+        for counters in self.by_connection().values():
+            totals.add(counters)
+        return totals
+
     def _add_open(self, found: _Sum, entry: RowEntry, place: int) -> None:
         counted = self._trace.connections[entry.connection].counted_at(place) if entry.is_open else None
         if counted is None:

@@ -1,4 +1,5 @@
-"""How long things took, and how much went on at once, by driver, label, file, mark or connection.
+"""How long things took, and how much went on at once, by driver, label, file, leg, mark or
+connection.
 
     found = times(trace, keys_of(trace, "driver"))
     found["asyncpg"].waits.percentile(95)
@@ -26,6 +27,7 @@ from pgtrace.trace.row import RowKind
 from pgtrace.trace.rows import Columns
 
 if TYPE_CHECKING:
+    from pgtrace.trace.connection import Connection
     from pgtrace.trace.trace import Trace
 
 GROUPS_KEPT: Final = 6_000
@@ -100,7 +102,16 @@ def times(trace: Trace, keys: Keys, rows: Callable[[Columns], Columns] = lambda 
     """The times of each group, in the order of their first rows, GROUPS_KEPT at most. `rows`
     selects some rows."""
     groups: dict[Hashable, _Group] = {}
-    being_set_up: dict[int, int] = {}
+    # by connection, its latest set-up round trip: the place, and when it ended
+    being_set_up: dict[int, tuple[int, int]] = {}
+
+    def is_set_up(connection: int) -> None:
+        """The latest one was the last: the set-up is in the groups of that."""
+        place, ended_ns = being_set_up.pop(connection)
+        for key in keys(place, connection):
+            if key in groups:
+                _set_up(groups[key], trace, connection, ended_ns)
+
     shape_at = trace.rows.shape_at
     for start in range(0, len(trace.rows), _SLICE):
         some = rows(trace.rows.columns(start, start + _SLICE))
@@ -118,18 +129,17 @@ def times(trace: Trace, keys: Keys, rows: Callable[[Columns], Columns] = lambda 
             is_open = math.isnan(ms)
             closes_ns = trace.duration_ns if is_open else opened_ns + round(ms * 1e6)
             if kind is RowKind.SETUP:
-                being_set_up[connection] = closes_ns
+                being_set_up[connection] = place, closes_ns
             elif kind is not RowKind.ROUND_TRIP and kind not in (RowKind.RUN, RowKind.CLOSED):
                 continue
-            set_up_ns = being_set_up.pop(connection, None) if kind is not RowKind.SETUP else None
+            elif connection in being_set_up:
+                is_set_up(connection)
             for key in keys(place, connection):
                 group = groups.get(key)
                 if group is None:
                     if len(groups) >= GROUPS_KEPT:
                         continue
                     group = groups[key] = _Group()
-                if set_up_ns is not None:
-                    _set_up(group, trace, connection, set_up_ns)
                 group.at(opened_ns)
                 if connection not in group.open:
                     _opens(group, trace, connection)
@@ -146,10 +156,8 @@ def times(trace: Trace, keys: Keys, rows: Callable[[Columns], Columns] = lambda 
                         found.durations.add(max(0, round(ms * 1e6)))
                     if not math.isnan(first_ms):
                         found.first.add(max(0, round(first_ms * 1e6)))
-    for connection, set_up_ns in being_set_up.items():
-        for key in keys(len(trace.rows), connection):
-            if key in groups:
-                _set_up(groups[key], trace, connection, set_up_ns)
+    for connection in list(being_set_up):
+        is_set_up(connection)
     return {key: group.times for key, group in groups.items()}
 
 
@@ -171,14 +179,21 @@ def _opens(group: _Group, trace: Trace, connection: int) -> None:
 
 
 def keys_of(trace: Trace, by: str) -> Keys:
-    """The groups of `stats --by`: `driver`, `label`, `file`, `connection` (its index), `mark`, or
-    `all` for everything together. A set-up is in the marks that were open at its end."""
+    """The groups of `stats --by`: `driver`, `label`, `file`, `leg` (with its file), `connection`
+    (its index), `mark`, or `all` for everything together. A set-up is in the marks that were open
+    at its end."""
     if by == "all":
         return lambda place, connection: (None,)
     if by == "mark":
         return lambda place, connection: trace.marks.names_at(place)
     if by == "connection":
         return lambda place, connection: (connection,)
+    value: Callable[[Connection], Hashable] = {
+        "driver": lambda one: one.driver,
+        "label": trace.label_of,
+        "file": lambda one: one.file,
+        "leg": lambda one: (one.file, one.leg),
+    }[by]
     known: dict[int, Sequence[Hashable]] = {}
 
     def of(place: int, connection: int) -> Sequence[Hashable]:
@@ -187,7 +202,7 @@ def keys_of(trace: Trace, by: str) -> Keys:
             if len(known) >= _SLICE:
                 known.clear()
             one = trace.connections[connection]
-            found = known[connection] = (one.driver if by == "driver" else trace.label_of(one) if by == "label" else one.file,)
+            found = known[connection] = (value(one),)
         return found
 
     return of

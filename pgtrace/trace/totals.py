@@ -13,13 +13,17 @@ from typing import Final
 
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.gathered import SLICE, Gathered
+from pgtrace.trace.groups import StatementGroup
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.marks import Interval
-from pgtrace.trace.statements import SLICE, GroupBudget, StatementGroup, StatementTable
+from pgtrace.trace.statements import GROUPS_KEPT, GroupBudget, StatementTable
 
 DRIVERS_KEPT: Final = 1000
 OTHER_DRIVERS: Final = "(other drivers)"
 """The name for those beyond the bound: only a golden names a driver that pgtrace does not know."""
+LATELY_KEPT: Final = 64
+"""The most connections that have closed whose statements are not added up yet."""
 _ATTEMPTS: Final = 3
 """How often statements are gathered again because a connection has ended meanwhile; the last time
 without breaks."""
@@ -27,7 +31,8 @@ without breaks."""
 
 @dataclass(frozen=True, slots=True)
 class StatementView:
-    """One statement under one driver."""
+    """One statement under one driver. The group is to be read, never to be changed, and goes on
+    counting while the trace is read."""
 
     driver: str
     group: StatementGroup
@@ -49,6 +54,14 @@ class TraceTotals:
         self._drivers: dict[str, tuple[int, Counters]] = {}
         """The same by driver, with the number of connections."""
         self._statements: dict[str, StatementTable] = {}
+        self._lately: dict[int, tuple[str, StatementTable]] = {}
+        """By connection, the driver and statements of the latest of them that may be on a side of a
+        pooler: they may still be put apart."""
+        self._late: set[int] = set()
+        """Connections that were put apart after something of them was read: the sums of marks have
+        them."""
+        self._left = [Counters() for _ in range(files)]
+        """By file, what the sums of these that have retired would have without them."""
         self._retirements = 0
         """The number of connections whose statements were moved here."""
 
@@ -56,14 +69,16 @@ class TraceTotals:
         """Add the counts of a connection that has closed or is put aside; `before` was added
         earlier."""
         self._retirements += 1
-        if connection.index in self._ledger.apart:
+        if connection.index in self._ledger.in_no_mark:
             self.open.pop(connection.index, None)
             return
-        if statements is not None:
-            name = _bounded(self._statements, connection.driver)
-            self._statements.setdefault(name, StatementTable(self._ledger.statements_room)).take(statements)
+        is_late = connection.index in self._late
         sums = [self._retired[connection.file]]
-        if self._is_counted(connection):
+        if is_late:
+            sums.append(self._left[connection.file])
+        elif statements is not None:
+            self._keep_statements(connection, statements)
+        if self._is_counted(connection) and not is_late:
             self._numbers[connection.file] += before is None
             number, of_driver = _driver_in(self._drivers, connection.driver)
             self._drivers[_bounded(self._drivers, connection.driver)] = (number + (before is None), of_driver)
@@ -75,16 +90,64 @@ class TraceTotals:
                 one.statements_live -= before.statements_live
         self.open.pop(connection.index, None)
 
+    def put_apart(self, connection: Connection) -> None:
+        """From now on a connection counts for itself alone, and what it has done is taken back."""
+        self._ledger.apart.add(connection.index)
+        self._late.add(connection.index)
+        self._retirements += 1
+        _, statements = self._lately.pop(connection.index, ("", None))
+        if statements is not None:
+            statements.let_go()
+        settled = connection.settled
+        if settled is None:
+            return
+        self._left[connection.file].add(settled)
+        if self._is_counted(connection):
+            self._numbers[connection.file] -= 1
+            number, of_driver = _driver_in(self._drivers, connection.driver)
+            of_driver.subtract(settled)
+            of_driver.statements_live -= settled.statements_live
+            name = _bounded(self._drivers, connection.driver)
+            self._drivers[name] = number - 1, of_driver
+            if number == 1:
+                del self._drivers[name]
+
+    def _keep_statements(self, connection: Connection, statements: StatementTable) -> None:
+        """Add the statements of a connection that has retired, or keep them for a while if it may
+        be on a side of a pooler."""
+        room = self._ledger.statements_room
+        kept = [self._lately.pop(connection.index)] if connection.index in self._lately else []
+        if connection.leg or len(self._retired) > 1:
+            self._lately[connection.index] = connection.driver, statements
+        else:
+            kept.append((connection.driver, statements))
+        while len(self._lately) > (LATELY_KEPT if room.groups < GROUPS_KEPT // 2 else 0):
+            kept.append(self._lately.pop(next(iter(self._lately))))
+        for driver, table in kept:
+            self._statements.setdefault(_bounded(self._statements, driver), StatementTable(room)).take(table)
+
     def at(self, time_ns: int, file: int | None = None) -> Counters:
-        """The sum of all counters, or of those of one file, at that moment; live statements are
-        those of the open connections."""
+        """The sum of all counters, or of those of one file, at that moment, as marks count them:
+        live statements are those of the open connections."""
         sums = Counters()
         for retired in self._retired if file is None else [self._retired[file]]:
             sums.add(retired)
         sums.statements_live = 0
+        for index, connection in self.open.items():
+            if index not in self._ledger.in_no_mark and (file is None or connection.file == file):
+                sums.add(connection.present(time_ns))
+        return sums
+
+    def _whole(self, time_ns: int, file: int) -> Counters:
+        """The counters of one file, at that moment, with the statements that its connections have
+        left alive."""
+        sums = Counters()
+        sums.add(self._retired[file])
+        sums.subtract(self._left[file])
+        sums.statements_live -= self._left[file].statements_live
         for connection in self._counting():
-            if file is None or connection.file == file:
-                sums.add(connection.counters(time_ns))
+            if connection.file == file:
+                sums.add(connection.present(time_ns))
         return sums
 
     def _counting(self) -> list[Connection]:
@@ -94,9 +157,9 @@ class TraceTotals:
 
     def all(self, time_ns: int) -> Counters:
         """The counters of everything, at that moment."""
-        totals = self.at(time_ns)
-        totals.statements_live = sum(retired.statements_live for retired in self._retired)
-        totals.statements_live += sum(connection.statements_live for connection in self._counting())
+        totals = Counters()
+        for file in range(len(self._retired)):
+            totals.add(self._whole(time_ns, file))
         return totals
 
     def drivers(self, time_ns: int) -> list[tuple[str, int, Counters]]:
@@ -109,16 +172,14 @@ class TraceTotals:
         for connection in self._counting():
             if self._is_counted(connection):
                 number, counters = _driver_in(found, connection.driver)
-                counters.add(connection.counters(time_ns))
+                counters.add(connection.present(time_ns))
                 found[_bounded(found, connection.driver)] = (number + (not connection.was_put_aside), counters)
         ordered = sorted(found.items(), key=lambda item: (-item[1][1].round_trips, item[0]))
         return [(driver, count, counters) for driver, (count, counters) in ordered]
 
     def files(self, time_ns: int) -> list[tuple[int, Counters]]:
         """(connections, counters) of each file."""
-        found = [(number, self.at(time_ns, file)) for file, number in enumerate(self._numbers)]
-        for file, (_, counters) in enumerate(found):
-            counters.statements_live += self._retired[file].statements_live
+        found = [(number, self._whole(time_ns, file)) for file, number in enumerate(self._numbers)]
         for connection in self._counting():
             if self._is_counted(connection) and not connection.was_put_aside:
                 number, counters = found[connection.file]
@@ -141,10 +202,10 @@ class TraceTotals:
         """
         for attempt in range(_ATTEMPTS):
             retired = self._retirements
-            tables: dict[str, StatementTable] = {}
+            tables: dict[str, Gathered] = {}
             room = GroupBudget()
             for driver, add in self._statement_sources():
-                for _ in add(tables.setdefault(driver, StatementTable(room))):
+                for _ in add(tables.setdefault(driver, Gathered(room))):
                     if attempt < _ATTEMPTS - 1:
                         yield None
                         if self._retirements != retired:
@@ -162,20 +223,22 @@ class TraceTotals:
                     yield None
         yield views
 
-    def _statement_sources(self) -> list[tuple[str, Callable[[StatementTable], Iterable[None]]]]:
-        """Drivers, and a function that adds their statements to a table in slices."""
-        kept = [(driver, partial(StatementTable.merge_by_slices, other=table)) for driver, table in self._statements.items()]
+    def _statement_sources(self) -> list[tuple[str, Callable[[Gathered], Iterable[None]]]]:
+        """Drivers, and a function that adds their statements in slices."""
+        tables = [*self._statements.items(), *self._lately.values()]
+        kept = [(driver, partial(Gathered.add, table=table)) for driver, table in tables]
         live = [(connection.driver, connection.add_statements) for connection in self._counting()]
         return [*kept, *live]
 
 
 def statements_within(marks: Iterable[Interval]) -> list[StatementView]:
     """Statements of marks whose statements are counted, by round trips, most first."""
-    tables: dict[str, StatementTable] = {}
+    tables: dict[str, Gathered] = {}
     room = GroupBudget()
     for mark in marks:
         for connection, table in mark.tables.items():
-            tables.setdefault(connection.driver, StatementTable(room)).merge(table)
+            for _ in tables.setdefault(connection.driver, Gathered(room)).add(table):
+                pass
     room.trim()
     return _sorted([StatementView(driver, group) for driver, table in tables.items() for group in table.groups.values()])
 
@@ -191,4 +254,8 @@ def _driver_in(kept: Mapping[str, tuple[int, Counters]], driver: str) -> tuple[i
 
 
 def _sorted(views: list[StatementView]) -> list[StatementView]:
-    return sorted(views, key=lambda view: (-view.group.round_trips, view.driver, view.group.sql))
+    # three stable sorts: keys of three parts take megabytes
+    views.sort(key=lambda view: view.group.sql)
+    views.sort(key=lambda view: view.driver)
+    views.sort(key=lambda view: view.group.round_trips, reverse=True)
+    return views

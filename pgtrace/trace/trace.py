@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Self
 
@@ -80,7 +81,8 @@ class Trace:
             [partial(self._counted_in, number) for number in range(len(self._files))], self._open_effect, self._file_at
         )
         self._ledger = Ledger(self.marks, self._files.name_of, timeline=timeline, rows=rows, is_second=rows is not None)
-        self._ledger.apart = frozenset(apart)
+        self._ledger.in_no_mark = frozenset(apart)
+        self._ledger.apart |= self._ledger.in_no_mark
         self._totals = TraceTotals(self._ledger, len(self._files), self.is_counted)
         self.connections = Connections(self._ledger, self._files, self._totals, observer)
         self._intake = Intake(self._ledger, self._totals, self.connections)
@@ -295,9 +297,17 @@ class Trace:
         return True
 
     @property
-    def apart(self) -> frozenset[int]:
-        """Indexes of the connections that count for themselves alone."""
+    def apart(self) -> AbstractSet[int]:
+        """Indexes of the connections that count for themselves alone, as they are at any moment."""
         return self._ledger.apart
+
+    def put_apart(self, connections: Collection[int]) -> bool:
+        """These count for themselves alone, in what they have done already too. Marks count them as
+        before, and so do statements of those that closed long ago. Returns whether one is new."""
+        new = [index for index in connections if index not in self._ledger.apart]
+        for index in new:
+            self._totals.put_apart(self.connections[index])
+        return bool(new)
 
     @property
     def counted(self) -> int:

@@ -138,6 +138,56 @@ def test_a_finding_names_its_lines(server: EmbeddedServer, tmp_path: Path) -> No
     assert "  code      orders.py:5 in list_orders, 1" in pgtrace("advise", "--last").stdout
 
 
+ONE_QUERY = {
+    "asyncpg": "import asyncio, asyncpg\nasync def main():\n    c = await asyncpg.connect()\n    await c.execute('select 1')\n"
+    "    await c.close()\nasyncio.run(main())",
+    "psycopg": "import psycopg\nc = psycopg.connect(''); c.execute('select 1'); c.close()",
+    "psycopg2": "import psycopg2\nc = psycopg2.connect(''); c.cursor().execute('select 1'); c.close()",
+    "pg8000": "import pg8000.dbapi\nc = pg8000.dbapi.connect(USER, host=HOST, port=PORT, password=WORD, database=NAME)\n"
+    "c.cursor().execute('select 1'); c.close()",
+}
+
+
+def test_the_notes_name_the_driver_of_a_session_that_shows_nothing(server: EmbeddedServer, tmp_path: Path) -> None:
+    """Also where what passed looks like another's: psycopg's ClientCursor writes values into the text, as psycopg2 does."""
+    capture = tmp_path / "x.pgtrace"
+    client_cursor = "import psycopg\nc = psycopg.connect('', cursor_factory=psycopg.ClientCursor)\n"
+    client_cursor += "for number in range(9): c.execute('select name from (values (1)) as v (name) where name = %s', (number,))"
+    programs = [*ONE_QUERY.items(), ("psycopg", client_cursor)]
+    with Recorder("127.0.0.1:0", f"{server.host}:{server.port}", write=capture, when_behind="wait", call_sites=True) as recorder:
+        given = {**os.environ, **server.environment(), "PGHOST": "127.0.0.1", "PGPORT": str(recorder.port)}
+        given |= recorder.call_site_variables(given)
+        names = f"HOST, PORT, USER, WORD, NAME = '127.0.0.1', {recorder.port}, {server.user!r}, {server.password!r}, {server.database!r}\n"
+        for _, program in programs:
+            subprocess.run([sys.executable, "-c", names + program], env=given, check=True, timeout=30)
+        recorder.flush()
+    trace = fully_read(capture)
+    assert [one.driver for one in trace.connections] == [name for name, _ in programs]
+    trace.close()
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_transaction_counts_once_for_its_line(server: EmbeddedServer, tmp_path: Path, driver: str) -> None:
+    """BEGIN has the line of the statement, COMMIT one of its own: the finding counts transactions."""
+    program = tmp_path / "orders.py"
+    program.write_text(
+        f"import {driver}\nc = {driver}.connect('')\nfor number in range(6):\n"
+        "    c.cursor().execute('select name from (values (1)) as v (name) where name = %s', (number,))\n    c.commit()\n"
+    )
+    capture = tmp_path / "x.pgtrace"
+    with Recorder("127.0.0.1:0", f"{server.host}:{server.port}", write=capture, when_behind="wait", call_sites=True) as recorder:
+        given = {**os.environ, **server.environment(), "PGHOST": "127.0.0.1", "PGPORT": str(recorder.port)}
+        subprocess.run([sys.executable, str(program)], env=given | recorder.call_site_variables(given), check=True, timeout=30)
+        recorder.flush()
+    trace = fully_read(capture)
+    advice = Advice(trace)
+    advice.update()
+    (found,) = [one for one in with_lines(advice, advice.findings()) if one.name == "begin-commit"]
+    assert found.note.times == 6
+    assert [(site.line, times) for site, times in found.lines] == [(4, 6)]
+    trace.close()
+
+
 def test_notes_survive_a_kill(server: EmbeddedServer, tmp_path: Path) -> None:
     program = "import psycopg, os, signal; c = psycopg.connect(''); c.execute('select 1'); os.kill(os.getpid(), signal.SIGKILL)"
     seen = subprocess.run([sys.executable, "-c", program], env=environment(server, tmp_path), check=False, timeout=30)

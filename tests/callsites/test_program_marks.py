@@ -60,6 +60,16 @@ def test_overlapping_tasks_do_not_count_each_other(server: EmbeddedServer, tmp_p
         assert {f"unit {number}" for number in range(20)} < set(mark_counters(trace))
         assert mark_counters(trace)["unit"].executions >= 60
         assert trace.call_sites.units["unit"].total > 0
+        on_several = 0
+        for number in range(20):  # of its name there is one: all that it did is drawn, on all its connections
+            bars = measure(trace, "a", f"unit {number}", draws=True).bars
+            assert {bar.sql.split("'")[1] for bar in bars if bar.sql.startswith("select '")} == {f"unit {number}"}
+            assert sum(bar.sql.startswith("select '") for bar in bars) >= 3
+            on_several += len({bar.connection for bar in bars}) > 1
+        assert on_several
+        assert len({bar.connection for bar in measure(trace, "a", "unit", draws=True).bars}) == 1, (
+            "they overlap: whose is whose is not known"
+        )
         assert bool(options) == any(trace.call_sites.at(place) for place in range(len(trace.rows)))
 
 
@@ -76,6 +86,33 @@ def test_what_is_sent_first_for_a_statement_is_in_its_mark(server: EmbeddedServe
     assert any(line.startswith("unit ") for line in lines)
     shown = subprocess.check_output([*PGTRACE, "show", "--filter", "mark:unit and COMMIT", path], text=True, timeout=60)
     assert shown.count("Query COMMIT") == 3
+
+
+@pytest.mark.parametrize("options", [(), ("--call-sites",)], ids=["marks", "lines"])
+def test_what_a_named_cursor_sends_is_in_its_mark(server: EmbeddedServer, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """psycopg2 puts FETCH, MOVE and CLOSE together in C, below its methods."""
+    with recorded(server, tmp_path / "a.pgtrace", "named cursors", *options) as trace:
+        rows = [
+            (trace.rows[place].label.sql, trace.marks.names_at(place), trace.call_sites.at(place))
+            for place in range(len(trace.rows))
+            if trace.rows[place].shape.kind is RowKind.ROUND_TRIP
+        ]
+    inside = [(sql.split()[0], marks) for sql, marks, _ in rows if "in a unit" in sql]
+    assert [word for word, _ in inside] == [*["DECLARE", "FETCH", "FETCH", "MOVE", "FETCH", "FETCH", "FETCH", "CLOSE"]] * 2
+    assert {marks for _, marks in inside} == {("unit",)}
+    assert [marks for sql, marks, _ in rows if '"outside"' in sql] == [()] * 3
+    with_lines = {sql.split()[0] for sql, _, sites in rows if sites}
+    assert with_lines == ({"DECLARE", "FETCH", "MOVE", "CLOSE"} if options else set())
+
+
+@pytest.mark.parametrize(("driver", "round_trips"), [("asyncpg", 17), ("psycopg", 17), ("pg8000", 10)])
+def test_what_a_driver_closes_for_a_query_is_in_its_mark(server: EmbeddedServer, tmp_path: Path, driver: str, round_trips: int) -> None:
+    """Its cache is full, so it closes a statement among the round trips of a query."""
+    with recorded(server, tmp_path / "a.pgtrace", f"closing {driver}", "--call-sites") as trace:
+        rows = [(trace.rows[place].shape.flight, trace.marks.names_at(place)) for place in range(len(trace.rows))]
+        closes = [names for flight, names in rows if flight.startswith("C")]
+        assert closes == [("unit",)] * 5 + [()]  # the last is outside
+        assert mark_counters(trace)["unit"].round_trips == round_trips
 
 
 def test_marks_by_file_are_intervals_where_they_were(server: EmbeddedServer, tmp_path: Path) -> None:

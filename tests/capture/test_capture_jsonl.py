@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtrace.capture.importing import Import
-from pgtrace.capture.jsonl import LONGEST_LINE
+from pgtrace.capture.jsonl import LONGEST_LINE, cutting
 from pgtrace.capture.jsonl.cutting import Cutter, first_line
 from pgtrace.capture.jsonl.joining import JsonLines
 from pgtrace.capture.jsonl.spelling import read, spell
@@ -204,9 +204,10 @@ def test_a_large_message_is_never_collected() -> None:
     assert joined([first_line(HEADER), *lines])[1] == records
 
 
-def test_what_waits_for_an_unfinished_message_is_bounded() -> None:
+def test_what_waits_for_an_unfinished_message_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cutting, "_MOST_WAITING", 2_000)
     begun = frontend.Query("SELECT 1").wire()
-    other = [Data(HEADER.monotonic_ns, 2, BACKEND, number * len(READY), READY) for number in range(60_000)]
+    other = [Data(HEADER.monotonic_ns, 2, BACKEND, number * len(READY), READY) for number in range(6_000)]
     records: list[Record] = [
         *read_in((FRONTEND, STARTUP + begun[:4])),
         *other,
@@ -216,7 +217,7 @@ def test_what_waits_for_an_unfinished_message_is_bounded() -> None:
     lines: list[dict[str, object]] = [first_line(HEADER)]
     for number, record in enumerate(records):
         lines += cutter.feed(record)
-        assert number - len(lines) < 25_000
+        assert number - len(lines) < 2_500
     assert joined(lines + cutter.finish())[1] == records
 
 
@@ -301,6 +302,12 @@ def test_a_first_line_that_means_nothing(text: bytes) -> None:
     converter = JsonLines("x.jsonl")
     with pytest.raises(CaptureError, match=r"x\.jsonl"):
         converter.feed(text + b"\n")
+
+
+@pytest.mark.parametrize("text", [b'{"schema":', b"{]", b"x", b'\xff{"a":1}'])
+def test_a_line_that_is_not_json_is_said(text: bytes) -> None:
+    with pytest.raises(CaptureError, match=r"x\.jsonl: line 1: not valid JSON$"):
+        JsonLines("x.jsonl").feed(text + b"\n")
 
 
 def test_an_import_that_fails_says_where(tmp_path: Path) -> None:

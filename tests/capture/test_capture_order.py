@@ -64,7 +64,7 @@ def test_one_direction_behind_the_other(turned: bool) -> None:
     assert counted(file_of([*sides[0], *sides[1]])) == EXPECTED
 
 
-@settings(max_examples=300 if NIGHTLY else 30)
+@settings(max_examples=300 if NIGHTLY else 12)
 @given(st.randoms(use_true_random=False))
 def test_any_order(chance: random.Random) -> None:
     mixed = list(WHOLE.sent)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import struct
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.capture import packet_forge as forge
 from tests.capture.packet_forge import Talk, split, talk_of
 from tests.capture.packet_reading import NAMES, SAMPLES, converted, counted, counted_capture
 from tests.capture.test_capture_redact import OFFER, SCRAM_TURNS, SECRETS, SSL_REQUEST, STARTUP
+from tests.corpus import NIGHTLY
 from tests.playbook import MS, WALL_NS, write
 
 SCRIPT = """
@@ -58,8 +60,8 @@ def payload_bytes(packet: bytes) -> int:
 
 
 def every(packets: list[bytes], first: int = 0) -> range:
-    """The places of all packets, or of the longest sample every third."""
-    return range(first, len(packets), 3 if len(packets) > 150 else 1)
+    """The places of every third packet; of all of them in the nightly run, if they are few."""
+    return range(first, len(packets), 1 if NIGHTLY and len(packets) <= 150 else 3)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -71,9 +73,19 @@ def test_there_are_samples() -> None:
     assert len(NAMES) >= 6
 
 
+def bytes_apart(counts: dict[str, Any]) -> dict[str, Any]:
+    """The bytes of all statements together: a Flush for which nothing is owed belongs to the round trip before or after it, and
+    packets may cross where the recorder's reads did not."""
+    statements = [dict(one) for one in counts["statements"]]
+    for one in statements:
+        one.pop("bytes_per_execution")
+    sums = {key: sum(one.pop(key) for one in statements) for key in ("frontend_bytes", "backend_bytes")}
+    return counts | {"statements": statements, "bytes": sums}
+
+
 def test_it_counts_what_the_recorder_counted(name: str) -> None:
     seen = counted(sample(name))
-    assert seen == counted_capture(SAMPLES / f"{name}.pgtrace")
+    assert bytes_apart(seen) == bytes_apart(counted_capture(SAMPLES / f"{name}.pgtrace"))
     assert seen["totals"]["round_trips"] > 10
     assert seen["capture"]["complete"]
 
@@ -95,7 +107,7 @@ def test_in_any_pieces(name: str) -> None:
 def test_packets_in_another_order(name: str) -> None:
     head, packets = split(sample(name))
     expected = counted(sample(name))
-    for seed in range(12):
+    for seed in range(12 if NIGHTLY else 5):
         chance = random.Random(seed)
         reach = chance.choice((2, 3, 5, 8, 12))
         mixed = list(packets)
@@ -115,6 +127,7 @@ def test_through_a_tunnel(tunnel: str) -> None:
     assert counted(file) == counted(sample("asyncpg"))
 
 
+@pytest.mark.sampled(2)
 def test_packets_that_come_twice(name: str) -> None:
     head, packets = split(sample(name))
     expected = counted(sample(name))
@@ -129,6 +142,7 @@ def test_packets_that_come_twice(name: str) -> None:
     assert counted(head + b"".join(mixed)) == expected
 
 
+@pytest.mark.sampled(2)
 def test_any_one_packet_lost(name: str) -> None:
     """One that carried data is a gap of its size; any other changes nothing. Only what is missing makes the counts differ."""
     head, packets = split(sample(name))
@@ -145,6 +159,7 @@ def test_any_one_packet_lost(name: str) -> None:
             assert seen == expected, f"packet {place}"
 
 
+@pytest.mark.sampled(2)
 def test_the_file_cut_at_every_packet(name: str) -> None:
     head, packets = split(sample(name))
     whole = counted(sample(name))["totals"]["round_trips"]
@@ -155,6 +170,7 @@ def test_the_file_cut_at_every_packet(name: str) -> None:
         before = seen["totals"]["round_trips"]
 
 
+@pytest.mark.sampled(2)
 def test_joined_at_every_packet(name: str) -> None:
     """Nothing of a set-up is counted, nothing is called lost, and from the first idle moment on everything counts."""
     head, packets = split(sample(name))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgtrace.capture import tcp
 from pgtrace.capture.record import NEITHER
-from pgtrace.capture.tcp import APART_NS, HELD_BYTES, LOST_SEGMENTS, PATIENCE_NS, Conversation, Stream, distance
+from pgtrace.capture.tcp import APART_NS, LOST_SEGMENTS, PATIENCE_NS, Conversation, Stream, distance
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from tests.capture import packet_forge as forge
 from tests.capture.packet_forge import ACK, FIN, PSH, RST, Sent, Talk
@@ -208,16 +209,18 @@ def test_patience_ends_by_the_packets_clock() -> None:
     assert not one.waits
 
 
-def test_what_is_held_is_bounded() -> None:
+def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes, and segments without any."""
-    made = talk((BACKEND, b"lost"), *[(BACKEND, bytes(60_000))] * (2 * HELD_BYTES // 60_000))
+    most = 4 * 1024 * 1024
+    monkeypatch.setattr(tcp, "HELD_BYTES", most)
+    made = talk((BACKEND, b"lost"), *[(BACKEND, bytes(60_000))] * (2 * most // 60_000))
     heard, one = feed(made, without(made, 3))
-    assert len(heard.bytes[BACKEND]) > HELD_BYTES
-    assert one.held_bytes <= HELD_BYTES + 100_000
+    assert len(heard.bytes[BACKEND]) > most
+    assert one.held_bytes <= most + 100_000
     made = Talk().open()
     first = Sent(0, made.client, made.server, made.numbers[0] + 1, made.numbers[1] + 1, ACK)
-    heard, one = feed(made, [replace(first, seq=first.seq + 2 + number) for number in range(HELD_BYTES // 100)])
-    assert one.held_bytes <= HELD_BYTES + 1000
+    heard, one = feed(made, [replace(first, seq=first.seq + 2 + number) for number in range(most // 100)])
+    assert one.held_bytes <= most + 1000
 
 
 def test_a_cut_packet_is_a_loss_behind_what_is_there() -> None:

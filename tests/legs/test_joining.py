@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pgtrace.legs.joining import MOST_REMEMBERED, SLACK_NS, WINDOW_NS, Joiner
 from pgtrace.legs.trips import Lost, Trip
+from tests.corpus import NIGHTLY
 
 US, MS = 1_000, 1_000_000
 FRONTS, BACKS = 0, 1000
@@ -235,7 +236,7 @@ class Through:
 
 
 @given(st.randoms(use_true_random=False), st.sampled_from([0, 1, 3, 10**9]), st.booleans(), st.sampled_from([0, 500 * US, 4 * MS]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 if NIGHTLY else 100, deadline=None)
 def test_nothing_is_joined_wrongly(random_: random.Random, alphabet: int, gaps: bool, late_ns: int) -> None:
     """Whatever is the same, late or missing. What is joined is what ran."""
     through = Through(random_, alphabet=alphabet, gaps=gaps, late_ns=late_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.legs.joins import Finding, Joins, State, find
 from pgtrace.legs.sums import legs
+from pgtrace.report.joins import joins_as_text
 from pgtrace.report.stats import as_dict
 from pgtrace.trace.trace import Trace
 from tests import playbook
@@ -167,3 +169,100 @@ def told(trace: Trace, joins: Joins) -> dict[tuple[str, int], tuple[State, list[
         return trace.name_of(trace.connections[entry.connection]), entry.opened_ns
 
     return {which(place): (joins.state(place), [which(one) for one in joins.across(place)]) for place in range(len(trace.rows))}
+
+
+def nested(paths: list[list[int]]) -> str:
+    """Round trips, each through some legs from the driver to a server: a session on each leg."""
+    legs = sorted({leg for path in paths for leg in path})
+    lines = [f"0 c{leg} {line}" for leg in legs for line in ("F StartupMessage user=app", f"fact leg {'ABCDEFGH'[leg - 1]}")]
+    lines += [f"0 c{leg} B AuthenticationOk | ReadyForQuery I" for leg in legs]
+    for number, path in enumerate(paths):
+        begin = 20 * (number + 1)
+        lines += [f"{begin + depth} c{leg} F Query SELECT {number}" for depth, leg in enumerate(path)]
+        answered = "B DataRow {0} | CommandComplete SELECT 1 | ReadyForQuery I"
+        lines += [f"{begin + 9 + depth} c{leg} {answered.format(number)}" for depth, leg in enumerate(reversed(path))]
+    return "\n".join([*lines, "end"])
+
+
+@pytest.mark.parametrize("paths", [(FRONT, BACK), (POOLERS.parent / "findings" / "both_sides.pgtrace",)], ids=["two files", "two legs"])
+def test_one_pooler_is_a_chain_of_one(paths: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Following each round trip finds the sums that were counted when it was joined."""
+    with joined(*paths) as (_, joins):
+        counted = joins.as_dict()
+        monkeypatch.setattr(Joins, "is_chain", True)
+        assert joins.as_dict() == counted
+
+
+CHAIN = [
+    *[[1, 2, 3]] * 8,
+    *[[1]] * 2,  # the first pooler answers
+    *[[1, 2]] * 3,  # the second one does
+    [3],  # the second one's own
+    *[[2, 3]] * 4,  # the first one's own, which the second one passes on
+    *[[2]] * 5,  # the same, which the second one answers: no server has it
+]
+"""Legs from a driver to a server, through two poolers, for each round trip."""
+
+
+def test_a_chain_is_one_pooler_in_sums(tmp_path: Path) -> None:
+    """The first four are the drivers' round trips by what became of them behind the last pooler, `added` is the rest of the servers'."""
+    with read(playbook.write(tmp_path / "a.pgtrace", nested(CHAIN))) as trace:
+        joins = find(trace)
+        assert joins is not None
+        assert [(one.joined, one.swallowed, one.added) for one in joins.poolers] == [(11, 2, 9), (12, 8, 1)]
+        told = joins.as_dict()
+        text = [*joins_as_text(joins)]
+    assert {key: told[key] for key in ("joined", "ambiguous", "unjoined", "swallowed", "added", "switches")} == {
+        "joined": 8, "ambiguous": 0, "unjoined": 0, "swallowed": 5, "added": 5, "switches": 0,
+    }  # fmt: skip
+    assert sum(told[key] for key in ("joined", "ambiguous", "unjoined", "swallowed")) == sum(path[0] == 1 for path in CHAIN)
+    assert told["joined"] + told["added"] == sum(path[-1] == 3 for path in CHAIN)
+    assert (told["pooler_ns"]["max"], told["before_ns"]["max"]) == (4_000_000, 2_000_000), "a ms each way in each of the two"
+    assert text[1].startswith("2 poolers in a chain: 8 round trips reached a server and were joined, 0 ambiguous, 0 unjoined, 5 answered")
+
+
+TOPOLOGIES = {
+    "a chain of two poolers": [[1, 2, 3]],
+    "a chain of three": [[1, 2, 3, 4]],
+    "a chain in another order of the legs": [[3, 1, 2]],
+    "a pooler with two servers": [[1, 2], [1, 3]],
+    "a pooler, and a second one with two servers": [[1, 2, 3], [1, 2, 4]],
+    "two poolers that have nothing to do with each other": [[1, 2], [3, 4]],
+}
+
+
+@pytest.mark.parametrize("ways", TOPOLOGIES.values(), ids=TOPOLOGIES)
+@pytest.mark.parametrize("grows", [False, True], ids=["whole", "growing"])
+def test_poolers_are_joined_pairwise_and_count_once(ways: list[list[int]], grows: bool, tmp_path: Path) -> None:
+    paths = [ways[number % len(ways)] for number in range(12)]
+    file = playbook.write(tmp_path / "a.pgtrace", nested(paths), block_records=3)
+    whole = file.read_bytes()
+    with contextlib.closing(Trace.open([file])) as trace:
+        finding = Finding(trace)
+        for size in range(len(whole) // 3, len(whole), len(whole) // 7) if grows else ():
+            file.write_bytes(whole[:size])
+            trace.update()
+            assert finding.advance()
+        file.write_bytes(whole)
+        trace.update()
+        finding.finish()
+        assert finding.advance()
+        joins = finding.joins
+        assert joins is not None
+        letters = {(pooler.front[1], back[1]) for pooler in joins.poolers for back in pooler.backs}
+        assert letters == {("ABCD"[front - 1], "ABCD"[back - 1]) for path in ways for front, back in pairwise(path)}
+        drivers = {"ABCD"[path[0] - 1] for path in ways}
+        assert {pooler.front[1] for pooler in joins.of_drivers} == drivers
+        assert {key: joins.as_dict()[key] for key in ("joined", "ambiguous", "unjoined", "swallowed", "added")} == {
+            "joined": 12, "ambiguous": 0, "unjoined": 0, "swallowed": 0, "added": 0,
+        }  # fmt: skip
+        for place, row in enumerate(trace.rows):
+            if joins.state(place) is State.JOINED:
+                (other,) = joins.across(place)
+                assert trace.rows[other].label.sql == row.label.sql
+        counted = trace.once_more(joins.connections)
+    with contextlib.closing(counted):
+        while counted.update():
+            pass
+        assert counted.totals().round_trips == 12
+        assert {connection.leg for connection in counted.connections if connection.index not in counted.apart} == drivers

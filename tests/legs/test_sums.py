@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pgtrace.legs.sums import legs
-from pgtrace.report.stats import as_dict
+from pgtrace.report.stats import as_dict, as_text
 from pgtrace.trace.trace import Trace
 from tests import playbook
 
@@ -40,6 +40,18 @@ def test_the_sums_of_each_leg(tmp_path: Path) -> None:
     assert found == [("A", 1, 1, 0), ("B", 2, 2, 1)]
     assert [one["leg"] for one in told["connections"]] == ["A", "B", "B"]
     assert [(one["leg"], one["connections"], one["executions"]) for one in told["legs"]] == [("A", 1, 1), ("B", 2, 2)]
+
+
+def test_connections_on_no_leg_have_a_line_and_no_element(tmp_path: Path) -> None:
+    """Two captures: one has legs, the other was recorded without."""
+    other = playbook.write(tmp_path / "b.pgtrace", "F Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\nend")
+    trace = Trace.open([playbook.write(tmp_path / "a.pgtrace", TWO_LEGS), other])
+    trace.update()
+    with contextlib.closing(trace):
+        lines = [line.split() for line in as_text(trace, "leg")]
+        assert [leg["leg"] for leg in as_dict(trace)["legs"]] == ["A", "B"]
+    assert [line[0] for line in lines[3:]] == ["all", "A", "B", "(no"]
+    assert [int(line[-11]) for line in lines[3:]] == [4, 1, 2, 1]
 
 
 def test_the_letter_is_shown_and_the_numbers_go_on(tmp_path: Path) -> None:

@@ -245,3 +245,12 @@ def test_names_are_the_manuals() -> None:
         assert kind.__name__ == kind.NAME or kind is startup.Version2Error
         assert kind.__doc__
         assert (kind.side, kind.code) in {(side, code) for side in (FRONTEND, BACKEND) for code in codes.NAMES[side]}
+
+
+@pytest.mark.parametrize("kind", [backend.BackendKeyData, backend.NotificationResponse, startup.CancelRequest])
+def test_a_process_id_is_any_number_of_four_bytes(kind: type[Message]) -> None:
+    """A pooler draws one."""
+    body = kind.EXAMPLE
+    at = 4 if kind is startup.CancelRequest else 0
+    message = kind.parse(body[:at] + b"\xae\xd7\x6b\x94" + body[at + 4 :])
+    assert message.process_id == 0xAED76B94  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ def connect(recorder: Recorder) -> socket.socket:
     else:
         sock = socket.create_connection((recorder.host, recorder.port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.settimeout(20)
+    sock.settimeout(60)
     return sock
 
 
@@ -77,6 +77,15 @@ class Tls:
                 except ssl.SSLWantReadError:
                     self.take()
         return True
+
+    def has_ended(self) -> bool:
+        """Whether the other side ended in order with what was received so far, and sent nothing else."""
+        try:
+            return self._tls.read(1) == b""
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLWantReadError:
+            return False
 
     def receive(self, size: int) -> bytes:
         data = b""

@@ -44,7 +44,7 @@ class Scripted:
 
     def _one(self, connection: socket.socket) -> None:
         with connection:
-            connection.settimeout(20)
+            connection.settimeout(60)
             try:
                 self._serve(connection)
             except BaseException as error:

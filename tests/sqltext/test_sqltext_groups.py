@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 
 import postgast
 import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pgtrace import sqltext
 from pgtrace.sqltext import groups
+from pgtrace.sqltext.scanner import IN_NAME
 from tests.sqltext.sql_strategy import SQL
 
 
@@ -163,3 +166,15 @@ def test_any_text_has_a_group_and_its_normal_form_the_same(sql: str) -> None:
 def test_blanking_values_first_changes_no_group(sql: str) -> None:
     """The fast path for texts with their values inside says what the scanner alone says."""
     assert groups.group_of(sql) == (sqltext.normalise(sql), sqltext.fingerprint(sql))
+
+
+PLAIN = re.compile(rf"""'[^']*'|"[^"]*(?:"|\Z)|(?<!{IN_NAME})(?<!\.)[0-9]+(?:\.[0-9]+)?(?!{IN_NAME}|\.)""")
+"""A string, a quoted name, a number: what the pattern of groups.py finds, which begins with a jump."""
+
+
+@given(st.text(alphabet="'\"0123456789..abé_$ ,()-\n", max_size=24))
+@example("1.2.3 .5 a.5 a5 5a 1.x 1.5'")
+@example('"0')
+@settings(max_examples=400)
+def test_plain_values_are_where_they_seem(sql: str) -> None:
+    assert [match.span() for match in groups._SIMPLE_VALUE.finditer(sql)] == [match.span() for match in PLAIN.finditer(sql)]

@@ -83,7 +83,7 @@ def test_a_cancel_finds_its_session_on_the_shelf(tmp_path: Path) -> None:
     assert [one.cancels for one in found.connections] == [None if place % 2 == 0 else place - 1 for place in range(NUMBER)]
 
 
-def interleaved(number: int) -> list[Record]:
+def interleaved(number: int, *, closes: bool = True) -> list[Record]:
     """Connections that all stay open and ask in turn, three times."""
     wire = crowds.Wire()
     records: list[Record] = []
@@ -92,15 +92,16 @@ def interleaved(number: int) -> list[Record]:
     for _ in range(3):
         for one in range(1, number + 1):
             records += wire.trip(one, query(f"select {one}"), done("SELECT 1") + ready())
-    for one in range(1, number + 1):
+    for one in range(1, number + 1) if closes else ():
         records += wire.close(one)
     return records
 
 
-def test_connections_put_aside_while_they_are_idle_lose_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("closes", [True, False])
+def test_connections_put_aside_while_they_are_idle_lose_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closes: bool) -> None:
     path = tmp_path / "open.pgtrace"
     with CaptureWriter(path) as writer:
-        writer.write(interleaved(NUMBER))
+        writer.write(interleaved(NUMBER, closes=closes))
     plain = json.loads("".join(stats.as_json(read(path))))
     monkeypatch.setattr(connections, "OPEN_KEPT", 8)
     monkeypatch.setattr(connections, "CLOSED_KEPT", 5)

@@ -168,7 +168,7 @@ def test_labels_beyond_the_bound_say_so(index: RowIndex, monkeypatch: pytest.Mon
         Label("", message="x" * 1000),
         Label("", end="x" * 1000),
         Label("", groups=tuple(range(25))),
-        Label("", shares=tuple(row.Share(group) for group in range(7))),
+        Label("", shares=tuple(map(row.Share, range(7)))),
         Label("", failures=(Failure("", "", "x" * 800),)),
     ],
     ids=["SQL", "SQLSTATE", "message", "end", "groups", "shares", "failures"],
@@ -182,7 +182,24 @@ def test_labels_are_bounded_in_bytes(index: RowIndex, monkeypatch: pytest.Monkey
 def test_a_long_label_is_cut(index: RowIndex) -> None:
     groups = tuple(range(2 * row.GROUPS_KEPT))
     text = "x" * (row.LONGEST_SQL + 1)
-    kept = index.label_at(index.label(Label(text, text, text, groups, shares=tuple(map(row.Share, groups)))))
+    kept = index.label_at(index.label(Label(text, text, text, groups, others=groups, shares=tuple(map(row.Share, groups)))))
     assert [len(part) for part in (kept.sql, kept.sqlstate, kept.message)] == [row.LONGEST_SQL] * 3
     assert kept.groups == groups[: row.GROUPS_KEPT]
-    assert [share.group for share in kept.shares] == list(kept.groups)
+    assert list(kept.shares_by_group) == [(group, row.Share(group)) for group in kept.groups]
+
+
+def test_equal_shares_are_one_object(index: RowIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever texts have them; and no more of them are remembered than the bound."""
+    monkeypatch.setattr(rows, "SHARES_KEPT", 3)
+    labels = [index.label_at(index.label(Label(f"SELECT {one}", groups=(one,), shares=(row.Share(one // 4),)))) for one in range(8)]
+    assert len({id(label.shares) for label in labels}) == 2
+    assert [label.shares for label in labels] == [(row.Share(one // 4),) for one in range(8)]
+    for one in range(10):
+        index.label(Label("", shares=(row.Share(one),)))
+    assert len(index._shares) <= 3
+
+
+def test_groups_without_a_message_come_after_those_with_one(index: RowIndex) -> None:
+    many = tuple(range(row.GROUPS_KEPT - 1))
+    kept = index.label_at(index.label(Label("", groups=many, others=(-1, -2, -3), shares=(row.Share(1),) * (len(many) + 3))))
+    assert [group for group, _ in kept.shares_by_group] == [*many, -1]

@@ -62,6 +62,7 @@ def test_times_and_what_went_on_at_once(tmp_path: Path) -> None:
         assert [one.waits.count for one in connections.values()] == [2, 1, 1]
         mark = by(trace, "mark")["a"]
         assert (mark.waits.count, mark.connections_busy) == (3, 3)
+        assert mark.setup.count == trace.mark_counters()["a"].setup_round_trips == 1  # c3: the others were set up before
 
 
 def test_busy_ends_with_the_transaction(tmp_path: Path) -> None:

@@ -40,8 +40,12 @@ MOST_SITES = 100000
 WHOLE = 0xFFFFFFFF
 BATCH = 1
 PREPARE = 2
+NO_STATEMENT = b"\0"
+"""The text of a note about what has no statement, such as Close: no statement is like it."""
 HANDED_ON = 4
 MARK = 8
+ASYNCPG, PSYCOPG, PSYCOPG2, PG8000 = (number << 8 for number in (1, 2, 3, 4))
+"""The driver of a connection, in the flags."""
 LONGEST_MARK = 200
 DEEPEST_MARK = 16
 SEPARATOR = "\x1f"
@@ -163,9 +167,10 @@ def _current():
 class _Key:
     """What the notes of one connection have in common."""
 
-    __slots__ = ("backend", "began", "is_idle", "port")
+    __slots__ = ("backend", "began", "driver", "is_idle", "port")
 
-    def __init__(self, port, backend, is_idle):
+    def __init__(self, port, backend, is_idle, driver=0):
+        self.driver = driver
         self.port = port
         self.backend = backend
         self.is_idle = is_idle
@@ -269,7 +274,7 @@ def note(key, text, sender, flags=0, length=WHOLE):
             number,
             key.backend & 0xFFFFFFFF,  # drivers read it as a signed number
             key.port,
-            flags | _handed_on(key, sender),
+            flags | key.driver | _handed_on(key, sender),
             slot + 1,
         )
     except Exception:  # noqa: S110 (the program comes first)
@@ -466,6 +471,19 @@ def _replace(owner, name, make):
         setattr(owner, name, hook)
 
 
+def _closes(key):
+    """A driver closes statements among the round trips of a query: in the mark of that."""
+
+    def make(original):
+        def hook(self, *arguments, **named):
+            note(key(self), NO_STATEMENT, self, PREPARE)
+            return original(self, *arguments, **named)
+
+        return hook
+
+    return make
+
+
 def _port(descriptor):
     """The local port of a connected socket; 0 for a Unix socket."""
     import socket
@@ -559,7 +577,7 @@ def _asyncpg(module):
                 one = protocol._pgtrace_transport.get_extra_info("socket")
                 name = one.getsockname() if one is not None else None
             port = name[1] if isinstance(name, tuple) and len(name) > 1 else 0
-            protocol._pgtrace_key = found = _Key(port, protocol.get_server_pid() or 0, is_idle)
+            protocol._pgtrace_key = found = _Key(port, protocol.get_server_pid() or 0, is_idle, ASYNCPG)
             return found
 
     def is_idle(protocol):
@@ -605,6 +623,7 @@ def _asyncpg(module):
 
     owner = module.Protocol
     _replace(owner, "connection_made", connected)
+    _replace(owner, "close_statement", _closes(key))
     _replace(owner, "query", query)
     _replace(owner, "prepare", prepare)
     _replace(owner, "bind_execute", by_state(0))
@@ -620,7 +639,7 @@ def _psycopg_key(connection):
         return connection._pgtrace_key
     except AttributeError:
         inner = connection.pgconn
-        connection._pgtrace_key = found = _Key(_port(inner.socket), inner.backend_pid, _is_psycopg_idle)
+        connection._pgtrace_key = found = _Key(_port(inner.socket), inner.backend_pid, _is_psycopg_idle, PSYCOPG)
         return found
 
 
@@ -676,6 +695,7 @@ def _psycopg_connection(module):
         return hook
 
     _replace(module.BaseConnection, "_exec_command", make)
+    _replace(module.BaseConnection, "_deallocate", _closes(_psycopg_key))
 
 
 def _psycopg2(module):
@@ -694,13 +714,14 @@ def _psycopg2(module):
     def is_idle(connection):
         return connection.get_transaction_status() == 0
 
-    def noted(cursor, text, has_values, flags=0):
+    def noted(cursor, text, has_values, flags=0, declares=True):
+        """Of a named cursor's query, what it declares is sent."""
         try:
             connection = cursor.connection
             key = connection.__dict__.get("_pgtrace_key")
             if key is None:
-                key = connection._pgtrace_key = _Key(_port(connection.fileno()), connection.info.backend_pid, is_idle)
-            name = getattr(cursor, "name", None)
+                key = connection._pgtrace_key = _Key(_port(connection.fileno()), connection.info.backend_pid, is_idle, PSYCOPG2)
+            name = getattr(cursor, "name", None) if declares else None
             if name is not None:
                 text, has_values = 'DECLARE "' + name.replace('"', '""') + '" %', True
             elif not isinstance(text, (bytes, str)):
@@ -733,17 +754,46 @@ def _psycopg2(module):
 
         return _alike(Cursor, base)
 
+    def named_cursor_class(base):
+        """What a named cursor sends besides its query is put together in C."""
+
+        def sends(method, text):
+            def hook(self, *arguments, **named):
+                noted(self, text(self), True, declares=False)
+                return method(self, *arguments, **named)
+
+            return hook
+
+        def fetch(self):
+            return "FETCH FORWARD %"
+
+        class Named(cursor_class(base)):
+            fetchone = sends(base.fetchone, fetch)
+            fetchmany = sends(base.fetchmany, fetch)
+            fetchall = sends(base.fetchall, fetch)
+            scroll = sends(base.scroll, lambda self: "MOVE %")
+            close = sends(base.close, lambda self: 'CLOSE "' + self.name.replace('"', '""') + '"%')
+
+            def __next__(self):
+                if (self.rownumber or 0) >= self.rowcount:
+                    noted(self, "FETCH FORWARD %", True, declares=False)
+                return base.__next__(self)
+
+        return _alike(Named, base)
+
     def connection_class(base):
         class Connection(base):
             def cursor(self, *arguments, **named):
                 arguments = list(arguments)
                 given = arguments[1] if len(arguments) > 1 else named.get("cursor_factory")
                 factory = given or self.cursor_factory or extensions.cursor
+                name = arguments[0] if arguments else named.get("name")
                 if isinstance(factory, type):
+                    made = subclass(factory, cursor_class if name is None else named_cursor_class)
                     if len(arguments) > 1:
-                        arguments[1] = subclass(factory, cursor_class)
+                        arguments[1] = made
                     else:
-                        named["cursor_factory"] = subclass(factory, cursor_class)
+                        named["cursor_factory"] = made
                 return super().cursor(*arguments, **named)
 
             def commit(self):
@@ -757,10 +807,10 @@ def _psycopg2(module):
         return _alike(Connection, base)
 
     def subclass(base, make):
-        found = classes.get(base)
+        found = classes.get((base, make))
         if found is None:
             found = base if base in classes.values() else make(base)
-            classes[base] = found
+            classes[base, make] = found
         return found
 
     def make(original):
@@ -796,7 +846,8 @@ def _pg8000(module):
             return connection._pgtrace_key
         except AttributeError:
             data = connection._backend_key_data or b"\0" * 4
-            connection._pgtrace_key = found = _Key(_port(connection._usock.fileno()), int.from_bytes(data[:4], "big"), is_idle)
+            port, backend = _port(connection._usock.fileno()), int.from_bytes(data[:4], "big")
+            connection._pgtrace_key = found = _Key(port, backend, is_idle, PG8000)
             return found
 
     def is_idle(connection):
@@ -824,6 +875,7 @@ def _pg8000(module):
     _replace(owner, "execute_unnamed", sends(0))
     _replace(owner, "prepare_statement", sends(PREPARE))
     _replace(owner, "execute_named", executes_named)
+    _replace(owner, "close_prepared_statement", _closes(key))
 
 
 _WATCHED = {

@@ -149,7 +149,10 @@ class JsonLines:
         if len(text) > LONGEST or (len(text) > MOST_PARTS and len(_PART.findall(text)) > MOST_PARTS):
             raise self._wrong(TOO_LONG)
         try:
-            line = msgspec.json.decode(text)
+            try:
+                line = msgspec.json.decode(text)
+            except msgspec.DecodeError:
+                raise ValueError("not valid JSON") from None
             if not isinstance(line, dict):
                 raise ValueError("not an object")
             if self.header is None:

@@ -58,8 +58,8 @@ def resets(seen: Evidence) -> bool:
 _NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
 REMEDIES: Final[Remedies] = {
     "pooler-26000": (
-        Remedy("asyncpg.connect(statement_cache_size=0), two round trips a query", "asyncpg-cache-off", unless=("cache off",)),
-        Remedy(_NEWER_POOLER, "asyncpg-newer-pooler"),
+        Remedy("asyncpg.connect(statement_cache_size=0), two round trips a query", "asyncpg-cache-off", unless=("cache off", "EXECUTE")),
+        Remedy(_NEWER_POOLER, "asyncpg-newer-pooler", unless=("DEALLOCATE", "EXECUTE")),
     ),
     "pooler-42P05": (
         Remedy("asyncpg.connect(statement_cache_size=0), two round trips each query", "asyncpg-cache-off-42P05", unless=("cache off",)),
@@ -76,7 +76,13 @@ REMEDIES: Final[Remedies] = {
     ),
     "n+1": (
         Remedy("WHERE column = ANY($1) with a list to read", "asyncpg-any", needs=("reads",)),
-        Remedy("Connection.executemany() to write, all rows in one round trip", "asyncpg-executemany", needs=("writes",)),
+        Remedy(
+            "Connection.executemany() to write, all rows in one round trip",
+            "asyncpg-executemany",
+            needs=("writes",),
+            unless=("returns rows",),
+        ),
+        Remedy("Connection.fetchmany() to write with RETURNING", "asyncpg-fetchmany", needs=("writes", "returns rows")),
     ),
     "extra-describe": (
         Remedy(
@@ -101,19 +107,42 @@ REMEDIES: Final[Remedies] = {
         Remedy(
             "one `async with pool.acquire()` for a unit of work, not one for each query",
             "asyncpg-one-acquire",
-            unless=("a savepoint around one statement",),
+            unless=("a savepoint around one statement", "BEGIN directly after BEGIN"),
         ),
     ),
     "cache-thrash": (
         Remedy("asyncpg.connect(statement_cache_size=100), the default, or more than are in use in turn", "asyncpg-larger-cache"),
     ),
-    "fetch-size": (Remedy("connection.cursor(query, prefetch=50), the default, or more", "asyncpg-prefetch"),),
+    "fetch-size": (
+        Remedy(
+            "async for over connection.cursor(query, prefetch=50), the default, or more; fetch(100) instead of fetchrow()",
+            "asyncpg-prefetch",
+        ),
+    ),
     "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself", "asyncpg-no-transaction"),),
     "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process", "asyncpg-pool"),),
     "prepared-leak": (
         Remedy("values as parameters $1, not in the text", "asyncpg-parameters-leak", needs=("values in the text",)),
         Remedy("fetch() without prepare(); or keep what prepare() returned", "asyncpg-keep-prepared-leak", needs=("one text",)),
     ),
+    "introspection": (
+        Remedy(
+            "asyncpg.create_pool(): a connection asks once; a cast to text ($1::text::mood) asks nothing. set_type_codec() asks, too",
+            "asyncpg-known-types",
+        ),
+    ),
+    "driver-left": (
+        Remedy("fetch(..., timeout=...), or cancel the task: both cancel the statement; terminate() does not", "asyncpg-cancel"),
+    ),
+    "server-ended": (
+        Remedy(
+            "asyncpg.create_pool(min_size=0, max_inactive_connection_lifetime=...), shorter than that: min_size connections stay open, "
+            "however idle",
+            "asyncpg-idle-pool",
+            needs=("idle too long",),
+        ),
+    ),
+    "used-after-fatal": (Remedy("asyncpg.create_pool(): it gives out no connection that has ended", "asyncpg-ended-pool"),),
     "pooler-added": (
         Remedy(
             "asyncpg.connect(server_settings={'client_encoding': 'UTF8'}), as the server reports it: then PgBouncer 1.18 sets it once",

@@ -25,5 +25,7 @@ class Client:
     remedies: Remedies = field(default_factory=dict)
     introspection: re.Pattern[str] | None = None
     """What the texts have in them by which it looks types up for itself."""
+    opening: re.Pattern[str] | None = None
+    """What the texts have in them by which it asks a new connection what it is."""
     drawn_names: DrawnNames | None = None
     """The form of its names of statements and portals, if they differ from run to run."""

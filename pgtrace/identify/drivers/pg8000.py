@@ -39,12 +39,36 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 REMEDIES: Final[Remedies] = {
     "n+1": (
         Remedy("WHERE column = ANY(%s) with a list to read", "pg8000-any", needs=("reads",)),
-        Remedy("INSERT ... SELECT unnest(%s) to write (executemany() waits for each row)", "pg8000-unnest", needs=("writes",)),
+        Remedy(
+            "INSERT ... SELECT unnest(%s) to write (executemany() waits for each row)",
+            "pg8000-unnest",
+            needs=("writes",),
+            unless=("changes rows",),
+        ),
+        Remedy(
+            "UPDATE ... FROM unnest(%s), or DELETE ... WHERE column = ANY(%s) (executemany() waits for each row)",
+            "pg8000-unnest-update",
+            needs=("changes rows",),
+        ),
     ),
     "extra-describe": (Remedy("Connection.prepare() of pg8000.native keeps the statement; the DB-API cannot", "pg8000-prepare"),),
     "begin-commit": (Remedy("connection.autocommit = True for single statements", "pg8000-autocommit"),),
     "connect": (Remedy("SQLAlchemy's QueuePool over pg8000", "pg8000-pool"),),
     "idle-in-transaction": (Remedy("connection.autocommit = True, or commit() as soon as the statements are done", "pg8000-short-blocks"),),
-    "split-unnamed": (Remedy("a transaction around the query (autocommit = False)", "pg8000-transaction"),),
+    "driver-left": (
+        Remedy("a statement_timeout shorter than connect(timeout=...): pg8000 sends no CancelRequest", "pg8000-statement-timeout"),
+    ),
+    "pooler-26000": (
+        Remedy(
+            "a transaction around the query (autocommit = False): its Parse and its Bind are round trips of their own",
+            "pg8000-unnamed-in-transaction",
+            needs=("unnamed",),
+        ),
+        Remedy(
+            "Connection.run() of pg8000.native, not prepare(), in a transaction", "pg8000-prepares-nothing", unless=("unnamed", "EXECUTE")
+        ),
+    ),
+    "pooler-42P05": (Remedy("Connection.run() of pg8000.native, not prepare(), in a transaction", "pg8000-prepares-nothing-42P05"),),
+    "split-unnamed": (Remedy("behind a pooler: a transaction around the query (autocommit = False)", "pg8000-transaction"),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -83,22 +83,20 @@ def _habits(seen: Evidence) -> list[str]:
 
 
 _NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
-_GIVEN_UP: Final = (
-    Remedy("libpq 17 or later, with which psycopg gives statements up by Close", needs=("DEALLOCATE",)),
-    Remedy("connection.prepared_max = None: nothing is dropped (prepared_max=None)", needs=("DEALLOCATE",)),
-)
 REMEDIES: Final[Remedies] = {
     "pooler-26000": (
         Remedy(
-            "psycopg.connect(prepare_threshold=None), not 0, which prepares at once", "psycopg-prepares-nothing", unless=("DEALLOCATE",)
+            "psycopg.connect(prepare_threshold=None), not 0, which prepares at once",
+            "psycopg-prepares-nothing",
+            unless=("DEALLOCATE", "EXECUTE"),
         ),
-        Remedy(_NEWER_POOLER, "psycopg-newer-pooler", unless=("DEALLOCATE",)),
-        *_GIVEN_UP,
+        Remedy(_NEWER_POOLER, "psycopg-newer-pooler", unless=("DEALLOCATE", "EXECUTE")),
+        Remedy("libpq 17 or later, with which psycopg gives statements up by Close", "psycopg-libpq-17", needs=("DEALLOCATE",)),
+        Remedy("connection.prepared_max=None: nothing is dropped", "psycopg-drops-nothing", needs=("DEALLOCATE",)),
     ),
     "pooler-42P05": (
-        Remedy("psycopg.connect(prepare_threshold=None); 0 prepares at once", "psycopg-prepares-nothing-42P05", unless=("DEALLOCATE",)),
-        Remedy(_NEWER_POOLER, "psycopg-newer-pooler-42P05", unless=("DEALLOCATE",)),
-        *_GIVEN_UP,
+        Remedy("psycopg.connect(prepare_threshold=None); 0 prepares at once", "psycopg-prepares-nothing-42P05"),
+        Remedy(_NEWER_POOLER, "psycopg-newer-pooler-42P05"),
     ),
     "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the pipeline", "psycopg-on-conflict"),),
     "aborted-transaction": (
@@ -106,17 +104,34 @@ REMEDIES: Final[Remedies] = {
     ),
     "n+1": (
         Remedy("WHERE column = ANY(%s) with a list to read", "psycopg-any", needs=("reads",)),
-        Remedy("Cursor.executemany() to write", "psycopg-executemany", needs=("writes",)),
+        Remedy("Cursor.executemany() to write", "psycopg-executemany", needs=("writes",), unless=("returns rows",)),
+        Remedy(
+            "Cursor.executemany(..., returning=True) to write with RETURNING",
+            "psycopg-executemany-returning",
+            needs=("writes", "returns rows"),
+        ),
     ),
-    "prepared-once": (Remedy("values as parameters %s, not in the text", "psycopg-parameters", needs=("values in the text",)),),
+    "prepared-once": (
+        Remedy("values as parameters %s, not in the text", "psycopg-parameters", needs=("values in the text",)),
+        Remedy(
+            "commit what only reads, or autocommit=True: ROLLBACK makes psycopg forget what it has prepared",
+            "psycopg-no-rollback-once",
+            needs=("one text",),
+        ),
+    ),
     "driver-overhead": (
         Remedy(
             "ConnectionPool(check=None), the default",
             "psycopg-no-check",
-            unless=("a savepoint around one statement", "BEGIN directly after BEGIN"),
+            unless=("a savepoint around one statement", "BEGIN directly after BEGIN", "the session is reset"),
         ),
     ),
-    "fetch-size": (Remedy("itersize = 100, the default, or more for a server-side cursor", "psycopg-itersize"),),
+    "fetch-size": (
+        Remedy(
+            "iterate over a server-side cursor, with itersize = 100, the default, or more; fetchmany(100) instead of fetchone()",
+            "psycopg-itersize",
+        ),
+    ),
     "cache-thrash": (Remedy("connection.prepared_max = 100, the default, or more than are in use in turn", "psycopg-larger-cache"),),
     "begin-commit": (
         Remedy(
@@ -124,6 +139,20 @@ REMEDIES: Final[Remedies] = {
         ),
     ),
     "connect": (Remedy("psycopg_pool.ConnectionPool or AsyncConnectionPool, and one pool for the whole process", "psycopg-pool"),),
+    "introspection": (
+        Remedy("TypeInfo.fetch() once for the process, and register() without a connection, which is for all", "psycopg-known-types"),
+    ),
+    "driver-left": (Remedy("connection.cancel_safe() before close(): close() cancels nothing", "psycopg-cancel"),),
+    "server-ended": (
+        Remedy(
+            "psycopg_pool.ConnectionPool(min_size=0, max_idle=...), shorter than that: min_size connections stay open, however idle",
+            "psycopg-idle-pool",
+            needs=("idle too long",),
+        ),
+    ),
+    "used-after-fatal": (
+        Remedy("ConnectionPool(check=ConnectionPool.check_connection): it costs a round trip for each use", "psycopg-check"),
+    ),
     "prepared-leak": (
         Remedy("values as parameters %s, not in the text of what is prepared", "psycopg-parameters-leak", needs=("values in the text",)),
     ),

@@ -16,7 +16,7 @@ three texts that differ only in numbers, and either the first query of all is BE
 without a semicolon, or there are the tight rows of execute_values. psycopg 3 sends values as
 parameters; PDO, which emulates prepared statements, puts numbers in quotes too. ClientCursor, PDO's
 integers bound as such, and SQL put together by hand look the same if a transaction begins first, so
-the sentence says what was seen. Django sends such SQL through either psycopg: it sets
+the sentence says so. Django sends such SQL through either psycopg: it sets
 client_encoding, and stays unknown unless one of the forms above shows. go-pg and Bun's pgdriver
 write values into the SQL too, but they are not libpq (evidence.py). A session that repeats no
 statement with other values is byte for byte psycopg 3's, and stays unknown too.
@@ -50,6 +50,7 @@ _FORMS: Final = (
      "lists written ARRAY[...] in Django's bulk insert"),
     (re.compile(r"\ASET default_transaction_(?:isolation|read_only|deferrable) TO '"), "SET default_transaction_... of set_session"),
 )  # fmt: skip
+_OR_CLIENT_CURSOR: Final = "BEGIN without a semicolon before any other query: psycopg's ClientCursor would look the same"
 _TIGHT_ROWS: Final = re.compile(r"(?i:\bVALUES) \((?:[^(), ]++,)++[^(), ]++\),\(")
 _TEXTS: Final = 3
 _NOT_A_DRIVER: Final = ("psql", "pgbench", "pg_dump", "pg_restore", "pg_dumpall")
@@ -65,7 +66,7 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
     tight = first(_TIGHT_ROWS, seen.queries) is not None
     if texts >= _TEXTS and seen.is_surely_libpq and "client_encoding" not in names and (seen.begins_with_transaction or tight):
         found.append(f"values written into the SQL: {texts} texts of {sqltext.shorten(statement, 40)}")
-        found.append("rows written as execute_values writes them" if tight else "BEGIN without a semicolon before any other query")
+        found.append("rows written as execute_values writes them" if tight else _OR_CLIENT_CURSOR)
     return (*found, "libpq's start-up packet, simple queries only") if found else ()
 
 
@@ -74,12 +75,31 @@ REMEDIES: Final[Remedies] = {
     "n+1": (
         Remedy("WHERE column = ANY(%s) with a list to read", "psycopg2-any", needs=("reads",)),
         Remedy(
-            "psycopg2.extras.execute_values() to write (executemany() waits for each row)", "psycopg2-execute-values", needs=("writes",)
+            "psycopg2.extras.execute_values() to write (executemany() waits for each row)",
+            "psycopg2-execute-values",
+            needs=("writes",),
+            unless=("returns rows", "changes rows"),
+        ),
+        Remedy(
+            "psycopg2.extras.execute_batch() to update or delete (executemany() waits for each row)",
+            "psycopg2-execute-batch",
+            needs=("changes rows",),
+            unless=("returns rows",),
+        ),
+        Remedy(
+            "psycopg2.extras.execute_values(..., fetch=True) to write with RETURNING",
+            "psycopg2-execute-values-fetch",
+            needs=("writes", "returns rows"),
         ),
     ),
-    "fetch-size": (Remedy("cursor.itersize = 2000, the default, for a named cursor", "psycopg2-itersize"),),
+    "fetch-size": (
+        Remedy(
+            "iterate over a named cursor, with itersize = 2000, the default; fetchmany(2000) instead of fetchone()", "psycopg2-itersize"
+        ),
+    ),
     "begin-commit": (Remedy("connection.autocommit = True for single statements", "psycopg2-autocommit"),),
     "connect": (Remedy("psycopg2.pool.ThreadedConnectionPool", "psycopg2-pool"),),
+    "driver-left": (Remedy("connection.cancel() before the program leaves: it sends CancelRequest", "psycopg2-cancel"),),
     "idle-in-transaction": (
         Remedy(
             "connection.autocommit = True, or commit() as soon as the statements are done: the first SELECT opens a block",

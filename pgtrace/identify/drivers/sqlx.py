@@ -66,6 +66,6 @@ REMEDIES: Final[Remedies] = {
     ),
     "connect": (Remedy("one PgPool for the whole process", "sqlx-pool"),),
     "prepared-leak": (Remedy("bind() values, not in the text", "sqlx-bound-leak", needs=("values in the text",)),),
-    "split-unnamed": (Remedy("a transaction around the query", "sqlx-transaction"),),
+    "split-unnamed": (Remedy("behind a pooler: a transaction around the query", "sqlx-transaction"),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

@@ -41,6 +41,7 @@ LAYERS: Final[tuple[Client, ...]] = (
     tortoise.LAYER,
     aiopg.LAYER,
 )
+_OPENINGS: Final = tuple(layer.opening for layer in LAYERS if layer.opening is not None)
 BY_NAME: Final = {layer.name: layer for layer in LAYERS}
 
 
@@ -51,3 +52,8 @@ def layer_of(seen: Evidence) -> Layer:
         if sentences:
             return Layer(layer.name, sentences)
     return NONE
+
+
+def is_opening(sql: str) -> bool:
+    """Whether a layer asks a new connection that, before the application asks anything."""
+    return any(opening.search(sql) for opening in _OPENINGS)

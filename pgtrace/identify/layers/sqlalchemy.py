@@ -35,6 +35,10 @@ from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "sqlalchemy"
 _FIRST_CONNECTION: Final = frozenset({"select pg_catalog.version()", "select current_schema()", "show standard_conforming_strings"})
+_OPENING: Final = re.compile(
+    r"\A(?:select pg_catalog\.version\(\)|select current_schema\(\)|show transaction isolation level|show standard_conforming_strings)\Z"
+    r"|\bWHERE t?\.?typname = 'hstore'|\bto_regtype\("
+)
 _LAYOUT: Final = re.compile(r"\A(?:WITH|SELECT) [^\n]* \nFROM ")
 _TYPED: Final = re.compile(r"\$\d+::[A-Z]{3}")
 _MANY_VALUES: Final = " AS imp_sen("
@@ -64,11 +68,20 @@ def is_typed(seen: Evidence) -> bool:
     return first(_TYPED, seen.queries) is not None
 
 
+_NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
 REMEDIES: Final[Remedies] = {
     "aborted-transaction": (Remedy("session.begin_nested() around a statement that may fail", "sqlalchemy-savepoint"),),
     "n+1": (
         Remedy("selectinload() or joinedload() for relations", "sqlalchemy-selectinload", needs=("reads",)),
-        Remedy("session.execute(insert(Table), rows) to write", "sqlalchemy-bulk-insert", needs=("writes",)),
+        Remedy("Table.column.in_(values) in place of a loop of queries", "sqlalchemy-in", needs=("reads",)),
+        Remedy("session.execute(insert(Table), rows) to write", "sqlalchemy-bulk-insert", needs=("writes",), unless=("changes rows",)),
+        Remedy(
+            "connection.execute(statement, rows), with all rows, to update or delete; over psycopg2 with "
+            "create_engine(executemany_mode='values_plus_batch')",
+            "sqlalchemy-bulk-update",
+            needs=("changes rows",),
+            unless=("pg8000", "returns rows"),
+        ),
     ),
     "extra-describe": (
         Remedy(
@@ -89,7 +102,9 @@ REMEDIES: Final[Remedies] = {
     ),
     "driver-overhead": (
         Remedy(
-            "pool_pre_ping=False with pool_recycle", "sqlalchemy-no-pre-ping", needs=("an empty statement in a transaction of its own",)
+            "pool_pre_ping=False with pool_recycle",
+            "sqlalchemy-no-pre-ping",
+            unless=("a savepoint around one statement", "BEGIN directly after BEGIN", "the session is reset"),
         ),
     ),
     "cache-thrash": (
@@ -99,8 +114,49 @@ REMEDIES: Final[Remedies] = {
             needs=("asyncpg",),
         ),
     ),
-    "begin-commit": (Remedy("create_engine(url, isolation_level='AUTOCOMMIT') for reads", "sqlalchemy-autocommit"),),
+    "begin-commit": (
+        Remedy(
+            "engine.execution_options(isolation_level='AUTOCOMMIT') for single statements: a second engine over the same pool",
+            "sqlalchemy-autocommit",
+        ),
+    ),
     "connect": (Remedy("QueuePool, the default, instead of NullPool; one engine for the whole process", "sqlalchemy-queue-pool"),),
+    "pooler-26000": (
+        Remedy("over asyncpg, connect_args={'statement_cache_size': 0}", "sqlalchemy-cache-off", needs=("asyncpg",), unless=("cache off",)),
+        Remedy(_NEWER_POOLER, "sqlalchemy-newer-pooler", needs=("asyncpg",)),
+    ),
+    "pooler-42P05": (
+        Remedy(
+            "over asyncpg, connect_args={'statement_cache_size': 0}",
+            "sqlalchemy-cache-off-42P05",
+            needs=("asyncpg",),
+            unless=("cache off",),
+        ),
+        Remedy(_NEWER_POOLER, "sqlalchemy-newer-pooler-42P05", needs=("asyncpg",)),
+    ),
+    "introspection": (
+        Remedy("one engine for the whole process, with QueuePool, the default: a connection asks once", "sqlalchemy-known-types"),
+    ),
+    "driver-left": (
+        Remedy(
+            "statement_timeout, for the role or in connect_args: SQLAlchemy sends no CancelRequest; the driver's connection may be able to",
+            "sqlalchemy-statement-timeout",
+        ),
+    ),
+    "fetch-size": (Remedy("yield_per=1000 in execution_options, or more", "sqlalchemy-yield-per"),),
+    "server-ended": (
+        Remedy(
+            "NullPool closes a connection after its use; QueuePool keeps it, however idle, also with pool_recycle",
+            "sqlalchemy-idle-pool",
+            needs=("idle too long",),
+        ),
+    ),
+    "used-after-fatal": (
+        Remedy(
+            "create_engine(url, pool_pre_ping=True), a round trip for each use; for a time limit, pool_recycle shorter than it",
+            "sqlalchemy-pre-ping",
+        ),
+    ),
     "prepared-leak": (
         Remedy(
             "bound parameters; text with values in it is another statement each time",
@@ -112,4 +168,4 @@ REMEDIES: Final[Remedies] = {
         Remedy("commit or close the session before slow work: its first SELECT opens a transaction", "sqlalchemy-short-blocks"),
     ),
 }
-LAYER: Final = Client(NAME, evidence, REMEDIES)
+LAYER: Final = Client(NAME, evidence, REMEDIES, opening=_OPENING)

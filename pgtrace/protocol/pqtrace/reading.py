@@ -107,11 +107,24 @@ def message(text: bytes, start: int) -> Read:
         layout = untyped or layouts.LAYOUTS.get(name)
         if layout is None:
             raise NoMessage(f"{name} has no fields")
-        end, body, missing = _Fields(text, room).read(layout, head.end() + 1)
+        try:
+            end, body, missing = _Fields(text, room).read(layout, head.end() + 1)
+        except NoMessage as error:
+            raise _with_length(error, text, layout, head.end() + 1, taken + len(first)) from None
     body = first + body
     kind = b"" if untyped is not None else bytes((code,))
     size = struct.pack(">I", len(body) + missing + 4) if taken else b""
     return Read(side, name, kind + size + body, missing, end + 1)
+
+
+def _with_length(error: NoMessage, text: bytes, layout: Any, start: int, before: int) -> NoMessage:
+    """The error, with the length that the fields have if it is only the length that is wrong."""
+    try:
+        end, body, _ = _Fields(text, None).read(layout, start)
+    except NoMessage:
+        return error
+    right = before + len(body)
+    return NoMessage(f"{UNFILLED}, which would be {right}") if text.find(b"\n", start) == end else error
 
 
 def _code(side: int, name: str) -> tuple[int, int]:

@@ -50,7 +50,7 @@ def _mismatch(consumed: int, length: int) -> str:
 def _untyped(message: Message, regress: bool) -> str:
     if isinstance(message, CancelRequest):
         key = _signed(message.secret_key[:4])
-        return " 1234 5678 NNNN NNNN" if regress else f" 1234 5678 {message.process_id} {key}"
+        return " 1234 5678 NNNN NNNN" if regress else f" 1234 5678 {_signed(message.process_id.to_bytes(4, 'big'))} {key}"
     if isinstance(message, StartupMessage | Version2StartupMessage):
         named = "".join([f' "{name}" "{value}"' for name, value in message.parameters])
         return f" {message.protocol >> 16} {message.protocol & 0xFFFF}{named}"
