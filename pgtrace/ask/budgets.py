@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 from pgtrace import sqltext
 from pgtrace.ask.evidence import CounterEvidence, EvidenceGroup
 from pgtrace.errors import BudgetError
-from pgtrace.protocol import codes
-from pgtrace.trace.counters import INTEGER_KEYS, KEYS, Counters
+from pgtrace.trace.counters import INTEGER_KEYS, KEYS, MESSAGES_OF, Counters
+from pgtrace.trace.groups import StatementGroup
 from pgtrace.trace.noted_marks import mark_counters
-from pgtrace.trace.statements import StatementGroup
 
 if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
@@ -45,12 +44,6 @@ STATEMENT_KEYS: Final = (
     "parses", "reused", "live", "executions", "round_trips", "round_trips_alone", "rows", "errors", "values_text", "values_binary",
 )  # fmt: skip
 """What is counted for a statement."""
-_MESSAGES: Final = {
-    table: sorted({*codes.NAMES[side].values(), *subtyped.values(), "Unknown"})
-    for side, (table, subtyped) in enumerate(
-        (("frontend_messages", codes.RESPONSE_NAMES), ("backend_messages", codes.AUTHENTICATION_NAMES))
-    )
-}
 _NAMES_TOLD: Final = 5
 
 
@@ -125,14 +118,14 @@ def check_counter(counter: str, about: About, where: str) -> None:
     if counter in known:
         return
     table, dot, message = counter.partition(".")
-    if about != "statement" and table in _MESSAGES:
-        if message in _MESSAGES[table]:
+    if about != "statement" and table in MESSAGES_OF:
+        if message in MESSAGES_OF[table]:
             return
         if not dot:
-            raise BudgetError(where, f"{table} is counted by message: {table}.{_MESSAGES[table][0]} and so on")
-        close = [f"{table}.{name}" for name in difflib.get_close_matches(message, _MESSAGES[table], 3, 0.4)]
+            raise BudgetError(where, f"{table} is counted by message: {table}.{MESSAGES_OF[table][0]} and so on")
+        close = [f"{table}.{name}" for name in difflib.get_close_matches(message, MESSAGES_OF[table], 3, 0.4)]
         raise BudgetError(where, f"{message!r} is not a message in {table}{_or_rather(close)}")
-    every = [*known, *(f"{table}.{name}" for table in _MESSAGES for name in _MESSAGES[table])] if about != "statement" else known
+    every = [*known, *(f"{table}.{name}" for table in MESSAGES_OF for name in MESSAGES_OF[table])] if about != "statement" else known
     elsewhere = " for a statement" if about == "statement" and counter in KEYS else ""
     raise BudgetError(where, f"unknown counter {counter!r}{elsewhere}{_or_rather(difflib.get_close_matches(counter, every, 3, 0.4))}")
 

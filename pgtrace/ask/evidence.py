@@ -26,11 +26,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgtrace import sqltext
+from pgtrace.ask.filter.amounts import Amounts
 from pgtrace.ask.filter.counting import CountedTrace
-from pgtrace.session.effects import Tally
-from pgtrace.trace.counters import Counters
 from pgtrace.trace.marks import BY_OPENING, Interval
-from pgtrace.trace.row import RowEntry, RowKind, Share
+from pgtrace.trace.row import RowEntry
 from pgtrace.trace.trace import Trace
 
 GROUPS_KEPT: Final = 8
@@ -79,11 +78,10 @@ class CounterEvidence:
         amounts = Amounts(trace, counter, self._groups_of(name) if about == "statement" else None)
         found: dict[tuple[int, int], EvidenceGroup] = {}
         for place in self._places(counter, about, name):
-            if self._selects is not None and not self._selects(place):
-                continue
             entry = trace.rows.entry(place)
             amount = amounts(place, entry)
-            if not amount:
+            # the filter costs most, so it comes last
+            if not amount or (self._selects is not None and not self._selects(place)):
                 continue
             group = found.get((entry.shape, entry.label))
             if group is None:
@@ -151,86 +149,6 @@ def cut(trace: Trace, marks: Sequence[Interval], counter: str, value: int) -> in
         return 0
     amounts = Amounts(trace, counter)
     return value - sum(amounts(place, trace.rows.entry(place)) for place in places_in(trace, marks, whole=True))
-
-
-class Amounts:
-    """Each row's exact share of a counter: all of it, or that of the statements of some groups."""
-
-    def __init__(self, trace: Trace, counter: str, groups: set[int] | None = None) -> None:
-        self._trace = trace
-        self._groups = groups
-        self._counter = "parses_named" if counter in ("statements_live", "live") else counter
-        self._table, _, self._message = self._counter.partition(".")
-        self._known: dict[int, tuple[int, int]] = {}
-
-    def __call__(self, place: int, entry: RowEntry) -> int:
-        """The share of the row at that place; 0 if its counts were not kept
-        (session/effects.py)."""
-        if self._groups is not None:
-            return self._of_statements(entry, self._groups)
-        match self._counter:
-            case "frontend_bytes":
-                return entry.sent_bytes
-            case "backend_bytes":
-                return entry.received_bytes
-            case "client_ns":
-                return 0
-        if entry.is_open:
-            return self._of_open(place, entry)
-        if self._counter == "wait_ns":
-            return entry.wait_ns
-        found = self._known.get(entry.effect)
-        if found is None:
-            found = self._known[entry.effect] = self._look(entry.effect)
-        times, rows = found
-        return times if self._counter == "max_pipeline_depth" else entry.times * times + entry.rows * rows
-
-    def _of_open(self, place: int, entry: RowEntry) -> int:
-        """The share of a row that is still open, up to now."""
-        counted = self._trace.connections[entry.connection].counted_at(place)
-        if counted is None:
-            return 0
-        tally, waited_ns = counted
-        return waited_ns if self._counter == "wait_ns" else self._number(tally)
-
-    def _of_statements(self, entry: RowEntry, groups: set[int]) -> int:
-        """The share of a row that the statements of these groups have."""
-        rows = self._trace.rows
-        label = rows.label_at(entry.label)
-        mine = groups.intersection(label.groups)
-        is_round_trip = rows.shape_at(entry.shape).kind <= RowKind.SETUP
-        match self._counter:
-            case "round_trips":
-                return len(mine) * is_round_trip
-            case "round_trips_alone":
-                return int(bool(mine) and len(label.groups) == 1 and is_round_trip)
-        return sum(_of_share(share, self._counter, entry.rows) for share in label.shares if share.group in groups)
-
-    def _look(self, number: int) -> tuple[int, int]:
-        """For an effect: what it counts itself, and what for each of its DataRows."""
-        counts = self._trace.reads.effects[number]
-        if counts is None:
-            return 0, 0
-        amounts = []
-        for times, rows in ((1, 0), (0, 1)):
-            tally = Tally()
-            counts.add_to(tally, times, rows)
-            amounts.append(self._number(tally))
-        return amounts[0], amounts[1]
-
-    def _number(self, tally: Tally) -> int:
-        """The counter, from a tally."""
-        counters = Counters.of_session(tally, [0, 0], 0, (0, 0))
-        table: dict[str, int] | int = getattr(counters, self._table)
-        return table.get(self._message, 0) if isinstance(table, dict) else table
-
-
-def _of_share(share: Share, counter: str, rows: int) -> int:
-    """A share of a statement's counter, in a row with that many DataRows."""
-    if counter == "parses_named":
-        counter = "parses"
-    number: int = getattr(share, counter)
-    return number * rows if share.each and counter in ("rows", "values_text", "values_binary") else number
 
 
 def _together(groups: Iterable[EvidenceGroup]) -> list[EvidenceGroup]:

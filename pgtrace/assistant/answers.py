@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pgtrace import sanitise
 from pgtrace.compare.behaviour import Behaviour
@@ -31,8 +31,8 @@ MESSAGES: Final = 100
 _TEXT: Final = 400
 """Characters of a text inside an answer."""
 
-By = Literal["driver", "connection", "statement", "mark", "label"]
-_PLURAL: Final = {"driver": "drivers", "connection": "connections", "statement": "statements", "mark": "marks", "label": "labels"}
+By = Literal["driver", "connection", "statement", "mark", "label", "leg"]
+_PLURAL: Final = {word: f"{word}s" for word in get_args(By)}
 
 
 class Answers:
@@ -75,9 +75,9 @@ class Answers:
             return _encoded({"captures": found[:MOST]})
 
     def stats(self, by: By = "driver", file: int = 1, filter: str = "", limit: int = 20, start: int = 1) -> str:
-        """Counters by driver, connection, statement, mark or label; `by` statement shows what costs
-        most round trips and time first. With a `filter` (pgtrace's language: `error and ms > 10`,
-        `driver:asyncpg`, `sql ~ "from orders"`): the counters of the round trips it selects."""
+        """Counters by driver, connection, statement, mark, label or leg; `by` statement shows what
+        costs most round trips and time first. With a `filter` (pgtrace's language: `error and
+        ms > 10`, `driver:asyncpg`, `sql ~ "from orders"`): the counters of what it selects."""
         with self._lock:
             capture = self._capture(file)
             if filter:

@@ -5,7 +5,9 @@
 - findings/: one file for each kind; kind.py says what a kind is made of.
 - finding.py: a finding as views see it, with the remedies that hold.
 - signs.py: evidence of a pooler.
+- fatals.py: FATAL errors by which a server or a pooler ends a session.
 - texts.py: what only the text of a statement shows, read from all its tokens.
+- batches.py: statements that ask for many things at once.
 - unexplained.py: errors and ends that no finding explains.
 - lines.py: the lines of code of a finding.
 - baseline.py: what a committed file accepts, and what fails a job.

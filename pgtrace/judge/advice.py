@@ -11,8 +11,8 @@ in order, in a finished capture as in a growing one. None of this runs while tra
 `stats` does not pay for it.
 
 Bounded: only open connections have watches. Notes of closed ones are added up by driver and
-subject, SUBJECTS_KEPT of them and one for the rest. For each row one byte is kept, the kind of
-finding that it belongs to.
+subject, SUBJECTS_KEPT of them and one for the rest. For each row one byte is kept, for the kinds of
+findings that it belongs to.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ TRACKS_KEPT: Final = 8_192
 """Open connections that are watched at once; of more, those that came first are let go."""
 _LOOKED_AT_ALONE: Final = frozenset({RowKind.SETUP, RowKind.ASYNCHRONOUS, RowKind.CLOSED})
 
+_MOST_MARKS: Final = 255
+
 Key = tuple[str, str, str, str]
 """Kind, driver, layer and subject."""
 
@@ -71,6 +73,10 @@ class Advice(Subscriber):
         self._tracks: OrderedDict[int, Track] = OrderedDict()
         self._closed: dict[Key, Note] = {}
         self._marked = bytearray()
+        self._marks: list[tuple[int, ...]] = [()]
+        """What a byte of a row says: numbers of kinds."""
+        self._more_marks: dict[tuple[int, int], int] = {}
+        """By such a byte and one kind more: the byte for both."""
         self._texts: dict[int, tuple[Label, int, str]] = {}
         """By the number of a label: a hash of its SQL, and the key of its statement."""
         self._open: set[int] = set()
@@ -87,6 +93,11 @@ class Advice(Subscriber):
         """Read the rows that are new or newly closed, or as many as fit the budget. Returns whether
         all were read."""
         return self._feed.advance(budget_s)
+
+    @property
+    def progress(self) -> float:
+        """How many of the rows were read, from 0 to 1."""
+        return self._feed.seen / max(1, len(self.trace.rows))
 
     def take(self, rows: Columns) -> None:
         self._marked.extend(bytes(len(rows)))
@@ -139,12 +150,16 @@ class Advice(Subscriber):
     def _track(self, index: int, place: int) -> Track:
         return Track(self.trace, self.joins, index, place, self._upstreams, self._interests, self.mark)
 
+    def completed(self, rows: Columns) -> None:
+        for index in sorted(self._open.intersection(rows.connections)):
+            self._go_on(index)
+
     def settle(self, *, is_all: bool) -> None:
         for index in sorted(self._open):
             if index in self._tracks:
                 self._go_on(index)
         for track in self._tracks.values():
-            track.catch_up()
+            track.pass_on()
         if is_all:
             for track in [track for track in self._tracks.values() if track.connection.closed_ns is not None and not track.waiting]:
                 self._end(track)
@@ -162,6 +177,16 @@ class Advice(Subscriber):
                 entry = self.trace.rows.entry(place)
                 entry.duration_ms = max(0, now_ns - entry.opened_ns) / 1e6
                 track.leave_open(self._step(place, entry, self.trace.rows.shape_at(entry.shape)))
+                self._count_waiting(track)
+
+    def _count_waiting(self, track: Track) -> None:
+        """Count the failures of rows that wait for one that stays open."""
+        for place in track.waiting:
+            entry = self.trace.rows.entry(place)
+            step = self._step(place, entry, self.trace.rows.shape_at(entry.shape))
+            self._count(step)
+            if step.shape.kind is RowKind.CLOSED and step.counts and not track.connection.asked_to_end:
+                self._failures.ended(track.connection.end, track.end_note)
 
     def _let_go(self) -> None:
         """Too many are watched: keep the notes of the oldest. If it goes on, its beginning counts
@@ -292,7 +317,7 @@ class Advice(Subscriber):
     def _end(self, track: Track) -> None:
         track.over = True
         track.settle()
-        if track.end_place is not None and not track.connection.terminated:
+        if track.end_place is not None and not track.connection.asked_to_end:
             self._failures.ended(track.connection.end, track.end_note)
         self._tracks.pop(track.connection.index)
         self._add(self._closed, track)
@@ -323,8 +348,15 @@ class Advice(Subscriber):
     def _told(self, notes: dict[Key, Note]) -> list[Finding]:
         """Those that are reported, without those that only repeat another."""
         told = {key: note for key, note in notes.items() if NAMES[key[0]].told(note)}
-        repeats = {(kind, driver, layer, subject) for (_, driver, layer, _), note in told.items() for kind, subject in note.explains}
-        left = self._joined({key: note for key, note in told.items() if key not in repeats})
+        most: dict[Key, int] = {}
+        """What a finding explains costs at most as much, if that matters."""
+        for (_, driver, layer, _), note in told.items():
+            for kind, subject in note.explains:
+                key = (kind, driver, layer, subject)
+                most[key] = max(most.get(key, 0), note.cost)
+        left = self._joined(
+            {key: note for key, note in told.items() if key not in most or (NAMES[key[0]].stays_if_larger and note.cost > most[key])}
+        )
         return [Finding(NAMES[key[0]], key[1], key[2], note) for key, note in left]
 
     @staticmethod
@@ -353,19 +385,34 @@ class Advice(Subscriber):
     # The rows of findings.
 
     def mark(self, place: int, kind: Kind) -> None:
-        """The row belongs to a finding of that kind. If there are several, the kind that is listed
-        first stays."""
-        number = _NUMBERS[kind.name]
-        if not self._marked[place] or number < self._marked[place]:
-            self._marked[place] = number
+        """The row belongs to a finding of that kind."""
+        before, number = self._marked[place], _NUMBERS[kind.name]
+        after = self._more_marks.get((before, number))
+        if after is None:
+            marks = tuple(sorted({*self._marks[before], number}))
+            if marks in self._marks:
+                after = self._marks.index(marks)
+            elif len(self._marks) <= _MOST_MARKS:
+                after = len(self._marks)
+                self._marks.append(marks)
+            else:
+                after = before
+            self._more_marks[before, number] = after
+        self._marked[place] = after
+
+    def kinds_at(self, place: int) -> tuple[Kind, ...]:
+        """The kinds of findings that a row belongs to, in the order of KINDS; findings() says
+        which are reported."""
+        marks = self._marks[self._marked[place]] if place < len(self._marked) else ()
+        return tuple(KINDS[number - 1] for number in marks)
 
     def kind_at(self, place: int) -> Kind | None:
-        """The kind of finding that a row belongs to; findings() says whether it is reported."""
-        number = self._marked[place] if place < len(self._marked) else 0
-        return KINDS[number - 1] if number else None
+        """The first of them."""
+        return next(iter(self.kinds_at(place)), None)
 
     def kinds_among(self, rows: Columns) -> list[tuple[Kind, int]]:
         """The kinds of findings that these rows belong to, each with the connection."""
         marked, places = self._marked, rows.places
-        numbers = marked[places.start : places.stop] if isinstance(places, range) else map(marked.__getitem__, places)
-        return [(KINDS[number - 1], connection) for number, connection in set(zip(numbers, rows.connections, strict=True)) if number]
+        marks = marked[places.start : places.stop] if isinstance(places, range) else map(marked.__getitem__, places)
+        pairs = set(zip(marks, rows.connections, strict=True))
+        return [(KINDS[number - 1], connection) for mark, connection in pairs for number in self._marks[mark]]

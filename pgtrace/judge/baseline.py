@@ -120,6 +120,8 @@ UNEXPLAINED: Final = "unexplained"
 
 
 def verdict(findings: Sequence[Finding], unexplained: Unexplained, kinds: frozenset[str] | None, baseline: Baseline) -> Verdict:
-    """The findings of these kinds (None: of any) that the baseline does not have."""
-    failing = tuple(one for one in findings if (kinds is None or one.name in kinds) and not baseline.has(one))
+    """The findings of these kinds (None: of any) that the baseline does not have. What has joined
+    a finding counts as well."""
+    named = (one for one in findings if kinds is None or not kinds.isdisjoint((one.name, *one.note.parts)))
+    failing = tuple(one for one in named if not baseline.has(one))
     return Verdict(failing, tuple(baseline.new(unexplained)) if kinds is None or UNEXPLAINED in kinds else ())

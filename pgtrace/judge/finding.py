@@ -54,10 +54,15 @@ class Finding:
         """Those of the layer, which owns its settings; else of the driver; else general ones. Only
         remedies whose conditions hold."""
         clients = [client for client in (layers.BY_NAME.get(self.layer), drivers.BY_NAME.get(self.driver)) if client is not None]
-        found = self._first(self.kind.instead(self.note), *(client.remedies.get(self.name, ()) for client in clients), self.kind.remedies)
-        for name in self.kind.also:
+        found = self._first(
+            self.kind.first if self.kind.is_first(self.note) else (),
+            *(client.remedies.get(self.name, ()) for client in clients),
+            self.kind.remedies,
+        )
+        for name, otherwise in self.kind.also.items():
             if name in self.note.parts:
-                found += self._first(*(client.remedies.get(name, ()) for client in clients))
+                also = self._first(*(client.remedies.get(name, ()) for client in clients), otherwise)
+                found += [one for one in also if not any(other.text.startswith(one.text) for other in found)]
         return tuple(one.text if self._is_tried(one) else f"{one.text} ({FROM_DOCUMENTATION})" for one in found)
 
     def _first(self, *groups: Sequence[Remedy]) -> list[Remedy]:
@@ -65,7 +70,7 @@ class Finding:
         return next((found for remedies in groups if (found := [one for one in remedies if self._holds(one)])), [])
 
     def _is_tried(self, remedy: Remedy) -> bool:
-        return bool(remedy.tried) or self.layer in remedy.clients or (self.driver in remedy.clients and not self.layer)
+        return (self.layer or self.driver) in remedy.clients if remedy.clients else bool(remedy.tried)
 
     def _holds(self, remedy: Remedy) -> bool:
         """Whether its conditions hold: every fact that it needs was seen, and no fact that rules it

@@ -1,7 +1,8 @@
 """The lines of code behind findings, where the program noted them (trace/call_sites.py).
 
-A row belongs to the finding of its kind and driver, and if there are several of these, to the one
-about its statement.
+A row belongs to the finding of each of its kinds with its driver, and if there are several of one
+kind, to the one about its statement. Of the rows of one thing that was found (BEGIN, a statement,
+COMMIT), its kind says which is counted.
 """
 
 from __future__ import annotations
@@ -23,20 +24,27 @@ def with_lines(advice: Advice, findings: Sequence[Finding]) -> list[Finding]:
     if not trace.call_sites.is_empty:
         about: dict[tuple[str, str], list[int]] = {}
         for number, finding in enumerate(findings):
-            about.setdefault((finding.name, finding.driver), []).append(number)
+            for name in (finding.name, *finding.note.parts):
+                about.setdefault((name, finding.driver), []).append(number)
         texts: dict[int, str] = {}
         for place in range(len(trace.rows)):
-            kind = advice.kind_at(place)
-            sites = trace.call_sites.at(place) if kind is not None else ()
-            if kind is None or not sites:
+            kinds = advice.kinds_at(place)
+            sites = trace.call_sites.at(place) if kinds else ()
+            if not sites:
                 continue
             entry = trace.rows.entry(place)
-            numbers = about.get((kind.name, trace.connections[entry.connection].driver), [])
-            if len(numbers) > 1:
-                text = texts.get(entry.label)
-                if text is None:
-                    text = texts[entry.label] = sqltext.normalise(trace.rows.label_at(entry.label).sql)
-                numbers = [number for number in numbers if text and text in findings[number].note.subject]
-            for number in numbers[:1]:
+            driver = trace.connections[entry.connection].driver
+            found = set()
+            for kind in kinds:
+                if not kind.is_counted(trace.rows.shape_at(entry.shape)):
+                    continue
+                numbers = about.get((kind.name, driver), [])
+                if len(numbers) > 1:
+                    text = texts.get(entry.label)
+                    if text is None:
+                        text = texts[entry.label] = sqltext.normalise(trace.rows.label_at(entry.label).sql)
+                    numbers = [number for number in numbers if text and findings[number].note.is_about(text)]
+                found.update(numbers[:1])
+            for number in found:
                 counted[number].update(sites)
     return [replace(finding, lines=tuple(counts.most_common())) for finding, counts in zip(findings, counted, strict=True)]

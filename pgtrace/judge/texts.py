@@ -8,8 +8,8 @@ only the beginning is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Container, Iterator
+from itertools import pairwise, takewhile
 from typing import Final
 
 from pgtrace import sqltext
@@ -65,6 +65,8 @@ _BEFORE_PARENTHESIS: Final = _named(
 """Keywords and types that may be before a parenthesis."""
 _QUERIES: Final = frozenset({"SELECT", "WITH", "VALUES"})
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
+_BEFORE_NAME: Final = _named("CREATE OR REPLACE LOCAL GLOBAL TEMP TEMPORARY RECURSIVE VIEW TABLE SEQUENCE IF NOT EXISTS INTO")
+_BEFORE_TARGET: Final = _named("INTO UPDATE FROM COPY TABLE")
 _ISOLATES: Final = frozenset({"BEGIN", "START", "TRANSACTION", "WORK", "READ", "WRITE", "COMMITTED", "ISOLATION", "LEVEL"})
 
 
@@ -84,6 +86,13 @@ def words(sql: str) -> tuple[str, ...]:
         if len(found) >= _TOKENS:
             break
     return tuple(found)
+
+
+def is_select_1(sql: str) -> bool:
+    """Whether it is `SELECT 1`: that number and no other value."""
+    text = sql[:LOOKED_AT]
+    found = [text[start:end].upper() for kind, start, end in sqltext.scan(text) if kind not in ("space", "comment")]
+    return found in (["SELECT", "1"], ["SELECT", "1", ";"])
 
 
 def statements(sql: str) -> Iterator[tuple[str, ...]]:
@@ -131,9 +140,10 @@ def calls_unknown(sql: str) -> bool:
 
 
 def changes(sql: str) -> bool:
-    """Whether it is a query that writes all the same: INSERT, UPDATE, DELETE or MERGE in a WITH."""
+    """Whether it writes: INSERT, UPDATE, DELETE or MERGE, by itself or in a WITH."""
     return any(
-        one[0] == "WITH" and any(word in _CHANGES and before not in {"FOR", "KEY"} for before, word in pairwise(one))
+        one[0] in _CHANGES
+        or (one[0] == "WITH" and any(word in _CHANGES and before not in {"FOR", "KEY"} for before, word in pairwise(one)))
         for one in statements(sql)
     )
 
@@ -167,10 +177,49 @@ def sets_for_session(sql: str, known: frozenset[str]) -> bool:
 
 def makes_temporary(sql: str) -> bool:
     """Whether it creates a table that lives as long as the session, i.e. without ON COMMIT DROP."""
-    return any(
-        one[0] in ("CREATE", "SELECT", "WITH") and bool({"TEMP", "TEMPORARY"} & {*one[:6], *_behind_into(one)}) and not _drops(one)
+    return any(_is_temporary(one) and not _drops(one) for one in statements(sql))
+
+
+def _is_temporary(one: tuple[str, ...]) -> bool:
+    """Whether it creates something temporary: the word may also be the name of a column."""
+    if one[0] == "CREATE":
+        found = tuple(takewhile(lambda word: word in _BEFORE_NAME and word not in ("TABLE", "VIEW", "SEQUENCE"), one))
+    else:
+        found = _behind_into(one) if one[0] in ("SELECT", "WITH") else ()
+    return not {"TEMP", "TEMPORARY"}.isdisjoint(found)
+
+
+def temporary_tables(sql: str) -> list[str]:
+    """The names of the temporary tables and views that it creates, whatever becomes of them in a
+    COMMIT; an empty one for each that is quoted."""
+    return [next((word.removeprefix("?") for word in _behind_kind(one)), "") for one in statements(sql) if _is_temporary(one)]
+
+
+def creates_from_query(sql: str) -> bool:
+    """Whether it creates what lasts by CREATE ... AS or SELECT INTO, whose tags are those of a
+    query."""
+    return not temporary_tables(sql) and any(
+        one[:2] in (("CREATE", "TABLE"), ("CREATE", "UNLOGGED"), ("CREATE", "MATERIALIZED"))
+        or (one[0] in ("SELECT", "WITH") and "INTO" in one and "INSERT" not in one and "MERGE" not in one)
         for one in statements(sql)
     )
+
+
+def _behind_kind(one: tuple[str, ...]) -> tuple[str, ...]:
+    """Its words from the name of what it creates."""
+    start = 0 if one[0] == "CREATE" else one.index("INTO")
+    while start < len(one) - 1 and one[start] in _BEFORE_NAME:
+        start += 1
+    return one[start:]
+
+
+def writes_elsewhere(sql: str, names: Container[str]) -> bool:
+    """Whether it writes to a table not in `names`, where an empty name matches any table."""
+    if "" in names or has(sql, "PG_TEMP"):
+        return False
+    found = words(sql)
+    targets = [behind for before, behind in pairwise(word for word in found if word != "ONLY") if before in _BEFORE_TARGET]
+    return "?" not in targets[:1] and not any(word in names for word in found)
 
 
 def _behind_into(one: tuple[str, ...]) -> tuple[str, ...]:

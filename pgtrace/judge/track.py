@@ -11,6 +11,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.judge import signs
+from pgtrace.judge.fatals import FATAL
 from pgtrace.judge.findings import KINDS
 from pgtrace.judge.findings.kind import PAUSE_NS, PAUSED_NS, POOLER, Kind, Note, Step, Watch
 from pgtrace.judge.signs import Signs, Upstreams
@@ -27,6 +28,8 @@ OTHERS: Final = "(others)"
 _SHAPES_KEPT: Final = 500
 _NOTHING: Final = (-1, -1)
 _MOST_ALIKE: Final = 512
+_SHORT_RUN: Final = 3
+"""So many that are alike are passed on one by one: to let watches rest costs as much as they do."""
 _NONE: Final[deque[int]] = deque()
 """What tracks without rows that wait have in common: an empty deque takes 600 bytes."""
 
@@ -62,7 +65,7 @@ class Track:
     """One open connection: its watches, its notes, its waiting rows."""
 
     __slots__ = (
-        "_each", "_interests", "_mark", "_more", "_resting", "_rows_of", "_watches", "alike", "before",
+        "_each", "_interests", "_mark", "_more", "_resting", "_rows_of", "_run", "_watches", "alike", "before",
         "connection", "counts", "end_note", "end_place", "ended_ns", "ends", "fatal", "first", "joins",
         "latest", "notes", "over", "round_trips", "setup", "signs", "trace", "unanswered", "waiting",
     )  # fmt: skip
@@ -115,8 +118,10 @@ class Track:
         """By the place of their kind, those that had something to look at."""
         self.alike = _NOTHING
         """The numbers of the latest round trip's shape and label."""
+        self._run = 0
+        """How many were alike before the watches rest."""
         self._each: tuple[Callable[[Step], None], ...] | None = None
-        """The functions called with each round trip that is alike; None until there is one."""
+        """The functions called with each round trip that is alike; None until some were."""
         self._resting: list[Watch] = []
         """The watches that do not need each."""
         self._more: list[Step] = []
@@ -173,12 +178,16 @@ class Track:
             if self.fatal is not None:
                 for place in _USED_AFTER:
                     self._watch(place).used_after(self.fatal, step)
-            self.alike = alike
+            self.alike, self._run = alike, 0
             self.counts |= step.counts
             for row in self._asked(alike[0], step.shape):
                 row(step)
             if step.shape.errors:
                 self._look_for_fatal(step)
+        elif self._each is None and self._run < _SHORT_RUN:
+            self._run += 1
+            for row in self._asked(alike[0], step.shape):
+                row(step)
         else:
             for row in self._each if self._each is not None else self._let_rest(step):
                 row(step)
@@ -230,14 +239,18 @@ class Track:
 
     def catch_up(self) -> None:
         """Pass on to the watches that rest what has come meanwhile; none of them rests any more."""
+        self.pass_on()
+        self.alike, self._each = _NOTHING, None
+
+    def pass_on(self) -> None:
+        """Pass on to the watches that rest what has come meanwhile; they go on resting."""
         if self._more:
             for watch in self._resting:
                 watch.again(self._more)
             self._more = []
-        self.alike, self._each = _NOTHING, None
 
     def _look_for_fatal(self, step: Step) -> None:
-        if self.fatal is None and any(failure.severity in ("FATAL", "PANIC") for failure in step.label.failures):
+        if self.fatal is None and any(failure.severity in FATAL for failure in step.label.failures):
             self.fatal = step
 
     def leave_open(self, step: Step) -> None:

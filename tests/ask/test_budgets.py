@@ -13,7 +13,7 @@ from pgtrace.ask import filter
 from pgtrace.ask.budgets import EACH, INTEGER_KEYS, STATEMENT_KEYS, Budget, Result, evaluate, number
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.errors import BudgetError
-from pgtrace.trace.statements import StatementGroup
+from pgtrace.trace.groups import StatementGroup
 from pgtrace.trace.trace import Trace
 from tests import playbook
 

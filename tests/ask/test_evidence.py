@@ -16,14 +16,12 @@ from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.counting import CountedTrace
 from pgtrace.sqltext import fingerprint
 from pgtrace.trace.counters import INTEGER_KEYS, Counters
-from pgtrace.trace.statements import StatementGroup
+from pgtrace.trace.groups import StatementGroup
 from pgtrace.trace.trace import Trace
 from tests import corpus
 from tests.generated import STEPS, script
 from tests.playbook import write
 from tests.traces import fully_read
-
-of_every_capture = pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 
 
 def keys(counters: Counters) -> list[str]:
@@ -68,11 +66,18 @@ def check(trace: Trace, source: Trace | None = None) -> dict[str, int]:
     return rests
 
 
-@of_every_capture
+@pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_it_adds_up_on_every_capture(path: Path) -> None:
+    """And so does the evidence of what a filter selects."""
     trace = fully_read(path)
     rests = check(trace)
     assert {reason for reason in rests if not reason.endswith(BETWEEN)} <= {f"mark {key} {CUT}" for key in keys(trace.totals())}
+    again = CountedTrace(parse("rows > 0 or error").over(trace))
+    while again.update():
+        pass
+    rests = check(trace, again)
+    assert all(reason.endswith((BETWEEN, CUT)) for reason in rests), rests
+    again.close()
     trace.close()
 
 
@@ -117,18 +122,6 @@ def test_what_a_mark_cuts_is_the_rest(tmp_path: Path) -> None:
     assert [(group.first_row, group.amount, group.why) for group in queries] == [(4, 1, ""), (0, 1, CUT)]
     whole = evidence.of("round_trips", counters.round_trips, "mark", "m")
     assert [(group.times, group.amount, group.why) for group in whole] == [(2, 2, "")]
-    trace.close()
-
-
-@of_every_capture
-def test_under_a_filter_it_adds_up_to_what_the_filter_selects(path: Path) -> None:
-    trace = fully_read(path)
-    again = CountedTrace(parse("rows > 0 or error").over(trace))
-    while again.update():
-        pass
-    rests = check(trace, again)
-    assert all(reason.endswith((BETWEEN, CUT)) for reason in rests), rests
-    again.close()
     trace.close()
 
 

@@ -33,6 +33,16 @@ async def test_an_assistant_asks() -> None:
         failed = await session.call_tool("show", {"row": 999})
         assert failed.is_error
         assert "there is no row 999" in said(failed)
+        for name, arguments, words in (
+            ("stats", {"group": "statement"}, "unknown argument 'group': stats takes by, file, filter, limit, start"),
+            ("captures", {"x": 1}, "unknown argument 'x': captures takes no arguments"),
+            ("show", {}, "row: field required"),
+            ("show", {"row": "first"}, "row: input should be a valid integer, unable to parse string as an integer"),
+            ("stats", {"by": "row"}, "by: input should be 'driver', 'connection', 'statement', 'mark', 'label' or 'leg'"),
+        ):
+            wrong = await session.call_tool(name, arguments)
+            assert wrong.is_error
+            assert said(wrong) == words
 
 
 def said(result: Any) -> str:

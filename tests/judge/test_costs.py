@@ -174,6 +174,170 @@ def test_a_loop_in_a_block_that_is_left(judged: Judge) -> None:
     assert ("n+1", 10) in found.told
 
 
+RESET = (
+    "F Query SELECT pg_advisory_unlock_all();CLOSE ALL;UNLISTEN *;RESET ALL;\nB CommandComplete SELECT 1"
+    " | CommandComplete CLOSE CURSOR ALL | CommandComplete UNLISTEN | CommandComplete RESET | ReadyForQuery I"
+)
+EMPTY = "F Query\nB EmptyQueryResponse | ReadyForQuery I"
+
+
+@pytest.mark.parametrize("between", [RESET, EMPTY, "F Sync\nB ReadyForQuery I"], ids=["reset", "empty", "sync"])
+@pytest.mark.parametrize("period", [1, 2])
+def test_a_loop_through_a_pool(judged: Judge, between: str, period: int) -> None:
+    lines = [part for n in range(8 * period) for part in (run("-", parse=f"Parse - {text(n % period)}"), between)]
+    found = judged(*lines, DONE)
+    assert ("n+1", 7 * period) in found.told
+    assert "a loop, or units of work that follow each other at once" in found["n+1"].what
+    assert "units of work" not in judged(*lines[::2], DONE)["n+1"].what
+
+
+def test_what_comes_later_from_a_pool_is_no_loop(judged: Judge) -> None:
+    """A pause before the next use: another request, perhaps. In a loop that is known, a machine may be busy."""
+    lines = [part for n in range(8) for part in (run("-", parse=f"Parse - {text(1)}"), RESET)]
+    script = "\n".join(lines).splitlines()
+    apart = [f"{10 + number // 4 * 20 + number % 4} {line}" for number, line in enumerate(script)]
+    assert "n+1" not in judged(*apart, "200 F Terminate", "c1 close F", "end").names
+    busy = [f"{10 + number + 20 * (number >= 24)} {line}" for number, line in enumerate(script)]
+    assert ("n+1", 7) in judged(*busy, "200 F Terminate", "c1 close F", "end").told
+
+
+def test_the_same_question_through_a_pool(judged: Judge) -> None:
+    ask = run("-", 7, parse=f"Parse - {text(1)}")
+    assert ("repeat", 7) in judged(*[ask, RESET] * 8, DONE).told
+    sets = simple("SET search_path TO other", "SET")
+    assert "repeat" not in judged(*[ask, sets, ask, RESET] * 4, DONE).names
+
+
+def at_pauses(pauses: list[int], between: str = "") -> list[str]:
+    """The same query after each of these pauses, in ms."""
+    lines, now = [], 10
+    for pause in pauses:
+        now += pause
+        for line in (between + "\n" * bool(between) + run("-", 7, parse=f"Parse - {text(1)}")).splitlines():
+            lines.append(f"{now} {line}")
+            now += 1
+    return [*lines, f"{now + 10} F Terminate", "c1 close F", "end"]
+
+
+@pytest.mark.parametrize(
+    ("pauses", "number"),
+    [
+        ([30] * 12, 0),
+        ([20, 22, 21, 24, 20, 25, 21, 23], 0),
+        ([1] * 8, 7),
+        ([3, 40, 12, 25, 9, 44, 12, 30], 7),
+        ([30] * 6 + [1] * 6, 9),
+    ],
+    ids=["poll", "a busy machine", "at once", "irregular", "then at once"],
+)
+def test_a_poll_asks_for_something_that_others_do(judged: Judge, pauses: list[int], number: int) -> None:
+    told = judged(*at_pauses(pauses)).told
+    assert [one for one in told if one[0] != "re-parse"] == ([("repeat", number)] if number else [])
+
+
+def test_a_question_among_others_is_no_poll(judged: Judge) -> None:
+    other = run("-", parse=f"Parse - {text(2)}").replace("params=", "params=9")
+    assert ("repeat", 9) in judged(*at_pauses([30] * 10, other)).told
+
+
+@pytest.mark.parametrize("period", [2, 3])
+def test_one_of_a_loop_that_has_the_same_values_is_a_repeat(judged: Judge, period: int) -> None:
+    """The others are a loop over theirs."""
+    lines = [run("-", None if one else 7, parse=f"Parse - {text(one)}") for _ in range(9) for one in range(period)]
+    found = judged(*lines, DONE)
+    assert [one for one in sorted(found.told) if one[0] != "re-parse"] == [("n+1", 8 * (period - 1)), ("repeat", 8)]
+    assert text(0) not in found["n+1"].what
+
+
+@pytest.mark.parametrize(
+    ("sql", "tag", "told"),
+    [
+        ("UPDATE a SET b = $1", "UPDATE 1", 0),
+        ("INSERT INTO a VALUES ($1)", "INSERT 0 1", 7),
+        ("INSERT INTO a VALUES ($1) ON CONFLICT (b) DO NOTHING", "INSERT 0 0", 0),
+    ],
+)
+def test_the_same_change_again_is_no_loop_over_values(judged: Judge, sql: str, tag: str, told: int) -> None:
+    """But the same row may be added again."""
+    lines = [run("-", 7, parse=f"Parse - {sql}", tag=tag) for _ in range(8)]
+    assert [number for name, number in judged(*lines, DONE).told if name == "n+1"] == [told] * bool(told)
+
+
+def test_what_fails_each_time_is_no_statement_to_keep(judged: Judge) -> None:
+    fails = "F Parse - INSERT INTO a VALUES ($1) | Bind - - params=1 | Execute - | Sync\n"
+    fails += "B ParseComplete | BindComplete | ErrorResponse 23505 duplicate key | ReadyForQuery E"
+    unit = [simple("BEGIN", "BEGIN", "T"), fails, simple("ROLLBACK", "ROLLBACK")]
+    assert judged(*unit * 12, DONE).names == []
+    works = [simple("BEGIN", "BEGIN", "T"), run("-", parse="Parse - INSERT INTO a VALUES ($1)", status="T"), simple("ROLLBACK", "ROLLBACK")]
+    assert "re-parse" in judged(*works * 12, DONE).names
+
+
+def test_a_reset_after_each_transaction_is_after_a_unit_of_work(judged: Judge) -> None:
+    unit = [simple("BEGIN", "BEGIN", "T"), *[simple(f"UPDATE item SET c{n} = 1", "UPDATE 1", "T") for n in range(2)]]
+    assert "driver-overhead" not in judged(*[*unit, simple("COMMIT", "COMMIT"), RESET] * 6, DONE).names
+
+
+@pytest.mark.parametrize("answer", ["t", "f"])
+@pytest.mark.parametrize("function", ["pg_try_advisory_lock", "pg_advisory_lock"])
+def test_a_lock_that_was_tried_and_not_got_is_not_held(judged: Judge, function: str, answer: str) -> None:
+    ask = f"F Query SELECT {function}(42)\nB RowDescription a:16 | DataRow {answer} | CommandComplete SELECT 1 | ReadyForQuery I"
+    refused = function.startswith("pg_try") and answer == "f"
+    assert judged(*[ask] * 6, DONE).told == ([] if refused else [("session-state", 5)])
+
+
+def test_begin_and_commit_are_no_work_of_their_own(judged: Judge) -> None:
+    """A check before each transaction of three statements is one of four round trips that do something."""
+    ping = "F Query SELECT 1\nB RowDescription a:23 | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I"
+    unit = [ping, simple("BEGIN", "BEGIN", "T"), *[simple(f"UPDATE item SET c{n} = 1", "UPDATE 1", "T") for n in range(3)]]
+    found = judged(*[*unit, simple("COMMIT", "COMMIT")] * 5, DONE)
+    assert ("driver-overhead", 5) in found.told
+    more = [*unit, *[simple(f"UPDATE other SET c{n} = 1", "UPDATE 1", "T") for n in range(3)], simple("COMMIT", "COMMIT")]
+    assert "driver-overhead" not in judged(*more * 5, DONE).names
+
+
+def test_what_a_layer_asks_first_is_no_work(judged: Judge) -> None:
+    """An engine for each query: its first connection asks what it is."""
+    asks = [
+        "select pg_catalog.version()",
+        "select current_schema()",
+        "show transaction isolation level",
+        "show standard_conforming_strings",
+    ]
+    lines = []
+    for number in range(1, 7):
+        one = ["F StartupMessage user=app database=shop", f"B AuthenticationOk | BackendKeyData {number} 7 | ReadyForQuery I"]
+        for sql in (*asks, text(1).replace("$1", str(number))):
+            one += simple(sql).splitlines()
+        lines += [f"c{number} {line}" for line in (*one, "F Terminate", "close F")]
+    found = judged(*lines, "end")
+    assert "6 connections for 6 statements" in found["connect"].what
+    assert found["connect"].layer == "sqlalchemy"
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_loop_whose_rounds_change_is_one_finding(judged: Judge, after: int) -> None:
+    """Another relation, or none, for the rows of its second half."""
+    rounds = [(0, 1)] * 10 + ([(0, 2)] * 10 if after == 2 else [(0,)] * 10)
+    lines = [run("-", parse=f"Parse - {text(number)}") for one in rounds for number in one]
+    found = judged(*lines, DONE)
+    assert found.told[0] == ("n+1", sum(map(len, rounds)) - after - 1)
+    assert found.names.count("n+1") == 1
+    assert all(text(number) in found["n+1"].what for number in range(after + 1))
+
+
+def test_loops_over_other_statements_are_others(judged: Judge) -> None:
+    lines = [run("-", parse=f"Parse - {text(number)}") for number in (0, 1) for _ in range(10)]
+    assert [number for name, number in judged(*lines, DONE).told if name == "n+1"] == [9, 9]
+
+
+def test_where_a_round_begins_makes_no_other_loop(judged: Judge) -> None:
+    first = [run("-", parse=f"Parse - {text(n % 2)}") for n in range(12)]
+    second = [run("-", parse=f"Parse - {text((n + 1) % 2)}") for n in range(12)]
+    found = judged(*first, simple("BEGIN", "BEGIN", "T"), simple("COMMIT", "COMMIT"), *second, DONE)
+    assert [number for name, number in found.told if name == "n+1"] == [20]
+    assert "in 2 loops" in found["n+1"].what
+
+
 # repeat.
 
 
@@ -207,6 +371,71 @@ def test_a_write_in_between_makes_it_a_new_question(judged: Judge, between: str)
 )
 def test_what_answers_differently_each_time_is_asked_again(judged: Judge, sql: str) -> None:
     assert "repeat" not in judged(*(run("-", 7, parse=f"Parse - {sql}") for _ in range(8)), DONE).names
+
+
+def sent_as(form: str, value: int) -> list[str]:
+    """One query with that value, in one of the ways in which a driver sends it."""
+    if form == "unprepared":
+        return [run("-", value, parse=f"Parse - {text(1)}")]
+    if form == "prepares":
+        return [f"F Parse s1 {text(1)} | Sync\nB ParseComplete | ReadyForQuery I", run("s1", value)]
+    if form == "prepares at once":
+        return [run("s1", value, parse=f"Parse s1 {text(1)}")]
+    if form == "prepares again":
+        return [close("s1"), f"F Parse s2 {text(1)} | Sync\nB ParseComplete | ReadyForQuery I", run("s2", value)]
+    return [run(form, value)]
+
+
+SWITCHES = {
+    "psycopg": ["unprepared"] * 5 + ["prepares"] + ["s1"] * 4,
+    "psycopg, few": ["unprepared"] * 3 + ["prepares"] + ["s1"] * 2,
+    "pgjdbc": ["unprepared"] * 4 + ["prepares at once"] + ["s1"] * 5,
+    "renamed": ["prepares", "s1", "s1", "prepares again", "s2", "s2"],
+    "prepares at the end": ["unprepared"] * 7 + ["prepares"],
+}
+
+
+@pytest.mark.parametrize("forms", SWITCHES.values(), ids=list(SWITCHES))
+def test_the_same_question_in_another_form(judged: Judge, forms: list[str]) -> None:
+    """A driver that begins to prepare a statement halfway asks the same as before."""
+    found = judged(*(line for form in forms for line in sent_as(form, 7)), DONE)
+    assert found.told == [("repeat", len(forms) - 1)]
+    assert found["repeat"].note.times == len(forms)
+
+
+@pytest.mark.parametrize("forms", SWITCHES.values(), ids=list(SWITCHES))
+def test_another_question_in_another_form(judged: Judge, forms: list[str]) -> None:
+    """With other values it is a loop."""
+    found = judged(*(line for number, form in enumerate(forms) for line in sent_as(form, number)), DONE)
+    assert found.names == ["n+1"]
+
+
+@pytest.mark.parametrize("forms", SWITCHES.values(), ids=list(SWITCHES))
+@pytest.mark.parametrize("values", [2, 3])
+def test_questions_in_turn_in_another_form(judged: Judge, forms: list[str], values: int) -> None:
+    """Each of them is asked again in each round, and something else in between."""
+    lines = []
+    for form in forms:
+        ways = [form, *["s2" if form == "prepares again" else "s1" if form.startswith("prepares") else form] * (values - 1)]
+        lines += [line for number, way in enumerate(ways) for line in (*sent_as(way, number), simple("SELECT now()"))]
+    found = judged(*lines, DONE)
+    assert found["repeat"].cost == values * (len(forms) - 1)
+    assert found["repeat"].note.times == values * len(forms)
+
+
+@pytest.mark.parametrize("values", [3, 5, 7])
+@pytest.mark.parametrize("rounds", [2, 8])
+def test_a_loop_whose_values_come_again_is_one_finding(judged: Judge, values: int, rounds: int) -> None:
+    """Items with few owners, and the owner of each is asked for: one cause, whose remedy asks for all at once."""
+    loop = [run("-", number % values, parse=f"Parse - {text(1)}") for number in range(values * rounds)]
+    assert [name for name in judged(*loop, DONE).names if name != "re-parse"] == (["n+1"] if values * rounds >= 5 else [])
+
+
+def test_a_question_that_is_asked_again_more_often_than_a_loop_explains(judged: Judge) -> None:
+    loop = [run("-", number, parse=f"Parse - {text(1)}") for number in range(6)]
+    again = [run("-", 7, parse=f"Parse - {text(1)}") for _ in range(20)]
+    found = judged(*loop, simple("SELECT now()"), simple("SELECT now()"), *again, DONE)
+    assert [name for name in found.names if name != "re-parse"] == ["repeat", "n+1"]
 
 
 def test_a_poll_is_no_repeat(judged: Judge) -> None:
@@ -586,6 +815,14 @@ def test_a_reset_before_anything_else_leaves_nothing(judged: Judge) -> None:
     once = [simple("SET x.y = 1", "SET"), simple("DISCARD ALL", "DISCARD ALL"), simple("SELECT name FROM a")]
     assert "session-state" not in judged(*once * 4, DONE).names
     assert ("session-state", 4) in judged(POOLED, *once * 4, DONE).told
+
+
+def test_who_only_listens_is_at_risk_behind_a_pooler_too(judged: Judge) -> None:
+    assert judged(POOLED, simple("LISTEN news", "LISTEN"), DONE).told == [("session-state", 1)]
+    assert judged(POOLED, simple("LISTEN news", "LISTEN")).told == []  # it goes on
+    assert judged(POOLED, simple("LISTEN news", "LISTEN"), simple("UNLISTEN *", "UNLISTEN"), DONE).told == [("session-state", 1)]
+    assert judged(POOLED, simple("SET x.y = 1", "SET"), DONE).told == []
+    assert judged(simple("LISTEN news", "LISTEN"), DONE).told == []
 
 
 REMEDIES_OF_STATE = {

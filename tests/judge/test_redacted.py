@@ -12,6 +12,7 @@ import pytest
 
 from pgtrace.capture.redacted import RedactedCopy
 from pgtrace.judge.advice import Advice
+from pgtrace.judge.finding import Finding
 from pgtrace.trace.trace import Trace
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,16 @@ def said(capture: Path) -> tuple[list[Said], Counter[str]]:
     return found, Counter({**left.errors, **left.ends})
 
 
+def findings(capture: Path) -> list[Finding]:
+    trace = Trace.open([capture])
+    trace.read_until(1 << 62)
+    advice = Advice(trace)
+    advice.update()
+    found = advice.findings()
+    trace.close()
+    return found
+
+
 def blanked(capture: Path, way: str, into: Path) -> Path:
     copy = RedactedCopy(str(capture), str(into / f"{way}.pgtrace"), [way])
     while copy.step():
@@ -59,6 +70,7 @@ def blanked(capture: Path, way: str, into: Path) -> Path:
     return Path(copy.path)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_is_said_of_blanked_contents(tmp_path: Path, capture: Path) -> None:
     whole, left = said(capture)
@@ -88,3 +100,17 @@ def test_a_text_of_which_literals_are_blanked_gets_no_remedy_about_it(tmp_path: 
     found, _ = said(blanked(capture, "literals", tmp_path))
     (once,) = [one for one in found if one.name == "prepared-once"]
     assert not any("prepare()" in remedy or "parameters" in remedy for remedy in once.remedies)
+
+
+@pytest.mark.parametrize("way", ["params", "all"])
+def test_whether_blanked_values_are_the_same_is_not_known(tmp_path: Path, way: str) -> None:
+    """One question again and again, and a loop over values, look alike then: the finding says so."""
+    for case, name in (("same_question_repeated", "repeat"), ("two_statements_alternating", "n+1")):
+        capture = ROOT / "tests" / "data" / "cases" / f"{case}.pgtrace"
+        (tmp_path / case).mkdir()
+        (whole,) = findings(capture)
+        (found,) = findings(blanked(capture, way, tmp_path / case))
+        assert (whole.name, found.name) == (name, "n+1")
+        assert "values are blanked" not in whole.what
+        assert "its values are blanked: if they are the same each time, keep the answer" in found.what
+        assert found.cost == whole.cost

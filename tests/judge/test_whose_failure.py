@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import pytest
 
+from pgtrace.judge.baseline import NOTHING, verdict
+from pgtrace.judge.unexplained import NOTHING as NOTHING_LEFT
+from pgtrace.protocol import backend
 from tests.judging import Judge
 
 DONE = "F Terminate\nc1 close F\nend"
@@ -148,8 +151,8 @@ PREPARE_P = simple("PREPARE p AS SELECT 1", "PREPARE")
 @pytest.mark.parametrize(
     ("prepare", "fails", "what", "remedy"),
     [
-        (PREPARE_P, EXECUTE, "made by SQL-level PREPARE", "no SQL-level PREPARE"),
-        (PREPARE_P, EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE p"), "made by SQL-level PREPARE", "no SQL-level PREPARE"),
+        (PREPARE_P, EXECUTE, "made by SQL-level PREPARE", "without PREPARE"),
+        (PREPARE_P, EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE p"), "made by SQL-level PREPARE", "without PREPARE"),
         (PARSE, EXECUTE.replace("p (7)", "s1"), "EXECUTE of prepared statement", "run it by Bind"),
         (PARSE, EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE s1"), "DEALLOCATE of prepared statement", "drop statements by Close"),
         (PARSE, FAILS, "nothing dropped it", "PgBouncer 1.21 or later"),
@@ -165,7 +168,7 @@ def test_what_a_pooler_took_by_how_it_is_named(judged: Judge, pid: int, prepare:
 def test_a_name_that_is_taken_at_the_level_of_sql(judged: Judge) -> None:
     twice = "F Query PREPARE p AS SELECT 1\nB ErrorResponse 42P05 already exists | ReadyForQuery I"
     (said,) = judged(twice, DONE)["pooler-42P05"].remedies
-    assert "no SQL-level PREPARE" in said
+    assert "without PREPARE" in said
     for hides in (simple("DO $$ begin execute 'prepare p as select 1'; end $$", "DO"), simple("SELECT set_up()", "SELECT 1")):
         unknown = judged(begun(), hides, twice, DONE)
         assert (unknown.names, unknown.errors) == ([], {"42P05": 1})
@@ -309,13 +312,89 @@ def test_a_start_up_that_is_refused(judged: Judge, error: str, words: str) -> No
     assert ("ignore_startup_parameters" in found.words) is ("parameter" in words)
 
 
+@pytest.mark.parametrize("sqlstate", ["57P01", "57P02", "57P04", "57P05", "25P03", "25P04"])
+@pytest.mark.parametrize("status", ["I", "T", "E"])
+@pytest.mark.parametrize("idle_ms", [400, 4000])
+@pytest.mark.parametrize("used", [0, 1, 3])
+@pytest.mark.parametrize("noticed", ["F FIN", "B FIN"])
+def test_an_end_by_the_server_is_one_finding(judged: Judge, sqlstate: str, status: str, idle_ms: int, used: int, noticed: str) -> None:
+    """What it ended, and that it was used afterwards, is told with it. A program that waits in a block, and whose session ends for
+    another reason, has another finding."""
+    at = idle_ms
+    lines = [simple("SELECT now()", "SELECT 1", status), f"{at} B ErrorResponse FATAL {sqlstate} the end"]
+    lines += [f"{at + 2000 + 10 * number} {simple('SELECT 2', 'SELECT 1').splitlines()[0]}" for number in range(used)]
+    found = judged(*lines, f"{at + 2500} c1 ends {noticed}", f"{at + 2501} c1 close B", "end")
+    times_out = sqlstate in ("25P03", "25P04")
+    waits = status != "I" and idle_ms == 4000 and not times_out
+    assert found.names == ["server-ended", *(["idle-in-transaction"] if waits else [])]
+    ended = found["server-ended"]
+    assert ("used afterwards" in ended.what) is bool(used)
+    assert any("check a connection" in remedy for remedy in ended.remedies) is bool(used)
+    assert set(ended.note.parts) == ({"used-after-fatal"} if used else set()) | (
+        {"idle-in-transaction"} if times_out and status != "I" else set()
+    )
+    assert not found.errors
+    assert not found.ends
+
+
+def test_what_has_joined_a_finding_fails_a_job_like_it(judged: Judge) -> None:
+    lines = [simple("SELECT now()", "SELECT 1", "T"), "400 B ErrorResponse FATAL 25P03 too long", "401 c1 close B", "end"]
+    found = judged(*lines)
+    for kind, fails in (("idle-in-transaction", True), ("server-ended", True), ("used-after-fatal", False)):
+        assert bool(verdict(found.findings, NOTHING_LEFT, frozenset({kind}), NOTHING)) is fails
+
+
+def test_failures_behind_a_round_trip_that_stays_open(judged: Judge) -> None:
+    """A message of a later version, so that nobody knows what it waits for."""
+    fatal = "B ErrorResponse FATAL 58030 no disk"
+    found = judged(simple("SELECT 1", "SELECT 1"), "10 raw F 2100000004", f"11 {fatal}", "12 c1 ends B FIN", "50 F Query SELECT 2", "end")
+    assert found.errors == {"58030": 1}
+    assert list(found.ends.values()) == [1]
+
+
 def test_used_after_the_server_has_ended_it(judged: Judge) -> None:
-    fatal = "1000 B ErrorResponse FATAL 57P01 shut down"
+    """As long as that takes; what was on its way does not count."""
+    fatal = "1000 B ErrorResponse FATAL 58030 no disk"
     found = judged(simple("SELECT 1", "SELECT 1"), fatal, "3000 F Query SELECT 2", "3001 c1 close B", "end")
-    assert found.told == [("server-ended", 1), ("used-after-fatal", 1)]
+    assert found.told == [("used-after-fatal", 1)]
     assert "2.0 s later" in found["used-after-fatal"].what
     crossing = judged(simple("SELECT 1", "SELECT 1"), fatal, "1001 F Query SELECT 2", "1002 c1 close B", "end")
-    assert crossing.told == [("server-ended", 1)]
+    assert crossing.told == []
+
+
+@pytest.mark.parametrize("sent", ["Sync", "Query ", "Query ;", "Query SELECT 1"])
+def test_a_check_of_a_connection_that_has_ended_is_no_use(judged: Judge, sent: str) -> None:
+    found = judged(simple("SELECT 1", "SELECT 1"), "1000 B ErrorResponse FATAL 57P05 idle", f"3000 F {sent}", "3001 c1 close B", "end")
+    assert found.told == [("server-ended", 1)]
+    assert not found["server-ended"].note.parts
+
+
+@pytest.mark.parametrize("late", ["2500 F Terminate", "2500 F Query SELECT 2 | Terminate"])
+def test_terminate_after_the_silent_end_by_the_server_changes_nothing(judged: Judge, late: str) -> None:
+    """pg8000 sends it when it closes what the server has closed."""
+    found = judged(simple("SELECT 1", "SELECT 1"), "2000 c1 ends B FIN", late, "2501 c1 close B", "end")
+    assert found.told == [("server-ended", 1)]
+    assert "without a message" in found["server-ended"].what
+
+
+def test_a_role_that_may_not_log_in_is_no_matter_of_pg_hba(judged: Judge) -> None:
+    body = backend.ErrorResponse((("S", "FATAL"), ("V", "FATAL"), ("C", "28000"), ("M", "no"), ("R", "InitializeSessionUserId"))).build()
+    refused = f"F StartupMessage user=app\n1 raw B 45{len(body) + 4:08x}{body.hex()}"
+    found = judged(refused, "2 c1 close B", "end")["refused"]
+    assert "the role may not log in" in found.what
+    assert [one.partition(" (")[0] for one in found.remedies] == ["ALTER ROLE ... LOGIN, or another role"]
+
+
+def test_how_long_after_is_the_longest_of_all_connections(judged: Judge) -> None:
+    lines = []
+    for number in (1, 2, 3):
+        lines += [
+            *(f"c{number} {line}" for line in simple("SELECT 1", "SELECT 1").splitlines()),
+            f"c{number} B ErrorResponse FATAL 58030 no disk",
+        ]
+    lines += [f"{1000 + later} c{number} F Query SELECT 2" for number, later in ((1, 300), (3, 500), (2, 800))]
+    found = judged(*lines, *(f"9000 c{number} close B" for number in (1, 2, 3)), "end")
+    assert "3 times, up to 1.8 s later" in found["used-after-fatal"].what
 
 
 def test_no_reply_to_what_runs_nothing(judged: Judge) -> None:
@@ -368,6 +447,8 @@ def test_an_unanswered_keepalive(judged: Judge) -> None:
     found = judged(*stream, "3000 c1 ends B FIN", "3001 c1 close B", "end")
     assert found.told == [("keepalive-unanswered", 1)]
     assert "3.0 s" in found.words
+    late = judged(*stream, "3000 c1 ends B FIN", "3500 F Terminate", "3501 c1 close B", "end")  # psycopg2, when it closes
+    assert late.told == [("keepalive-unanswered", 1)]
     answered = judged(*stream, "5 raw F 6400000026" + "72" + "00" * 33, "3000 c1 ends B FIN", "3001 c1 close B", "end")
     assert answered.told == [("server-ended", 1)]
 
@@ -397,3 +478,98 @@ def test_start_ups_refused_with_different_texts_are_said_to_be(judged: Judge) ->
     assert found.told == [("refused", 3)]
     assert f"3 start-ups refused: 22023 {texts[0]}, and others: a setting" in found["refused"].what
     assert "PGOPTIONS" in found.words
+
+
+def test_the_unnamed_statement_that_another_session_took_needs_a_transaction(judged: Judge) -> None:
+    """pg8000 parses and binds in round trips of their own."""
+    parse = "F Parse - SELECT 1 | Flush | Sync\nB ParseComplete | ReadyForQuery I"
+    bind = "F Bind - - | Flush | Execute - | Flush | Sync"
+    lost = "B ErrorResponse 26000 unnamed prepared statement does not exist | ReadyForQuery I"
+    fine = "B BindComplete | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I"
+    describe = "F Describe S - | Flush | Sync\nB ParameterDescription | RowDescription a:23 | ReadyForQuery I"
+    found = judged(parse, describe, f"{bind}\n{fine}", parse, describe, f"{bind}\n{lost}", DONE)["pooler-26000"]
+    assert (found.driver, found.note.facts["unnamed"]) == ("pg8000", 1)
+    assert "a transaction around the query" in found.remedies[0]
+
+
+BEGIN = simple("BEGIN", "BEGIN", "T")
+INSERT = simple("INSERT INTO item VALUES (1)", "INSERT 0 1", "T")
+
+
+@pytest.mark.parametrize(
+    ("work", "tags"),
+    [
+        ([BEGIN, INSERT], "INSERT"),
+        ([BEGIN, *[INSERT] * 100], "INSERT"),
+        ([BEGIN, simple("UPDATE item SET name = 1", "UPDATE 0", "T"), simple("DELETE FROM item", "DELETE 2", "T")], "DELETE"),
+        ([BEGIN, simple("CREATE TABLE item (id int)", "CREATE TABLE", "T"), simple("SELECT 1", "SELECT 1", "T")], "CREATE TABLE"),
+        ([BEGIN, simple("CREATE TABLE other AS SELECT 1", "SELECT 1", "T")], "CREATE TABLE AS"),
+        ([BEGIN, simple("SELECT 1 AS a INTO other", "SELECT 1", "T")], "CREATE TABLE AS"),
+        (
+            [
+                BEGIN,
+                "F Query COPY item FROM STDIN\nB CopyInResponse",
+                "F CopyData 31 | CopyDone\nB CommandComplete COPY 1 | ReadyForQuery T",
+            ],
+            "COPY",
+        ),
+        ([simple("CREATE TEMP TABLE mine (a int)", "CREATE TABLE"), BEGIN, INSERT], "INSERT"),
+        ([BEGIN, simple("ROLLBACK TO a", "ROLLBACK", "T"), INSERT], "INSERT"),
+    ],
+)
+def test_writes_that_end_with_their_connection(judged: Judge, work: list[str], tags: str) -> None:
+    found = judged(begun(), *work, DONE)
+    assert found["uncommitted-writes"].number == 1
+    assert (
+        found["uncommitted-writes"].what
+        == f"1 transaction that had written ({tags}) ended without COMMIT: the driver closed the connection"
+    )
+    left = judged(begun(), *work, "c1 ends F FIN", "c1 close F", "end")
+    assert "the driver left without Terminate" in left.words
+    assert list(left.ends.values()) == [1]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        [BEGIN, INSERT, simple("COMMIT", "COMMIT")],
+        [BEGIN, INSERT, simple("ROLLBACK", "ROLLBACK")],
+        [BEGIN, INSERT, simple("ROLLBACK AND CHAIN", "ROLLBACK", "T")],
+        [BEGIN, INSERT, simple("PREPARE TRANSACTION 'a'", "PREPARE TRANSACTION")],
+        [BEGIN, INSERT, "F Query SELECT 1/0\nB ErrorResponse 22012 division by zero | ReadyForQuery E"],
+        [BEGIN, simple("SAVEPOINT a", "SAVEPOINT", "T"), INSERT, simple("ROLLBACK TO a", "ROLLBACK", "T")],
+        [BEGIN, simple("UPDATE item SET name = 1 WHERE false", "UPDATE 0", "T")],
+        [BEGIN, simple("COPY item TO STDOUT", "COPY 1000", "T")],
+        [BEGIN, simple("SELECT 1", "SELECT 1", "T")],
+        [BEGIN, simple("CREATE TEMP TABLE item AS SELECT 1", "SELECT 1", "T"), INSERT],
+        [simple("SELECT 1 INTO TEMPORARY item", "SELECT 1"), BEGIN, INSERT],
+        [simple('CREATE TEMP TABLE "item" (id int)', "CREATE TABLE"), BEGIN, INSERT],
+        [BEGIN, simple("CREATE TEMP TABLE item (id int)", "CREATE TABLE", "T")],
+        [INSERT.replace("ReadyForQuery T", "ReadyForQuery I")],
+    ],
+)
+def test_what_is_lost_on_purpose_or_not_at_all(judged: Judge, work: list[str]) -> None:
+    assert "uncommitted-writes" not in judged(begun(), *work, DONE).names
+
+
+def test_what_is_open_at_the_end_of_the_capture_may_be_committed(judged: Judge) -> None:
+    assert "uncommitted-writes" not in judged(begun(), BEGIN, INSERT, "end").names
+
+
+def test_who_ends_it_otherwise(judged: Judge) -> None:
+    """The server; or a COMMIT that goes with Terminate, and may still be carried out."""
+    by_server = judged(begun(), BEGIN, INSERT, "c1 ends B FIN", "c1 close B", "end")
+    assert by_server.names == ["server-ended"]
+    late = judged(begun(), BEGIN, INSERT, "F Parse - COMMIT | Bind - - | Execute - | Terminate", "c1 close F", "end")
+    assert "uncommitted-writes" not in late.names
+
+
+@pytest.mark.parametrize(("rollback", "told"), [("ROLLBACK", 1), ("ROLLBACK;", 0)])
+def test_what_the_pool_of_asyncpg_rolls_back(judged: Judge, rollback: str, told: int) -> None:
+    reset = "F Query SELECT pg_advisory_unlock_all();CLOSE ALL;UNLISTEN *;RESET ALL;\nB CommandComplete SELECT 1"
+    reset += " | CommandComplete CLOSE CURSOR ALL | CommandComplete UNLISTEN | CommandComplete RESET | ReadyForQuery I"
+    begin = simple("BEGIN;", "BEGIN", "T")
+    found = judged(begun(), begin, INSERT, simple(rollback, "ROLLBACK"), reset, begin, INSERT, simple("COMMIT;", "COMMIT"), DONE)
+    assert found.told == [("uncommitted-writes", 1)] * told
+    assert judged(begun(), begin, INSERT, simple(rollback, "ROLLBACK"), simple("SELECT 1", "SELECT 1"), reset, DONE).told == []
+    assert judged(begun(), BEGIN, INSERT, simple(rollback, "ROLLBACK"), reset, DONE).told == []  # that is how the application begins

@@ -3,16 +3,18 @@
     error and driver:psycopg or ms > 10 and not sql ~ "^select"
 
 There is one implementation for all. A text becomes a tree (scanner.py, parser.py, values.py;
-words.py has the words). A tree over a trace becomes a selection (facts.py, messages.py,
-selection.py), and a selection becomes counters (rowcounting.py from the index, counting.py by a
-second reading). completion.py has what you can type next. Regular expressions are matched in linear
-time (pgtrace/regex). docs/filter.md has the grammar and the meaning of each word.
+words.py has the words). A tree over a trace becomes a selection (facts.py, messages.py, amounts.py
+for how much of a counter a row has, selection.py), and a selection becomes counters (rowcounting.py
+from the index, counting.py by a second reading). completion.py has what you can type next. Regular
+expressions are matched in linear time (pgtrace/regex). docs/filter.md has the grammar and the
+meaning of each word.
 
 It knows rows, messages and connections of a trace, and no terminal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,9 +36,10 @@ class Filter:
     text: str
     tree: Node
 
-    def over(self, trace: Trace) -> Selection:
-        """What it selects of a trace."""
-        return Selection(self.text, self.tree, trace)
+    def over(self, trace: Trace, apart: Collection[int] | None = None) -> Selection:
+        """What it selects of a trace. The connections `apart` count nothing, by default those that
+        the trace has apart."""
+        return Selection(self.text, self.tree, trace, trace.apart if apart is None else apart)
 
 
 def parse(text: str) -> Filter:

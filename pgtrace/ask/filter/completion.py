@@ -17,7 +17,8 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.ask.filter.facts import leg_of, types_of
-from pgtrace.ask.filter.words import TAG, WORDS, ValueKind, Word, known
+from pgtrace.ask.filter.values import COUNTERS
+from pgtrace.ask.filter.words import COUNT, KEYED, TAG, WORDS, ValueKind, Word, known
 from pgtrace.sqltext import tags
 from pgtrace.trace.feed import CompleteRows
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from pgtrace.trace.rows import Columns
     from pgtrace.trace.trace import Trace
 
-_VALUE: Final = re.compile(r"""(?:^|[\s(])(tag\.[\w.%-]+|[A-Za-z_]\w*)\s*(?:<=|>=|[~:=<>])\s*((?:"[^"]*)|(?:'[^']*)|[^\s()"']*)$""")
+_VALUE: Final = re.compile(
+    r"""(?:^|[\s(])((?:tag|count)\.[\w.%-]+|[A-Za-z_]\w*)\s*(?:<=|>=|[~:=<>])\s*((?:"[^"]*)|(?:'[^']*)|[^\s()"']*)$"""
+)
 _WORD: Final = re.compile(r"[^\s()\"']*$")
 _PLAIN: Final = re.compile(r"[^\s()\"']+")
 
@@ -75,8 +78,8 @@ def words(typed: str) -> list[Choice]:
     found = [word for word in WORDS.values() if word.name.lower().startswith(typed.lower())]
     return [
         Choice(
-            TAG
-            if word.name == "tag.KEY"
+            f"{word.name.partition('.')[0]}."
+            if word.name in KEYED.values()
             else word.name
             if word.alone
             else f"{word.name} > "
@@ -87,6 +90,12 @@ def words(typed: str) -> list[Choice]:
         )
         for word in found
     ]
+
+
+def counter_words(typed: str) -> list[Choice]:
+    """Words for the counters that begin like this: first those that are no message."""
+    names = sorted(COUNTERS.values(), key=lambda name: "." in name)
+    return [Choice(f"{COUNT}{name}", None) for name in names if f"{COUNT}{name}".lower().startswith(typed.lower())]
 
 
 class Occurring(CompleteRows):
@@ -127,11 +136,11 @@ class Occurring(CompleteRows):
             self._add(found, self._errors, self._sqlstates)
         elif word.name == "mark":
             found = self._marks
-        elif word.key or word.name == "trace":
+        elif word.name.startswith(TAG) or word.name == "trace":
             self._add(
                 found,
                 self._labels,
-                lambda label: set(tags.values(self._sql(label), word.key) if word.key else tags.trace_ids(self._sql(label))),
+                lambda label: set(tags.values(self._sql(label), word.key) if word.name != "trace" else tags.trace_ids(self._sql(label))),
             )
         begun = [(value, number) for value, number in found.most_common() if value.lower().startswith(typed.lower())]
         return [Choice(quoted(value), number) for value, number in begun]

@@ -25,6 +25,7 @@ from pgtrace.session.statements import Statement
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.copy_log import CopyLog
 from pgtrace.trace.counters import Counters
+from pgtrace.trace.gathered import Gathered
 from pgtrace.trace.identity import Identity
 from pgtrace.trace.ledger import Ledger
 from pgtrace.trace.name_log import NameLog
@@ -184,14 +185,14 @@ class _SelectedObserver(ConnectionObserver):
             waited_ns += session.untold(now_ns)[1]
         return Counters.of_session(tally, sizes, 0, (waited_ns, 0))
 
-    def add_statements(self, table: StatementTable) -> Iterator[None]:
+    def add_statements(self, gathered: Gathered) -> Iterator[None]:
         session = self.who.session
         if session is None:
             return
-        yield from table.merge_by_slices(self._table)
+        yield from gathered.add(self._table)
         standing = session.open_as_it_stands() if self.who.session is session else None
         if standing is not None and self._selected:
-            table.happened(*standing)
+            gathered.add_open(*standing)
 
     def given_away(self) -> StatementTable:
         return self._table

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
+from pgtrace.ask.filter.amounts import Amounts
 from pgtrace.describe import notation
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -238,6 +239,30 @@ class OfNumber(Term):
 
     def answers(self, rows: Columns) -> bytes:
         return bytes(map(self._test, self._says(rows)))
+
+
+class OfCounter(Term):
+    """How much of a counter a row has. On connections that are `apart` nothing counts."""
+
+    by_key = False
+
+    def __init__(self, trace: Trace, test: NumberTest, counter: str, apart: frozenset[int]) -> None:
+        self._test = test
+        self._apart = apart
+        self._amounts = Amounts(trace, counter)
+
+    def holds(self, subject: Subject) -> bool:
+        if subject.entry.connection in self._apart:
+            return self._test(0)
+        if self._amounts.lacks(subject.entry):
+            raise Gone
+        return self._test(self._amounts(subject.place, subject.entry))
+
+    def answers(self, rows: Columns) -> bytes:
+        amounts, test, apart = self._amounts.column(rows), self._test, self._apart
+        if apart:
+            amounts = [0 if index in apart else amount for index, amount in zip(rows.connections, amounts, strict=True)]
+        return bytes(UNREAD if amount is None else test(amount) for amount in amounts)
 
 
 # What connections and rows say.

@@ -6,13 +6,14 @@ has none after it is searched for in the SQL.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final, NoReturn
 
 from pgtrace.ask.filter import values
 from pgtrace.ask.filter.scanner import Scanner, Token
 from pgtrace.ask.filter.tree import All, Any, Node, Not, NumberTerm, TextTerm
-from pgtrace.ask.filter.words import COMPARED, OPERATORS, WORDS, ValueKind, Word, known
+from pgtrace.ask.filter.words import COMPARED, COUNT, OPERATORS, WORDS, ValueKind, Word, known
 from pgtrace.errors import FilterError
 
 DEEPEST: Final = 40
@@ -73,6 +74,8 @@ class _Parser:
             return TextTerm(_SQL, values.contains(token.text), token.start, token.end)
         if not word.alone:
             self._wrong(token, f'`{word.name}` needs a value: {word.example}; to find it in SQL, write "{token.text}"')
+        if word.kind is ValueKind.NUMBER:
+            return NumberTerm(self._counter(word, token), values.is_some, token.start, token.end)
         return TextTerm(word, values.stands_alone(word), token.start, token.end)
 
     def _group(self, opening: Token) -> Node:
@@ -94,6 +97,7 @@ class _Parser:
             meant = f"did you mean {near[0]!r}? To" if near else f"the words are {' '.join(WORDS)}; to"
             place = Token("run", token.text, token.start, token.start + len(token.text))
             self._wrong(place, f"unknown filter word {token.text!r}; {meant} find it in SQL, put it in quotes")
+        word = self._counter(word, token)
         operator = ":" if token.operator == "=" else token.operator
         if operator not in COMPARED[word.kind]:
             allowed = " ".join(f"`{one}`" for one in COMPARED[word.kind])
@@ -110,6 +114,15 @@ class _Parser:
             raise FilterError(self._text, start, end - start, error.reason) from None
         self._advance()
         return found
+
+    def _counter(self, word: Word, token: Token) -> Word:
+        """The word, with the counter that it names."""
+        if not word.name.startswith(COUNT):
+            return word
+        try:
+            return replace(word, key=values.counter(word.key))
+        except values.BadValue as error:
+            self._wrong(Token("run", word.name, token.start, token.start + len(word.name)), error.reason)
 
     @staticmethod
     def _built(word: Word, operator: str, value: str, start: int, end: int) -> Node:

@@ -76,10 +76,7 @@ class RowCounts:
 
     def totals(self) -> Counters:
         """The counters of all of them."""
-        totals = Counters()
-        for counters in self._sums.by_connection().values():
-            totals.add(counters)
-        return totals
+        return self._sums.totals()
 
     def drivers(self) -> list[tuple[str, int, Counters]]:
         """(driver, connections, counters), most round trips first."""

@@ -16,7 +16,7 @@ from typing import Final
 from pgtrace.errors import FilterError
 
 _SPACE: Final = re.compile(r"\s*")
-_BEFORE_OPERATOR: Final = re.compile(r"((?:[Tt][Aa][Gg]\.[\w.%-]+)|[A-Za-z_]\w*)\s*(<=|>=|!=|[~:=<>])")
+_BEFORE_OPERATOR: Final = re.compile(r"((?i:tag|count)\.[\w.%-]+|[A-Za-z_]\w*)\s*(<=|>=|!=|[~:=<>])")
 _RUN: Final = re.compile(r"[^\s()]+")
 _QUOTED: Final = re.compile(r"""(["'])((?:(?!\1).|\1\1)*)\1""", re.DOTALL)
 _LONE_OPERATOR: Final = re.compile(r"[~:=<>]|!=")

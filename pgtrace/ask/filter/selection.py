@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, Gone, NotRead, OfNumber, Subject, Term, of_text
+from pgtrace.ask.filter.facts import NO, NUMBERS, TEXTS, UNREAD, YES, Gone, NotRead, OfCounter, OfNumber, Subject, Term, of_text
 from pgtrace.ask.filter.tree import All, Node, Not, NumberTerm, TextTerm
 from pgtrace.errors import FilterError
 from pgtrace.regex.automaton import TooCostly
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SLICE: Final = 4096
 """Rows that are decided at once."""
 _COSTS: Final = {word: cost for cost, word in enumerate((*NUMBERS, *TEXTS))}
+_COUNTING: Final = _COSTS["type"]
+"""The cost of a counter."""
 _NEVER: Final = frozenset({RowKind.MARK, RowKind.GAP})
 _SURELY: Final = bytes.maketrans(bytes((UNREAD,)), bytes((NO,)))
 _PERHAPS: Final = bytes.maketrans(bytes((UNREAD,)), bytes((YES,)))
@@ -58,15 +60,15 @@ class Selection:
     """The rows that a filter selects from a trace as it is now. Make a new one when the trace has
     read on and names may have changed."""
 
-    def __init__(self, text: str, tree: Node, trace: Trace) -> None:
+    def __init__(self, text: str, tree: Node, trace: Trace, apart: Collection[int] = ()) -> None:
         self.text = text
         self.trace = trace
         self.undecided = 0
         """Rows that could not be decided because their bytes are no longer kept."""
-        self._tree = self._compiled(tree)
-        self.apart = trace.apart if trace.apart and not _mentions(tree, ("leg", "conn")) else frozenset[int]()
+        self.apart = frozenset(() if apart and _mentions(tree, ("leg", "conn")) else apart)
         """Connections whose round trips are not counted: the other side of a pooler, unless the
         filter asks for a leg or a connection."""
+        self._tree = self._compiled(tree)
 
     def decide(self, rows: Columns) -> Decided:
         """Which of these rows are selected, as far as the index knows. A mark or a gap never is.
@@ -163,6 +165,8 @@ class Selection:
 
     def _compiled(self, node: Node) -> _Part:
         """The functions of a part, and its cost."""
+        if isinstance(node, NumberTerm) and node.word.key:
+            return _of_term(OfCounter(self.trace, node.test, node.word.key, self.apart), _COUNTING)
         if isinstance(node, NumberTerm):
             return _of_term(OfNumber(node.test, NUMBERS[node.word.name](self.trace)), _COSTS[node.word.name])
         if isinstance(node, TextTerm):
@@ -192,8 +196,7 @@ class Listed(Selection):
 
     def __init__(self, by: Selection, places: Sequence[int]) -> None:
         """`places` are in order; `by` is what has selected them."""
-        super().__init__(by.text, All(()), by.trace)
-        self.apart = by.apart
+        super().__init__(by.text, All(()), by.trace, by.apart)
         self._places = places
 
     def _asked(self, subject: Subject) -> bool:

@@ -18,7 +18,9 @@ from pgtrace.ask.filter.words import ValueKind, Word
 from pgtrace.protocol import codes
 from pgtrace.regex.automaton import Pattern
 from pgtrace.regex.patterns import BadPattern
+from pgtrace.trace.counters import INTEGER_KEYS, MESSAGES_OF
 
+_NO_SUMS: Final = ("max_pipeline_depth", "statements_live", "client_ns")
 MESSAGES: Final = {
     name.lower(): name
     for names in (*codes.NAMES, codes.AUTHENTICATION_NAMES, codes.RESPONSE_NAMES)
@@ -26,6 +28,14 @@ MESSAGES: Final = {
     if name != "Authentication"
 }
 """Names of messages by their lower case."""
+COUNTERS: Final = {
+    name.lower(): name
+    for name in (
+        *(key for key in INTEGER_KEYS if key not in _NO_SUMS),
+        *(f"{table}.{message}" for table, messages in MESSAGES_OF.items() for message in messages),
+    )
+}
+"""Counters that are sums over rows, by their lower case."""
 _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ":": operator.eq,
     "<": operator.gt,
@@ -54,6 +64,22 @@ def number(comparison: str, value: str) -> Callable[[float], bool]:
     if not _NUMBER.fullmatch(value):
         raise BadValue(f"`{value}` is not a number")
     return partial(_COMPARISONS[comparison], float(value))
+
+
+def counter(name: str) -> str:
+    """The name of a counter in any letter case. Raises BadValue."""
+    found = COUNTERS.get(name.lower())
+    if name.lower() in _NO_SUMS:
+        raise BadValue(f"`{name}` is not a sum over round trips")
+    if found is None:
+        near = get_close_matches(name.lower(), COUNTERS, 1, 0.5)
+        raise BadValue(f"unknown counter `{name}`" + (f"; did you mean {COUNTERS[near[0]]}?" if near else ""))
+    return found
+
+
+def is_some(number: float) -> bool:
+    """What a counter means without a value."""
+    return number > 0
 
 
 def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:

@@ -61,7 +61,7 @@ class Word:
     alone: str = ""
     """What it means without a value, if it can be used alone."""
     key: str = ""
-    """For a tag: its key."""
+    """For a tag: its key; for a counter: its name."""
     letters: tuple[str, ...] = ()
     """For a LETTER: the words, each recognised by its first letter in the case on the wire."""
 
@@ -89,6 +89,13 @@ _ALL: Final = (
     Word("ms", ValueKind.NUMBER, "its duration in milliseconds; of an open one, up to the end of the capture", "ms > 10"),
     Word("depth", ValueKind.NUMBER, "its pipeline depth: Execute, Query and FunctionCall messages", "depth > 1"),
     Word("rows", ValueKind.NUMBER, "its DataRow messages", "rows >= 1000"),
+    Word(
+        "count.COUNTER",
+        ValueKind.NUMBER,
+        "how much it adds to that counter of `stats --json`; of a table of messages: `count.frontend_messages.Flush`",
+        "count.statements_reused > 1",
+        alone="it adds to that counter",
+    ),
     Word("fmt", ValueKind.LETTER, "the format of its results", "fmt:b", letters=("text", "binary", "mixed")),
     Word(
         "tx",
@@ -120,11 +127,16 @@ WORDS: Final = {word.name: word for word in _ALL}
 OPERATORS: Final = ("and", "or", "not")
 TAG: Final = "tag."
 """What a word for a tag begins with; its key follows."""
+COUNT: Final = "count."
+"""What a word for a counter begins with; its name follows."""
+KEYED: Final = {TAG: "tag.KEY", COUNT: "count.COUNTER"}
+"""The words that a name follows, by their beginning."""
 
 
 def known(name: str) -> Word | None:
     """The word of that name."""
-    if name[: len(TAG)].lower() == TAG and len(name) > len(TAG):
-        key = name[len(TAG) :]
-        return replace(WORDS["tag.KEY"], name=TAG + key, key=key)
+    for beginning, word in KEYED.items():
+        if name[: len(beginning)].lower() == beginning and len(name) > len(beginning):
+            key = name[len(beginning) :]
+            return replace(WORDS[word], name=beginning + key, key=key)
     return WORDS.get(name.lower())

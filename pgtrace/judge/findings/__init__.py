@@ -42,6 +42,7 @@ from pgtrace.judge.findings import (
     split_unnamed,
     statements_gone,
     tls_refused,
+    uncommitted_writes,
     used_after_fatal,
 )
 from pgtrace.judge.findings.kind import Kind
@@ -60,6 +61,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     keepalive_unanswered.KIND,
     driver_left.KIND,
     used_after_fatal.KIND,
+    uncommitted_writes.KIND,
     no_answer.KIND,
     returned_in_transaction.KIND,
     repeat.KIND,

@@ -61,7 +61,9 @@ KIND: Final = Kind(
     cares=failures,
     remedies=(
         Remedy(
-            "roll back at the first error; a savepoint before a statement that may fail; or INSERT ... ON CONFLICT", clients=("pg8000",)
+            "roll back at the first error; a savepoint before a statement that may fail; or INSERT ... ON CONFLICT",
+            tried="roll-back",
+            clients=("pg8000",),
         ),
     ),
 )

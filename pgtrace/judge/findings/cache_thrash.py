@@ -97,7 +97,7 @@ class _Watch(Watch):
         if not step.counts:
             return
         note.times += 1
-        note.amount = max(note.amount, len(self._renewed))
+        note.most = max(note.most, len(self._renewed))
         note.words = note.words or str(self._held)
         for kind in ("re-parse", "prepared-once", "prepared-leak", "extra-describe"):
             note.absorb(kind, step.key)
@@ -128,7 +128,7 @@ def _cares(shape: Shape) -> bool:
 
 
 def _what(note: Note) -> str:
-    return f"the statement cache holds {note.words}, and {note.amount} texts are in use: {note.times} prepared again"
+    return f"the statement cache holds {note.words}, and {note.most} texts are in use: {note.times} prepared again"
 
 
 KIND: Final = Kind(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, failures, shown, times
 
 _STATE: Final = "0A000"
@@ -48,7 +48,8 @@ KIND: Final = Kind(
     remedies=(
         Remedy(
             "name the columns instead of SELECT *; drop prepared statements, or reconnect, after a migration",
-            clients=("asyncpg", "psycopg", "sqlalchemy"),
+            tried="columns-named",
+            clients=DEMO,
         ),
     ),
 )

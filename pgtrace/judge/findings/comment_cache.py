@@ -105,6 +105,7 @@ KIND: Final = Kind(
         Remedy(
             "leave what differs each time (traceparent, request id) out of the comment; "
             "keep what stays the same: route, controller, action",
+            tried="comment-kept-alike",
             clients=("asyncpg", "psycopg", "sqlalchemy"),
         ),
     ),

@@ -2,17 +2,19 @@
 costs more than the work.
 
 Recognised by connections that have ended after at most FEW statements, CONNECTIONS of them with one
-driver. BEGIN, COMMIT, SET, pings and resets do not count as work. The cost is the set-up round
-trips; TCP and TLS handshakes come on top, and are not counted.
+driver. BEGIN, COMMIT, SET, pings and resets do not count as work, nor what a layer asks each
+engine's first connection. The cost is the set-up round trips; TCP and TLS handshakes come on top,
+and are not counted.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify import layers
+from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge.findings.driver_overhead import is_ping, is_reset
-from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, counted
+from pgtrace.judge.findings.kind import ROUND_TRIPS, ByText, Kind, Note, Seen, Step, Watch, counted
 
 FEW: Final = 3
 APART: Final = "apart"
@@ -20,11 +22,20 @@ APART: Final = "apart"
 _LOOKED_AT: Final = 50
 """Earlier connections."""
 _FEWER: Final = Remedy(
-    "fewer connections: a pool that opens them when it needs them, with a smaller minimum; and one for the whole process"
+    "fewer connections: a pool that opens them when it needs them, with a smaller minimum; and one for the whole process",
+    tried="fewer-at-once",
+    clients=DEMO,
 )
 CONNECTIONS: Final = 5
-_AROUND: Final = frozenset({"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SET", "DEALLOCATE", "DEALLOCATE ALL"})
+_AROUND: Final = frozenset(
+    {"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SET", "DEALLOCATE", "DEALLOCATE ALL", "SAVEPOINT", "RELEASE"}
+)
 """Tags of commands around the work."""
+
+
+@ByText
+def _is_opening(sql: str) -> bool:
+    return layers.is_opening(sql)
 
 
 class _Watch(Watch):
@@ -34,8 +45,11 @@ class _Watch(Watch):
         self._told = False
 
     def row(self, step: Step) -> None:
-        if self._work <= FEW and not (is_ping(step) or is_reset(step) or _AROUND.issuperset(step.shape.tags)):
-            self._work += step.shape.depth
+        shape = step.shape
+        # what fails or is suspended has no tag
+        is_around = bool(shape.tags) and _AROUND.issuperset(shape.tags)
+        if self._work <= FEW and not (is_around or is_ping(step) or is_reset(step) or _is_opening(step)):
+            self._work += shape.depth
 
     def rests(self, step: Step) -> bool:
         return self._work > FEW
@@ -75,10 +89,12 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="connect",
     unit=ROUND_TRIPS,
+    of_setup=True,
     why="Each connection costs its set-up round trips, a handshake, and a server process, before the first query; a pool pays once.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= CONNECTIONS,
     remedies=(Remedy("a pool of long-lived connections, in the application or in front of the server"),),
-    instead=lambda note: () if note.facts[APART] else (_FEWER,),
+    first=(_FEWER,),
+    is_first=lambda note: not note.facts[APART],
 )

@@ -4,7 +4,7 @@ connection or sends Terminate while answers are owed.
 Leaving cancels nothing: the server runs the statement to its end, and holds its locks, until it has
 something to send. Recognised by an end that came while a round trip was open and whose answer did
 not reach the driver (session/departure.py). If an answer came, the evidence says how long the
-server continued.
+server continued. After a FATAL error of the server nothing is owed.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._setup: Step | None = None
+        self._after_fatal: Step | None = None
         self._told = False
 
     def other(self, step: Step) -> None:
         if step.shape.kind is RowKind.SETUP:
             self._setup = step
 
+    def used_after(self, fatal: Step, step: Step) -> None:
+        self._after_fatal = step
+
     def settle(self) -> None:
         step = self.seen.before or (self._setup if not self.seen.round_trips else None)
         connection = self.seen.connection
-        if self._told or step is None or not step.counts or connection.closed_ns is None:
+        if self._told or step is None or step is self._after_fatal or not step.counts or connection.closed_ns is None:
             return
         label = self.seen.trace.rows[step.place].label
         shape = step.shape

@@ -5,8 +5,11 @@ Pings and resets are recognised by their contents: a Sync alone; a Query that Em
 answers; a block that holds only an empty statement (SQLAlchemy's pool_pre_ping with asyncpg);
 outside a block, a statement that resets the session and does nothing else (DISCARD ALL, RESET ALL,
 UNLISTEN *), or `SELECT 1`. A savepoint around one statement that is released again is two round
-trips; a BEGIN directly after a BEGIN is one. Reported from TIMES of one of them on one connection,
-if there is one for every MOST_WORK round trips that do work.
+trips, unless that statement fails in its savepoint another time; a BEGIN directly after a BEGIN is
+one. Reported from TIMES of one of them on one connection, if there is one for every MOST_WORK round
+trips that do work, which BEGIN and COMMIT do not beside a ping: a reset after each transaction is
+after a unit of work. A connection that does nothing but check is no
+overhead of others.
 """
 
 from __future__ import annotations
@@ -23,11 +26,17 @@ TIMES: Final = 3
 MOST_WORK: Final = 3
 """Round trips that do work, for each that checks."""
 _CHECKS_KEPT: Final = 1_000
+AROUND: Final = frozenset({"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"})
+"""Tags of what begins and ends a block."""
 _IN_BLOCK: Final = "an empty statement in a transaction of its own"
+_SYNC: Final = "a Sync alone"
+_EMPTY: Final = "an empty Query"
+_SELECT_1: Final = "SELECT 1"
+_PINGS: Final = (_SYNC, _EMPTY, _SELECT_1)
 _SAVEPOINTS: Final = "a savepoint around one statement"
 _NESTED: Final = "BEGIN directly after BEGIN"
 _IN_PROGRESS: Final = "25001"
-_RESETS: Final = frozenset({"DISCARD ALL", "RESET", "UNLISTEN", "CLOSE CURSOR ALL", "DISCARD"})
+RESETS: Final = frozenset({"DISCARD ALL", "RESET", "UNLISTEN", "CLOSE CURSOR ALL", "DISCARD"})
 _BESIDE_RESETS: Final = frozenset({"SELECT", "SET"})
 _CHECKS: Final = frozenset({"SELECT $1", "SELECT $1;"})
 _LONGEST: Final = 10
@@ -36,14 +45,14 @@ _LONGEST: Final = 10
 def is_reset(step: Step) -> bool:
     """Whether it resets the whole session, or all of one kind, and does nothing else."""
     tags = step.shape.tags
-    if _RESETS.isdisjoint(tags) or not (_RESETS | _BESIDE_RESETS).issuperset(tags) or step.rows > 1:
+    if RESETS.isdisjoint(tags) or not (RESETS | _BESIDE_RESETS).issuperset(tags) or step.rows > 1:
         return False
     sql = step.label.sql
     return "DISCARD ALL" in tags or texts.has(sql, "RESET", "ALL") or texts.has(sql, "UNLISTEN", "?")
 
 
-def is_check(key: str) -> bool:
-    """Whether a statement only asks whether the connection is alive, if it returns one row."""
+def may_be_check(key: str) -> bool:
+    """Whether a statement with that key may only ask whether the connection is alive."""
     return len(key) <= _LONGEST and key.upper() in _CHECKS
 
 
@@ -52,12 +61,14 @@ def is_ping(step: Step) -> bool:
     if step.shape.sent == b"S":
         return True
     empty = step.shape.sent == b"Q" and step.shape.received == b"IZ"
-    return empty or (step.shape.depth == 1 and is_check(step.key) and step.rows == 1)
+    return empty or (step.shape.depth == 1 and step.rows == 1 and may_be_check(step.key) and texts.is_select_1(step.label.sql))
 
 
 def may_be_ping(shape: Shape) -> bool:
     """Whether a round trip with that shape may ask whether the connection is alive."""
-    return shape.sent == b"S" or b"I" in shape.received or (shape.tags == ("SELECT",) and shape.statements == 1 and b"D" in shape.received)
+    # a row limit leaves the portal suspended
+    asks = shape.tags == ("SELECT",) or (not shape.tags and b"s" in shape.received)
+    return shape.sent == b"S" or b"I" in shape.received or (asks and shape.statements == 1 and b"D" in shape.received)
 
 
 class _Watch(Watch):
@@ -65,6 +76,8 @@ class _Watch(Watch):
         super().__init__(seen)
         self._checked = 0
         """Round trips that check, so far; all others do work."""
+        self._around = 0
+        """Others that only begin or end a block."""
         self._checks: dict[str, list[tuple[int, bool]]] = {}
         self._uses: Counter[str] = Counter()
         self._told: dict[str, Note] = {}
@@ -72,10 +85,15 @@ class _Watch(Watch):
         """The transaction so far, if it may be a check."""
         self._savepoint: list[Step] = []
         """A savepoint, and the one statement in it."""
+        self._saved: dict[str, list[tuple[int, bool]]] = {}
+        """Savepoints around one statement, by its SQL."""
+        self._fails: set[str] = set()
+        """Statements that failed in a savepoint of their own."""
         self._begun = False
         """Whether the previous round trip only began a block."""
 
     def row(self, step: Step) -> None:
+        self._around += _is_around(step)
         self._nested(step)
         words = self._words(step)
         if words:
@@ -91,7 +109,7 @@ class _Watch(Watch):
     def rests(self, step: Step) -> bool:
         shape = step.shape
         is_apart = shape.status_before == shape.status == "I" and not self._block and not self._savepoint
-        return is_apart and _RESETS.isdisjoint(shape.tags) and not is_check(step.key) and not self._words(step)
+        return is_apart and RESETS.isdisjoint(shape.tags) and not may_be_check(step.key) and not self._words(step)
 
     def lost(self) -> None:
         self._block, self._savepoint, self._begun = [], [], False
@@ -105,14 +123,47 @@ class _Watch(Watch):
         if shape.tags == ("SAVEPOINT",) and shape.depth == 1:
             self._savepoint = [step]
         elif self._savepoint and shape.errors:
+            if len(self._savepoint) == 1:
+                self._is_needed(step.key)
             self._savepoint = []
         elif len(self._savepoint) == 1 and shape.depth == 1 and shape.tags != ("RELEASE",):
             self._savepoint.append(step)
         elif len(self._savepoint) == 2 and shape.tags == ("RELEASE",) and shape.depth == 1:
-            self._check(_SAVEPOINTS, self._savepoint[0], step)
+            self._spare(self._savepoint[1].key, self._savepoint[0], step)
             self._savepoint = []
         elif shape.depth:
             self._savepoint = []
+
+    def _spare(self, key: str, *steps: Step) -> None:
+        """A savepoint around a statement that has not failed so far."""
+        if key in self._fails:
+            return
+        if len(self._saved) >= _CHECKS_KEPT:
+            self._saved.clear()
+        saved = self._saved.setdefault(key, [])
+        saved += [(step.place, step.counts) for step in steps]
+        del saved[:-_CHECKS_KEPT]
+        self._check(_SAVEPOINTS, *steps)
+
+    def _is_needed(self, key: str) -> None:
+        """The statement can fail: its savepoints are no overhead, nor were those before."""
+        if len(self._fails) >= _CHECKS_KEPT:
+            return
+        self._fails.add(key)
+        places = set(self._saved.pop(key, ()))
+        if not places:
+            return
+        self._uses[_SAVEPOINTS] -= len(places) // 2
+        self._checked -= len(places)
+        waiting = self._checks.get(_SAVEPOINTS, [])
+        told = places.difference(waiting)
+        waiting[:] = [one for one in waiting if one not in places]
+        note = self._told.get(_SAVEPOINTS)
+        if note is not None:
+            counted = {place for place, counts in told if counts}
+            note.cost = max(0, note.cost - len(counted))
+            note.times = max(0, note.times - len(counted))
+            note.evidence = [one for one in note.evidence if one.place not in counted]
 
     def _is_in_check(self, step: Step) -> bool:
         """Whether it may be a part of BEGIN, an empty statement, and the end of the block."""
@@ -130,8 +181,9 @@ class _Watch(Watch):
         checks = self._checks.setdefault(words, [])
         checks += [(step.place, step.counts) for step in steps]
         self._checked += len(steps)
-        work = self.seen.round_trips + 1 - self._checked
-        if words not in self._told and (self._uses[words] < TIMES or work > MOST_WORK * len(checks)):
+        self._around -= sum(map(_is_around, steps))
+        work = self.seen.round_trips + 1 - self._checked - (self._around if words in _PINGS else 0)
+        if words not in self._told and (self._uses[words] < TIMES or not TIMES <= work <= MOST_WORK * len(checks)):
             del checks[:-_CHECKS_KEPT]
             return
         note = self._told.setdefault(words, self.seen.note(KIND, words))
@@ -150,18 +202,21 @@ class _Watch(Watch):
         if step.shape.status != "I" or step.shape.status_before != "I" or step.shape.errors:
             return ""
         if step.shape.sent == b"S":
-            return "a Sync alone"
+            return _SYNC
         if step.shape.sent == b"Q" and step.shape.received == b"IZ":
-            return "an empty Query"
+            return _EMPTY
         if is_reset(step):
             return "the session is reset"
-        if not is_ping(step):
-            return ""
-        return "SELECT 1" if step.shape.sent == b"Q" or step.label.sql.rstrip("; ").upper() == "SELECT 1" else ""
+        return _SELECT_1 if is_ping(step) else ""
+
+
+def _is_around(step: Step) -> bool:
+    """Whether it only begins or ends a block."""
+    return step.shape.depth == 1 and bool(step.shape.tags) and AROUND.issuperset(step.shape.tags)
 
 
 def _cares(shape: Shape) -> bool:
-    if shape.sent == b"S" or "T" in (shape.status_before, shape.status) or not _RESETS.isdisjoint(shape.tags):
+    if shape.sent == b"S" or "T" in (shape.status_before, shape.status) or not RESETS.isdisjoint(shape.tags):
         return True
     return may_be_ping(shape)
 
@@ -178,11 +233,20 @@ KIND: Final = Kind(
     what=_what,
     cares=_cares,
     remedies=(
-        Remedy("no savepoint around a statement that cannot fail; or one around several", needs=(_SAVEPOINTS,), clients=DEMO),
-        Remedy("one BEGIN for a transaction: either the driver or the application sends it", needs=(_NESTED,)),
+        Remedy(
+            "no savepoint around a statement that cannot fail; or one around several",
+            needs=(_SAVEPOINTS,),
+            tried="no-savepoint",
+            clients=DEMO,
+        ),
+        Remedy(
+            "one BEGIN for a transaction: either the driver or the application sends it", needs=(_NESTED,), tried="one-begin", clients=DEMO
+        ),
         Remedy(
             "hold one connection for a unit of work; let the pool check a connection that was idle, not each time",
             unless=(_SAVEPOINTS, _NESTED),
+            tried="checked-once",
+            clients=("psycopg", "psycopg2", "pg8000", "sqlalchemy"),
         ),
     ),
 )

@@ -5,6 +5,7 @@ Parse and Describe can travel with Bind and Execute, or be left out for a statem
 Recognised by round trips with Parse or Describe that run nothing, directly before one that binds
 the same statement, for SQL text that the connection has prepared in the same way before: the first
 time is how a driver fills its cache. Statements with a name that are used once are prepared-once.
+If a pooler could come between the two, split-unnamed is a part of this finding.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import KEEPS_BEHIND_POOLER, POOLER, ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+from pgtrace.judge.findings.kind import BETWEEN, KEEPS_BEHIND_POOLER, POOLER, ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 2
 """After the first of each text."""
+SPLIT: Final = "split-unnamed"
 _TEXTS_KEPT: Final = 5_000
 
 
@@ -46,7 +48,7 @@ class _Watch(Watch):
         counted = [one for one in before if one.counts]
         if not counted:
             return
-        note = self.seen.note(KIND, " · ".join(one.sent for one in (*before, step)))
+        note = self.seen.note(KIND, BETWEEN.join(one.sent for one in (*before, step)))
         note.times += 1
         note.cost += len(counted)
         for one in counted:
@@ -56,7 +58,14 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{note.subject}: {note.times} times for SQL that the connection had parsed before"
+    at_risk = "; behind a pooler another session's Parse can come between" if SPLIT in note.parts else ""
+    return f"{note.subject}: {note.times} times for SQL that the connection had parsed before{at_risk}"
+
+
+def _joined(note: Note) -> tuple[str, ...]:
+    """What split-unnamed calls the same round trips."""
+    sent = note.subject.split(BETWEEN)
+    return (f"{sent[0]}{BETWEEN}{sent[-1]}",)
 
 
 KIND: Final = Kind(
@@ -68,8 +77,11 @@ KIND: Final = Kind(
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),
     told=lambda note: note.times >= TIMES,
+    joins=(SPLIT,),
+    also={SPLIT: ()},
+    joined=_joined,
     remedies=(
         Remedy("keep the prepared statement, or use the form of a query that sends Parse, Bind and Execute together", unless=(POOLER,)),
-        KEEPS_BEHIND_POOLER,
+        Remedy(KEEPS_BEHIND_POOLER, needs=(POOLER,), tried="kept-behind", clients=("asyncpg", "sqlalchemy")),
     ),
 )

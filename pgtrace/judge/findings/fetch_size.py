@@ -38,7 +38,8 @@ class _Watch(Watch):
         shape = step.shape
         fetches = shape.tags == _FETCH and shape.depth == 1
         goes_on = fetches or (shape.sent[:1] == b"E" and not step.sends("B"))
-        begins = not goes_on and shape.received.count(b"s") == 1
+        # with its Bind, or after a round trip that only binds
+        begins = shape.received.count(b"s") == 1
         if not (goes_on and (step.text == self._label or self._is_mixed)):
             self._over()
             if not (begins or fetches):
@@ -93,5 +94,11 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=_cares,
-    remedies=(Remedy("a larger fetch size, a few hundred rows at once; or the whole result, if it is small"),),
+    remedies=(
+        Remedy(
+            "a larger fetch size, a few hundred rows at once; or the whole result, if it is small",
+            tried="larger-portions",
+            clients=("pg8000",),
+        ),
+    ),
 )

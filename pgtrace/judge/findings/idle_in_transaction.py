@@ -3,8 +3,8 @@ its snapshot and its server connection meanwhile.
 
 Recognised by the status: time between the end of one round trip and the beginning of the next, or
 the end of the session or of the capture, while the status is T or E, IDLE_NS or more at once. Also
-any time that the server itself ended for being too long. A COPY that waits for its data is not
-idle. It costs no round trip.
+any time that the server itself ended for being too long, which is a part of server-ended. A COPY
+that waits for its data is not idle. It costs no round trip.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
+from pgtrace.judge import fatals
 from pgtrace.judge.findings.kind import PAUSED_NS, Kind, Note, Step, Watch, in_seconds, nothing, seconds, times
 
 IDLE_NS: Final = PAUSED_NS
-_TIMED_OUT: Final = frozenset({"25P03", "25P04"})
-"""idle_in_transaction_session_timeout and transaction_timeout."""
 
 
 class _Watch(Watch):
     def paused(self, before: Step, place: int, pause_ns: int, words: str, *, counts: bool) -> None:
         status = before.shape.status
-        timed_out = words in _TIMED_OUT
+        cause = fatals.cause(self.seen.trace.rows[place].label) if words else ""
+        timed_out = cause in fatals.WAITED_IN_BLOCK
         in_copy = before.shape.received[-1:] in (b"G", b"W")
         if not counts or status not in ("T", "E") or in_copy or not (pause_ns >= IDLE_NS or timed_out):
             return
-        note = self.seen.note(KIND)
+        note = self.seen.note(KIND, cause if timed_out else "")
         note.times += 1
         note.amount += pause_ns
         at_the_end = place == before.place
@@ -34,7 +34,7 @@ class _Watch(Watch):
         note.show(before.place, f"then {seconds(pause_ns)} without a message, status {status}{until}")
         if not at_the_end:
             goes_on = self.seen.trace.rows[place].is_round_trip
-            note.show(place, f"ended by the server with {words}" if timed_out else "continues" if goes_on else words or "the session ends")
+            note.show(place, f"ended by the server with {cause}" if timed_out else "continues" if goes_on else words or "the session ends")
         self.seen.row_of(place, KIND)
 
 
@@ -54,7 +54,9 @@ KIND: Final = Kind(
     cares=nothing,
     remedies=(
         Remedy(
-            "do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server limits it", clients=("asyncpg",)
+            "do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server limits it",
+            tried="slow-work-outside",
+            clients=("asyncpg",),
         ),
     ),
 )

@@ -22,14 +22,14 @@ class _Watch(Watch):
     def settle(self) -> None:
         connection = self.seen.connection
         asked = connection.keepalive
-        if self._told or asked is None or connection.closed_ns is None or connection.terminated:
+        if self._told or asked is None or connection.closed_ns is None or connection.asked_to_end:
             return
         self._told = True
         waited_ns = (connection.ended_ns or connection.closed_ns) - asked.time_ns
         by_server = connection.ends[0].side == BACKEND if connection.ends else connection.closed_by == "server"
         note = self.seen.note(KIND)
         note.times += 1
-        note.amount = max(note.amount, waited_ns)
+        note.most = max(note.most, waited_ns)
         note.words = "closed by the server" if by_server else "closed by the driver"
         note.show(asked.place, f"a reply is requested; none came in {seconds(waited_ns)}: {note.words}")
         self.seen.row_of(asked.place, KIND)
@@ -38,7 +38,7 @@ class _Watch(Watch):
 
 def _what(note: Note) -> str:
     asked = counted(note.times, "replication connection")
-    return f"{asked}: the server asked for a reply and got none for {seconds(note.amount)}; {note.words}"
+    return f"{asked}: the server asked for a reply and got none for {seconds(note.most)}; {note.words}"
 
 
 KIND: Final = Kind(
@@ -50,5 +50,11 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
-    remedies=(Remedy("send a Standby status update when a keepalive asks for it, and at least every third of wal_sender_timeout"),),
+    remedies=(
+        Remedy(
+            "send a Standby status update when a keepalive asks for it, and at least every third of wal_sender_timeout",
+            tried="says-it-is-there",
+            clients=("psycopg2", "unknown"),
+        ),
+    ),
 )

@@ -20,7 +20,7 @@ finding is about.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -38,10 +38,15 @@ if TYPE_CHECKING:
 EVIDENCE_KEPT: Final = 4
 """How many rows a finding shows."""
 CONNECTIONS_KEPT: Final = 8
+_TEXTS_KEPT: Final = 5_000
 EXPLAINS_KEPT: Final = 1_000
 FAILED: Final = "failed"
 ROUND_TRIPS: Final = "round trips"
+ALSO: Final = "also: "
+"""A fact of a loop: before a statement that is in some of its rounds only."""
 SUBJECT_CHARACTERS: Final = 160
+BETWEEN: Final = " · "
+"""Between the parts of a subject."""
 PAUSE_NS: Final = 50_000_000
 """Outside a block, the longest pause of the application between two round trips that belong
 together."""
@@ -142,6 +147,11 @@ class Step:
         return not self.shape.depth and bool(self.sends("C")) and not self.sends("P") and not self.sends("B")
 
     @property
+    def only_drops(self) -> bool:
+        """Whether it only drops statements, by messages or by SQL."""
+        return self.only_closes or self.shape.tags == ("DEALLOCATE",)
+
+    @property
     def is_whole(self) -> bool:
         """Whether it ended in a ReadyForQuery."""
         return self.shape.received[-1:] == b"Z"
@@ -149,6 +159,25 @@ class Step:
     @property
     def duration_ns(self) -> int:
         return round(self.duration_ms * 1e6)
+
+
+class ByText:
+    """The answer to a question about SQL, asked once for each text of all connections, as long as
+    there are not too many."""
+
+    __slots__ = ("_ask", "_known")
+
+    def __init__(self, ask: Callable[[str], bool]) -> None:
+        self._ask = ask
+        self._known: dict[int, bool] = {}
+
+    def __call__(self, step: Step) -> bool:
+        known = self._known.get(step.text)
+        if known is None:
+            if len(self._known) >= _TEXTS_KEPT:
+                self._known.clear()
+            known = self._known[step.text] = self._ask(step.label.sql)
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +199,8 @@ class Note:
     """How often it was seen; each kind says what it counts."""
     amount: int = 0
     """A number of the kind's choice, a sum."""
+    most: int = 0
+    """A number of the kind's choice, the largest."""
     words: str = ""
     """Words of the kind's choice, from the first sight."""
     differs: bool = False
@@ -184,8 +215,8 @@ class Note:
     """The ErrorResponses that it explains, by SQLSTATE."""
     ends: Counter[str] = field(default_factory=Counter)
     """The ends of connections that it explains, in words."""
-    parts: dict[str, int] = field(default_factory=dict)
-    """The kinds of findings that have joined it, each with its number."""
+    parts: dict[str, Note] = field(default_factory=dict)
+    """What has joined it, by the kind of finding."""
     explains: dict[tuple[str, str], None] = field(default_factory=dict)
     """Kinds and subjects of findings that only repeat it, under the same driver."""
 
@@ -208,15 +239,18 @@ class Note:
         """That finding of another kind has the same cause."""
         self.cost += other.cost
         self.facts[kind] += other.on
-        self.parts[kind] = other.amount or other.times
+        self.parts.setdefault(kind, Note(other.subject)).add(other)
         self.errors.update(other.errors)
         self.ends.update(other.ends)
+        shown = {one.place for one in self.evidence}
+        self.evidence += [one for one in other.evidence if one.place not in shown][: EVIDENCE_KEPT - len(self.evidence)]
 
     def add(self, other: Note) -> None:
         """Add what was seen on another connection."""
         self.cost += other.cost
         self.times += other.times
         self.amount += other.amount
+        self.most = max(self.most, other.most)
         self.differs |= other.differs or bool(self.words and other.words and self.words != other.words)
         self.words = self.words or other.words
         self.evidence += other.evidence[: EVIDENCE_KEPT - len(self.evidence)]
@@ -234,6 +268,10 @@ class Note:
                 self.more_connections += 1
         self.more_connections += other.more_connections
 
+    def is_about(self, sql: str) -> bool:
+        """Whether that normalised SQL is in its subject, or joined a loop later."""
+        return sql in self.subject or f"{ALSO}{sql}" in self.facts
+
     @property
     def on(self) -> int:
         """How many connections it was seen on."""
@@ -247,9 +285,8 @@ def shown(note: Note) -> str:
 
 POOLER: Final = "pooler"
 """A fact of any note: there is a sign of a pooler between driver and server."""
-KEEPS_BEHIND_POOLER: Final = Remedy(
-    "behind a pooler in transaction mode: PgBouncer 1.21 or later with max_prepared_statements > 0, then the driver can keep statements",
-    needs=(POOLER,),
+KEEPS_BEHIND_POOLER: Final = (
+    "behind a pooler in transaction mode: PgBouncer 1.21 or later with max_prepared_statements > 0, then the driver can keep statements"
 )
 
 
@@ -393,11 +430,19 @@ class Kind:
     joins: tuple[str, ...] = ()
     """Kinds whose findings about the same subject have the same cause: they are part of this one,
     and their costs are added to it."""
-    also: tuple[str, ...] = ()
-    """Those of them whose remedies are printed as well."""
+    also: Mapping[str, tuple[Remedy, ...]] = field(default_factory=dict)
+    """Those of them whose remedies are printed as well: the driver's or layer's, else these."""
     joined: Callable[[Note], tuple[str, ...]] = lambda note: (note.subject,)
     """The subjects of findings that this one joins."""
+    of_setup: bool = False
+    """Whether the round trips that it costs are those of set-up, which are counted apart."""
     of_joins: bool = False
     """Whether its watch looks only at traces in which both sides of a pooler are joined."""
-    instead: Callable[[Note], tuple[Remedy, ...]] = lambda _: ()
-    """Remedies that go before those of drivers and layers."""
+    stays_if_larger: bool = False
+    """Whether it is reported beside a finding that explains it if it costs more."""
+    is_counted: Callable[[Shape], bool] = _all
+    """Whether a row with that shape is one time for its line of code."""
+    first: tuple[Remedy, ...] = ()
+    """Remedies that go before those of drivers and layers,"""
+    is_first: Callable[[Note], bool] = lambda _: False
+    """if this holds."""

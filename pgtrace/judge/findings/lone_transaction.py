@@ -8,7 +8,7 @@ driver-overhead.
 
 Not reported if the statement alone would behave differently: the block has options (an isolation
 level, READ ONLY), the statement takes a lock, a cursor or a savepoint that needs the transaction,
-or the block is rolled back.
+or the block is rolled back or prepared for two-phase commit.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class _Watch(Watch):
     def _is_like_none(block: list[Step]) -> bool:
         """Whether the statement would do the same by itself."""
         begin, statement, end = block
-        if end.shape.block_end == "ROLLBACK":
+        if end.shape.block_end == "ROLLBACK" or not _NEEDS_BLOCK.isdisjoint((*statement.shape.tags, *end.shape.tags)):
             return False
-        if texts.begins_with_options(begin.label.sql) or not _NEEDS_BLOCK.isdisjoint(statement.shape.tags):
+        if texts.begins_with_options(begin.label.sql):
             return False
         sql = statement.label.sql
         return not (
@@ -107,5 +107,6 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=lambda shape: "T" in (shape.status_before, shape.status),
+    is_counted=lambda shape: shape.status_before == shape.status,
     remedies=(Remedy("autocommit for single statements"),),
 )

@@ -8,6 +8,13 @@ prepare. The run must stay in one transaction block, or have short pauses outsid
 statement once a second is a poll, not a loop, and BEGIN ... COMMIT again and again is a loop of
 units of work. Reported from REPEATS times; the cost is every execution after the first round.
 
+A pool that is asked for a connection for each query resets or checks it each time: that is the
+driver's own doing, and part of the loop if at first the next query comes within AT_ONCE_NS of it.
+Units of work that follow each other directly look the same, so the finding says so.
+
+A loop whose rounds change (another relation for some of the rows) is one finding, if a statement
+is in the rounds before and after.
+
 In one transaction block the rounds may be uneven, as with a relation that has several rows, or
 none, or is known already: at most MOST statements, of which those that ran REPEATS times are
 COVERED of COVERED + 1 round trips or more. These are the loop.
@@ -15,7 +22,13 @@ COVERED of COVERED + 1 round trips or more. These are the loop.
 If its values are in the text, drivers with a cache prepare each as another statement, and keep it:
 findings of prepared-once and prepared-leak about it are part of this one.
 
-If the values are the same each time it is repeat, not a loop over values. Only statements that
+Not reported is a loop whose statements ask for many things at once (judge/batches.py): a list in
+portions, several rows of VALUES, pages, a queue that is drained. Only lists, bounds and limits may
+differ from round to round; if another value does, it is a loop over that. A query with bounds or
+limits, but without a list, asks for many things only if an answer has several rows.
+
+If the values are the same each time it is repeat, not a loop over values, also for one of several
+statements in turn. Only statements that
 could be merged count (by their first word): FETCH takes a cursor's next rows, SET changes another
 setting.
 """
@@ -26,25 +39,52 @@ from collections import Counter
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import EVIDENCE_KEPT, PAUSE_NS, ROUND_TRIPS, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch
+from pgtrace.identify.remedies import DEMO, Remedy
+from pgtrace.inspect.executed import Executed, executed
+from pgtrace.inspect.walk import NotKept
+from pgtrace.judge import batches, texts
+from pgtrace.judge.findings.driver_overhead import is_ping, is_reset
+from pgtrace.judge.findings.kind import (
+    ALSO,
+    BETWEEN,
+    EVIDENCE_KEPT,
+    PAUSE_NS,
+    ROUND_TRIPS,
+    SUBJECT_CHARACTERS,
+    Kind,
+    Note,
+    Seen,
+    Step,
+    Watch,
+)
 from pgtrace.trace.row import Shape
 from pgtrace.trace.turns import MOST, REPEATS, Turns
 
 COVERED: Final = 4
+AT_ONCE_NS: Final = 5_000_000
+"""The longest pause after a pool's reset or check."""
 _STEPS_KEPT: Final = 64
 """Executions of one statement, until a loop is known."""
+_LOOKED_UP: Final = 1_000
+"""Loops of one connection of which it is known whether they ask for many things at once."""
 _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
-_BETWEEN: Final = " · "
-READS, WRITES, IN_TEXT = "reads", "writes", "values in the text"
+READS, WRITES, CALLS, RETURNS, IN_TEXT = "reads", "writes", "calls", "returns rows", "values in the text"
+CHANGES: Final = "changes rows"
+"""It writes, but adds none."""
+_BLANKED: Final = "values blanked"
+_FROM_POOL: Final = "a pool's reset or check each time"
 PREPARED_ONCE, PREPARED_LEAK = "prepared-once", "prepared-leak"
+_ADDS: Final = frozenset({"INSERT", "MERGE"})
+_POOLS: Final = (b"Q", b"S")
 _WRITES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
 
 
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._batches: dict[str, bool] = {}
+        self._mergeable: dict[str, bool] = {}
+        self._batches: dict[tuple[str, ...], bool] = {}
+        """By the statements of a loop: whether they ask for many things at once."""
         self._turns: Turns[Step] = Turns()
         """The run so far, if it may begin a loop."""
         self._loop: Note | None = None
@@ -52,14 +92,32 @@ class _Watch(Watch):
         """The first text of each, without its comments."""
         self._keys: list[str] = []
         """Its statements, in turn."""
+        self._same: frozenset[str] = frozenset()
+        """Those of them whose values are always the same."""
         self._at = 0
         self._uneven: dict[str, list[Step]] | None = {}
         """By statement, the run so far in a block; None if it is no loop."""
         self._loose: Note | None = None
         """A loop whose rounds are uneven."""
+        self._is_fresh = False
+        """Whether a pool has just reset or checked the connection."""
+        self._from_pool = False
+        """Whether one has in the run so far."""
+        self._left: tuple[Note, set[str]] | None = None
+        """The loop that this run follows directly, and its statements."""
 
     def row(self, step: Step) -> None:
+        if step.only_drops:
+            return  # the driver's own doing
         key, shape = step.key, step.shape
+        if _is_pools(step):
+            self._is_fresh = True
+            return
+        if self._is_fresh:
+            self._is_fresh = False
+            if step.pause_ns is None or (self._loop is None and step.pause_ns > AT_ONCE_NS):
+                self.lost()
+            self._from_pool = True
         runs = _runs(shape)
         if self._loop is not None and key == self._keys[self._at] and runs and self._goes_on(step):
             self._at = (self._at + 1) % len(self._keys)
@@ -78,7 +136,10 @@ class _Watch(Watch):
             self.lost()
             return
         if self._loop is not None:
+            known = {*self._keys, *(self._left[1] if self._left is not None else ())}
+            left = (self._loop, known) if len(known) <= MOST else None
             self.lost()
+            self._left = left
         run = self._turns.take(key, step)
         if run and self._loose is None:
             self._look(run, len(run) // REPEATS)
@@ -101,14 +162,18 @@ class _Watch(Watch):
 
     def lost(self) -> None:
         self._turns.clear()
-        self._loop = self._loose = None
+        self._loop = self._loose = self._left = None
         self._uneven = {}
+        self._from_pool = False
 
     def _look(self, run: list[Step], period: int) -> None:
         """A run has become a loop, if its values say so too."""
         self._turns.clear()
-        if not self._are_alike(run, period):
-            self._begin(run, period)
+        if self._are_batches(run, period):
+            return
+        alike = [self._are_alike(run[place::period], 1) for place in range(period)]
+        if not all(alike):
+            self._begin(run, period, frozenset(step.key for step, same in zip(run, alike, strict=False) if same))
 
     def _unevenly(self, key: str, step: Step) -> None:
         """The next of a run in a block, if its rounds are uneven."""
@@ -126,14 +191,15 @@ class _Watch(Watch):
         del steps[:-_STEPS_KEPT]
         if len(steps) < REPEATS:
             return
-        often = {key: steps for key, steps in self._uneven.items() if len(steps) >= REPEATS and not self._are_alike(steps, 1)}
+        often = {key: steps for key, steps in self._uneven.items() if len(steps) >= REPEATS and self._is_a_loop(steps)}
         covered, others = sum(map(len, often.values())), sum(map(len, self._uneven.values()))
         if often and covered * (COVERED + 1) >= others * COVERED:
             self._begin_unevenly(often)
 
     def _begin_unevenly(self, often: dict[str, list[Step]]) -> None:
-        self._uneven, self._keys, self._texts = None, list(often), {}
-        note = self._loose = self.seen.note(KIND, _BETWEEN.join(often))
+        self._uneven, self._keys, self._texts, self._same = None, list(often), {}, frozenset()
+        note = self._loose = self.seen.note(KIND, BETWEEN.join(often))
+        self._explain_repeats(note)
         note.amount += any(step.counts for steps in often.values() for step in steps)
         note.fact("uneven")
         firsts = {steps[0].place for steps in often.values()}
@@ -148,20 +214,93 @@ class _Watch(Watch):
         alike = 0
         for one, other in zip(run, run[period:], strict=False):
             same = one.values == other.values != 0 and one.text == other.text
-            alike += same and _WRITES.isdisjoint(one.shape.tags)
+            alike += same and not _adds(one)
         return 2 * alike >= len(run) - period
 
-    def _begin(self, run: list[Step], period: int) -> None:
+    def _is_a_loop(self, steps: list[Step]) -> bool:
+        return not self._are_alike(steps, 1) and not self._are_batches(steps, 1)
+
+    def _are_batches(self, run: list[Step], period: int) -> bool:
+        """Whether each of its statements asks for many things at once, or one of them for pages or
+        portions, so that the others run once for each of these."""
+        keys = tuple(step.key for step in run[:period])
+        known = self._batches.get(keys)
+        if known is None:
+            if len(self._batches) >= _LOOKED_UP:
+                self._batches.clear()
+            asks = [self._asks(run[place::period]) for place in range(period)]
+            known = self._batches[keys] = all(asks) or batches.LIMIT in asks
+        return known
+
+    def _asks(self, steps: list[Step]) -> str:
+        """How a statement asks for many things, with the same values otherwise: by lists, bounds or
+        limits. Empty if it does not."""
+        found = [batches.roles(step.label.sql) for step in steps]
+        kinds = {role for each in found for role, _ in each}
+        if batches.LIST in kinds:
+            how = batches.LIST
+        elif kinds.isdisjoint((batches.RANGE, batches.LIMIT)):
+            return ""
+        else:
+            if not any(_writes(step) for step in steps) and all(step.rows <= 1 for step in steps):
+                return ""
+            how = batches.LIMIT if batches.LIMIT in kinds else batches.RANGE
+        if any(any(role == batches.LIST for role, _ in each) != (how == batches.LIST) for each in found):
+            return ""  # a list of one asks for one thing
+        if batches.ONE not in kinds and how != batches.LIST:
+            return how
+        ran = [self._ran(step) for step in steps]
+        if (
+            how == batches.LIST
+            and all(batches.of_one(each, one.parameters, one.formats) for each, one in zip(found, ran, strict=True) if one is not None)
+            and None not in ran
+        ):
+            return ""
+        rounds = [batches.apart(each, one.parameters if one is not None else None) for each, one in zip(found, ran, strict=True)]
+        known = [one for one in rounds if one is not None]
+        return how if len(known) == len(rounds) and batches.stay(known) else ""
+
+    def _ran(self, step: Step) -> Executed | None:
+        """What it bound, read again; None if that is not kept."""
+        if b"B" not in step.shape.sent:
+            return Executed(1)
+        try:
+            ran = executed(self.seen.trace, step.place)
+        except NotKept:
+            return None
+        return ran[0] if len(ran) == 1 else None
+
+    def _begin(self, run: list[Step], period: int, same: frozenset[str]) -> None:
+        """`same` are those of its statements that always have the same values: they are in it, but
+        are no loop over values."""
         self._at = 0
+        self._same = same
         self._uneven = None
         self._keys = [step.key for step in run[:period]]
         self._texts = {}
-        note = self._loop = self.seen.note(KIND, _BETWEEN.join(self._keys))
-        note.amount += any(step.counts for step in run)
-        if period > 1:
+        if self._left is not None and not self._left[1].isdisjoint(self._keys):
+            note, before = self._left
+            note.fact(*(f"{ALSO}{key}" for key in self._keys if key not in before and key not in same))
+        else:
+            keys = [key for key in self._keys if key not in same]
+            note, before = self.seen.note(KIND, BETWEEN.join(_from_least(keys))), set()
+            note.amount += any(step.counts for step in run)
+        self._loop = note
+        self._explain_repeats(note)
+        if self._from_pool:
+            note.fact(_FROM_POOL)
+        if period > len(same) + 1:
             note.fact("in turn")
+        elif same:
+            note.fact("uneven")
         for place, step in enumerate(run):
-            self._tell(note, step, first=place < period)
+            self._tell(note, step, first=place < period and step.key not in before)
+
+    def _explain_repeats(self, note: Note) -> None:
+        """Values of a loop may come again in it: another related row of the same parent."""
+        for key in self._keys:
+            if key not in self._same:
+                note.absorb("repeat", key)
 
     def _goes_on(self, step: Step) -> bool:
         shape = step.shape
@@ -172,31 +311,66 @@ class _Watch(Watch):
         return step.pause_ns <= PAUSE_NS and shape.status == shape.status_before
 
     def _is_one_of_many(self, key: str) -> bool:
-        known = self._batches.get(key)
+        known = self._mergeable.get(key)
         if known is None:
-            if len(self._batches) > 1000:
-                self._batches.clear()
-            known = self._batches[key] = "$" in key and not _FIRST_WORDS.isdisjoint(sqltext.words(key, 1))
+            if len(self._mergeable) > 1000:
+                self._mergeable.clear()
+            known = self._mergeable[key] = "$" in key and not _FIRST_WORDS.isdisjoint(sqltext.words(key, 1))
         return known
 
     def _tell(self, note: Note, step: Step, *, first: bool = False) -> None:
-        if not step.counts:
+        if not step.counts or step.key in self._same:
             return
         self.seen.row_of(step.place, KIND)
         note.cost += not first
         note.times += 1
-        does = WRITES if not _WRITES.isdisjoint(step.shape.tags) else READS
-        if does not in note.facts:
-            note.fact(does)
-        if IN_TEXT not in note.facts:
-            text = sqltext.without_comments(step.label.sql)
-            if text != self._texts.setdefault(step.key, text):
-                note.fact(IN_TEXT)
+        if step.key not in self._texts:
+            self._texts[step.key] = sqltext.without_comments(step.label.sql)
+            does = _does(step.label.sql)
+            note.fact(does, *([RETURNS] if does == WRITES and step.rows else ()))
+            if does == WRITES and _ADDS.isdisjoint(texts.words(step.label.sql)):
+                note.fact(CHANGES)
+            if does == READS and self.seen.trace.values_blanked:
+                note.fact(_BLANKED)
+        elif IN_TEXT not in note.facts and sqltext.without_comments(step.label.sql) != self._texts[step.key]:
+            note.fact(IN_TEXT)
         self._show(note, step, first=first)
 
     def _show(self, note: Note, step: Step, *, first: bool = False) -> None:
         if len(note.evidence) < EVIDENCE_KEPT:
             note.show(step.place, "once" if first else "again, in the same transaction" if step.shape.status_before == "T" else "again")
+
+
+def _writes(step: Step) -> bool:
+    """Whether it writes. A portal that a row limit left suspended has no tag."""
+    shape = step.shape
+    return not _WRITES.isdisjoint(shape.tags) or (not shape.tags and b"s" in shape.received and texts.changes(step.label.sql))
+
+
+def _adds(step: Step) -> bool:
+    """Whether it may add a row each time, with the same values, too."""
+    return _writes(step) and not _ADDS.isdisjoint(words := texts.words(step.label.sql)) and "CONFLICT" not in words
+
+
+def _does(sql: str) -> str:
+    """What merging several of that statement takes: it writes, it looks for rows, or it only calls
+    functions, for which there is no column to compare."""
+    if texts.changes(sql):
+        return WRITES
+    is_call = texts.called(sql) and not texts.has(sql, "WHERE") and sqltext.words(sql, 1) != ["EXECUTE"]
+    return CALLS if is_call else READS
+
+
+def _from_least(keys: list[str]) -> list[str]:
+    """The statements of a loop in turn, beginning with the least: where a round begins is not
+    known."""
+    at = min(range(len(keys)), key=lambda at: keys[at:] + keys[:at])
+    return keys[at:] + keys[:at]
+
+
+def _is_pools(step: Step) -> bool:
+    """Whether a pool resets or checks the connection."""
+    return step.shape.status_before == step.shape.status == "I" and step.shape.sent in _POOLS and (is_reset(step) or is_ping(step))
 
 
 def _runs(shape: Shape) -> bool:
@@ -210,30 +384,44 @@ def _cares(shape: Shape) -> bool:
 
 def _what(note: Note) -> str:
     loops = f" in {note.amount} loops" if note.amount > 1 else ""
-    keys = note.subject.split(_BETWEEN)
+    more = [fact.removeprefix(ALSO) for fact in note.facts if fact.startswith(ALSO)]
+    keys = note.subject.split(BETWEEN) + more
     if len(keys) > 1:
         counted = Counter(keys)
         texts = "; ".join(
             f"{sqltext.shorten(key, SUBJECT_CHARACTERS // min(len(counted), 4))}{f' (×{number})' if number > 1 else ''}"
             for key, number in list(counted.items())[:4]
         ) + ("; …" if len(counted) > 4 else "")
-        how = "in turn" if "in turn" in note.facts else "in a loop"
-        return f"{len(keys)} statements {how}{loops}, {note.times} executions, each waiting for the answer: {texts}{_prepared(note)}"
+        how = "in turn" if "in turn" in note.facts and not more else "in a loop"
+        ran = f"{len(keys)} statements {how}{loops}, {note.times} executions"
+        return f"{ran}, each waiting for the answer{_pooled(note)}: {texts}{_prepared(note)}{_blanked(note)}"
     text = sqltext.shorten(keys[0], SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
     how = "with others in between" if "uneven" in note.facts else "one after the other"
-    return f"{text}: {note.times} times {how}{loops}, each waiting for the answer{_prepared(note)}"
+    return f"{text}: {note.times} times {how}{loops}, each waiting for the answer{_pooled(note)}{_prepared(note)}{_blanked(note)}"
+
+
+def _pooled(note: Note) -> str:
+    """What the wire does not show of a loop through a pool."""
+    if _FROM_POOL not in note.facts:
+        return ""
+    return ", on a connection from a pool each time: a loop, or units of work that follow each other at once"
 
 
 def _prepared(note: Note) -> str:
     """What the values in its text cost on top."""
     if not note.parts:
         return ""
-    alive = f", and {note.parts[PREPARED_LEAK]} are alive" if PREPARED_LEAK in note.parts else ""
+    alive = f", and {note.parts[PREPARED_LEAK].times} are alive" if PREPARED_LEAK in note.parts else ""
     return f"; with its values in the text each is another statement, prepared and run once{alive}"
 
 
+def _blanked(note: Note) -> str:
+    """What is not known of a query without its values."""
+    return "; its values are blanked: if they are the same each time, keep the answer" if _BLANKED in note.facts else ""
+
+
 def _joined(note: Note) -> tuple[str, ...]:
-    return tuple(note.subject.split(_BETWEEN)) if IN_TEXT in note.facts else ()
+    return tuple(note.subject.split(BETWEEN)) if IN_TEXT in note.facts else ()
 
 
 KIND: Final = Kind(
@@ -244,9 +432,18 @@ KIND: Final = Kind(
     what=_what,
     cares=_cares,
     joins=(PREPARED_ONCE, PREPARED_LEAK),
-    also=(PREPARED_ONCE,),
+    also={PREPARED_ONCE: ()},
     joined=_joined,
     remedies=(
-        Remedy("ask for all values at once: WHERE column = ANY($1) or a join to read, INSERT with several rows to write; or a pipeline"),
+        Remedy(
+            "ask for all values at once: WHERE column = ANY($1) or a join to read, INSERT with several rows to write; or a pipeline",
+            unless=(CALLS,),
+        ),
+        Remedy(
+            "one call for all values: SELECT f(x) FROM unnest($1) AS x, or with an array as its argument",
+            needs=(CALLS,),
+            tried="called-once",
+            clients=DEMO,
+        ),
     ),
 )

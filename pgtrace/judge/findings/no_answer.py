@@ -82,8 +82,10 @@ KIND: Final = Kind(
     cares_other=lambda step: step.shape.kind is RowKind.SETUP and step.duration_ms >= WAITS_NS / 1e6,
     remedies=(
         Remedy(
-            "check pg_stat_activity for a lock wait meanwhile; behind a pooler, record its other side as well, and connect without "
-            "it to compare"
+            "if a Parse waits for a lock (pg_blocking_pids() says whose), a shorter transaction there, or lock_timeout here; behind a "
+            "pooler, record its other side as well, and connect without it to compare",
+            tried="lock-held-shortly",
+            clients=("asyncpg", "psycopg", "pg8000", "sqlalchemy"),
         ),
     ),
 )

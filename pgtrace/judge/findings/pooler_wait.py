@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge.findings.kind import Kind, Note, Step, Watch, in_seconds, seconds, times
 
 WAIT_NS: Final = 5_000_000
@@ -42,6 +42,12 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times >= TIMES,
     number=lambda note: in_seconds(note.amount),
-    remedies=(Remedy("a larger pool (default_pool_size of PgBouncer), if the server can take it; or shorter transactions"),),
+    remedies=(
+        Remedy(
+            "a larger pool (default_pool_size of PgBouncer), if the server can take it; or shorter transactions",
+            tried="larger-pool-behind",
+            clients=DEMO,
+        ),
+    ),
     of_joins=True,
 )

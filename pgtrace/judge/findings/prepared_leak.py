@@ -19,7 +19,11 @@ from pgtrace.judge.findings.prepared_once import IN_TEXT, ONE_TEXT
 ALIKE: Final = 10
 MANY: Final = 600
 """pgx keeps 512, pgjdbc 256, asyncpg, psycopg and sqlx 100."""
-_BOUNDED: Final = Remedy("a bounded statement cache; and close what you prepare yourself")
+_BOUNDED: Final = Remedy(
+    "a bounded statement cache; and close what you prepare yourself",
+    tried="bounded-cache",
+    clients=("asyncpg", "psycopg", "pg8000", "sqlalchemy"),
+)
 _TEXTS_KEPT: Final = 1_000
 _ROWS_KEPT: Final = 4
 
@@ -99,8 +103,9 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.amount,
     remedies=(
-        Remedy("values as parameters, not in the text", needs=(IN_TEXT,)),
-        Remedy("prepare a text once and keep the statement, or close it", unless=(IN_TEXT,)),
+        Remedy("values as parameters, not in the text", needs=(IN_TEXT,), tried="parameters-kept", clients=("pg8000",)),
+        Remedy("prepare a text once and keep the statement, or close it", unless=(IN_TEXT,), tried="kept-or-closed", clients=("pg8000",)),
     ),
-    instead=lambda note: () if note.subject else (_BOUNDED,),
+    first=(_BOUNDED,),
+    is_first=lambda note: not note.subject,
 )

@@ -131,7 +131,7 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    alive = f"; {note.parts[_LEAK]} are alive" if _LEAK in note.parts else ""
+    alive = f"; {note.parts[_LEAK].times} are alive" if _LEAK in note.parts else ""
     return f"{shown(note)}: prepared {note.times + 1} times under new names, each run once{alive}"
 
 
@@ -144,7 +144,17 @@ KIND: Final = Kind(
     cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags,
     joins=(_LEAK,),
     remedies=(
-        Remedy("prepare once and keep the statement; or use the form of a query that prepares nothing", unless=(IN_TEXT,)),
-        Remedy("values as parameters, not in the text; or the form of a query that prepares nothing", needs=(IN_TEXT,)),
+        Remedy(
+            "prepare once and keep the statement; or use the form of a query that prepares nothing",
+            unless=(IN_TEXT,),
+            tried="prepared-for-all",
+            clients=("pg8000",),
+        ),
+        Remedy(
+            "values as parameters, not in the text; or the form of a query that prepares nothing",
+            needs=(IN_TEXT,),
+            tried="parameters-for-all",
+            clients=("pg8000",),
+        ),
     ),
 )

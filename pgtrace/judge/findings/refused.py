@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import DEMO_OR_UNKNOWN, Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, nothing
 from pgtrace.trace import reconnects
 from pgtrace.trace.row import RowKind
@@ -29,8 +29,11 @@ _WORDS: Final = {
     "22023": "a setting has an invalid value",
     "42501": "the role is not allowed to",
 }
-_SETTINGS: Final = ("42704", "22023")
+_SETTINGS: Final = {"42704": "name", "22023": "value"}
 PARAMETER, VERSION = "parameter", "protocol version"
+ROLE: Final = "the role may not log in"
+_ROUTINE: Final = "InitializeSessionUserId"
+"""The server's routine that looks at the role; pg_hba.conf has others."""
 
 
 class _Watch(Watch):
@@ -50,11 +53,14 @@ class _Watch(Watch):
         self._told = True
         state, text = step.sqlstate, step.label.message
         parameter, version = _PARAMETER.search(text), _VERSION.search(text)
-        subject = f"{state} {PARAMETER} {parameter[1]}" if parameter else f"{state} {VERSION}" if version else state
+        failure = step.failure("28000")
+        role = failure is not None and failure.routine == _ROUTINE
+        about = f"{PARAMETER} {parameter[1]}" if parameter else VERSION if version else ROLE if role else ""
+        subject = f"{state} {about}".rstrip()
         note = self.seen.note(KIND, subject)
         note.times += 1
         note.words = note.words or text[:200]
-        note.fact(state, *([PARAMETER] if parameter else []), *([VERSION] if version else []))
+        note.fact(state, *([PARAMETER] if parameter else []), *([VERSION] if version else []), *([ROLE] if role else []))
         if text.startswith("pgtrace:"):
             note.fact("pgtrace")
         if self._came_back():
@@ -75,6 +81,8 @@ def _what(note: Note) -> str:
         if about.startswith(PARAMETER)
         else "it does not support the protocol version that the driver asked for"
         if about == VERSION
+        else about
+        if about == ROLE
         else _WORDS.get(state, "")
     )
     back = f"; {counted(note.amount, 'connection')} came right after" if note.amount else ""
@@ -93,23 +101,72 @@ KIND: Final = Kind(
     cares=nothing,
     cares_other=lambda step: bool(step.shape.errors),
     remedies=(
-        Remedy("ignore_startup_parameters in pgbouncer.ini, with that name; or set it with SET, or ALTER ROLE", needs=(PARAMETER,)),
-        Remedy("let the driver ask for protocol 3.0 (libpq: max_protocol_version=3.0)", needs=(VERSION,)),
-        Remedy("make sure that the upstream of pgtrace is reachable: --upstream", needs=("pgtrace",)),
-        Remedy("the password of the role, and where the driver takes it from: PGPASSWORD, ~/.pgpass, the URL", needs=("28P01",)),
+        Remedy(
+            "SET LOCAL in a transaction, or ALTER ROLE ... SET; ignore_startup_parameters in pgbouncer.ini, with that name, lets the "
+            "driver in, but the parameter has no effect",
+            needs=(PARAMETER,),
+            tried="parameter-ignored",
+            clients=DEMO_OR_UNKNOWN,
+        ),
+        Remedy(
+            "let the driver ask for protocol 3.0 (libpq: max_protocol_version=3.0)",
+            needs=(VERSION,),
+            tried="older-protocol",
+            clients=("psycopg", "sqlalchemy", "unknown"),
+        ),
+        Remedy(
+            "make sure that the upstream of pgtrace is reachable: --upstream",
+            needs=("pgtrace",),
+            tried="upstream-reached",
+            clients=DEMO_OR_UNKNOWN,
+        ),
+        Remedy(
+            "the name and the password of the role, and where the driver takes them from: PGPASSWORD, ~/.pgpass, the URL; a role that does "
+            "not exist, or is older than VALID UNTIL, is refused alike",
+            needs=("28P01",),
+            tried="right-password",
+            clients=DEMO_OR_UNKNOWN,
+        ),
         Remedy(
             "a line of pg_hba.conf for the role, the database and pgtrace's address: the server sees pgtrace, not the driver",
             needs=("28000",),
+            unless=(ROLE,),
+            tried="line-of-pg_hba",
+            clients=DEMO_OR_UNKNOWN,
         ),
-        Remedy("the name of the database in the URL or PGDATABASE; without one it is the user's", needs=("3D000",)),
+        Remedy("ALTER ROLE ... LOGIN, or another role", needs=(ROLE,), tried="role-may-log-in", clients=DEMO_OR_UNKNOWN),
+        Remedy(
+            "GRANT CONNECT ON DATABASE ... TO the role, or another role",
+            needs=("42501",),
+            tried="role-may-connect",
+            clients=DEMO_OR_UNKNOWN,
+        ),
+        Remedy(
+            "the name of the database in the URL or PGDATABASE; without one it is the user's",
+            needs=("3D000",),
+            tried="right-database",
+            clients=DEMO_OR_UNKNOWN,
+        ),
         *(
-            Remedy("correct the setting where the driver takes it from: its options or server_settings, PGOPTIONS, the URL", needs=(state,))
-            for state in _SETTINGS
+            Remedy(
+                "correct the setting where the driver takes it from: its options or server_settings, PGOPTIONS, the URL",
+                needs=(state,),
+                tried=f"right-{what}-of-setting",
+                clients=DEMO_OR_UNKNOWN,
+            )
+            for state, what in _SETTINGS.items()
         ),
-        Remedy("fewer connections (a smaller pool, or a pooler), or a larger max_connections", needs=("53300",)),
+        Remedy(
+            "fewer connections (a smaller pool, or a pooler); or a larger max_connections, or CONNECTION LIMIT of the role or database",
+            needs=("53300",),
+            tried="fewer-connections",
+            clients=DEMO_OR_UNKNOWN,
+        ),
         Remedy(
             "see the server's error message about the start-up",
-            unless=(PARAMETER, VERSION, "pgtrace", "28P01", "28000", "3D000", "53300", *_SETTINGS),
+            unless=(PARAMETER, VERSION, "pgtrace", "28P01", "28000", "3D000", "42501", "53300", *_SETTINGS),
+            tried="message-read",
+            clients=DEMO_OR_UNKNOWN,
         ),
     ),
 )

@@ -45,8 +45,8 @@ class _Watch(Watch):
             self._rolled_back = True
         if parses and shape.statement:
             self._prepares = True
-        if shape.depth != 1 or not step.key or b"B" not in shape.sent:
-            return
+        if shape.depth != 1 or not step.key or b"B" not in shape.sent or shape.errors:
+            return  # what has failed is not what a driver would keep
         text = step.text
         if not parses:
             self._runs[text] = None
@@ -127,6 +127,6 @@ KIND: Final = Kind(
     remedies=(
         Remedy("use one setter for each parameter, whatever its value: a Parse with other types is another statement", needs=(TYPES,)),
         Remedy("prepare the statement once and keep it, if the pooler allows it", unless=(TYPES, POOLER)),
-        KEEPS_BEHIND_POOLER,
+        Remedy(KEEPS_BEHIND_POOLER, needs=(POOLER,), tried="parsed-once-behind", clients=("asyncpg", "psycopg", "sqlalchemy")),
     ),
 )

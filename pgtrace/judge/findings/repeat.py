@@ -1,23 +1,33 @@
 """repeat: the same query with the same values, again and again, with nothing written in between.
 
-Recognised by the hash of what the driver sent (RoundTrip.values): text and values are the same. Not
-reported if values are blanked, because then all are the same. Each query must read a table, come
-within PAUSE_NS of the connection's previous round trip or inside one transaction, and call no
-function whose result differs each time. A write of this connection, a SET, a lock, a user-defined
-function or the end of a transaction starts again; so does an answer with another number of rows,
-since others write as well. The cost is every time but the first.
+Recognised by the hash of what the driver sent (RoundTrip.values): text and values are the same. A
+driver that prepares a statement halfway sends something else for the same query; then the values
+themselves are compared. Not reported if values are blanked, because then all are the same. Each
+query must read a table, come within PAUSE_NS of the connection's previous round trip or inside one
+transaction, and call no function whose result differs each time. A write of this connection, a SET,
+a lock, a user-defined function or the end of a transaction starts again (a pool's reset does not,
+unless a setting was changed); so does an answer with another number of rows, since others write as
+well. The cost is every time but the first.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Final
 
 from pgtrace.identify.remedies import DEMO, Remedy
+from pgtrace.inspect.executed import executed
+from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import texts
-from pgtrace.judge.findings.kind import PAUSE_NS, ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown, times
+from pgtrace.judge.findings.driver_overhead import is_reset
+from pgtrace.judge.findings.kind import PAUSE_NS, ROUND_TRIPS, ByText, Kind, Note, Seen, Step, Watch, shown, times
 from pgtrace.trace.row import Shape
 
 TIMES: Final = 5
+POLL_NS: Final = 8_000_000
+_REGULAR: Final = 1.5
+"""How many times the shortest of a poll's pauses the longest may be."""
 _ASKED_KEPT: Final = 256
 _SELECT: Final = ("SELECT",)
 _DIFFERS: Final = frozenset(
@@ -33,35 +43,98 @@ _CHANGES_NOTHING: Final = frozenset(
 )
 
 
+_READ: Final = 16
+"""Queries of one text whose values are read, until none of them was asked before."""
+
+Form = tuple[bytes, str]
+"""How a driver sends a query: its messages, and the name of its statement."""
+
+
+@ByText
+def _may_change(sql: str) -> bool:
+    """Whether it may have changed something."""
+    return texts.changes(sql) or texts.calls_unknown(sql) or texts.locks(sql) or "SET_CONFIG" in texts.called(sql)
+
+
+@ByText
+def _is_askable(sql: str) -> bool:
+    """Whether it reads a table, and asking again would give the same."""
+    found = texts.words(sql)
+    return (
+        "FROM" in found
+        and "INTO" not in found
+        and _DIFFERS.isdisjoint(texts.called(sql))
+        and _TIMES.isdisjoint(found)
+        and not any(word.startswith(_STATE) for word in found)
+    )
+
+
+@dataclass(slots=True)
+class _Query:
+    """A query with its values."""
+
+    first: int
+    """The row that asked it first."""
+    rows: int
+    """In its latest answer."""
+    places: list[int]
+    """Rows that asked it, until it is reported."""
+    is_told: bool = False
+    pauses: list[int] = field(default_factory=list)
+    """Before those that followed each other directly, until it is reported."""
+    values: int | None = None
+    """A hash of them, once they were read."""
+
+    @property
+    def is_poll(self) -> bool:
+        """Whether it was asked at regular pauses, and nothing else was."""
+        pauses = self.pauses
+        return len(pauses) == len(self.places) - 1 and min(pauses) >= POLL_NS and max(pauses) <= _REGULAR * min(pauses)
+
+    def answered(self, step: Step) -> bool:
+        """Whether the answer has as many rows as the one before; else it begins again."""
+        if step.rows == self.rows:
+            return True
+        self.rows, self.places, self.pauses, self.is_told = step.rows, [step.place], [], False
+        return False
+
+
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._asked: dict[tuple[int, int], list[int]] = {}
-        """The rows of each query."""
-        self._askable: dict[int, bool] = {}
-        """By text."""
-        self._changing: dict[int, bool] = {}
-        """By text: whether it may have changed something."""
-        self._rows: dict[tuple[int, int], int] = {}
-        """The number of rows of each answer."""
-        self._told: set[tuple[int, int]] = set()
+        self._asked: dict[tuple[int, int], _Query] = {}
+        self._of_text: dict[int, dict[Form, list[_Query]]] = {}
+        """The queries of each text, by the form in which they were sent first."""
+        self._unknown: dict[int, int] = {}
+        """By text: how many queries in a row were read and not asked before."""
+        self._latest: _Query | None = None
+        """What the latest round trip asked, if it was one such query,"""
+        self._ended_ns = 0
+        """and when it ended."""
+        self._is_set = False
+        """Whether a setting was changed that a reset changes again."""
 
     def row(self, step: Step) -> None:
+        latest, self._latest = self._latest, None
         shape = step.shape
         if shape.tags != _SELECT and b"s" not in shape.received:
+            if not self._is_set and shape.status_before == shape.status == "I" and is_reset(step):
+                return  # to what the settings were
+            self._is_set = "SET" in shape.tags or (self._is_set and not is_reset(step))
             if shape.errors or not _CHANGES_NOTHING.issuperset(shape.tags) or shape.sent == b"F":
                 self.lost()
             return
         if step.pause_ns is None or (shape.status_before == "I" and step.pause_ns > PAUSE_NS):
             self.lost()
-        if self._may_change(step):
+        if _may_change(step):
             self.lost()
         elif shape.depth == 1 and not shape.errors and step.key and shape.sent[:1] != b"E":
+            self._latest = latest
             self._ask(step)
 
     def rests(self, step: Step) -> bool:
         shape = step.shape
-        return shape.tags == _SELECT and shape.depth == 1 and not shape.errors and not self._may_change(step)
+        return shape.tags == _SELECT and shape.depth == 1 and not shape.errors and not _may_change(step)
 
     def again(self, steps: list[Step]) -> None:
         if steps[0].key and steps[0].shape.sent[:1] != b"E":
@@ -72,63 +145,71 @@ class _Watch(Watch):
         if not step.values:
             return
         question = (step.text, step.values)
-        asked = self._asked.get(question)
-        if asked is None:
-            if self._is_askable(step):
-                if len(self._asked) >= _ASKED_KEPT:
-                    self.lost()
-                self._asked[question] = [step.place]
-                self._rows[question] = step.rows
+        latest, ended_ns = self._latest, self._ended_ns
+        self._latest, self._ended_ns = None, step.opened_ns + step.duration_ns
+        query = self._asked.get(question)
+        if query is None:
+            query = self._sent_otherwise(step)
+            if query is None:
+                if _is_askable(step):
+                    self._latest = self._first(question, step)
+                return
+            self._asked[question] = query
+        self._latest = query
+        if not query.answered(step) or not step.counts or self.seen.trace.values_blanked:
             return
-        if step.rows != self._rows.get(question):
-            self._rows[question] = step.rows
-            self._asked[question] = [step.place]
-            self._told.discard(question)
-            return
-        if not step.counts or self.seen.trace.values_blanked:
-            return
-        if question in self._told:
+        if query.is_told:
             self._tell(step.key, step.place)
             return
-        asked.append(step.place)
-        if len(asked) >= TIMES:
-            self._told.add(question)
-            for number, place in enumerate(asked):
+        query.places.append(step.place)
+        if query is latest and step.shape.status_before == "I":
+            query.pauses.append(step.opened_ns - ended_ns)
+        if len(query.places) >= TIMES and query.is_poll:
+            del query.places[0], query.pauses[0]
+        elif len(query.places) >= TIMES:
+            query.is_told = True
+            for number, place in enumerate(query.places):
                 self._tell(step.key, place, first=not number)
-            asked.clear()
+            query.places.clear()
+
+    def _first(self, question: tuple[int, int], step: Step) -> _Query:
+        if len(self._asked) >= _ASKED_KEPT:
+            self.lost()
+        form = (step.shape.sent, step.shape.statement)
+        query = self._asked[question] = _Query(step.place, step.rows, [step.place])
+        self._of_text.setdefault(step.text, {}).setdefault(form, []).append(query)
+        return query
+
+    def _sent_otherwise(self, step: Step) -> _Query | None:
+        """The query, if it was asked before in another form: its Parse came along, or its statement
+        had another name."""
+        forms = self._of_text.get(step.text, {})
+        form = (step.shape.sent, step.shape.statement)
+        unknown = self._unknown.get(step.text, 0)
+        if forms.keys() <= {form} or unknown >= _READ or self.seen.trace.values_blanked:
+            return None
+        asked = chain.from_iterable(queries for other, queries in forms.items() if other != form)
+        others = list(islice(asked, _READ))
+        for query in others:
+            if query.values is None:
+                query.values = self._values(query.first)
+        values = self._values(step.place)
+        found = next((query for query in others if values and query.values == values), None)
+        self._unknown[step.text] = 0 if found is not None else unknown + 1
+        return found
+
+    def _values(self, place: int) -> int:
+        """A hash of what a row binds, read again; 0 if it cannot be."""
+        try:
+            ran = executed(self.seen.trace, place)
+        except NotKept:
+            return 0
+        return hash((ran[0].formats, ran[0].parameters)) if len(ran) == 1 and ran[0].parameters is not None else 0
 
     def lost(self) -> None:
         self._asked.clear()
-        self._told.clear()
-        self._rows.clear()
-
-    def _may_change(self, step: Step) -> bool:
-        known = self._changing.get(step.text)
-        if known is None:
-            if len(self._changing) >= 8 * _ASKED_KEPT:
-                self._changing.clear()
-            sql = step.label.sql
-            known = self._changing[step.text] = (
-                texts.changes(sql) or texts.calls_unknown(sql) or texts.locks(sql) or "SET_CONFIG" in texts.called(sql)
-            )
-        return known
-
-    def _is_askable(self, step: Step) -> bool:
-        label = step.text
-        known = self._askable.get(label)
-        if known is None:
-            if len(self._askable) >= 8 * _ASKED_KEPT:
-                self._askable.clear()
-            sql = step.label.sql
-            found = texts.words(sql)
-            known = self._askable[label] = (
-                "FROM" in found
-                and "INTO" not in found
-                and _DIFFERS.isdisjoint(texts.called(sql))
-                and _TIMES.isdisjoint(found)
-                and not any(word.startswith(_STATE) for word in found)
-            )
-        return known
+        self._of_text.clear()
+        self._unknown.clear()
 
     def _tell(self, key: str, place: int, *, first: bool = False) -> None:
         note = self.seen.note(KIND, key)
@@ -153,5 +234,6 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=_cares,
-    remedies=(Remedy("keep the answer for the unit of work: pass it on, or cache it", clients=DEMO),),
+    stays_if_larger=True,
+    remedies=(Remedy("keep the answer for the unit of work: pass it on, or cache it", tried="asked-once", clients=DEMO),),
 )

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import DEMO, Remedy
-from pgtrace.judge.findings.driver_overhead import is_check, is_ping, is_reset, may_be_ping
+from pgtrace.judge.findings.driver_overhead import is_ping, is_reset, may_be_check, may_be_ping
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, times
 
 _IN_PROGRESS: Final = "25001"
@@ -67,7 +67,7 @@ class _Watch(Watch):
 
     def rests(self, step: Step) -> bool:
         shape = step.shape
-        return shape.status_before not in _INSIDE and shape.status not in _INSIDE and not is_check(step.key)
+        return shape.status_before not in _INSIDE and shape.status not in _INSIDE and not may_be_check(step.key)
 
     def _is_handed_on(self, step: Step) -> bool:
         """Whether another goes on in it, and does not just roll it back."""
@@ -94,6 +94,7 @@ KIND: Final = Kind(
     remedies=(
         Remedy(
             "commit or roll back on every path before the connection goes back to the pool, with a context manager for example",
+            tried="commit-before-return",
             clients=DEMO,
         ),
     ),

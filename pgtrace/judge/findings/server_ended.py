@@ -1,9 +1,10 @@
-"""server-ended: the server ends a session by itself: a time-out, a shutdown, an administrator, or
-its end of the stream without a message.
+"""server-ended: the server, or a pooler, ends a session by itself: a time-out, a shutdown, an
+administrator, or its end of the stream without a message.
 
-Recognised by a FATAL error that answers nothing the driver asked (25P03, 57P05, 57P01 and the
-like), or by the server's end of the stream before the driver's. A restart that ends many sessions
-is one finding. It says how long the session had been idle, and whether a transaction was open.
+Recognised by a FATAL error that answers nothing the driver asked (25P03, 57P05, 57P01 and the like,
+or one of a pooler), or by the server's end of the stream before the driver's. A restart that ends
+many sessions is one finding. It says how long the session had been idle, whether a transaction was
+open, and whether the driver used the connection afterwards: these are not findings of their own.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import DEMO, Remedy
+from pgtrace.judge import fatals
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, failures, seconds
+from pgtrace.judge.findings.used_after_fatal import CHECK_OR_RETRY, CHECKED, used_words
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.trace.row import RowKind
 
-_SAID: Final = {
-    "25P03": "idle_in_transaction_session_timeout",
-    "25P04": "transaction_timeout",
-    "57P05": "idle_session_timeout",
-    "57P01": "an administrator's command, or a shutdown",
-    "57P02": "the crash of another server process",
-    "57P04": "its database was dropped",
-}
-_TIMED_OUT: Final = frozenset({"25P03", "25P04", "57P05"})
+USED, IDLE = "used-after-fatal", "idle-in-transaction"
+TOO_IDLE: Final = "idle too long"
+"""A fact: the session was idle for longer than the server, or PgBouncer, allows."""
+IDLE_TOO_LONG: Final = ("57P05", fatals.IDLE_CLIENT)
+_WITH_REMEDY: Final = frozenset({"25P03", "25P04", "57P05", *fatals.BY_POOLER})
+_CLOSE_BY_HAND: Final = ("psycopg2", "pg8000")
+"""They have no pool that closes what is idle; the others have remedies of their own."""
 _SILENT: Final = "the end of its stream, without a message"
 
 
@@ -36,11 +37,11 @@ class _Watch(Watch):
         self._told = False
 
     def row(self, step: Step) -> None:
-        if step.failure(*_SAID) is not None and any(one.severity in ("FATAL", "PANIC") for one in step.label.failures):
+        if fatals.cause(step.label):
             self._ends(step)
 
     def other(self, step: Step) -> None:
-        if step.shape.kind is RowKind.ASYNCHRONOUS and step.failure(*_SAID) is not None:
+        if step.shape.kind is RowKind.ASYNCHRONOUS and fatals.cause(step.label):
             self._ends(step)
 
     def _ends(self, step: Step) -> None:
@@ -59,24 +60,26 @@ class _Watch(Watch):
         if connection.keepalive is not None:
             return  # keepalive-unanswered explains it
         fatal = self._fatal
-        state = next((one.sqlstate for one in fatal.label.failures if one.sqlstate in _SAID), "") if fatal is not None else ""
+        cause = fatals.cause(fatal.label) if fatal is not None else ""
         silent = (
             not connection.fatal
             and bool(connection.ends)
             and connection.ends[0].side == BACKEND
-            and not connection.terminated
+            and not connection.asked_to_end
             and self._end is not None
         )
-        if not state and not (
+        if not cause and not (
             silent and connection.closed_ns is not None and connection.kind in ("session", "replication") and self._had_begun
         ):
             return
         if fatal is not None and not fatal.counts:
             return
         self._told = True
-        note = self.seen.note(KIND, state)
+        note = self.seen.note(KIND, cause)
         note.times += 1
-        note.fact("silent" if not state else state if state in _TIMED_OUT else "by hand")
+        if cause in IDLE_TOO_LONG:
+            note.fact(TOO_IDLE)
+        note.fact(cause if cause in _WITH_REMEDY else "by hand" if cause in fatals.BY_SERVER else "by a pooler" if cause else "silent")
         before = self._before
         place, pause_ns, _ = self._end or (fatal.place if fatal is not None else self.seen.first, None, "")
         status = before.shape.status if before is not None else ""
@@ -85,7 +88,7 @@ class _Watch(Watch):
         if open_:
             note.amount += 1
         if fatal is not None and fatal.shape.kind is RowKind.ROUND_TRIP:
-            idle = "while a statement ran"
+            idle = "while a statement waited" if cause == fatals.WAITED else "while a statement ran"
         note.words = note.words or "; ".join(words for words in (idle, open_) if words)
         if before is not None:
             note.show(
@@ -97,9 +100,9 @@ class _Watch(Watch):
                 )
                 or "the latest round trip",
             )
-        note.show(fatal.place if fatal is not None else place, f"ended by the server{f' with {state}' if state else ''}")
+        note.show(fatal.place if fatal is not None else place, f"ended by the {_who(cause)}{f' with {cause}' if cause else ''}")
         if fatal is not None:
-            fatal.explain(note, state)
+            fatal.explain(note)
             self.seen.row_of(fatal.place, KIND)
         self.seen.explain_end(note)
 
@@ -108,11 +111,19 @@ class _Watch(Watch):
         return self.seen.connection.session is None or self.seen.connection.session.round_trips.started_ns is not None
 
 
+def _who(cause: str) -> str:
+    return "pooler" if cause and cause not in fatals.BY_SERVER else "server"
+
+
 def _what(note: Note) -> str:
     many = counted(note.times, "session")
-    why = f"{note.subject}, {_SAID[note.subject]}" if note.subject else _SILENT
+    subject = note.subject
+    said = fatals.BY_SERVER.get(subject)
+    why = f"{subject}, {said}" if said else fatals.BY_POOLER.get(subject, subject) or _SILENT
     open_ = f"; with {counted(note.amount, 'open transaction')}" if note.amount and note.times > 1 else ""
-    return f"{many} ended by the server: {why}{f': {note.words}' if note.words and note.times == 1 else open_}"
+    used = note.parts.get(USED)
+    later = f"; used afterwards {used_words(used)}" if used is not None else ""
+    return f"{many} ended by the {_who(subject)}: {why}{f': {note.words}' if note.words and note.times == 1 else open_}{later}"
 
 
 KIND: Final = Kind(
@@ -123,22 +134,62 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
+    joins=(USED, IDLE),
+    also={IDLE: (), USED: (Remedy(CHECK_OR_RETRY, tried=CHECKED, clients=_CLOSE_BY_HAND),)},
+    joined=lambda note: (note.subject,) if note.subject else (),
     cares=failures,
     cares_other=lambda step: step.shape.kind is RowKind.ASYNCHRONOUS and bool(step.shape.errors),
     remedies=(
         Remedy(
             "end the transaction before slow work; idle_in_transaction_session_timeout can be longer for a role",
             needs=("25P03",),
+            tried="commit-before-slow-work",
             clients=DEMO,
         ),
-        Remedy("shorter transactions; transaction_timeout can be longer for a role", needs=("25P04",)),
+        Remedy("shorter transactions; transaction_timeout can be longer for a role", needs=("25P04",), tried="commit-sooner", clients=DEMO),
         Remedy(
-            "let the pool close connections before the server does: a shorter maximum idle time than idle_session_timeout", needs=("57P05",)
+            "close a connection before it is idle for idle_session_timeout: a pool's maximum idle time; or a longer one for a role",
+            needs=("57P05",),
+            tried="closed-before-idle",
+            clients=_CLOSE_BY_HAND,
         ),
-        Remedy("connect again, and repeat the unit of work: the server's log says who ended it", needs=("by hand",)),
         Remedy(
-            "check the logs of the server, and of any pooler or firewall in between; let the pool close connections before these do",
+            "close a connection before it is idle for client_idle_timeout of PgBouncer: a pool's maximum idle time",
+            needs=(fatals.IDLE_CLIENT,),
+            tried="closed-before-pooler",
+            clients=_CLOSE_BY_HAND,
+        ),
+        Remedy(
+            "end the transaction before slow work; idle_transaction_timeout of PgBouncer can be longer",
+            needs=(fatals.IDLE_TRANSACTION,),
+            tried="commit-before-pooler",
+            clients=DEMO,
+        ),
+        Remedy(
+            "a larger pool (default_pool_size of PgBouncer), if the server can take it; or shorter transactions",
+            needs=(fatals.WAITED,),
+            tried="larger-pool",
+            clients=DEMO,
+        ),
+        Remedy("a faster statement, or a longer query_timeout of PgBouncer", needs=(fatals.RAN,), tried="faster-statement", clients=DEMO),
+        Remedy("shorter transactions; transaction_timeout of PgBouncer can be longer", needs=(fatals.IN_TRANSACTION,)),
+        Remedy(
+            "connect again, and repeat the unit of work: the pooler's log says why it ended",
+            needs=("by a pooler",),
+            tried="again-after-pooler",
+            clients=DEMO,
+        ),
+        Remedy(
+            "connect again, and repeat the unit of work: the server's log says who ended it",
+            needs=("by hand",),
+            tried="again-after-end",
+            clients=DEMO,
+        ),
+        Remedy(
+            "close connections before something in between does, a firewall or a pooler: their logs, and the server's, say which",
             needs=("silent",),
+            tried="closed-before-others",
+            clients=DEMO,
         ),
     ),
 )

@@ -3,10 +3,11 @@ temporary tables, cursors WITH HOLD, SQL-level PREPARE.
 
 Behind a pooler in transaction mode, the next transaction may find another session's state, or none;
 without a pooler nothing is wrong. Recognised by command tags, so only for successful commands, and
-by the text (judge/texts.py), once something else runs after it. These do not count: SET LOCAL; what
-its own transaction takes back by ROLLBACK, RESET, CLOSE or DROP (advisory locks and PREPARE outlast
-a ROLLBACK); without a pooler, what a reset gives up before anything else runs; settings that
-poolers track (_TRACKED); those for a driver's own look-up of types. Without evidence of a pooler
+by the text (judge/texts.py), once something else runs after it, or for LISTEN behind a pooler, once
+the session ends. These do not count: SET LOCAL; what its own transaction takes back by ROLLBACK,
+RESET, CLOSE or DROP (advisory locks and PREPARE outlast a ROLLBACK), and a lock that was tried and
+not got; without a pooler, what a reset gives up before anything else runs; settings that poolers
+track (_TRACKED); those for a driver's own look-up of types. Without evidence of a pooler
 (judge/signs.py), reported from TIMES of them, and LISTEN never: a connection that listens is a
 separate one on purpose.
 """
@@ -19,14 +20,20 @@ from typing import Final, NamedTuple
 from pgtrace import sqltext
 from pgtrace.identify import drivers
 from pgtrace.identify.remedies import DEMO, Remedy
+from pgtrace.inspect import details
+from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import texts
 from pgtrace.judge.findings.driver_overhead import is_reset
-from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, times
+from pgtrace.judge.findings.kind import ByText, Kind, Note, Seen, Step, Watch, times
+from pgtrace.protocol.codes import BACKEND
 from pgtrace.trace.row import Shape
 
-_TEXTS_KEPT: Final = 2_000
+_DATA_ROW: Final = ord("D")
+_FALSE: Final = ([b"\0\1\0\0\0\1f"], [b"\0\1\0\0\0\1\0"])
+"""One column that is false, as text and in binary."""
+_ANSWER_BYTES: Final = 64
 _WORDS: Final = frozenset(
-    {"SET", "SET_CONFIG", "LISTEN", "PREPARE", "DECLARE", "TEMP", "TEMPORARY", "PG_ADVISORY_LOCK", "PG_TRY_ADVISORY_LOCK",
+    {"SET_CONFIG", "LISTEN", "PREPARE", "DECLARE", "TEMP", "TEMPORARY", "PG_ADVISORY_LOCK", "PG_TRY_ADVISORY_LOCK",
      "PG_ADVISORY_LOCK_SHARED", "PG_TRY_ADVISORY_LOCK_SHARED"}
 )  # fmt: skip
 TIMES: Final = 3
@@ -60,6 +67,12 @@ _GIVEN_UP: Final = {
 }
 _ALL: Final = frozenset({"ALL", "TEMP", "?"})
 """Words that mean every name; `?` is `*`, or a quoted name."""
+
+
+@ByText
+def _may_keep(sql: str) -> bool:
+    """Whether its text sets any such state."""
+    return not _WORDS.isdisjoint(texts.words(sql)) or any(one[0] == "SET" for one in texts.statements(sql))
 
 
 class _Held(NamedTuple):
@@ -113,7 +126,6 @@ def _parts(step: Step) -> list[tuple[tuple[str, ...], str]]:
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._texts: dict[int, bool] = {}
         self._held: list[_Held] = []
         """Since the latest ReadyForQuery(I)."""
         self._savepoints: dict[str, int] = {}
@@ -123,13 +135,13 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         shape = step.shape
-        if not (self._kept or self._held) and not self._may_keep(step):
+        if not (self._kept or self._held) and not _may_keep(step):
             return
         resets = is_reset(step)
         if self._kept and shape.status_before == "I" and shape.depth:
             if not resets:
                 for kept in self._kept:
-                    self._tell(kept, step)
+                    self._tell(kept, step.place)
             if not resets or not self.seen.signs:
                 self._kept.clear()
         if shape.depth:
@@ -143,14 +155,14 @@ class _Watch(Watch):
             self._savepoints.clear()
 
     def rests(self, step: Step) -> bool:
-        return not (self._kept or self._held or self._may_keep(step))
+        return not (self._kept or self._held or _may_keep(step))
 
     def _take(self, step: Step, *, is_own: bool) -> None:
         for tags, sql in _parts(step):
             if self._held:
                 self._give_up(tags, sql)
             what = "" if is_own or step.shape.errors else _state(tags, sql)
-            if what:
+            if what and not (what == _LOCK and self._is_refused(step, sql)):
                 self._held.append(_Held(step, what, _name(what, sql)))
                 del self._held[:-8]
 
@@ -177,26 +189,36 @@ class _Watch(Watch):
     def _roll_back(self, to: int) -> None:
         self._held[to:] = [one for one in self._held[to:] if one.what in _OUTLASTS_ROLLBACK]
 
-    def _may_keep(self, step: Step) -> bool:
-        """Whether its text sets any such state; asked once for each text."""
-        known = self._texts.get(step.text)
-        if known is None:
-            if len(self._texts) >= _TEXTS_KEPT:
-                self._texts.clear()
-            known = self._texts[step.text] = not _WORDS.isdisjoint(texts.words(step.label.sql))
-        return known
-
     def _is_own(self, step: Step) -> bool:
         """Whether the driver does it for itself."""
         driver = drivers.BY_NAME.get(self.seen.connection.driver)
         return driver is not None and driver.introspection is not None and driver.introspection.search(step.label.sql) is not None
+
+    def _is_refused(self, step: Step, sql: str) -> bool:
+        """Whether it only tried to take a lock, and another has it: its answer is false."""
+        if step.rows != 1 or not all(name.startswith("PG_TRY_") for name in texts.advisory_locks(sql)):
+            return False
+        try:
+            views = details.scan(self.seen.trace, step.place, _ANSWER_BYTES)
+            bodies = [view.body for view in views if view.side == BACKEND and view.code == _DATA_ROW]
+        except NotKept:
+            return False
+        return bodies in _FALSE
 
     def lost(self) -> None:
         self._held.clear()
         self._kept.clear()
         self._savepoints.clear()
 
-    def _tell(self, kept: _Held, after: Step) -> None:
+    def ended(self, place: int, pause_ns: int | None, words: str) -> None:
+        """Who listens often runs nothing more; behind a pooler nothing comes all the same."""
+        if self.seen.signs:
+            for kept in self._kept:
+                if kept.what == _LISTEN:
+                    self._tell(kept, place, "behind the pooler the server connection may have been another's by then")
+            self._kept.clear()
+
+    def _tell(self, kept: _Held, after: int, words: str = "the next transaction may get another server connection") -> None:
         step, what = kept.step, kept.what
         if not step.counts:
             return
@@ -206,7 +228,7 @@ class _Watch(Watch):
         if self.seen.signs:
             note.fact("pooler")
         note.show(step.place, f"{what} stays with the session")
-        note.show(after.place, "the next transaction may get another server connection")
+        note.show(after, words)
         self.seen.row_of(step.place, KIND)
 
 
@@ -230,16 +252,37 @@ KIND: Final = Kind(
     number=lambda note: note.times,
     cares=_cares,
     remedies=(
-        Remedy("SET LOCAL in the transaction that needs it; else session pooling", needs=(_SETTING,), clients=DEMO),
-        Remedy("pg_advisory_xact_lock() in the transaction that needs it; else session pooling", needs=(_LOCK,), clients=DEMO),
-        Remedy("ON COMMIT DROP, and the table used in that transaction; else session pooling", needs=(_TEMPORARY,), clients=DEMO),
         Remedy(
-            "read the cursor in the transaction that declares it, without WITH HOLD; else session pooling", needs=(_CURSOR,), clients=DEMO
+            "SET LOCAL in the transaction that needs it; else session pooling",
+            needs=(_SETTING,),
+            tried="state-of-transaction",
+            clients=DEMO,
         ),
         Remedy(
-            "let the driver prepare: PgBouncer 1.21 or later with max_prepared_statements > 0 keeps that, but no SQL-level PREPARE",
+            "pg_advisory_xact_lock() in the transaction that needs it; else session pooling",
+            needs=(_LOCK,),
+            tried="state-of-transaction",
+            clients=DEMO,
+        ),
+        Remedy(
+            "ON COMMIT DROP, and the table used in that transaction; else session pooling",
+            needs=(_TEMPORARY,),
+            tried="state-of-transaction",
+            clients=DEMO,
+        ),
+        Remedy(
+            "read the cursor in the transaction that declares it, without WITH HOLD; else session pooling",
+            needs=(_CURSOR,),
+            tried="state-of-transaction",
+            clients=DEMO,
+        ),
+        Remedy(
+            "run the statement itself, without PREPARE; a driver that prepares needs PgBouncer 1.21 or later with "
+            "max_prepared_statements > 0",
             needs=(_PREPARED,),
+            tried="no-prepare",
+            clients=DEMO,
         ),
-        Remedy("a connection for LISTEN that does not go through the pooler; or session pooling", needs=(_LISTEN,)),
+        Remedy("a connection for LISTEN that does not go through the pooler", needs=(_LISTEN,), tried="listens-directly", clients=DEMO),
     ),
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
-from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch
+from pgtrace.judge.findings.kind import BETWEEN, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 3
 """Once or twice is not a habit."""
@@ -41,7 +41,7 @@ class _Watch(Watch):
         elif parsed is not None and step.only_prepares and not step.sends("P") and step.key == parsed.key:
             self._parsed = parsed
         elif parsed is not None and step.counts and step.sends("B") and not step.sends("P") and step.key == parsed.key:
-            note = self.seen.note(KIND, f"{parsed.sent} · {step.sent}")
+            note = self.seen.note(KIND, f"{parsed.sent}{BETWEEN}{step.sent}")
             note.times += 1
             note.show(parsed.place, "Parse of the unnamed statement, then ReadyForQuery(I)")
             note.show(step.place, step.label.sqlstate or "binds it")

@@ -29,9 +29,9 @@ import re
 from typing import Final
 
 from pgtrace import sqltext
-from pgtrace.identify.remedies import Remedy
+from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
-from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, counted, nothing, times
+from pgtrace.judge.findings.kind import FAILED, ByText, Kind, Note, Seen, Step, Watch, counted, nothing, times
 from pgtrace.judge.signs import HIDES
 from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Statement
@@ -47,8 +47,12 @@ BY_SQL: Final = "SQL-level PREPARE"
 """It is a statement by SQL-level PREPARE, which poolers do not keep, and drivers do not know."""
 QUERY: Final = "a simple Query"
 UNPREPARED: Final = "never prepared"
+NO_NAME: Final = "unnamed"
 UNNAMED: Final = "cache off"
 """The driver uses names only where it must: its statement cache is off."""
+
+
+_calls_unknown: Final = ByText(texts.calls_unknown)
 
 
 class _Watch(Watch):
@@ -66,8 +70,6 @@ class _Watch(Watch):
         self._is_lost = False
         self._queried: int | None = None
         """The latest simple Query: it takes the unnamed statement's place."""
-        self._hides: dict[int, bool] = {}
-        """By text: whether it calls unknown functions."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -96,12 +98,7 @@ class _Watch(Watch):
 
     def _may_hide(self, step: Step) -> bool:
         """Whether it may have changed anything in the session unseen."""
-        known = self._hides.get(step.text)
-        if known is None:
-            if len(self._hides) >= _MOST_ROWS:
-                self._hides.clear()
-            known = self._hides[step.text] = texts.calls_unknown(step.label.sql)
-        return known or not HIDES.isdisjoint(step.shape.tags) or step.shape.sent == b"F"
+        return _calls_unknown(step) or not HIDES.isdisjoint(step.shape.tags) or step.shape.sent == b"F"
 
     def lost(self) -> None:
         self._is_lost = True
@@ -195,6 +192,8 @@ class _Watch(Watch):
         self._facts(note, step)
         if note.subject:
             note.fact(note.subject)
+        if not name:
+            note.fact(NO_NAME)
         if note.times == 1:
             self._history(note, name, prepared)
         note.show(step.place, self._fails(step))
@@ -288,11 +287,15 @@ def _what_taken(note: Note) -> str:
 _POOLER: Final = (
     Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; or prepare nothing", unless=(DEALLOCATE, EXECUTE)),
     Remedy("drop statements by Close, not by DEALLOCATE; or prepare nothing", needs=(DEALLOCATE,)),
-    Remedy("run it by Bind, not by EXECUTE: only Parse and Bind follow the pooler's names", needs=(EXECUTE,)),
+    Remedy(
+        "run it by Bind, not by EXECUTE: only Parse and Bind follow the pooler's names",
+        needs=(EXECUTE,),
+        tried="bound-not-executed",
+        clients=("asyncpg", "psycopg", "pg8000"),
+    ),
 )
-_BY_SQL: Final = Remedy(
-    "let the driver prepare: PgBouncer 1.21 or later with max_prepared_statements > 0 keeps that, but no SQL-level PREPARE; "
-    "else session pooling"
+_NO_PREPARE: Final = (
+    "run the statement itself, without PREPARE; a driver that prepares needs PgBouncer 1.21 or later with max_prepared_statements > 0"
 )
 LOST: Final[Kind] = Kind(
     name="pooler-26000",
@@ -304,7 +307,8 @@ LOST: Final[Kind] = Kind(
     number=lambda note: note.times,
     cares=_cares,
     remedies=_POOLER,
-    instead=lambda note: (_BY_SQL,) if note.subject == BY_SQL else (),
+    first=(Remedy(_NO_PREPARE, tried="no-prepare-moved", clients=DEMO),),
+    is_first=lambda note: note.subject == BY_SQL,
 )
 TAKEN: Final[Kind] = Kind(
     name="pooler-42P05",
@@ -315,8 +319,9 @@ TAKEN: Final[Kind] = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
-    remedies=_POOLER,
-    instead=lambda note: (_BY_SQL,) if note.subject == BY_SQL else (),
+    remedies=_POOLER[:1],
+    first=(Remedy(_NO_PREPARE, tried="no-prepare-taken", clients=DEMO),),
+    is_first=lambda note: note.subject == BY_SQL,
 )
 DROPPED: Final[Kind] = Kind(
     name="statement-dropped",
@@ -330,11 +335,22 @@ DROPPED: Final[Kind] = Kind(
     remedies=(
         Remedy(
             "leave statements to the driver: RESET ALL instead of DISCARD ALL, and no DEALLOCATE of the driver's statements",
-            clients=("asyncpg",),
+            tried="driver-drops",
+            clients=("asyncpg", "pg8000", "sqlalchemy"),
             unless=("Close", QUERY, BY_SQL),
         ),
-        Remedy("PREPARE it again after what drops it; or drop one statement by its name, DEALLOCATE name", needs=(BY_SQL,)),
-        Remedy("do not run a statement after it was closed, or prepare it again", needs=("Close",)),
+        Remedy(
+            "PREPARE it again after what drops it; or drop one statement by its name, DEALLOCATE name",
+            needs=(BY_SQL,),
+            tried="prepared-again",
+            clients=DEMO,
+        ),
+        Remedy(
+            "do not run a statement after it was closed, or prepare it again",
+            needs=("Close",),
+            tried="not-after-close",
+            clients=("pg8000",),
+        ),
         Remedy("bind the unnamed statement before the next simple Query, which takes its place; or give it a name", needs=(QUERY,)),
     ),
 )
@@ -349,10 +365,17 @@ GONE: Final[Kind] = Kind(
     number=lambda note: note.times,
     cares=nothing,
     remedies=(
-        Remedy("names of statements belong to one session: PREPARE it here first, or correct the name", needs=(UNPREPARED,)),
+        Remedy(
+            "names of statements belong to one session: PREPARE it here first, or correct the name",
+            needs=(UNPREPARED,),
+            tried="prepared-here",
+            clients=DEMO,
+        ),
         Remedy(
             "look for DEALLOCATE or DISCARD in functions and DO blocks; and ask whether there is a pooler between driver and server",
             unless=(UNPREPARED,),
+            tried="nothing-dropped",
+            clients=DEMO,
         ),
     ),
 )

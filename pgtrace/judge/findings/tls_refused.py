@@ -24,8 +24,9 @@ class _Watch(Watch):
         if self._told or not how or reconnects.came_back(self.seen.trace, self.seen.connection):
             return
         self._told = True
-        note = self.seen.note(KIND, how)
+        note = self.seen.note(KIND)
         note.times += 1
+        note.fact(how)
         note.show(self.seen.first, "no StartupMessage came")
         self.seen.row_of(self.seen.first, KIND)
 
@@ -33,7 +34,7 @@ class _Watch(Watch):
 def _what(note: Note) -> str:
     return (
         f"{'a connection' if note.times == 1 else f'{note.times} connections'}: "
-        f"{refused_tls.SAID.get(note.subject, 'wanted TLS and got none')}"
+        f"{'; '.join(said for how, said in refused_tls.SAID.items() if note.facts[how])}"
     )
 
 
@@ -46,5 +47,7 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    remedies=(Remedy(f"{refused_tls.REMEDY}; --upstream keeps TLS to the server. Without pgtrace in between: ssl = on at the server"),),
+    remedies=(
+        Remedy(f"{refused_tls.REMEDY}; --upstream keeps TLS to the server. Without pgtrace in between: ssl = on at the server", "tls-auto"),
+    ),
 )

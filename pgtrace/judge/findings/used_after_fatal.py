@@ -3,7 +3,8 @@ statements.
 
 Recognised by round trips that opened more than CROSSES_NS after the FATAL error was passed on; what
 was on its way then does not count. An idle connection of a pool notices at its next use; the
-finding says how long after.
+finding says how long after. A round trip that only asks whether the connection is alive does not
+count: it is a pool that checks, as it should.
 """
 
 from __future__ import annotations
@@ -11,27 +12,43 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
+from pgtrace.judge import fatals, texts
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, nothing, seconds, times
 
 CROSSES_NS: Final = 5_000_000
+CHECK_OR_RETRY: Final = "check a connection that was idle before it is used, or retry a statement on a new connection if that is safe"
+CHECKED: Final = "checked-before-use"
 
 
 class _Watch(Watch):
     def used_after(self, fatal: Step, step: Step) -> None:
         after_ns = step.opened_ns - fatal.opened_ns - fatal.duration_ns
-        if after_ns < CROSSES_NS or not step.counts:
+        if after_ns < CROSSES_NS or not step.counts or self._only_asks(step):
             return
-        note = self.seen.note(KIND, fatal.sqlstate)
+        note = self.seen.note(KIND, fatals.cause(fatal.label) or fatal.sqlstate)
         note.times += 1
-        note.amount = max(note.amount, after_ns)
+        note.most = max(note.most, after_ns)
         if note.times == 1:
             note.show(fatal.place, "the server ends the session")
         note.show(step.place, f"sent {seconds(after_ns)} later: no answer")
         self.seen.row_of(step.place, KIND)
 
+    def _only_asks(self, step: Step) -> bool:
+        """Whether it only asks whether the connection is alive: a pool that checks."""
+        sql = step.label.sql
+        if not sql.strip(" ;"):
+            return step.shape.sent == b"S" or bool(step.sends("Q") or step.sends("P"))
+        # blanked, any number may look like that
+        return texts.is_select_1(sql) and not self.seen.trace.values_blanked
+
+
+def used_words(note: Note) -> str:
+    """`once, up to 0.8 s later`."""
+    return f"{times(note.times)}, up to {seconds(note.most)} later"
+
 
 def _what(note: Note) -> str:
-    return f"used {times(note.times)} after the server had ended the session with {note.subject}, up to {seconds(note.amount)} later"
+    return f"used after the server had ended the session with {note.subject}, {used_words(note)}"
 
 
 KIND: Final = Kind(
@@ -43,5 +60,5 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
-    remedies=(Remedy("let the pool check a connection that was idle, or retry a statement on a new connection if that is safe"),),
+    remedies=(Remedy(CHECK_OR_RETRY, tried=CHECKED, clients=("psycopg2", "pg8000")),),
 )

@@ -6,7 +6,8 @@ import pytest
 
 from pgtrace.ask.filter import completion, parse
 from pgtrace.ask.filter.completion import Occurring
-from pgtrace.ask.filter.words import WORDS
+from pgtrace.ask.filter.values import COUNTERS
+from pgtrace.ask.filter.words import KEYED, WORDS
 from pgtrace.trace.feed import Feed
 from pgtrace.trace.trace import Trace
 
@@ -42,7 +43,15 @@ def test_what_the_cursor_is_in(text: str, start: int, typed: str, word: str | No
 def test_words_are_ready_for_their_value() -> None:
     assert [choice.text for choice in completion.words("d")] == ["driver:", "depth > ", "db:"]
     assert [choice.text for choice in completion.words("ERR")] == ["error"]
-    assert [choice.text.rstrip(" :>").replace("tag.", "tag.KEY") for choice in completion.words("")] == list(WORDS)
+    assert [KEYED.get(choice.text, choice.text.rstrip(" :>")) for choice in completion.words("")] == list(WORDS)
+
+
+def test_the_counters_are_offered_after_their_word() -> None:
+    assert [choice.text for choice in completion.counter_words("count.statements")] == ["count.statements_reused"]
+    offered = [choice.text for choice in completion.counter_words("count.")]
+    assert sorted(offered) == sorted(f"count.{name}" for name in COUNTERS.values())
+    for text in offered:
+        parse(text)
 
 
 def test_values_that_occur_with_their_numbers(shop: Trace) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.tree import TextTerm
-from pgtrace.ask.filter.values import MESSAGES
-from pgtrace.ask.filter.words import OPERATORS, WORDS
+from pgtrace.ask.filter.values import COUNTERS, MESSAGES
+from pgtrace.ask.filter.words import KEYED, OPERATORS, WORDS, ValueKind
 from pgtrace.errors import FilterError
 from pgtrace.regex.automaton import MOST_NODES
 
@@ -35,7 +35,7 @@ def test_the_letters_are_there() -> None:
 @pytest.mark.parametrize("example", [example for _, _, _, example in ROWS])
 def test_every_example_is_a_filter_on_its_word(example: str) -> None:
     tree = parse(example).tree
-    assert isinstance(tree, TextTerm) == (tree.word.name not in ("rt", "ms", "depth", "rows"))  # type: ignore[union-attr]
+    assert isinstance(tree, TextTerm) == (tree.word.kind is not ValueKind.NUMBER)  # type: ignore[union-attr]
     assert example.startswith(tree.word.name)  # type: ignore[union-attr]
 
 
@@ -75,6 +75,7 @@ PROSE = {
     "search": RUN.filter(lambda text: text.lower() not in (*WORDS, *OPERATORS) and not NOT_SEARCHED.match(text)),
     "expression": EXPRESSION,
     "message": st.sampled_from([*MESSAGES.values(), "unknown", "parse"]),
+    "counter": st.sampled_from([*COUNTERS.values(), "ROWS", "frontend_messages.parse"]),
 }
 
 
@@ -143,7 +144,8 @@ def test_the_grammar_is_whole() -> None:
         assert not leftover, leftover
     named = {found["name"] for body in RULES.values() for found in TOKEN.finditer(body) if found["name"]}
     assert named - set(CORE) - {"ALPHA", "DIGIT"} == set(RULES) - {"filter"}
-    assert {name.removesuffix("KEY") for name in WORDS} <= set(re.findall(r'"(\w+|tag\.)"', GRAMMAR))
+    words = {next((beginning for beginning, word in KEYED.items() if word == name), name) for name in WORDS}
+    assert words <= set(re.findall(r'"(\w+\.?)"', GRAMMAR))
 
 
 @settings(max_examples=100)

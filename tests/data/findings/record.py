@@ -19,8 +19,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
+import pg8000.dbapi
 import psycopg
 import psycopg2
 
@@ -189,6 +191,15 @@ def server_ended(url: str) -> None:
             connection.close()
 
 
+def split_unnamed(url: str) -> None:
+    """Each of three queries is parsed in one round trip and bound in the next."""
+    parts = urlsplit(url)
+    with pg8000.dbapi.connect(parts.username or "", parts.hostname or "", parts.path[1:], parts.port or 0, parts.password) as connection:
+        connection.autocommit = True
+        for what in ("name", "id", "count(*)"):
+            connection.cursor().execute(f"select {what} from item where id = %s group by id, name", (1,))
+
+
 def driver_left(url: str) -> None:
     """A program that gives up closes its socket; its query runs on."""
     connection = psycopg.connect(url, autocommit=True)
@@ -224,6 +235,14 @@ def returned_in_transaction(url: str) -> None:
         connection.execute("begin")
         connection.execute("update item set name = %s where id = %s", ("coffee", 2))
         connection.execute("commit")
+
+
+def uncommitted_writes(url: str) -> None:
+    """A commit that was forgotten: without autocommit, the first statement begins a transaction."""
+    connection = psycopg.connect(url)
+    for number in range(2):
+        connection.execute("update item set name = %s where id = %s", ("tea", number + 1))
+    connection.close()
 
 
 def comment_cache(url: str) -> None:
@@ -276,8 +295,9 @@ BEHIND_PGBOUNCER = {session_state: 1, pooler_42p05: 1, pooler_26000: 2}
 """Server connections."""
 SCENARIOS: tuple[Callable[[str], None], ...] = (
     *BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, values_in_text, idle_in_transaction, tls_refused, statement_gone,
-    server_ended, driver_left,
-    no_answer, returned_in_transaction, comment_cache, begin_commit, both_sides,
+    server_ended,
+    split_unnamed, driver_left,
+    no_answer, returned_in_transaction, uncommitted_writes, comment_cache, begin_commit, both_sides,
 )  # fmt: skip
 
 

@@ -1,0 +1,158 @@
+"""Statements that ask for many things at once: the role of each of their values.
+
+A loop over such statements is no loop over values: it reads pages, works through a list in
+portions, or drains a queue. Only the tokens of the text are read, and of a long one only the
+beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pgtrace import sqltext
+from pgtrace.judge.texts import LOOKED_AT
+from pgtrace.sqltext.memory import remembered
+
+ONE: Final = "one"
+"""A single value: `id = $1`, a row of VALUES, an argument."""
+LIST: Final = "list"
+"""In IN (...) with several, ANY (...), UNNEST (...), or one of several rows of VALUES."""
+RANGE: Final = "range"
+"""A bound: `id > $1`, BETWEEN."""
+LIMIT: Final = "limit"
+"""LIMIT, OFFSET, FETCH FIRST."""
+_VALUES: Final = frozenset({"string", "number", "parameter"})
+_LISTS: Final = frozenset(
+    {"ANY", "SOME", "ALL", "UNNEST", "JSON_TO_RECORDSET", "JSONB_TO_RECORDSET", "JSON_POPULATE_RECORDSET", "JSONB_POPULATE_RECORDSET",
+     "JSON_ARRAY_ELEMENTS", "JSONB_ARRAY_ELEMENTS", "JSON_ARRAY_ELEMENTS_TEXT", "JSONB_ARRAY_ELEMENTS_TEXT"}
+)  # fmt: skip
+_BOUNDS: Final = frozenset({"<", ">", "<=", ">="})
+_LIMITS: Final = frozenset({"LIMIT", "OFFSET", "FIRST", "NEXT"})
+_TOKENS: Final = 2_000
+_ARRAY_LENGTH: Final = 12
+_ARRAY_HEAD: Final = 16
+_ONE: Final = b"\0\0\0\1"
+
+
+class _Level:
+    """One depth of brackets."""
+
+    __slots__ = ("between", "commas", "first", "is_in", "role", "rows", "rows_first")
+
+    def __init__(self, role: str, first: int, *, is_in: bool) -> None:
+        self.role = role
+        """Of each value in it; empty if each has its own."""
+        self.first = first
+        """The number of the first value in it."""
+        self.is_in = is_in
+        """Whether it is IN (...)."""
+        self.commas = 0
+        self.between = False
+        self.rows = -1
+        """Rows of a VALUES on this level; -1 without one."""
+        self.rows_first = 0
+
+    def close(self, roles: list[str]) -> None:
+        """Its end, or that of the text."""
+        if self.is_in and self.commas:
+            roles[self.first :] = [LIST] * (len(roles) - self.first)
+        self.end_rows(roles)
+
+    def end_rows(self, roles: list[str]) -> None:
+        if self.rows > 1:
+            roles[self.rows_first :] = [LIST] * (len(roles) - self.rows_first)
+        self.rows = -1
+
+
+@remembered
+def roles(sql: str) -> tuple[tuple[str, str], ...]:
+    """Its values in order, each with its role: `id = $1 and n in (1, 2)` has (ONE, "$1"),
+    (LIST, "1"), (LIST, "2")."""
+    text = sql[:LOOKED_AT]
+    found: list[str] = []
+    values: list[str] = []
+    levels = [_Level("", 0, is_in=False)]
+    before, was_value = "", False
+    solid = ((kind, text[start:end]) for kind, start, end in sqltext.scan(text) if kind not in ("space", "comment"))
+    for number, (kind, piece) in enumerate(solid):
+        if number >= _TOKENS:
+            break
+        level = levels[-1]
+        word = piece.upper() if kind == "word" else piece
+        if kind in _VALUES:
+            bounds = before in _BOUNDS or before in ("BETWEEN", "SYMMETRIC")
+            found.append(level.role or (LIMIT if before in _LIMITS else RANGE if bounds else ONE))
+            values.append(piece)
+        elif piece == "(":
+            is_row = level.rows >= 0 and before in ("VALUES", ",")
+            level.rows += is_row
+            role = level.role or (LIST if before in _LISTS else RANGE if before in _BOUNDS else LIMIT if before in _LIMITS else "")
+            levels.append(_Level(role, len(found), is_in=before == "IN"))
+        elif piece == ")" and len(levels) > 1:
+            levels.pop().close(found)
+        elif piece == ",":
+            level.commas += 1
+        elif word in _BOUNDS and was_value:
+            if found[-1] == ONE:
+                found[-1] = RANGE
+        elif word == "VALUES":
+            level.is_in, level.rows, level.rows_first = False, 0, len(found)
+        elif kind == "word":
+            level.end_rows(found)
+            if word in ("SELECT", "WITH"):
+                level.is_in, level.role = False, ""
+            elif word == "ALL" and before in ("UNION", "INTERSECT", "EXCEPT"):
+                word = ""
+            elif word == "BETWEEN":
+                level.between = True
+            elif word == "AND" and level.between:
+                level.between, word = False, "BETWEEN"
+        before, was_value = word, kind in _VALUES
+    for level in reversed(levels):
+        level.close(found)
+    return tuple(zip(found, values, strict=True))
+
+
+def apart(found: Sequence[tuple[str, str]], bound: Sequence[object] | None) -> list[tuple[object, bool]] | None:
+    """The single values; parameters have theirs in `bound`. Each comes with whether it is a bound
+    as well, as in `a > $1 or (a = $1 and b > $2)`. None if they are not known."""
+    known: list[tuple[str, object]] = []
+    for role, text in found:
+        if text[:1] != "$" or not text[1:].isdigit():
+            known.append((role, text))
+        elif bound is None or not 0 < int(text[1:]) <= len(bound):
+            return None
+        else:
+            known.append((role, bound[int(text[1:]) - 1]))
+    bounds = {value for role, value in known if role == RANGE}
+    return [(value, value in bounds) for role, value in known if role == ONE]
+
+
+def stay(rounds: Sequence[Sequence[tuple[object, bool]]]) -> bool:
+    """Whether the single values are the same in each round, as apart() has them, except those that
+    follow a bound."""
+    first = rounds[0]
+    return all(
+        len(one) == len(first)
+        and all(a == b or (a_follows and b_follows) for (a, a_follows), (b, b_follows) in zip(first, one, strict=True))
+        for one in rounds[1:]
+    )
+
+
+def of_one(found: Sequence[tuple[str, str]], bound: Sequence[bytes | None] | None, formats: Sequence[int]) -> bool:
+    """Whether its lists are known to have one item together."""
+    lists = [text for role, text in found if role == LIST]
+    if len(lists) != 1:
+        return False
+    text = lists[0]
+    if text[:1] != "$" or not text[1:].isdigit():
+        return "," not in text
+    place = int(text[1:]) - 1
+    if bound is None or not 0 <= place < len(bound):
+        return False
+    value = bound[place] or b""
+    if place < len(formats) and formats[place]:
+        # dimensions, flags, type, and the length of the first
+        return len(value) >= _ARRAY_HEAD and value[:4] == _ONE and value[_ARRAY_LENGTH:_ARRAY_HEAD] == _ONE
+    return b"," not in value
