@@ -24,8 +24,8 @@ import os
 import re
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from pgtrace import sqltext
@@ -114,6 +114,15 @@ class Conversation:
     """Numbers of Behaviour.steps."""
     number: int = 0
     """The connection's number in its capture."""
+    round_trips: Sequence[int] | None = None
+    """Which of its round trips these are, set-up included, from 0; None for all of them."""
+
+    def only(self, selected: Sequence[int], steps: Sequence[BehaviourStep]) -> Conversation:
+        """The same with these round trips alone, rising, and nothing that is not a round trip;
+        `steps` are what its numbers mean."""
+        trips = [number for number in self.steps if steps[number].kind != OTHER]
+        kept = [place for place in selected if place < len(trips)]
+        return replace(self, steps=array("I", map(trips.__getitem__, kept)), round_trips=kept)
 
 
 class Behaviour(Trace):

@@ -66,7 +66,7 @@ class _Columns:
 
     def __init__(self, pair: Pair) -> None:
         self._hunks: Sequence[Hunk] = pair.hunks
-        self._connections = tuple(one.number if one is not None else 0 for one in (pair.first, pair.second))
+        self._conversations = pair.first, pair.second
         self._done = [0, 0]  # round trips of each side
         self._only: tuple[list[Half], list[Half]] = ([], [])
         """What each side has done since their latest common step."""
@@ -91,10 +91,13 @@ class _Columns:
         yield from self._differing()
 
     def _half(self, side: int, step: BehaviourStep, times: int) -> Half:
-        is_round_trip = step.kind != OTHER
-        half = Half(step, times, self._connections[side], self._done[side] if is_round_trip else -1)
-        self._done[side] += is_round_trip
-        return half
+        conversation, round_trip = self._conversations[side], -1
+        assert conversation is not None
+        if step.kind != OTHER:
+            of = conversation.round_trips
+            round_trip = self._done[side] if of is None else of[self._done[side]]
+            self._done[side] += 1
+        return Half(step, times, conversation.number, round_trip)
 
     def _differing(self) -> Iterator[Line]:
         """What only one side has, aligned by the statements."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -30,6 +30,9 @@ MOST_COMPARISONS: Final = 4_000_000
 order."""
 _LONGEST_GROUP: Final = 8
 
+Selected = Mapping[int, Sequence[int]]
+"""By the number of a connection in its capture: which of its round trips, set-up included, from
+0."""
 Mark = str
 """`-` for only the first, `+` for only the second, ` ` for both."""
 
@@ -79,11 +82,14 @@ class Comparison:
         return not self.pairs
 
 
-def compare(before: Behaviour, after: Behaviour, *, context: int | None = CONTEXT) -> Comparison:
+def compare(
+    before: Behaviour, after: Behaviour, *, context: int | None = CONTEXT, selected: tuple[Selected, Selected] | None = None
+) -> Comparison:
     """Compare two captures, read to their end. `context`: equal folded steps shown around those
-    that differ, None for all."""
+    that differ, None for all. With `selected` only those round trips of each are compared."""
     numbers: dict[BehaviourStep, int] = {}
-    ours, theirs = (_conversations(behaviour, numbers) for behaviour in (before, after))
+    ours = _conversations(before, numbers, selected[0] if selected is not None else None)
+    theirs = _conversations(after, numbers, selected[1] if selected is not None else None)
     steps = list(numbers)
     texts = before.texts | after.texts
     first = Side.of(ours, steps, texts, before.in_transaction)
@@ -96,9 +102,12 @@ def compare(before: Behaviour, after: Behaviour, *, context: int | None = CONTEX
     return Comparison(first, second, told, differing, [pair for pair in paired if _is_same(pair)])
 
 
-def _conversations(behaviour: Behaviour, numbers: dict[BehaviourStep, int]) -> list[Conversation]:
+def _conversations(behaviour: Behaviour, numbers: dict[BehaviourStep, int], selected: Selected | None) -> list[Conversation]:
     """Its conversations with the steps numbered for both sides."""
-    found = [one for one in behaviour.conversations() if one.steps]
+    found = behaviour.conversations()
+    if selected is not None:
+        found = [one.only(selected.get(one.number, ()), behaviour.steps) for one in found]
+    found = [one for one in found if one.steps]
     renumbered = [numbers.setdefault(step, len(numbers)) for step in behaviour.steps]
     return [replace(one, steps=array("I", map(renumbered.__getitem__, one.steps))) for one in found]
 

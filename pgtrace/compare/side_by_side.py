@@ -38,7 +38,11 @@ class SideBySide:
     unit: str | int
     """The name of a mark, or the number of units in each capture."""
     changes: dict[str, list[Change]] = field(default_factory=dict)
-    """By label: what is different from the first variant, most costly first."""
+    """By label: what is different from the variant `first`, most costly first."""
+    first: str = ""
+    """The label of the first variant with a turn that did not fail."""
+    marks: list[str] = field(default_factory=list)
+    """The marks that all captures share; empty if one of them is the unit."""
     statements: list[Statement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What limits this comparison, in sentences."""
@@ -56,6 +60,7 @@ def differences(found: SideBySide, behaviours: Mapping[str, Behaviour]) -> None:
     """Add what the variants do differently. `behaviours` are those of one turn of each label."""
     labels = [variant.label for variant in found.variants if variant.label in behaviours]
     sides: dict[str, Side] = {}
+    found.first = labels[0] if labels else ""
     for label in labels:
         compared = compare(behaviours[labels[0]], behaviours[label])
         sides.setdefault(labels[0], compared.first)

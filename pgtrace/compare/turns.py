@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -9,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pgtrace.inspect import details
+from pgtrace.protocol import fields
+from pgtrace.protocol.codes import BACKEND
 from pgtrace.trace.counters import Counters
 from pgtrace.trace.noted_marks import mark_counters
 from pgtrace.trace.noted_marks import units as count_units
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.rows import Columns
+from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.times import Times, keys_of, times
 from pgtrace.variant import SUFFIX
 
@@ -27,6 +32,9 @@ BARS_KEPT: Final = 200
 OWN_KEPT: Final = 3
 """The most statements of a pooler's own that are named."""
 _RTT: Final = "rtt"
+_ERROR: Final = ord("E")
+_NO_MESSAGES: Final = frozenset({RowKind.MARK, RowKind.GAP, RowKind.CLOSED})
+_SESSIONS: Final = ("session", "replication")
 
 
 class Bar(NamedTuple):
@@ -51,34 +59,39 @@ class Turn:
     rtt_ns: int
     path: str
     units: int
+    """0 if the unit is a mark that the capture does not have."""
     complete: bool
     counters: Counters
     """Of all units; of the marks, if the unit is one."""
+    listed: Counters
+    """The sums over the rows that a filter can list for the units. Something may be missing there:
+    a round trip that was under way when a mark began or ended counts in part."""
     times: Times
     drivers: tuple[str, ...]
     sqlstates: Counter[str]
-    connections: int
-    setup_round_trips: int
+    whole: Counters
     """Of the whole capture: a connection is often set up outside the unit."""
+    connections: int
+    """Sessions, also those whose beginning was not recorded."""
     all_round_trips: int
     waited_ns: int
     """From the opening to the end of each round trip of the whole capture, set-up included."""
     elapsed_ns: int
-    """From the first connection to the last record."""
+    """From the first connection to the last message: a recorder may go on for long after it."""
     bars: tuple[Bar, ...] = ()
     """The first unit."""
     joins: Mapping[str, Any] | None = None
     """What a pooler did in the whole capture, as in `stats --json`, or None."""
-    side: str = ""
-    """The filter for the drivers' side of a pooler, if the capture has both sides."""
     own: Sequence[tuple[str, int]] = ()
     """What it asked servers on its own, and how often, most first."""
+    has_client_time: bool = True
+    """Whether the time between round trips is known: not of a program's own marks."""
     took_ns: int | None = None
     """How long the program ran, from its start to its end."""
 
     def each(self, number: float) -> float:
         """That much for one unit."""
-        return number / self.units
+        return number / max(1, self.units)
 
 
 def named_apart(files: Iterable[str], taken: Container[str]) -> dict[str, str]:
@@ -104,34 +117,33 @@ def measure(trace: Trace, label: str, unit: str | int, joins: Joins | None = Non
     """A capture that was read to its end, as one turn. `unit` is the name of a mark, or the number
     of units in the capture."""
     apart = trace.apart
-    sessions = [one for one in trace.connections if one.kind == "session" and one.index not in apart]
+    sessions = [one for one in trace.connections if one.kind in _SESSIONS and one.index not in apart]
 
     def counted(rows: Columns) -> Columns:
         """Without what a pooler did on the server's side."""
         return rows.where([connection not in apart for connection in rows.connections]) if apart else rows
 
-    counters = trace.totals()
+    whole = counters = trace.totals()
     found = times(trace, keys_of(trace, "all"), counted).get(None) or Times()
     units = 1 if isinstance(unit, str) else unit
     if isinstance(unit, str):
         counters = mark_counters(trace).get(unit) or Counters()
-        units = max(1, count_units(trace, unit))
+        units = count_units(trace, unit)
         setup = found.setup
         found = times(trace, keys_of(trace, "mark"), counted).get(unit) or Times()
         found.setup = setup
-    waited_ns = 0
+    waited_ns = round_trips = ended_ns = 0
     sqlstates: Counter[str] = Counter()
-    setups = round_trips = 0
+    sums = RowSums(trace)
     for start in range(0, len(trace.rows), _SLICE):
-        rows = counted(trace.rows.columns(start, start + _SLICE)).round_trips.complete
-        waited_ns += round(sum(rows.durations_ms) * 1e6)
-        for (_, shape, label_number), number in rows.alike.items():
-            shown = trace.rows.shape_at(shape)
-            setups += number * (shown.kind is RowKind.SETUP)
-            round_trips += number
-            if shown.errors:
-                sqlstates[trace.rows.label_at(label_number).sqlstate or "?"] += number * shown.errors
-    first_ns = min((one.opened_ns for one in trace.connections), default=0)
+        rows = counted(trace.rows.columns(start, start + _SLICE))
+        complete = rows.round_trips.complete
+        waited_ns += round(sum(complete.durations_ms) * 1e6)
+        round_trips += len(complete)
+        ended_ns = max(ended_ns, _ended_ns(trace, rows))
+        sqlstates.update(_sqlstates(trace, rows))
+        sums.add(rows if isinstance(unit, int) else rows.where([unit in trace.marks.names_at(place) for place in rows.places]))
+    began_ns = min((one.opened_ns for one in sessions), default=ended_ns)
     return Turn(
         label,
         int(trace.settings.get((0, _RTT), "0") or 0),
@@ -139,41 +151,72 @@ def measure(trace: Trace, label: str, unit: str | int, joins: Joins | None = Non
         units,
         trace.complete,
         counters,
+        sums.totals(),
         found,
         tuple(sorted({one.driver for one in sessions})),
         sqlstates,
+        whole,
         len(sessions),
-        setups,
         round_trips,
         waited_ns,
-        max(0, trace.duration_ns - first_ns),
+        max(0, ended_ns - began_ns),
         tuple(_bars(trace, unit if isinstance(unit, str) else None, units)) if draws else (),
         joins.as_dict() if joins is not None else None,
-        " or ".join(sorted({f"leg:{pooler.front[1]}" for pooler in joins.poolers})) if joins is not None else "",
         [own for pooler in joins.poolers for own in joins.own_statements(pooler)][:OWN_KEPT] if joins is not None else (),
+        has_client_time=units > 0 and unit not in trace.call_sites.units,
     )
 
 
+def _ended_ns(trace: Trace, rows: Columns) -> int:
+    """When the last message of these rows passed; the first of a row that never closed."""
+    rows = rows.where([trace.rows.shape_at(shape).kind not in _NO_MESSAGES for shape in rows.shapes])
+    lasted_ns = [0 if math.isnan(ms) else round(ms * 1e6) for ms in rows.durations_ms]
+    return max(map(int.__add__, rows.opened_ns, lasted_ns), default=0)
+
+
+def _sqlstates(trace: Trace, rows: Columns) -> Counter[str]:
+    """The errors of these rows by SQLSTATE, `?` without one."""
+    found: Counter[str] = Counter()
+    for place, shape, label in zip(rows.places, rows.shapes, rows.labels, strict=True):
+        errors = trace.rows.shape_at(shape).errors
+        if errors == 1:
+            found[trace.rows.label_at(label).sqlstate or "?"] += 1
+        elif errors:
+            found.update(
+                fields.error_fields(message.body).get("C") or "?"
+                for message in details.scan(trace, place)
+                if message.side == BACKEND and message.code == _ERROR
+            )
+    return found
+
+
 def _bars(trace: Trace, mark: str | None, units: int) -> list[Bar]:
-    """The round trips of the first unit; without a mark, the first of all. A program's own marks
-    have no intervals: as many as a unit has on average, of the first connection in the mark."""
+    """The round trips of the first unit; without a mark, the first of all. Of a program's own mark:
+    those of one that no other overlaps. If all overlap, it is not known whose a round trip is on
+    several connections: then those of the first one to end, on its first connection."""
     begin, end = 0, len(trace.rows)
-    wanted, inside = BARS_KEPT, frozenset[int]()
+    wanted, inside, is_alone = BARS_KEPT, None, True
     if mark is not None and (intervals := trace.marks.intervals(mark)):
         begin, end = intervals[0].begins_at, intervals[0].ends_at or end
     elif mark is not None:
-        inside = frozenset(place for place in range(end) if mark in trace.marks.names_at(place))
-        wanted = min(BARS_KEPT, max(1, -(-len(inside) // units)))
+        began_ns, ended_ns, is_alone = trace.call_sites.one_unit(mark) or (0, trace.duration_ns, False)
+        slices = [trace.rows.columns(start, start + _SLICE) for start in range(0, end, _SLICE)]
+        inside = [
+            place
+            for rows in slices
+            for place, opened_ns in zip(rows.places, rows.opened_ns, strict=True)
+            if began_ns <= opened_ns <= ended_ns and mark in trace.marks.names_at(place)
+        ]
     elif units > 1:
         wanted = min(BARS_KEPT, max(1, -(-len(trace.rows) // units)))
     drawn: list[Bar] = []
     started_ns: int | None = None
     only: int | None = None
-    for place in sorted(inside) or range(begin, end):
+    for place in range(begin, end) if inside is None else inside:
         row = trace.rows[place]
         if not row.is_round_trip or row.duration_ns is None or row.connection in trace.apart:
             continue
-        if inside:
+        if not is_alone:
             only = row.connection if only is None else only
             if row.connection != only:
                 continue
@@ -197,9 +240,9 @@ def _bars(trace: Trace, mark: str | None, units: int) -> list[Bar]:
     return drawn
 
 
-def unit_of(marks: Iterable[set[str]]) -> str | None:
-    """The mark that all captures have, if there is just one."""
+def shared(marks: Iterable[set[str]]) -> list[str]:
+    """The marks that all captures have. If there is just one, it is the unit."""
     common: set[str] | None = None
     for names in marks:
         common = set(names) if common is None else common & names
-    return next(iter(common)) if common is not None and len(common) == 1 else None
+    return sorted(common or ())

@@ -16,10 +16,16 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations
 from typing import Final, NamedTuple
 
 from pgtrace.compare.turns import Turn
+from pgtrace.protocol import codes
+from pgtrace.protocol.codes import FRONTEND
+
+_WAITED: Final = "count.round_trips"
+_SET_UP: Final = "count.setup_round_trips"
+_STARTED: Final = codes.message_name(FRONTEND, codes.STARTUP_MESSAGE)
 
 
 class Spread(NamedTuple):
@@ -54,76 +60,142 @@ class Quantity:
     of: Callable[[Turn], float]
     unit: str = ""
     """`ms`, `bytes`, or empty for a number of things."""
-    filter: str | None = ""
-    """What to add to the filter that lists what it counts; None if nothing can be listed."""
+    filter: str | None = None
+    """The filter that lists what it counts, if it is no counter; None if nothing can be listed."""
+    counter: str = ""
+    """The counter that it shows, if it is one."""
+    is_whole: bool = False
+    """Whether it is of the whole capture, not of a unit."""
+    is_known: Callable[[Turn], bool] = lambda turn: True
+    """Whether a turn has it: what is not known is no 0."""
 
     @property
     def is_time(self) -> bool:
         return self.unit == "ms"
 
+    def listing(self, turn: Turn) -> str | None:
+        """The filter for what it counts in a turn; None if no filter lists exactly that."""
+        if not self.counter:
+            return self.filter
+        is_exact = getattr(turn.counters, self.counter) == getattr(turn.listed, self.counter)
+        return f"count.{self.counter}" if is_exact else None
 
-def _count(key: str, words: str, filter_: str | None = "", unit: str = "") -> Quantity:
-    return Quantity(key, words, lambda turn: turn.each(getattr(turn.counters, key)), unit, filter_)
+
+def _count(key: str, words: str, unit: str = "") -> Quantity:
+    return Quantity(key, words, lambda turn: turn.each(getattr(turn.counters, key)), unit, counter=key)
+
+
+def _started(turn: Turn) -> int:
+    """How many connections began."""
+    return turn.whole.frontend_messages.get(_STARTED, 0)
 
 
 def _ms(ns: float) -> float:
     return ns / 1e6
 
 
+def _has_unit(turn: Turn) -> bool:
+    return turn.units > 0
+
+
+def _has_waits(turn: Turn) -> bool:
+    """Of nothing there is no percentile: it is not 0."""
+    return turn.times.waits.count > 0
+
+
 def _wait(percent: int) -> Quantity:
-    return Quantity(f"wait_p{percent}_ms", f"wait p{percent}", lambda turn: _ms(turn.times.waits.percentile(percent)), "ms")
+    return Quantity(
+        f"wait_p{percent}_ms",
+        f"wait p{percent}",
+        lambda turn: _ms(turn.times.waits.percentile(percent)),
+        "ms",
+        _WAITED,
+        is_known=_has_waits,
+    )
+
+
+def _has_joins(turn: Turn) -> bool:
+    return turn.joins is not None
+
+
+def _times_joins(turn: Turn) -> bool:
+    """Whether a round trip was joined for certain: only then is its time in the pooler known."""
+    return turn.joins is not None and turn.joins["joined"] > 0
 
 
 def _pooler(key: str, words: str) -> Quantity:
-    return Quantity(f"pooler_{key}", words, lambda turn: turn.joins[key] if turn.joins is not None else 0, filter=None)
+    return Quantity(f"pooler_{key}", words, lambda turn: turn.joins[key] if turn.joins is not None else 0, is_known=_has_joins)
 
 
 def _in_pooler(key: str, percent: int, words: str) -> Quantity:
     name = f"{key.removesuffix('_ns')}_p{percent}_ms"
-    return Quantity(name, words, lambda turn: _ms(turn.joins[key][f"p{percent}"]) if turn.joins is not None else 0, "ms", None)
+    return Quantity(
+        name, words, lambda turn: _ms(turn.joins[key][f"p{percent}"]) if turn.joins is not None else 0, "ms", is_known=_times_joins
+    )
 
 
 SETUP: Final = (
-    Quantity("connections", "connections", lambda turn: turn.connections, filter="type:StartupMessage"),
+    Quantity("connections", "connections", _started, filter=f"count.frontend_messages.{_STARTED}", is_whole=True),
     Quantity(
         "setup_round_trips",
         "set-up round trips of a connection",
-        lambda turn: turn.setup_round_trips / max(1, turn.connections),
-        filter="type:StartupMessage or type ~ ^Authentication or type:SSLRequest or type:GSSENCRequest",
+        lambda turn: turn.whole.setup_round_trips / max(1, _started(turn)),
+        filter=_SET_UP,
+        is_whole=True,
     ),
-    Quantity("setup_ms", "set-up ms", lambda turn: _ms(turn.times.setup.percentile(50)), "ms", "type:StartupMessage"),
+    Quantity(
+        "setup_ms",
+        "set-up ms",
+        lambda turn: _ms(turn.times.setup.percentile(50)),
+        "ms",
+        _SET_UP,
+        is_whole=True,
+        is_known=lambda turn: turn.times.setup.count > 0,
+    ),
 )
 """What a connection costs."""
 WORK: Final = (
-    _count("round_trips", "round trips", "not type:StartupMessage and not type ~ ^Authentication"),
-    _count("executions", "executions", "depth > 0"),
-    _count("pipelined_executions", "pipelined", "depth > 1"),
-    _count("transactions", "transactions", "tx"),
-    _count("parses_named", "named Parses", "type:Parse and stmt ~ ."),
-    _count("parses_unnamed", "unnamed Parses", "type:Parse and not stmt ~ ."),
-    _count("statements_reused", "reused", "type:Bind and not type:Parse"),
-    _count("params_text", "parameters in text", "type:Bind"),
-    _count("params_binary", "parameters in binary", "type:Bind"),
-    _count("values_text", "values in text", "fmt:text or fmt:mixed"),
-    _count("values_binary", "values in binary", "fmt:binary or fmt:mixed"),
-    _count("rows", "rows", "rows > 0"),
-    _count("errors", "errors", "error"),
-    _count("frontend_bytes", "bytes sent", "", "bytes"),
-    _count("backend_bytes", "bytes received", "", "bytes"),
+    _count("round_trips", "round trips"),
+    _count("executions", "executions"),
+    _count("pipelined_executions", "pipelined"),
+    _count("transactions", "transactions"),
+    _count("parses_named", "named Parses"),
+    _count("parses_unnamed", "unnamed Parses"),
+    _count("statements_reused", "reused"),
+    _count("params_text", "parameters in text"),
+    _count("params_binary", "parameters in binary"),
+    _count("values_text", "values in text"),
+    _count("values_binary", "values in binary"),
+    _count("rows", "rows"),
+    _count("errors", "errors"),
+    _count("frontend_bytes", "bytes sent", "bytes"),
+    _count("backend_bytes", "bytes received", "bytes"),
 )
 """What a unit of work counts."""
 TIMES: Final = (
-    Quantity("first_byte_ms", "first byte p50", lambda turn: _ms(turn.times.first.percentile(50)), "ms"),
+    Quantity("first_byte_ms", "first byte p50", lambda turn: _ms(turn.times.first.percentile(50)), "ms", _WAITED, is_known=_has_waits),
     *(_wait(percent) for percent in (50, 95, 99)),
-    Quantity("wait_ms", "wait", lambda turn: turn.each(_ms(turn.counters.wait_ns)), "ms"),
-    Quantity("client_ms", "client", lambda turn: turn.each(_ms(turn.counters.client_ns)), "ms", None),
-    Quantity("elapsed_ms", "elapsed", lambda turn: turn.each(_ms(turn.elapsed_ns)), "ms", None),
+    Quantity("wait_ms", "wait", lambda turn: turn.each(_ms(turn.counters.wait_ns)), "ms", counter="wait_ns", is_known=_has_unit),
+    Quantity(
+        "client_ms",
+        "client",
+        lambda turn: turn.each(_ms(turn.counters.client_ns)),
+        "ms",
+        is_known=lambda turn: turn.has_client_time,
+    ),
+    Quantity(
+        "elapsed_ms",
+        "elapsed",
+        lambda turn: turn.each(_ms(turn.elapsed_ns)),
+        "ms",
+        is_known=lambda turn: _has_unit(turn) and turn.connections > 0,
+    ),
 )
 """What a unit of work takes."""
 AT_ONCE: Final = (
-    Quantity("connections_open", "connections open at most", lambda turn: turn.times.connections_open, filter=None),
-    Quantity("connections_busy", "connections busy at most", lambda turn: turn.times.connections_busy, filter=None),
-    Quantity("round_trips_at_once", "round trips at once", lambda turn: turn.times.round_trips_at_once, filter=None),
+    Quantity("connections_open", "connections open at most", lambda turn: turn.times.connections_open),
+    Quantity("connections_busy", "connections busy at most", lambda turn: turn.times.connections_busy),
+    Quantity("round_trips_at_once", "round trips at once", lambda turn: turn.times.round_trips_at_once),
 )
 """What went on at once."""
 POOLER: Final = (
@@ -176,6 +248,10 @@ class Variant:
     def drivers(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(driver for turn in self.turns for driver in turn.drivers))
 
+    def knows(self, quantity: Quantity) -> bool:
+        """Whether its turns at the nearest distance all have that number."""
+        return all(quantity.is_known(turn) for turn in self.nearest)
+
     @property
     def has_pooler(self) -> bool:
         """Whether a turn has both sides of a pooler."""
@@ -188,6 +264,15 @@ class Variant:
         for turn in self.turns:
             found |= turn.sqlstates
         return found
+
+    def shown_by(self, quantity: Quantity) -> Turn:
+        """The turn whose number is the median, or the nearest to it."""
+        middle = self.spread(quantity).median
+        return min(self.nearest, key=lambda turn: abs(quantity.of(turn) - middle))
+
+    def failed_most(self, sqlstate: str) -> Turn:
+        """The turn with the most errors of that SQLSTATE."""
+        return max(self.turns, key=lambda turn: turn.sqlstates[sqlstate])
 
     def spread(self, quantity: Quantity) -> Spread:
         """What its turns at the nearest distance say of a number."""
@@ -225,15 +310,29 @@ class Distance(NamedTuple):
 
 
 def told_apart(variants: Sequence[Variant], quantity: Quantity) -> list[tuple[Variant, Variant]]:
-    """Neighbours, by median, that a time cannot tell apart. With a single turn there is no spread,
-    so nothing can be said."""
+    """All pairs that a time cannot tell apart, by median. With a single turn there is no spread, so
+    nothing can be said."""
     if not quantity.is_time:
         return []
-    ordered = sorted(variants, key=lambda variant: variant.spread(quantity).median)
+    ordered = sorted(
+        ((variant.spread(quantity), variant) for variant in variants if variant.knows(quantity)), key=lambda one: one[0].median
+    )
     return [
-        (one, other)
-        for one, other in pairwise(ordered)
-        if min(one.spread(quantity).turns, other.spread(quantity).turns) > 1
-        and not (one.spread(quantity).is_one and other.spread(quantity).is_one)
-        and one.spread(quantity).overlaps(other.spread(quantity))
+        (variant, another)
+        for (one, variant), (other, another) in combinations(ordered, 2)
+        if min(one.turns, other.turns) > 1 and not (one.is_one and other.is_one) and one.overlaps(other)
     ]
+
+
+def alike(pairs: Sequence[tuple[Variant, Variant]], quantity: Quantity) -> list[list[Variant]]:
+    """The same pairs in as few groups as possible: in a group, no two can be told apart. All
+    spreads of a group have the highest of their lows in common, so each group is what covers the
+    low end of one of them."""
+    spreads = {variant.label: (variant.spread(quantity), variant) for pair in pairs for variant in pair}
+    found: list[set[str]] = []
+    for at, _ in sorted(spreads.values(), key=lambda one: (one[0].low, one[0].median)):
+        covers = {label for label, (one, _) in spreads.items() if one.low <= at.low <= one.high}
+        found = [group for group in found if not group <= covers]
+        if len(covers) > 1 and not any(covers <= group for group in found):
+            found.append(covers)
+    return [[variant for label, (_, variant) in spreads.items() if label in group] for group in found]

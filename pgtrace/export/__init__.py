@@ -18,10 +18,12 @@ from typing import Final, NamedTuple
 
 
 class Piece(NamedTuple):
-    """A piece of the file, and how much of the work is done after it, from 0 to 1."""
+    """A piece of the file, how much of the work is done after it, from 0 to 1, and what comes next,
+    in a word or two. A piece may be empty: work goes on."""
 
     content: str | bytes
     done: float
+    stage: str = "exporting"
 
 
 class Format(NamedTuple):

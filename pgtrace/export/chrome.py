@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from pgtrace import sanitise, sqltext
 from pgtrace.export import Piece
+from pgtrace.report import filenames
 from pgtrace.report.encoding import as_json
 from pgtrace.sqltext.summary import summary
 from pgtrace.trace.connection import Connection
@@ -34,7 +35,7 @@ def export(trace: Trace, *, places: Sequence[int] | None = None) -> Iterator[Pie
     """One JSON object, one event per line."""
     wanted = range(len(trace.rows)) if places is None else places
     events = _Events(trace)
-    head = {"pgtrace": {"files": list(map(sanitise.text, trace.files)), "start_ns": str(trace.start_ns)}}
+    head = {"pgtrace": {"files": list(map(sanitise.text, filenames.all_of(trace))), "start_ns": str(trace.start_ns)}}
     before = f'{{"displayTimeUnit":"ms","otherData":{as_json(head)},"traceEvents":[\n'
     for start in range(0, len(wanted), _AT_ONCE):
         lines = [as_json(event) for place in wanted[start : start + _AT_ONCE] for event in events.of(place)]
@@ -59,7 +60,7 @@ class _Events:
         process = connection.file + 1
         if process not in self._processes:
             self._processes.add(process)
-            yield _about("process_name", process, 0, name=sanitise.text(self._trace.files[connection.file]))
+            yield _about("process_name", process, 0, name=sanitise.text(filenames.sent(self._trace.files[connection.file])))
         thread = row.connection + 1
         if thread not in self._threads:
             self._threads.add(thread)

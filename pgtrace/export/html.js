@@ -51,10 +51,10 @@
       if (hits.every(([text, name]) => text[sql[at]] || text[error[at]] || text[flight[at]] || text[code[at]] || name[connection[at]])) shown.push(at);
     }
     chosen = Math.max(0, shown.indexOf(kept));
-    list.setAttribute("aria-rowcount", shown.length);
+    list.setAttribute("aria-rowcount", shown.length + 1);
     space.style.height = `${shown.length * ROW}px`;
     const last = shown.reduce((found, at) => Math.max(found, real[at] + lasts(at)), 0), first = shown.reduce((found, at) => Math.min(found, real[at]), last);
-    told.textContent = `${shown.length} of ${size} round trips, ${span(first)} to ${span(last)}${cuts ? `; ${cuts} idle ${cuts === 1 ? "time is" : "times are"} drawn shorter` : ""}`;
+    told.textContent = `${shown.length} of ${size} round ${size === 1 ? "trip" : "trips"}, ${span(first)} to ${span(last)}${cuts ? `; ${cuts} idle ${cuts === 1 ? "period is" : "periods are"} shortened` : ""}`;
     overview();
     draw();
   };
@@ -66,11 +66,11 @@
       const at = shown[place], line = add(rows, "div", undefined, `line${place === chosen ? " chosen" : ""}${error[at] ? " wrong" : ""}`);
       line.id = `line${place}`;
       line.setAttribute("role", "row");
-      line.setAttribute("aria-rowindex", place + 1);
+      line.setAttribute("aria-rowindex", place + 2);  // after the headings
       line.setAttribute("aria-selected", place === chosen);
       for (const [text, kind] of [[row[at], "number"], [names[connection[at]], "who"], [ms(took[at]), "number"], [texts[flight[at]], "flight"],
         [texts[error[at]] || texts[sql[at]], "sql"]]) add(line, "span", text, kind).setAttribute("role", "gridcell");
-      const track = add(line, "span", undefined, "track"), width = to - from;
+      const track = add(line, "span", undefined, "when track"), width = to - from;
       track.setAttribute("role", "gridcell");
       track.setAttribute("aria-label", `begins at ${span(real[at])}`);
       const bar = add(track, "i", undefined, error[at] ? "bad" : setup[at] ? "setup" : "wait");
@@ -99,7 +99,7 @@
     if (!shown.length) return;
     chosen = Math.max(0, Math.min(shown.length - 1, place));
     if (chosen * ROW < list.scrollTop) list.scrollTop = chosen * ROW;
-    if ((chosen + 1) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (chosen + 1) * ROW - list.clientHeight;
+    if ((chosen + 2) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (chosen + 2) * ROW - list.clientHeight;  // the headings are one more
     draw();
     tell(shown[chosen]);
   };
@@ -109,7 +109,7 @@
     const [messages, note] = (await blocks.get(number))[at % MANY];
     if (turn !== drawn) return;
     about.replaceChildren();
-    add(about, "h3", `Row ${row[at]}, ${names[connection[at]]}: ${ms(took[at])} ms, first byte ${first[at] < 0 ? "none" : `after ${ms(first[at])} ms`}, ${count[at]} rows`);
+    add(about, "h3", `Row ${row[at]}, ${names[connection[at]]}: ${ms(took[at])} ms, first byte ${first[at] < 0 ? "none" : `after ${ms(first[at])} ms`}, ${count[at]} ${count[at] === 1 ? "row" : "rows"}`);
     add(about, "p", texts[flight[at]], "flight");
     if (error[at]) add(about, "p", texts[error[at]], "wrong");
     add(about, "pre", texts[sql[at]]);

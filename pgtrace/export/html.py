@@ -26,22 +26,30 @@ from pgtrace.inspect import details
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.finding import Finding
 from pgtrace.judge.lines import with_lines
-from pgtrace.report import advice
+from pgtrace.protocol.codes import BACKEND_NAMES, FRONTEND_NAMES
+from pgtrace.report import advice, filenames
 from pgtrace.report.encoding import as_json
 from pgtrace.report.page.html import Markup, element, heads
 from pgtrace.report.page.page import document
+from pgtrace.trace.files import letters
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 
 MOST: Final = 50_000
 BLOCK: Final = 500
 """Round trips whose messages are unpacked together; html.js has the same number."""
+_STEP_S: Final = 0.2
 _STATEMENTS: Final = 50
 _MESSAGES: Final = 200
 """Messages shown of one round trip."""
 _RUN: Final = 20
 _WORDS: Final = 400
 _COLUMNS: Final = ("row", "began", "took", "first", "connection", "sql", "flight", "error", "count", "setup", "code")
+_HEADS: Final = (("row", "number"), ("conn", "who"), ("ms", "number"), ("messages", "flight"), ("SQL or error", "sql"), ("when", "when"))
+"""The columns of the list of round trips."""
+_COLOURS: Final = (("wait", "round trip"), ("setup", "set-up of a connection"), ("wrong", "error"))
+_LETTERS: Final = (("The driver sends", FRONTEND_NAMES, "PBDESHCQX"), ("The server sends", BACKEND_NAMES, "123tTnDCsEZ"))
+"""The letters of a flight that are seen often; every message is named below its round trip."""
 _HERE: Final = "<!--blocks-->"
 
 
@@ -49,14 +57,16 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, counted: Trace 
     """The file in pieces: the page up to the blocks, the blocks, and its end."""
     selected = None if places is None else array("I", places)
     found = Advice(trace, None if selected is None else frozenset(selected).__contains__)
-    found.update()
+    while not found.update(_STEP_S):
+        yield Piece("", 0.1 * found.progress, "looking for findings")
+    yield Piece("", 0.1, "building the page")
     places, left_out = chosen(trace, selected)
     page = _page(trace, counted or trace, with_lines(found, found.findings()), found, set(places), left_out)
     before, _, after = page.partition(_HERE)
-    yield Piece(before + _block("columns", _columns(trace, places)), 0.1)
+    yield Piece(before + _block("columns", _columns(trace, places)), 0.2, "adding messages")
     for number, start in enumerate(range(0, len(places), BLOCK)):
         messages = [_messages(trace, place) for place in places[start : start + BLOCK]]
-        yield Piece(_block(f"block{number}", messages), 0.1 + 0.9 * start / len(places))
+        yield Piece(_block(f"block{number}", messages), 0.2 + 0.8 * min(1, (start + BLOCK) / len(places)), "adding messages")
     yield Piece(after, 1.0)
 
 
@@ -132,10 +142,11 @@ def _messages(trace: Trace, place: int) -> tuple[list[tuple[int, str, int, int, 
 
 def _page(trace: Trace, counted: Trace, findings: Sequence[Finding], found: Advice, places: set[int], left_out: int) -> str:
     left = found.unexplained()
-    title = f"pgtrace: {trace.files[0] if len(trace.files) == 1 else f'{len(trace.files)} captures'}"
+    names = filenames.all_of(trace)
+    title = f"pgtrace: {names[0] if len(names) == 1 else f'{len(names)} captures'}"
     parts = [element("h1", title)]
-    if len(trace.files) > 1:
-        parts.append(element("p", ", ".join(trace.files), class_="quiet"))
+    if len(names) > 1:
+        parts.append(element("p", ", ".join(f"{letters(number)}: {name}" for number, name in enumerate(names)), class_="quiet"))
     parts.append(element("p", f"{advice.summary(trace, findings, left)}."))
     if left:
         parts.append(element("p", f"{advice.left(left)}.", class_="wrong"))
@@ -166,7 +177,7 @@ def _page(trace: Trace, counted: Trace, findings: Sequence[Finding], found: Advi
             parts.append(element("p", f"And {len(views) - _STATEMENTS} more.", class_="quiet"))
     parts.append(element("h2", "Round trips"))
     if left_out:
-        parts.append(element("p", f"The {MOST:,} that failed or took longest; {left_out:,} others are left out."))
+        parts.append(element("p", f"The {MOST} that failed or took longest; {left_out} others are left out."))
     parts += [
         element(
             "div",
@@ -176,17 +187,19 @@ def _page(trace: Trace, counted: Trace, findings: Sequence[Finding], found: Advi
             element("button", "All", id="all", type="button"),
             class_="tools",
         ),
+        _legend(),
         element("canvas", id="chart", role="img", aria_label="When round trips were under way; drag to zoom"),
         element("p", id="told", class_="quiet", role="status"),
         element(
             "div",
+            _heads(),
             element("div", id="space", role="presentation"),
             element("div", id="rows", role="rowgroup"),
             id="list",
             role="grid",
             tabindex=0,
             aria_label="Round trips: arrows move, plus and minus zoom",
-            aria_rowcount=0,
+            aria_rowcount=1,
         ),
         element("div", element("p", "Choose a round trip to see its messages.", class_="quiet"), id="about"),
         Markup(_HERE),
@@ -194,6 +207,40 @@ def _page(trace: Trace, counted: Trace, findings: Sequence[Finding], found: Advi
     room = resources.files("pgtrace.export")
     style, script = ((room / name).read_text("utf-8") for name in ("html.css", "html.js"))
     return document(title, *parts, style=style, script=script)
+
+
+def _heads() -> Markup:
+    """The line above the round trips."""
+    cells = (element("span", head, class_=kind, role="columnheader") for head, kind in _HEADS)
+    return element("div", element("div", *cells, class_="line", role="row"), id="heads", role="rowgroup")
+
+
+def _pair(*parts: str) -> Markup:
+    """A sign and its meaning, on one line."""
+    return element("span", *parts, class_="pair")
+
+
+def _legend() -> Markup:
+    """What the columns, the colours and the letters mean."""
+    colours = (_pair(element("span", class_=f"key {kind}"), words) for kind, words in _COLOURS)
+    said = (
+        element("p", f"{who}: ", *(_pair(element("code", letter), f" {names[ord(letter)]}") for letter in codes))
+        for who, names, codes in _LETTERS
+    )
+    return element(
+        "details",
+        element("summary", "How to read this"),
+        element("p", *colours),
+        element(
+            "p",
+            "Each round trip is one wait of the driver for the network. Each of its messages is a letter: "
+            "first what the driver sent, then an arrow, then what the server answered. A run of rows is one ",
+            element("code", "D"),
+            ".",
+        ),
+        *said,
+        class_="quiet",
+    )
 
 
 def blanked(trace: Trace) -> str:

@@ -15,7 +15,7 @@ from pgtrace.export import Piece
 from pgtrace.judge.advice import Advice
 from pgtrace.judge.finding import Finding
 from pgtrace.judge.lines import with_lines
-from pgtrace.report import advice
+from pgtrace.report import advice, filenames
 from pgtrace.report.markdown import code, plain
 from pgtrace.report.table import count, ms, ratio
 from pgtrace.trace.counters import Counters
@@ -40,7 +40,7 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, counted: Trace 
     found.update()
     findings, left = with_lines(found, found.findings()), found.unexplained()
     parts = [
-        f"## pgtrace: {plain(_short(', '.join(trace.files)))}",
+        f"## pgtrace: {plain(_short(', '.join(filenames.all_of(trace))))}",
         "",
         f"{plain(advice.summary(trace, findings, left))}.",
         *(["", f"{plain(advice.left(left))}."] if left else []),

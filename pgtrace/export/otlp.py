@@ -105,7 +105,8 @@ class Spans:
     def __init__(self, trace: Trace, choice: Choice, joins: legs.Joins | None = None) -> None:
         self._trace = trace
         self._choice = choice
-        self._joins = joins
+        self.joins = joins
+        """What is known about the two sides of a pooler; more may become known."""
         self._parts: dict[tuple[int, int, int, str], _Part] = {}
         self._connections: dict[int, tuple[str, bytes]] = {}
         self._host = trace.headers[0].host if trace.headers else ""
@@ -163,7 +164,7 @@ class Spans:
                 place + 1,
                 b',{"key":"pgtrace.waited_for_disk","value":{"boolValue":true}}' if waited else b"",
                 self._exceptions(place, entry, duration_ns) if shape.errors else b"",
-                self._links(place) if self._joins is not None else b"",
+                self._links(place, self.joins) if self.joins is not None else b"",
             ),
         )
 
@@ -195,12 +196,11 @@ class Spans:
             ]
         )
 
-    def _links(self, place: int) -> bytes:
+    def _links(self, place: int, joins: legs.Joins) -> bytes:
         """Links to the spans of the other side of a pooler."""
-        assert self._joins is not None
-        state = _LINKED.get(self._joins.state(place))
+        state = _LINKED.get(joins.state(place))
         links = []
-        for other in self._joins.across(place) if state is not None else ():
+        for other in joins.across(place) if state is not None else ():
             entry = self._trace.rows.entry(other)
             part = self._part(other, entry, self._trace.rows.shape_at(entry.shape))
             trace_id, span_id = self._ids(entry, part.parent)

@@ -43,6 +43,7 @@ from pgtrace.export import Piece, packets
 from pgtrace.export.packets import End
 from pgtrace.parameters import DEFAULT_PORT
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from pgtrace.report import filenames
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
@@ -57,16 +58,16 @@ _SPREAD: Final = 2_654_435_761
 conversation."""
 _WRAP: Final = 0xFFFFFFFF
 _LATEST_REPLY_OFFSET: Final = 1
+"""Where the answer to an SSLRequest can be: first, or after that to a GSSENCRequest."""
 OPAQUE_BYTES: Final = 64 * 1024 * 1024
 """How much of one record of bytes that were not kept becomes packets."""
-"""Where the answer to an SSLRequest can be: first, or after that to a GSSENCRequest."""
 _BEGUN_BY_DRIVER: Final = (RowKind.ROUND_TRIP, RowKind.SETUP, RowKind.RUN, RowKind.CANCEL)
 
 
 def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool = False) -> Iterator[Piece]:
     """The trace as a pcapng file; with `places`, only the connections of those rows, whole."""
     yield Piece(packets.section(f"pgtrace {pgtrace.__version__}"), 0.0)
-    for name in trace.files:
+    for name in filenames.told_apart(trace):
         yield Piece(packets.interface(sanitise.text(name)), 0.0)
     chosen = None if places is None else {trace.rows.entry(place).connection for place in places}
     beginnings = _Beginnings(trace)

@@ -5,5 +5,6 @@
 - advice.py, advice_formats.py, budgets.py: findings and budgets, for people and for CI; answer.py:
   the end of a summary.
 - diff.py: two captures; comparison/: variants side by side.
+- filenames.py: the names of captures in what is sent to others.
 - table.py, markdown.py, encoding.py, page/: the forms: columns, Markdown, JSON, HTML.
 """

@@ -60,14 +60,14 @@ def code_line(site: Site, times: int) -> Shown:
 
 
 def left(unexplained: Unexplained) -> str:
-    """`3 errors explained by no finding: 57014 x2, 42P01 x1; 1 end ...`."""
+    """`3 errors that no finding explains: 57014 x2, 42P01 x1; 1 end ...`."""
     parts = []
     for what, counted in (("error", unexplained.errors), ("end", unexplained.ends)):
         number = sum(counted.values())
         if number:
             each = ", ".join(f"{name} x{times}" for name, times in list(counted.items())[:_NAMED])
             more = f", and {len(counted) - _NAMED} others" if len(counted) > _NAMED else ""
-            parts.append(f"{number} {what}{'' if number == 1 else 's'} explained by no finding: {each}{more}")
+            parts.append(f"{number} {what}{'' if number == 1 else 's'} that no finding explains: {each}{more}")
     return "; ".join(parts)
 
 
@@ -82,7 +82,8 @@ def summary(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained)
         parts.append(f"{failed} failure{'' if failed == 1 else 's'}")
     totals = trace.totals()
     trips = f"{totals.round_trips} round trip{'' if totals.round_trips == 1 else 's'}"
-    return f"{', '.join(parts)}; the capture has {trips} and {totals.setup_round_trips} for set-up"
+    captures = "the capture has" if len(trace.files) == 1 else "the captures have"
+    return f"{', '.join(parts)}; {captures} {trips} and {totals.setup_round_trips} for set-up"
 
 
 def cost(finding: Finding) -> str:

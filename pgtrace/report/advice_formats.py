@@ -19,7 +19,7 @@ from pgtrace.judge.baseline import UNEXPLAINED, Verdict, identity
 from pgtrace.judge.finding import Finding
 from pgtrace.judge.findings import KINDS
 from pgtrace.judge.unexplained import Unexplained
-from pgtrace.report import advice
+from pgtrace.report import advice, filenames
 from pgtrace.report.encoding import as_json
 from pgtrace.sanitise import Shown
 from pgtrace.trace.trace import Trace
@@ -49,7 +49,7 @@ def as_sarif(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained
                 "ruleId": UNEXPLAINED,
                 "ruleIndex": numbers[UNEXPLAINED],
                 "level": "error" if verdict is not None and what in verdict.unexplained else "note",
-                "message": {"text": sanitise.text(f"{what} x{times}: explained by no finding")},
+                "message": {"text": sanitise.text(f"{what} x{times}: no finding explains it")},
                 "locations": [_location(None, trace)],
                 "partialFingerprints": {"finding/v1": _fingerprint((UNEXPLAINED, what))},
             }
@@ -89,11 +89,17 @@ def _level(finding: Finding, verdict: Verdict | None) -> str:
 
 def _location(site: Site | None, trace: Trace) -> dict[str, Any]:
     if site is None:
-        return {"physicalLocation": {"artifactLocation": {"uri": _uri(trace.files[0])}}}
+        return {"physicalLocation": {"artifactLocation": {"uri": _uri(_capture(trace))}}}
     return {
         "physicalLocation": {"artifactLocation": {"uri": _uri(site.file)}, "region": {"startLine": max(1, site.line)}},
         "logicalLocations": [{"name": sanitise.text(site.function), "kind": "function"}],
     }
+
+
+def _capture(trace: Trace) -> str:
+    """The first capture: its path in the checkout, or its name."""
+    name = trace.files[0]
+    return filenames.sent(name) if PurePath(name).is_absolute() else name
 
 
 def _uri(path: str) -> str:
@@ -135,7 +141,7 @@ def _junit(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, 
         evidence = [advice.evidence_line(trace, one) for one in finding.evidence]
         yield from _case(finding.name, f"{advice.who(finding)}: {finding.what}", _sentence(finding), evidence, failed=failed)
     for (what, times), failed in zip(left.items(), left_fails, strict=True):
-        words = sanitise.text(f"{what} x{times}: explained by no finding")
+        words = sanitise.text(f"{what} x{times}: no finding explains it")
         yield from _case(UNEXPLAINED, sanitise.text(what), words, [], failed=failed)
     yield "  </testsuite>"
     yield "</testsuites>"
@@ -162,7 +168,7 @@ def as_github(trace: Trace, findings: Sequence[Finding], unexplained: Unexplaine
         yield Shown(f"::{word} {place}title={_property(f'pgtrace: {finding.name}')}::{_data(_sentence(finding))}")
     for what, times in {**unexplained.errors, **unexplained.ends}.items():
         word = "error" if verdict is not None and what in verdict.unexplained else "warning"
-        yield Shown(f"::{word} title={_property('pgtrace: unexplained')}::{_data(f'{what} x{times}: explained by no finding')}")
+        yield Shown(f"::{word} title={_property('pgtrace: unexplained')}::{_data(f'{what} x{times}: no finding explains it')}")
     yield sanitise.line(advice.summary(trace, findings, unexplained))
 
 

@@ -29,9 +29,9 @@ _WHAT_WIDTH: Final = 100
 
 
 def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> Iterator[Shown]:
-    """The findings, most costly first, and the statements with the longest waits; nothing without
-    round trips."""
-    if not trace.totals().round_trips:
+    """The findings, most costly first, and the statements with the longest waits; nothing where
+    nothing was asked and nothing failed."""
+    if not (trace.totals().round_trips or findings or unexplained):
         return
     yield EMPTY
     yield sanitise.line(_heading(trace, findings, unexplained))
@@ -63,9 +63,14 @@ def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -
 
 
 def _heading(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> str:
-    round_trips = trace.totals().round_trips
-    avoidable = min(round_trips, sum(finding.cost for finding in findings if finding.kind.unit == ROUND_TRIPS and not finding.failed))
+    totals, costs = trace.totals(), [finding for finding in findings if finding.kind.unit == ROUND_TRIPS and not finding.failed]
+    avoidable = [
+        f"{min(total, of_these)} of {total} {what}"
+        for total, what, is_setup in (
+            (totals.round_trips, "round trips", False),
+            (totals.setup_round_trips, "set-up round trips", True),
+        )
+        if (of_these := sum(finding.cost for finding in costs if finding.kind.of_setup is is_setup)) and total
+    ]
     words = advice.summary(trace, findings, unexplained)
-    if not avoidable:
-        return words
-    return f"{words.partition(';')[0]}; up to {avoidable} of {round_trips} round trips can be avoided"
+    return f"{words.partition(';')[0]}; up to {' and '.join(avoidable)} can be avoided" if avoidable else words

@@ -190,10 +190,11 @@ def _failed(results: Sequence[Result]) -> list[Result]:
 
 
 def _count(results: Sequence[Result]) -> str:
-    """`1 of 3 budgets not met`."""
+    """`1 of 3 budgets not met`; of one budget no number."""
     failed, number = len(_failed(results)), len(results)
-    budgets = "budget" if number == 1 else "budgets"
-    return f"{failed} of {number} {budgets} not met" if failed else f"{number} {budgets} met"
+    if failed and number == 1:
+        return "budget not met"
+    return f"{failed} of {number} budgets not met" if failed else f"{number} budget{'' if number == 1 else 's'} met"
 
 
 def _shown(text: str) -> Shown:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pgtrace import sanitise
-from pgtrace.legs.joins import Joins, State
+from pgtrace.legs.joins import Joins, Pooler, State, Sums
 from pgtrace.report.table import count, ms
 from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace.trace import Trace
@@ -30,24 +30,48 @@ def joins_as_text(joins: Joins) -> Iterator[Shown]:
     """Lines about a pooler, behind the table: what became of the round trips of its drivers, and
     what it did itself."""
     yield EMPTY
+    if joins.is_chain:
+        whole = joins.whole()
+        yield sanitise.line(
+            f"{len(joins.poolers)} poolers in a chain: {_number(whole.joined)} round trips reached a server and were joined, "
+            f"{_number(whole.ambiguous)} ambiguous, {_number(whole.unjoined)} unjoined, {_number(whole.swallowed)} answered by a pooler; "
+            f"{_number(whole.added)} of the server's are the poolers' own"
+        )
+        if whole.joined:
+            yield _times(whole, "poolers")
     for pooler in joins.poolers:
         sides = f"{joins.letter(pooler.front)} in front, {' and '.join(map(joins.letter, pooler.backs))} behind"
         yield sanitise.line(
-            f"pooler, {sides}: {count(pooler.joined)} round trips joined, {count(pooler.ambiguous)} ambiguous, "
-            f"{count(pooler.unjoined)} unjoined, {count(pooler.swallowed)} answered by itself"
+            f"pooler, {sides}: {_number(pooler.joined)} round trips joined, {_number(pooler.ambiguous)} ambiguous, "
+            f"{_number(pooler.unjoined)} unjoined, {_number(pooler.swallowed)} answered by itself"
         )
-        yield sanitise.line(
-            f"  in the pooler {ms(pooler.inside.percentile(50))} ms (p50), {ms(pooler.inside.percentile(95))} ms (p95), "
-            f"{ms(pooler.inside.max)} ms at most; until it asked a server "
-            f"{ms(pooler.before.percentile(50))} ms, {ms(pooler.before.percentile(95))} ms, {ms(pooler.before.max)} ms"
-        )
-        more = [f"another server connection for a driver {count(pooler.switches)} times"]
-        if pooler.renamed:
-            here, there = next(iter(pooler.names.items()))
-            more.append(f"statements renamed in {count(pooler.renamed)} round trips, such as {here} to {there}")
-        yield sanitise.line(f"  {'; '.join(more)}")
+        if pooler.joined:
+            yield from _of_joined(pooler)
         for sql, number in joins.own_statements(pooler)[:OWN_SHOWN]:
             yield sanitise.line(f"  its own: {count(number)} times {sql}")
+
+
+def _of_joined(pooler: Pooler) -> Iterator[Shown]:
+    """What only round trips tell of which the other side is known."""
+    yield _times(pooler, "pooler")
+    more = [f"another server connection for a driver {_number(pooler.switches)} times"]
+    if pooler.renamed:
+        here, there = next(iter(pooler.names.items()))
+        more.append(f"statements renamed in {count(pooler.renamed)} round trips, such as {here} to {there}")
+    yield sanitise.line(f"  {'; '.join(more)}")
+
+
+def _times(sums: Sums, where: str) -> Shown:
+    return sanitise.line(
+        f"  in the {where} {ms(sums.inside.percentile(50))} ms (p50), {ms(sums.inside.percentile(95))} ms (p95), "
+        f"{ms(sums.inside.max)} ms at most; until it asked a server "
+        f"{ms(sums.before.percentile(50))} ms, {ms(sums.before.percentile(95))} ms, {ms(sums.before.max)} ms"
+    )
+
+
+def _number(number: int) -> str:
+    """A number in a sentence, where a dot would not be read as 0."""
+    return count(number) if number else "0"
 
 
 def across(trace: Trace, joins: Joins, place: int) -> str:

@@ -6,8 +6,8 @@ same numbers in the columns of the live view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Hashable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pgtrace import sanitise
 from pgtrace.report import about, times
@@ -104,7 +104,7 @@ def _parts(trace: Trace, joins: Joins | None) -> Iterator[tuple[str, Any]]:
             if label
         ),
     )
-    yield "legs", (_leg(trace, one) for one in legs(trace, joins))
+    yield "legs", (_leg(trace, one) | _timed(timed, "leg", one.side) for one in legs(trace, joins) if one.letter)
     yield "joins", joins.as_dict() if joins is not None else None
     yield "marks", ({"mark": name, **_timed(timed, "mark", name), **counters.as_dict()} for name, counters in mark_counters(trace).items())
 
@@ -121,13 +121,15 @@ def _indented(value: object, columns: int) -> Shown:
     return Shown(encoding.as_json(value, indent=2).replace("\n", "\n" + " " * columns))
 
 
-def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None, selected: RowCounts | None = None) -> Iterator[Shown]:
+def as_text(
+    trace: Trace, by: str, title: str = "", took_s: float | None = None, selected: RowCounts | None = None, joins: Joins | None = None
+) -> Iterator[Shown]:
     """Lines of a table: one for all, then one for each driver, connection, statement, mark,
-    label or file.
+    label, file or leg.
 
     `title` replaces the names of the files, `took_s` the time they span. With `selected`, the
-    counters are those of selected rows, which has none of statements and marks. Many connections
-    are never in memory at once.
+    counters are those of selected rows, which has none of statements and marks. `joins` are those
+    of the trace. Many connections are never in memory at once.
     """
     sums = selected or trace
     yield heading(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, sums.filter)
@@ -142,32 +144,68 @@ def as_text(trace: Trace, by: str, title: str = "", took_s: float | None = None,
         if marks:
             yield from table([by, *HEAD], [[name, *cells(counters)] for name, counters in marks.items()])
         else:
-            yield sanitise.line("no marks: set them with Recorder.mark(), the demo sets one for each variant")
+            yield sanitise.line("no marks: set them in the program with pgtrace.mark(), or around it with `pgtrace mark begin NAME`")
+    elif by == "leg" and not trace.has_legs and joins is None:
+        yield sanitise.line("one leg: `pgtrace listen LISTEN=UPSTREAM LISTEN=UPSTREAM` records several, a pooler's two sides for instance")
     else:
-        rows = [(_everything(sums), sums.counted, sums.totals()), *_COUNTED_BY[by](sums)]
+        counted = _COUNTED_BY[by](trace, sums, joins)
+        rows = [(_everything(sums), sums.counted, sums.totals()), *((group.name, group.number, group.counters) for group in counted)]
         yield from table([by, "conn", *HEAD], [[name, count(number), *cells(counters)] for name, number, counters in rows])
+        if by == "leg" and joins is not None:
+            yield EMPTY
+            yield sanitise.line(f"What is behind a pooler counts once: in `{rows[0][0]}` it is on the drivers' side.")
 
 
-_COUNTED_BY: Final[dict[str, Callable[[Trace | RowCounts], list[tuple[str, int, Counters]]]]] = {
-    "driver": lambda sums: sums.drivers(),
-    "file": lambda sums: sums.file_counters(),
-    "label": lambda sums: [(label or "(no label)", number, counters) for label, number, counters in sums.label_counters()],
+class _Group(NamedTuple):
+    """One line of such a table: its key among the times, its name, its connections and counters."""
+
+    key: Hashable
+    name: str
+    number: int
+    counters: Counters
+
+
+def _legs(trace: Trace, sums: Trace | RowCounts, joins: Joins | None) -> Iterator[_Group]:
+    from pgtrace.legs.sums import legs  # other tables do not need it
+
+    found = legs(trace, joins, sums.connection_counters())
+    letters = [leg.letter for leg in found]
+    for leg in found:
+        name = f"{leg.letter} {leg.listeners[0]} → {leg.upstreams[0]}" if leg.letter else "(no leg)"
+        if letters.count(leg.letter) > 1:
+            name = f"{trace.files[leg.side[0]]}: {name}"
+        yield _Group(leg.side, name, leg.connections, leg.counters)
+
+
+_COUNTED_BY: Final[dict[str, Callable[[Trace, Trace | RowCounts, Joins | None], list[_Group]]]] = {
+    "driver": lambda trace, sums, joins: [_Group(driver, driver, number, counters) for driver, number, counters in sums.drivers()],
+    "file": lambda trace, sums, joins: [_Group(file, *one) for file, one in enumerate(sums.file_counters())],
+    "label": lambda trace, sums, joins: [
+        _Group(label, label or "(no label)", number, counters) for label, number, counters in sums.label_counters()
+    ],
+    "leg": lambda trace, sums, joins: [*_legs(trace, sums, joins)],
 }
 OF_ROWS: Final = frozenset({*_COUNTED_BY, "connection"})
 """What the counters of selected rows can be shown by."""
 
 
-def more(trace: Trace, by: str, selected: RowCounts | None = None) -> Iterator[Shown]:
-    """Lines of two tables: times, formats and sizes by that grouping; then messages per type."""
+def more(trace: Trace, by: str, selected: RowCounts | None = None, joins: Joins | None = None) -> Iterator[Shown]:
+    """Lines of two tables: times, formats and sizes by that grouping, of statements only sizes;
+    then messages per type."""
+    if by == "statement":
+        yield EMPTY
+        yield from _sizes(trace)
     timed = times.of(selected or trace)
     if timed and by != "statement":
         yield EMPTY
-        yield from times.as_text(by, _groups(trace, selected or trace, by, timed))
+        yield from times.as_text(by, _groups(trace, selected or trace, by, timed, joins), trace.call_sites.units if by == "mark" else ())
     yield EMPTY
-    yield from messages(trace, by, selected)
+    yield from messages(trace, by, selected, joins)
 
 
-def _groups(trace: Trace, sums: Trace | RowCounts, by: str, timed: times.Found) -> Iterator[tuple[str, Times | None, Counters]]:
+def _groups(
+    trace: Trace, sums: Trace | RowCounts, by: str, timed: times.Found, joins: Joins | None
+) -> Iterator[tuple[str, Times | None, Counters]]:
     yield _everything(sums), timed["all"].get(None), sums.totals()
     if by == "connection":
         for connection, counters in sums.connection_counters():
@@ -176,11 +214,8 @@ def _groups(trace: Trace, sums: Trace | RowCounts, by: str, timed: times.Found) 
         for name, counters in mark_counters(trace).items():
             yield name, timed[by].get(name), counters
     else:
-        keys: Iterable[Hashable] = range(len(trace.files)) if by == "file" else (name for name, _, _ in sums.drivers())
-        if by == "label":
-            keys = (label for label, _, _ in sums.label_counters())
-        for key, (name, _, counters) in zip(keys, _COUNTED_BY[by](sums), strict=True):
-            yield name, timed[by].get(key), counters
+        for group in _COUNTED_BY[by](trace, sums, joins):
+            yield group.name, timed[by].get(group.key), group.counters
 
 
 def _connections(trace: Trace, sums: Trace | RowCounts) -> Iterator[list[str]]:
@@ -191,15 +226,15 @@ def _connections(trace: Trace, sums: Trace | RowCounts) -> Iterator[list[str]]:
         yield [trace.name_of(connection), *who, *cells(counters)]
 
 
-def messages(trace: Trace, by: str, selected: RowCounts | None = None) -> list[Shown]:
+def messages(trace: Trace, by: str, selected: RowCounts | None = None, joins: Joins | None = None) -> list[Shown]:
     """Lines of a table: messages per type, one column for all and one for each driver, mark,
-    label or file."""
+    label, file or leg."""
     if by == "mark":
         columns = mark_counters(trace)
     else:
         sums = selected or trace
-        counted = _COUNTED_BY.get(by, _COUNTED_BY["driver"])(sums)
-        columns = {_everything(sums): sums.totals()} | {name: counters for name, _, counters in counted}
+        counted = _COUNTED_BY.get(by, _COUNTED_BY["driver"])(trace, sums, joins)
+        columns = {_everything(sums): sums.totals()} | {group.name: group.counters for group in counted}
     lines = []
     for side, key in (("F", "frontend_messages"), ("B", "backend_messages")):
         names = sorted({name for counters in columns.values() for name in getattr(counters, key)})
@@ -282,10 +317,22 @@ def _statements(trace: Trace) -> list[Shown]:
     return [*lines, EMPTY, *map(sanitise.line, notes)] if notes else lines
 
 
+def _sizes(trace: Trace) -> list[Shown]:
+    """The bytes of each statement, and of each execution of it."""
+    rows = []
+    for view in trace.statements():
+        group = view.group
+        each = group.bytes_per_execution
+        shown = [size(round(number)) for number in each] if each is not None else [NOTHING, NOTHING]
+        sql = " ".join(group.sql.split())
+        rows.append([view.driver, count(group.executions), size(group.frontend_bytes), size(group.backend_bytes), *shown, sql])
+    return table(["driver", "exec", "sent", "recv", "sent/ex", "recv/ex", "SQL"], rows, left=frozenset({0, 6}))
+
+
 def _leg(trace: Trace, leg: Leg) -> dict[str, Any]:
     return {
         "leg": leg.letter,
-        "file": trace.files[leg.file],
+        "file": trace.files[leg.side[0]],
         "listeners": leg.listeners,
         "upstreams": leg.upstreams,
         "connections": leg.connections,

@@ -5,7 +5,7 @@ Under a filter the times are those of the rows that it selects in the first read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from pgtrace.report.table import NOTHING, count, long_table, ms, size
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS_TIMED: Final = 2_000
 """The first connections: of others there are no times one by one."""
-_GROUPS: Final = ("all", "driver", "label", "file", "mark", "connection")
+_GROUPS: Final = ("all", "driver", "label", "file", "leg", "mark", "connection")
+_ALSO_APART: Final = ("connection", "leg")
+"""The groups that what a pooler did on the server's side is in."""
 _HEAD: Final = ["set-up ms", "first ms", "p50 ms", "p95 ms", "p99 ms", "client ms", "open", "busy", "at once"]
 _HEAD_SIZES: Final = ["par t", "par b", "val t", "val b", "B/exec"]
 
@@ -44,7 +46,7 @@ def of(counted: Trace | RowCounts) -> Found:
         return [
             (by, key)
             for by, keys_by in keys.items()
-            if (connection < CONNECTIONS_TIMED if by == "connection" else connection not in first.apart)
+            if (by in _ALSO_APART or connection not in first.apart) and (by != "connection" or connection < CONNECTIONS_TIMED)
             for key in dict.fromkeys(keys_by(place, connection))
         ]
 
@@ -55,12 +57,16 @@ def of(counted: Trace | RowCounts) -> Found:
     return found
 
 
-def as_text(head: str, groups: Iterable[tuple[str, Times | None, Counters]]) -> Iterator[Shown]:
-    """Lines of a table: one for each group, with its name, times and counters."""
-    return long_table([head, *_HEAD, *_HEAD_SIZES], ([name, *_times(one, counters), *_sizes(counters)] for name, one, counters in groups))
+def as_text(head: str, groups: Iterable[tuple[str, Times | None, Counters]], own_marks: Container[str] = ()) -> Iterator[Shown]:
+    """Lines of a table: one for each group, with its name, times and counters. The groups
+    `own_marks` are marks that a program set itself: they have no client time."""
+    return long_table(
+        [head, *_HEAD, *_HEAD_SIZES],
+        ([name, *_times(one, counters, has_client=name not in own_marks), *_sizes(counters)] for name, one, counters in groups),
+    )
 
 
-def _times(one: Times | None, counters: Counters) -> list[str]:
+def _times(one: Times | None, counters: Counters, *, has_client: bool) -> list[str]:
     if one is None:
         return [NOTHING] * len(_HEAD)
     waits = one.waits
@@ -68,7 +74,7 @@ def _times(one: Times | None, counters: Counters) -> list[str]:
         ms(one.setup.percentile(50)) if one.setup.count else NOTHING,
         ms(one.first.percentile(50)) if one.first.count else NOTHING,
         *(ms(waits.percentile(percent)) if waits.count else NOTHING for percent in (50, 95, 99)),
-        ms(counters.client_ns),
+        ms(counters.client_ns) if has_client else NOTHING,
         count(one.connections_open),
         count(one.connections_busy),
         count(one.round_trips_at_once),

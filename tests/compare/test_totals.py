@@ -51,6 +51,7 @@ def check(path: Path) -> None:
     assert {name for name, _, of_flights in sums(compared) if of_flights} <= {"round_trips"}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_steps_and_statements_add_up_to_the_counters(path: Path) -> None:
     check(path)

@@ -80,6 +80,26 @@ def test_every_round_trip_and_its_messages() -> None:
     assert 0 < began <= columns["end"]
 
 
+def test_a_large_page_says_what_it_is_doing() -> None:
+    trace = fully_read(*sorted((CAPTURES / "asyncpg").glob("*.pgtrace")))
+    pieces = list(html.export(trace))
+    trace.close()
+    assert [piece.done for piece in pieces] == sorted(piece.done for piece in pieces)
+    assert pieces[-1].done == 1.0
+    assert list(dict.fromkeys(piece.stage for piece in pieces)) == ["building the page", "adding messages", "exporting"]
+    assert not pieces[0].content
+
+
+def test_columns_colours_and_letters_are_explained() -> None:
+    text = page_of(CAPTURES / "asyncpg/ten_queries.pgtrace", CAPTURES / "sqlalchemy+psycopg/pool.pgtrace")
+    for words in (*(f">{head}<" for head, _ in html._HEADS), "<code>P</code> Parse", "<code>Z</code> ReadyForQuery"):
+        assert words in text, words
+    for kind in ("wait", "setup", "wrong"):
+        assert f'class="key {kind}"' in text
+    assert "a: ten_queries.pgtrace, b: pool.pgtrace" in text
+    assert "<h1>pgtrace: 2 captures</h1>" in text
+
+
 def test_the_policy_is_its_own_style_and_script() -> None:
     found = Elements(page_of(CAPTURES / "psycopg" / "failure.pgtrace"))
     for name in ("style", "script"):
@@ -136,7 +156,7 @@ async def test_in_a_browser(hostile: Path, width: int, theme: str, tmp_path: Pat
         await page.wait_for("document.querySelectorAll('#about tbody tr').length === 3")
         assert HOSTILE in await page.value("document.getElementById('about').textContent")
         assert await page.value("document.getElementById('list').getAttribute('aria-rowcount')") == str(
-            1 + int((await page.value("document.querySelector('.chosen').id")).removeprefix("line"))
+            2 + int((await page.value("document.querySelector('.chosen').id")).removeprefix("line"))
         )
         assert (await page.value("document.title")).startswith("pgtrace: ")
         assert await page.value("document.images.length") == 0
@@ -159,7 +179,7 @@ async def test_long_idle_times_are_drawn_short(tmp_path: Path) -> None:
         await page.call("Page.navigate", url=path.as_uri())
         await page.wait_for("document.documentElement.dataset.drawn === 'yes'")
         told = await page.value("document.getElementById('told').textContent")
-        assert told.endswith(f" to {last_s / 3600:.1f} h; 1 idle time is drawn shorter")
+        assert told.endswith(f" to {last_s / 3600:.1f} h; 1 idle period is shortened")
         drawn = await page.value("[...document.querySelectorAll('.track i')].map((bar) => parseFloat(bar.style.left))")
         assert drawn == sorted(drawn)
         assert drawn[0] < 5

@@ -75,6 +75,18 @@ def test_a_page_loads_and_runs_nothing(found: SideBySide) -> None:
     assert {"table", "svg", "a"} <= set(reader.elements)
 
 
+def test_a_unit_on_several_connections_names_them(found: SideBySide) -> None:
+    (variant, *_) = [one for one in found.variants if one.nearest[0].bars]
+    turn = variant.nearest[0]
+    page = web.as_html(found)
+    assert "1 round trip in" in page or "round trips in" in page
+    assert 'class="conn"' not in page
+    turn.bars = (turn.bars[0], turn.bars[0]._replace(connection="c99"))
+    page = web.as_html(found)
+    assert "2 round trips on 2 connections in" in page
+    assert '<span class="conn">c99</span>' in page
+
+
 def test_the_policy_allows_the_style_of_the_page_alone(found: SideBySide) -> None:
     page = web.as_html(found)
     (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)

@@ -80,3 +80,8 @@ def test_texts_that_differ_by_comments_stand_below_the_statements(tmp_path: Path
     found = run(write(tmp_path / "tagged.pgtrace", TAGGED), "--by", "statement")
     assert "3 texts differ by comments alone: SELECT $1" in found.stdout
     assert len([line for line in found.stdout.splitlines() if line.endswith("SELECT $1")]) == 2
+
+
+def test_without_marks_the_ways_to_set_them_are_said(tmp_path: Path) -> None:
+    told = run(write(tmp_path / "a.pgtrace", "F Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\nend"), "--by", "mark")
+    assert "no marks: set them in the program with pgtrace.mark(), or around it with `pgtrace mark begin NAME`\n" in told.stdout

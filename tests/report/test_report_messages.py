@@ -38,6 +38,7 @@ def rows(path: Path) -> list[dict[str, object]]:
     return found
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_row_is_json(path: Path) -> None:
     assert rows(path)
@@ -81,6 +82,7 @@ def test_messages_that_are_not_listed_are_told(tmp_path: Path) -> None:
     assert row["note"] is None
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("more", [0, 1, 1000] if NIGHTLY else [0, 1])
 def test_a_flight_that_is_too_long_says_so(tmp_path: Path, more: int) -> None:
     half = FLIGHT_MESSAGES_KEPT // 2 - 1

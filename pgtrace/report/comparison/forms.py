@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pgtrace import sanitise
 from pgtrace.compare.side_by_side import SideBySide
-from pgtrace.compare.variants import POOLER, QUANTITIES, Spread, Variant, told_apart
-from pgtrace.report.comparison.sections import Section, about, command, sections, title
+from pgtrace.compare.variants import QUANTITIES, Spread, Variant, told_apart
+from pgtrace.report.comparison.sections import Section, about, command, failures, sections, title
 from pgtrace.report.markdown import plain
 from pgtrace.report.table import table
 from pgtrace.sanitise import EMPTY, Shown
@@ -19,7 +19,7 @@ SCHEMA: Final = "pgtrace.compare/1"
 def as_text(found: SideBySide) -> Iterator[Shown]:
     """Lines for a terminal."""
     yield sanitise.line(title(found))
-    for text in about(found):
+    for text in (*about(found), *failures(found)):
         yield sanitise.line(text)
     for section in sections(found):
         yield EMPTY
@@ -38,6 +38,9 @@ def as_markdown(found: SideBySide) -> Iterator[Shown]:
     yield EMPTY
     for text in about(found):
         yield Shown(plain(text))
+    for text in failures(found):
+        yield EMPTY
+        yield Shown(f"**{plain(text)}**")
     for section in sections(found):
         yield EMPTY
         yield Shown(f"## {plain(section.title)}")
@@ -107,7 +110,7 @@ def _variant(found: SideBySide, variant: Variant) -> dict[str, Any]:
                 "command": command(found, variant, quantity) or None,
             }
             for quantity in QUANTITIES
-            if variant.has_pooler or quantity not in POOLER
+            if variant.knows(quantity)
         },
         "sqlstates": dict(variant.sqlstates),
         "distances": [

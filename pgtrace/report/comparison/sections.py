@@ -11,11 +11,13 @@ from pgtrace.ask.filter.completion import quoted
 from pgtrace.compare.changes import Change
 from pgtrace.compare.side_by_side import SideBySide
 from pgtrace.compare.totals import Facts
-from pgtrace.compare.variants import AT_ONCE, POOLER, SETUP, TIMES, WORK, Quantity, Spread, Variant, told_apart
+from pgtrace.compare.turns import Turn
+from pgtrace.compare.variants import AT_ONCE, POOLER, SETUP, TIMES, WORK, Quantity, Spread, Variant, alike, told_apart
 from pgtrace.report.table import NOTHING, size
 
 STATEMENTS_SHOWN: Final = 25
 CHANGES_SHOWN: Final = 12
+MARKS_SHOWN: Final = 5
 _SQL_WIDTH: Final = 100
 
 
@@ -56,10 +58,17 @@ def about(found: SideBySide) -> Iterator[str]:
     elif found.unit > 1:
         yield f"A unit of work is a turn's total divided by {found.unit}."
     else:
-        yield "A unit of work is a whole turn: set marks, or say how many units there are (--units)."
+        marks = f"choose one of the marks {_named(found.marks)}" if found.marks else "set marks"
+        yield f"A unit of work is a whole turn: {marks}, or say how many units there are (--units)."
     if found.concurrency > 1:
         yield f"{found.concurrency} copies of each program ran at once."
     yield from found.notes
+
+
+def failures(found: SideBySide) -> Iterator[str]:
+    """What went wrong, for each variant."""
+    for variant in found.variants:
+        yield from (f"{variant.label}: {failure}" for failure in variant.failures)
 
 
 def sections(found: SideBySide) -> list[Section]:
@@ -97,13 +106,17 @@ def amount(value: float, unit: str) -> str:
 
 def command(found: SideBySide, variant: Variant, quantity: Quantity) -> str:
     """The command that lists what a number counts; empty if nothing does."""
-    if quantity.filter is None or not found.are_kept:
+    turn = variant.shown_by(quantity)
+    wanted = quantity.listing(turn)
+    if wanted is not None and isinstance(found.unit, str) and not quantity.is_whole:
+        wanted = f"mark:{quoted(found.unit)} and {wanted}"
+    return _shown(found, turn, wanted)
+
+
+def _shown(found: SideBySide, turn: Turn, wanted: str | None) -> str:
+    if wanted is None or not found.are_kept:
         return ""
-    mark = f"mark:{quoted(found.unit)}" if isinstance(found.unit, str) and quantity not in SETUP else ""
-    parts = [one for one in (mark, quantity.filter, variant.nearest[0].side) if one]
-    wanted = parts[0] if len(parts) == 1 else " and ".join(f"({one})" if " " in one else one for one in parts)
-    chosen = f" --filter {shlex.quote(wanted)}" if wanted else ""
-    return f"pgtrace show{chosen} {shlex.quote(variant.nearest[0].path)}"
+    return f"pgtrace show --filter {shlex.quote(wanted)} {shlex.quote(turn.path)}"
 
 
 def _quantities(found: SideBySide, name: str, quantities: Sequence[Quantity], among: Sequence[Variant] | None = None) -> Section:
@@ -111,14 +124,15 @@ def _quantities(found: SideBySide, name: str, quantities: Sequence[Quantity], am
     variants = found.variants if among is None else among
     rows, notes = [], []
     for quantity in quantities:
-        spreads = [variant.spread(quantity) for variant in variants]
+        known = {variant.label: variant.spread(quantity) for variant in variants if variant.knows(quantity)}
+        spreads = list(known.values())
         if not any(spread.high for spread in spreads):
             continue
         least = min(spread.median for spread in spreads)
         # of a single turn there is no spread, so nobody is known to be the fastest
         is_best = quantity.is_time and len(spreads) > 1 and all(spread.turns > 1 for spread in spreads)
         is_best = is_best and sum(spread.median == least for spread in spreads) == 1
-        alike = told_apart(variants, quantity)
+        pairs = told_apart(variants, quantity)
         rows.append(
             [
                 Cell(quantity.words),
@@ -126,15 +140,17 @@ def _quantities(found: SideBySide, name: str, quantities: Sequence[Quantity], am
                     Cell(
                         number(spread, quantity),
                         command(found, variant, quantity) if spread.high else "",
-                        "best" if is_best and spread.median == least and not any(variant in pair for pair in alike) else "",
+                        "best" if is_best and spread.median == least and not any(variant in pair for pair in pairs) else "",
                     )
-                    for variant, spread in zip(variants, spreads, strict=True)
+                    if (spread := known.get(variant.label)) is not None
+                    else Cell(NOTHING)
+                    for variant in variants
                 ),
             ]
         )
-        if alike:
-            pairs = "; ".join(f"{one.label} and {other.label}" for one, other in alike)
-            notes.append(f"By {quantity.words}, these cannot be told apart: {pairs}.")
+        if pairs:
+            groups = "; ".join(_all_of([variant.label for variant in group]) for group in alike(pairs, quantity))
+            notes.append(f"By {quantity.words}, these cannot be told apart: {groups}.")
     return Section(name, ["", *(variant.label for variant in variants)], rows, notes)
 
 
@@ -155,9 +171,13 @@ def _errors(found: SideBySide) -> Section:
     states = sorted({state for variant in found.variants for state in variant.sqlstates})
     rows = []
     for state in states:
-        quantity = Quantity(state, state, lambda turn: 0, "", f"sqlstate:{state}")
+        wanted = f"sqlstate:{quoted(state)}" if state != "?" else None
         cells = [
-            Cell(str(times) if times else NOTHING, command(found, variant, quantity) if times else "", "wrong" if times else "")
+            Cell(
+                str(times) if times else NOTHING,
+                _shown(found, variant.failed_most(state), wanted) if times else "",
+                "wrong" if times else "",
+            )
             for variant in found.variants
             for times in [variant.sqlstates[state]]
         ]
@@ -196,17 +216,19 @@ def _added(found: SideBySide) -> Section:
         if (pair := variant.control.added) is None:
             continue
         direct, through = pair
-        alike = direct.overlaps(through) and direct.turns > 1
+        is_alike = direct.overlaps(through) and direct.turns > 1
         rows.append(
             [
                 Cell(variant.label),
                 Cell(number(direct, TIMES[0])),
                 Cell(number(through, TIMES[0])),
-                Cell("cannot be told apart" if alike else f"{through.median - direct.median:+.2f}"),
+                Cell("cannot be told apart" if is_alike else f"{through.median - direct.median:+.2f}"),
             ]
         )
-    note = "How long the program ran, with its own start: connected directly, and through pgtrace without added distance."
-    return Section("What pgtrace added, in ms", ["", "direct", "through", "added"], rows, [note] if rows else [])
+    notes = ["How long the program ran, with its own start: connected directly, and through pgtrace without added distance."]
+    if any(variant.control.added[0].turns == 1 for variant in found.variants if variant.control.added is not None):
+        notes.append("One run of each: chance is part of the difference (--repeat).")
+    return Section("What pgtrace added, in ms", ["", "direct", "through", "added"], rows, notes if rows else [])
 
 
 def _statements(found: SideBySide) -> Section:
@@ -229,12 +251,11 @@ def _facts(facts: Facts | None) -> str:
 
 
 def _changes(found: SideBySide) -> Iterator[Section]:
-    first = found.variants[0].label
     for label, changes in found.changes.items():
         told = [sentence(change) for change in changes[:CHANGES_SHOWN]]
         more = len(changes) - CHANGES_SHOWN
         told += [f"and {more} smaller difference{'' if more == 1 else 's'}"] if more > 0 else []
-        yield Section(f"{label}, against {first}", notes=told or ["the same wire behaviour"])
+        yield Section(f"{label}, against {found.first}", notes=told or ["the same wire behaviour"])
 
 
 def sentence(change: Change) -> str:
@@ -254,3 +275,12 @@ def duration(ns: int) -> str:
 
 def _range(values: Sequence[int]) -> str:
     return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def _named(marks: Sequence[str]) -> str:
+    return ", ".join([*map(repr, marks[:MARKS_SHOWN]), *(["..."] if len(marks) > MARKS_SHOWN else [])])
+
+
+def _all_of(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[:-1] else names)

@@ -11,7 +11,7 @@ from pgtrace import sqltext
 from pgtrace.compare.side_by_side import SideBySide
 from pgtrace.compare.turns import BARS_KEPT, Bar
 from pgtrace.compare.variants import Variant
-from pgtrace.report.comparison.sections import Cell, Section, about, duration, sections, title
+from pgtrace.report.comparison.sections import Cell, Section, about, duration, failures, sections, title
 from pgtrace.report.page.html import Markup, element, escaped, heads, joined, name
 from pgtrace.report.page.page import document
 
@@ -23,9 +23,7 @@ def as_html(found: SideBySide) -> str:
     """The page."""
     commands: dict[str, int] = {}
     parts = [element("h1", title(found)), *(element("p", text) for text in about(found))]
-    for variant in found.variants:
-        for failure in variant.failures:
-            parts.append(element("p", f"{variant.label}: {failure}", class_="wrong"))
+    parts += [element("p", text, class_="wrong") for text in failures(found)]
     tables = [_section(section, commands) for section in sections(found)]
     parts += [*tables[:4], *_waterfalls(found), *tables[4:]]
     if commands:
@@ -92,18 +90,22 @@ def _card(variant: Variant, bars: tuple[Bar, ...], longest_ns: int) -> Markup:
     took_ns = max(bar.closed_ns for bar in bars)
     rtt_ns = variant.nearest[0].rtt_ns
     at = f" at {duration(rtt_ns)}" if rtt_ns else ""
-    told = f"{len(bars)} round trip{'' if len(bars) == 1 else 's'} in {took_ns / 1e6:.2f} ms{at}"
+    connections = len({bar.connection for bar in bars})
+    told = f"{len(bars)} round trip{'' if len(bars) == 1 else 's'}"
+    told += f" on {connections} connections" if connections > 1 else ""
+    told += f" in {took_ns / 1e6:.2f} ms{at}"
     told += f": the first {BARS_KEPT}" if len(bars) == BARS_KEPT else ""
     return element(
         "div",
         element("h3", name(variant.label)),
         element("p", told, class_="quiet"),
-        *(_row(bar, longest_ns) for bar in bars),
+        *(_row(bar, longest_ns, named=connections > 1) for bar in bars),
         class_="card",
     )
 
 
-def _row(bar: Bar, longest_ns: int) -> Markup:
+def _row(bar: Bar, longest_ns: int, *, named: bool) -> Markup:
+    """One round trip; `named` if its connection is not the only one."""
     begin, end = bar.opened_ns * _SCALE / longest_ns, bar.closed_ns * _SCALE / longest_ns
     first = begin if bar.first_ns is None else min(end, begin + bar.first_ns * _SCALE / longest_ns)
     role = "wrong" if bar.error else "setup" if bar.setup else "wait"
@@ -112,6 +114,7 @@ def _row(bar: Bar, longest_ns: int) -> Markup:
         drawn.append(element("rect", x=f"{first:.2f}", y=0, width=f"{end - first:.2f}", height=10, class_="first"))
     picture = element("svg", *drawn, viewBox=f"0 0 {_SCALE} 10", preserveAspectRatio="none", aria_hidden="true")
     told = sqltext.shorten(bar.sql, _SQL_WIDTH) + (f"  {bar.error}" if bar.error else "")
-    words = joined(element("span", bar.flight, class_="flight"), " ", element("span", told, class_="sql quiet"))
+    who = joined(element("span", bar.connection, class_="conn"), " ") if named else escaped("")
+    words = joined(who, element("span", bar.flight, class_="flight"), " ", element("span", told, class_="sql quiet"))
     hint = f"{bar.connection}, row {bar.place + 1}: {(bar.closed_ns - bar.opened_ns) / 1e6:.2f} ms  {bar.flight}  {told}"
     return element("div", picture, element("div", words), class_="bar", title=hint)

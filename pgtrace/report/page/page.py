@@ -47,6 +47,7 @@ rect.wait { fill: var(--wait); } rect.first { fill: var(--first); } rect.setup {
 span.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 .8em; }
 @media (max-width: 40rem) { th, td { white-space: normal; padding: .3rem .4rem; } th:first-child { min-width: 6rem; } }
 span.key.wait { background: var(--wait); } span.key.first { background: var(--first); } span.key.setup { background: var(--setup); }
+span.key.wrong { background: var(--wrong); }
 """.strip()
 
 
