@@ -26,11 +26,12 @@ from textual.theme import Theme
 
 from pgtrace.legs.joins import Joins
 from pgtrace.trace.trace import Trace
+from pgtrace.tui.keyboard import keep_escape
 from pgtrace.tui.model.remembered import Remembered, place
 from pgtrace.tui.model.savedfilters import SavedFilters
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import ANSI, ANSI_LIGHT, DARK, LIGHT, MONO, THEMES, Palette, Pen, choose_palette, only_ascii
-from pgtrace.tui.model.view import TICK_S, View
+from pgtrace.tui.model.view import READ_AHEAD_S, TICK_S, View
 from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.widgets.bound import bindings
 
@@ -81,6 +82,7 @@ class PgTraceApp(App[None]):
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self.app_resume_signal.subscribe(self, lambda _: self.main.paint())
         self.set_interval(TICK_S, self.tick)
+        self.set_interval(READ_AHEAD_S, self.read_ahead)
 
     async def on_key(self, event: events.Key) -> None:
         """Take a key before the bindings do: here keys arrive in order, whichever area they came
@@ -91,8 +93,15 @@ class PgTraceApp(App[None]):
         """Take a paste, which arrives like the keys."""
         self.main.pasted(event.text)
 
+    def read_ahead(self) -> None:
+        """Read on between ticks."""
+        self.view.read_ahead(time.monotonic())
+
     def tick(self) -> None:
-        """Read on and redraw what changed."""
+        """Read on and redraw what changed. The timer outlives the screens while the application
+        closes them: nothing is drawn then."""
+        if not self.is_running:
+            return
         self.main.areas.footer.tick()
         self.main.files.tell_progress()
         self.main.areas.advance(time.monotonic())
@@ -159,6 +168,7 @@ def run_app(trace: Trace, *, source: Source, recorder: Any = None, joins: Joins 
     """
     if recorder is not None and sys.platform != "win32":
         os.nice(NICE)
+    keep_escape()
     if source.read_only:
         app = PgTraceApp(View(trace, source, Pen(DARK), recorder), loaded=gc.freeze)
         app.run()

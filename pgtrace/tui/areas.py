@@ -272,7 +272,7 @@ class Areas:
     def draw_footer(self) -> None:
         """The keys of the focused area that have a use now, and where the list is."""
         keys = self._focused.hints() if isinstance(self._focused, LineWidget) else ()
-        if keys and self.pane not in ("timeline", DIFFERENCES) and not self.helping:
+        if keys and self.pane != "timeline" and self._focused is self.panes[self.pane]:
             keys = (*keys[:1], *([("esc", "back")] if self.view.is_filtered else []), ("/", "filter"), *keys[1:])
         self.footer.keys = usable(keys, self.screen.active_bindings)
         pane = self.panes[self.pane]

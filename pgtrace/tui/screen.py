@@ -27,7 +27,6 @@ from pgtrace.tui.actions.recording import Recording
 from pgtrace.tui.actions.trail import Trail
 from pgtrace.tui.areas import Areas
 from pgtrace.tui.model.bands import TABLE_WIDTH
-from pgtrace.tui.model.compared import Compared
 from pgtrace.tui.model.definitions import DEFINITIONS
 from pgtrace.tui.model.view import View
 from pgtrace.tui.panes.differences import Differences
@@ -142,10 +141,9 @@ class MainScreen(Screen[None]):
     def on_copy_menu_chosen(self, event: CopyMenu.Chosen) -> None:
         self.clipboard.chosen(event.offer)
 
-    def on_differences_wanted(self) -> None:
+    def on_differences_wanted(self, event: Differences.Wanted) -> None:
         """Compare the two captures, in a thread."""
-        pane, paths = self.areas.differences, self.view.trace.paths
-        begin(self, lambda: Compared.read((paths[0], paths[1])), pane.take, pane.refuse)
+        begin(self, event.work, self.areas.differences.take, self.areas.differences.refuse)
 
     def on_differences_stands(self) -> None:
         self.areas.draw()
@@ -186,7 +184,7 @@ class MainScreen(Screen[None]):
             return listed
         match action:
             case "filter":
-                return not areas.empty.display and areas.pane != DIFFERENCES
+                return not areas.empty.display
             case "pane":
                 return parameters != ("7",) or self.view.compares
             case "dim":

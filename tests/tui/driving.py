@@ -69,7 +69,7 @@ class Driven:
     async def arrived(self, recording: Recording) -> list[str]:
         """What was recorded is on disk, and the next tick has read it."""
         recording.flush()
-        self.app.view._next_draw_s = 0.0
+        self.app.view._next_draw_s = self.app.view._ahead_until_s = 0.0
         self.app.tick()
         return await self.lines()
 

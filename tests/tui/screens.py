@@ -7,6 +7,7 @@ writes them again; a test then says that it did, and fails.
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -20,4 +21,5 @@ def check(name: str, lines: list[str]) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         raise AssertionError(f"{path.name} was written: read it, and run the test again")
-    assert text == path.read_text(encoding="utf-8")
+    before = path.read_text(encoding="utf-8")
+    assert text == before, "\n".join(difflib.unified_diff(before.splitlines(), text.splitlines(), path.name, "now", n=0, lineterm=""))

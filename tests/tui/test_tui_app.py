@@ -536,3 +536,12 @@ async def test_a_filter_taken_back_makes_nothing_new(shop: Recording, drive: Dri
         assert "▼ 3 new  G" in lines[-1]
         await driven.press("G")
         assert timeline.new == 0
+
+
+async def test_a_tick_after_the_screens_are_closed_draws_nothing(shop: Recording, drive: Drive) -> None:
+    """The timer runs on while the application closes its screens, and something may be new by then."""
+    async with drive(shop, (80, 24)) as driven:
+        app = driven.app
+        await driven.press("j")
+    app.view.growing = not app.view.growing
+    app.tick()

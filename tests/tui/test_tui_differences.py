@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 from pgtrace.compare.behaviour import ROUND_TRIP
 from pgtrace.compare.columns import Half
+from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.compared import Compared, place
 from tests.tui import screens
@@ -119,9 +120,67 @@ async def test_enter_shows_both_or_the_one_there_is_and_esc_comes_back(of_driver
         assert (driven.areas.pane, driven.areas.differences.cursor) == ("differences", cursor)
 
 
-async def test_keys_without_use_say_so(of_drivers: Copied) -> None:
+async def narrowed(driven: Driven, text: str) -> list[str]:
+    """The screen when the comparison is that of another filter."""
+    before = driven.areas.differences.compared
+    driven.main.narrowing.choose(text)
+    await until_compared(driven, before)
+    return await driven.lines()
+
+
+async def test_the_filter_narrows_both_columns_and_is_taken_back(of_drivers: Copied) -> None:
     async with compared(of_drivers("failure")) as driven:
-        assert "/ does nothing here" in (await driven.press("/"))[-1]
+        pane, before = driven.areas.differences, driven.areas.differences.compared
+        assert before is not None
+        whole = await driven.lines()
+        assert "/ filter" in whole[-1]
+        await driven.press("/", *"error")
+        driven.main.narrowing.look()
+        await driven.press("enter")
+        while pane.position[0] == "comparing …":
+            await asyncio.sleep(0.01)
+        lines = await driven.lines()
+        assert driven.areas.pane == "differences"
+        assert pane.compared is not None
+        assert any("/ error" in line for line in lines)
+        halves = [half for line in pane.compared.lines for half in (line.first, line.second) if isinstance(half, Half)]
+        assert halves
+        assert all(half.step.sqlstate for half in halves)
+        assert "esc back" in lines[-1]
+        narrow = pane.compared
+        await driven.press("escape")
+        await until_compared(driven, narrow)
+        assert [line.lstrip("▌ ") for line in await driven.lines()][:-1] == [line.lstrip("▌ ") for line in whole][:-1]
+
+
+async def test_a_filter_that_selects_nothing_says_so(of_drivers: Copied) -> None:
+    async with compared(of_drivers("failure")) as driven:
+        assert any("the filter selects no round trip of either; esc shows all" in line for line in await narrowed(driven, "rows > 99"))
+        assert driven.areas.differences.differences == 0
+
+
+@pytest.mark.parametrize("text", ["select", "conn:a:1", "not error", "ms >= 0", "type:Describe"])
+@pytest.mark.parametrize("scenario", ["failure", "executemany", "ten_queries"])
+async def test_what_is_compared_is_what_the_timeline_shows(of_drivers: Copied, scenario: str, text: str) -> None:
+    async with compared(of_drivers(scenario)) as driven:
+        await narrowed(driven, text)
+        pane, rows = driven.areas.differences, driven.app.view.trace.rows
+        assert pane.compared is not None
+        shown = driven.app.view.listing.all_places()
+        trips = [place for place in shown if rows[place].shape.kind <= RowKind.SETUP]
+        sides = pane.compared.comparison.first, pane.compared.comparison.second
+        files = [driven.app.view.trace.connections[rows[place].connection].file for place in trips]
+        assert [sum(side.steps.values()) for side in sides] == [files.count(0), files.count(1)]
+        for line in pane.compared.lines:
+            for file, half in enumerate((line.first, line.second)):
+                if isinstance(half, Half):
+                    at = place(driven.app.view.trace, file, half)
+                    assert at in trips
+                    if half.step.kind == ROUND_TRIP:
+                        assert rows[at].shape.flight.replace("A", "") == half.step.flight.replace("A", "")
+
+
+async def test_keys_without_use_say_so(of_drivers: Copied) -> None:
     async with opened(of_drivers("failure")[:1]) as driven:
         assert "7 does nothing here" in (await driven.press("7"))[-1]
         assert "7 Diff" not in await driven.text()

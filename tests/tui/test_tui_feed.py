@@ -212,6 +212,7 @@ def test_growing_and_in_slices_it_is_the_same_as_in_one_pass(steps: list[tuple[s
             assert found[what] == expected, what
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", sorted(CAPTURES.glob("*/*.pgtrace")), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_real_drivers_read_piece_by_piece(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "SLICE", 5)

@@ -61,7 +61,7 @@ async def test_rows_of_a_finding_have_a_sign_and_n_goes_from_finding_to_finding(
         marks = lines[4].index("!+f") if "!+f" in lines[4] else lines[5].index("!+f")
         assert [line[marks] for line in lines if " BES " in line] == ["!"] * 12
         assert " ✗" not in "\n".join(lines)
-    async with findings((120, 40), (str(DATA.parents[1] / "captures" / "pq" / "pool.pgtrace"),)) as driven:
+    async with findings((120, 40), (str(DATA.parents[1] / "captures" / "pq" / "ten_queries.pgtrace"),)) as driven:
         await driven.press("1", "g")
         firsts = sorted({one.evidence[0].place for one in driven.app.view.snapshot.findings})
         found = []
@@ -111,4 +111,4 @@ async def test_hostile_text_is_shown_escaped(recording: Recording, drive: object
 
 async def test_that_nothing_was_found_is_said_only_where_nothing_failed() -> None:
     async with opened([DATA.parents[1] / "captures" / "asyncpg" / "failure.pgtrace"], (120, 40)) as driven:
-        assert "no finding; 1 error explained by no finding: 23505 x1" in "\n".join(await driven.press("6"))
+        assert "no finding; 1 error that no finding explains: 23505 x1" in "\n".join(await driven.press("6"))

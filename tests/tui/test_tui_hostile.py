@@ -35,6 +35,7 @@ async def safe(driven: Driven, *keys: str) -> str:
     return text
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_every_pane_and_every_item_of_it(captured: Path, size: tuple[int, int]) -> None:
     async with opened([captured], size) as driven:
@@ -75,6 +76,7 @@ async def test_two_captures_compared(captured: Path, tmp_path: Path, size: tuple
             assert not {"\x1b", "\u202e"} & set(offer.text())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_every_message_and_every_field(captured: Path, size: tuple[int, int]) -> None:
     async with opened([captured], size) as driven:

@@ -39,6 +39,8 @@ async def joined(paths: Sequence[Path], size: tuple[int, int] = (120, 40), apart
         view = driven.app.view
         while not (view.lanes.are_known and view.lanes.joins is not None):
             view.tick(0.0)
+        view._next_draw_s = 0.0  # after a slow redraw the next one waits
+        view.tick(0.0)
         yield driven
 
 
@@ -58,6 +60,7 @@ async def test_what_it_looks_like(name: str, keys: tuple[str, ...], size: tuple[
         screens.check(f"{name}-{size[0]}x{size[1]}", lines)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("width", range(60, 241, 12))
 async def test_every_width_is_filled(width: int) -> None:
     async with joined(SIDES, (width, 24)) as driven:
@@ -167,4 +170,48 @@ async def test_a_capture_that_grows_is_joined_as_it_grows(tmp_path: Path) -> Non
             view.tick(turn / 10)
         assert view.lanes.joins is not None
         assert "⇒ b2" in await driven.text()
+    trace.close()
+
+
+@pytest.mark.parametrize("part", [1, 3, 5, 8])
+@pytest.mark.parametrize("names", [("both",), ("front", "back")])
+async def test_totals_of_captures_that_grow_count_one_side(tmp_path: Path, names: tuple[str, ...], part: int) -> None:
+    """However far they had been read when the joins were found, the numbers are those of the whole captures."""
+    wholes = [playbook.write(tmp_path / "whole.pgtrace", BOTH).read_bytes()] if len(names) == 1 else [side.read_bytes() for side in SIDES]
+    growing = [tmp_path / f"{name}.pgtrace" for name in names]
+    for path, whole in zip(growing, wholes, strict=True):
+        path.write_bytes(whole[: len(whole) * part // 8])
+    trace = Trace.open(growing)
+    view = View(trace, Source(files=names, live=True), Pen(DARK))
+    for turn in range(10):
+        view.tick(turn / 10)
+    for path, whole in zip(growing, wholes, strict=True):
+        path.write_bytes(whole)
+    for turn in range(10, 40):
+        view.tick(turn / 10)
+    joins = view.lanes.joins
+    if joins is None:  # most was there when they were looked for, and no end says that nothing more comes
+        assert not trace.ended
+        trace.close()
+        return
+    with closing(Trace(growing, apart=joins.connections)) as once:
+        while once.update():
+            pass
+        assert trace.apart == once.apart
+        counted = [each.totals().as_dict() | {"max_pipeline_depth": 0} for each in (trace, once)]
+        assert counted[0] == counted[1]
+        assert trace.drivers() == once.drivers()
+        assert [(number, one.round_trips) for _, number, one in trace.file_counters()] == [
+            (number, one.round_trips) for _, number, one in once.file_counters()
+        ]
+        assert [(one.driver, one.group.sql, one.group.executions) for one in trace.statements()] == [
+            (one.driver, one.group.sql, one.group.executions) for one in once.statements()
+        ]
+        assert view.snapshot.totals.round_trips == once.totals().round_trips
+        view.listing.choose("not error")
+        while view.counted.sums is None:
+            turn += 10
+            view.tick(turn / 10)
+        assert view.counted.sums is not None
+        assert view.counted.sums.totals.round_trips <= view.snapshot.totals.round_trips
     trace.close()

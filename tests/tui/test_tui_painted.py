@@ -26,6 +26,7 @@ def unpainted(driven: Driven, grounds: set[object]) -> list[tuple[int, str]]:
     return [(y, part.text) for y, strip in enumerate(strips) for part in strip if part.style is None or part.style.bgcolor not in grounds]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", [(60, 12), (80, 24), (120, 40), (200, 60), (260, 70)])
 async def test_nothing_of_the_screen_is_left_to_the_terminal(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     shop.end()

@@ -7,10 +7,25 @@ import re
 import pytest
 
 from pgtrace.protocol.codes import BACKEND_NAMES, FRONTEND_NAMES
+from pgtrace.tui.model.keys import Hints
+from pgtrace.tui.widgets.fields import Fields
+from pgtrace.tui.widgets.footer import _that_fit
+from pgtrace.tui.widgets.messages import Messages
+from pgtrace.tui.widgets.sheet import Sheet
 from tests.tui.driving import Drive
 from tests.wire_recording import Recording
 
+HINTS = [widget.HINTS for widget in (Messages, Fields, Sheet)]
 _SIGNS = {"✗": "✗ error", "+": "+ prepares", "=": "= reuses", "t": "t text", "b": "b binary"}
+
+
+@pytest.mark.parametrize("hints", HINTS)
+def test_the_way_back_is_told_however_little_room_there_is(hints: Hints) -> None:
+    for width in range(30, 200):
+        fit = _that_fit(hints, width)
+        assert {("esc", "back"), hints[-1]} <= set(fit)
+        assert sum(len(key) + len(meaning) + 3 for key, meaning in fit) <= width
+        assert fit == [hint for hint in hints if hint in fit]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

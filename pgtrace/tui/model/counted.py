@@ -98,6 +98,11 @@ class Counted:
             return self._go_on(self._work, now_s, budget_s) or changed
         return self._collect(self._work, now_s, budget_s) or changed
 
+    def begin_again(self) -> None:
+        """Add up again as soon as there is time; until then the sums are those of before."""
+        self.close()
+        self._rows, self._next_s = -1, 0.0
+
     def close(self) -> None:
         """Stop reading."""
         if isinstance(self._work, CountedTrace):

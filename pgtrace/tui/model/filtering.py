@@ -24,8 +24,8 @@ from pgtrace.ask.filter.tree import All, Any, Node, Not, TextTerm
 from pgtrace.errors import FilterError
 from pgtrace.inspect.details import NotKept
 from pgtrace.trace.connection import Connection
+from pgtrace.trace.groups import EARLIER, FUNCTION, OTHER, StatementGroup
 from pgtrace.trace.rows import Columns
-from pgtrace.trace.statements import EARLIER, FUNCTION, OTHER, StatementGroup
 from pgtrace.trace.stretches import Stretch
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.asking import LONGEST
@@ -106,6 +106,10 @@ class Filtering:
         self.selection = self._filter.over(self.trace)
         self._known.clear()
         self._readings.clear()
+
+    def count_again(self) -> None:
+        """Other connections count now: it selects the same rows, of which others are counted."""
+        self.selection = self._filter.over(self.trace)
 
     def decide(self, rows: Columns) -> Decided:
         """Which of these rows match, as far as the index knows. Raises FilterError as asked()

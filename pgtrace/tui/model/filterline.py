@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from pgtrace.ask.filter import completion, parse
 from pgtrace.ask.filter.completion import Occurring
-from pgtrace.ask.filter.words import TAG, WORDS
+from pgtrace.ask.filter.words import COUNT, KEYED, TAG, WORDS
 from pgtrace.errors import FilterError
 from pgtrace.tui.model.asking import NO_CHOICES, Asking, Choice, Choices, Fault
 from pgtrace.tui.model.keys import Hints
@@ -104,10 +104,14 @@ class FilterLine(Asking):
         if found.typed.startswith(TAG):
             occurring = self._occurring.tag_words(found.typed)
             return Choices(found.start, [Choice(choice.text, str(choice.round_trips), opens=True) for choice in occurring])
+        if found.typed.startswith(COUNT):
+            return Choices(
+                found.start, [Choice(choice.text) for choice in completion.counter_words(found.typed) if choice.text != found.typed]
+            )
         return Choices(found.start, [self._word(choice) for choice in completion.words(found.typed) if choice.text != found.typed])
 
     def _word(self, choice: completion.Choice) -> Choice:
-        if choice.text == TAG:
+        if choice.text in KEYED:
             return Choice(choice.text, choice.meaning, opens=True)
         word = WORDS[choice.text.rstrip(" >:")]
         values = " ".join(one.text for one in self._occurring.values(word)[:_VALUES_TOLD])

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from math import isnan
 from typing import TYPE_CHECKING, Final
 
+from pgtrace.trace.groups import StatementGroup
 from pgtrace.trace.row import Label, RowKind
 from pgtrace.trace.rows import Columns
-from pgtrace.trace.statements import StatementGroup
 
 if TYPE_CHECKING:
     from pgtrace.judge.advice import Advice
@@ -92,14 +92,14 @@ class Selected:
     def _add(self, driver: str, label: Label, durations: list[int], rows: int) -> None:
         times = len(durations)
         carried = set(label.groups)
-        for share in label.shares:
-            group = self._groups.get((driver, share.group))
+        for number, share in label.shares_by_group:
+            group = self._groups.get((driver, number))
             if group is None:
                 if len(self._groups) >= _STATEMENTS_KEPT:
                     continue
-                group = self._groups[driver, share.group] = StatementGroup("", "", share.group)
+                group = self._groups[driver, number] = StatementGroup("", "", number)
             factor = rows if share.each else times
-            if share.group in carried:
+            if number in carried:
                 group.round_trips += times
                 group.round_trips_alone += times if len(carried) == 1 else 0
             group.parses += times * share.parses
@@ -110,4 +110,4 @@ class Selected:
             group.values_text += factor * share.values_text
             group.values_binary += factor * share.values_binary
             if share.executions:
-                group.wait.add_all(durations)
+                group.own_wait().add_all(durations)

@@ -83,9 +83,7 @@ class Snapshots:
             self._findings = tuple(self._advice.findings())
             self._unexplained = self._advice.unexplained()
             self._found = frozenset((finding.name, finding.driver) for finding in self._findings)
-        return Snapshot(
-            trace.totals(), self._drivers, len(trace.connections), trace.duration_ns, trace.gaps, self._findings, self._unexplained
-        )
+        return Snapshot(trace.totals(), self._drivers, trace.counted, trace.duration_ns, trace.gaps, self._findings, self._unexplained)
 
     def shows(self, kind: str, driver: str) -> bool:
         """Whether there is a finding of that kind for a driver."""

@@ -40,6 +40,8 @@ from pgtrace.tui.model.survey import Survey
 from pgtrace.tui.model.theme import Pen
 
 TICK_S: Final = 0.1
+READ_AHEAD_S: Final = 0.035
+"""How often what has come is read between ticks."""
 SLOW_TICK_S: Final = 0.25
 SLOW_REDRAW_S: Final = 0.05
 GROWING_S: Final = 3.0
@@ -103,6 +105,8 @@ class View:
     unfinished: bool = False
     """Whether a fold in sight has not been added up yet."""
     _grew_s: float = -GROWING_S
+    _ahead_until_s: float = 0.0
+    """Until then a tick need not read."""
     _drawn_s: float = 0.0
     _next_draw_s: float = 0.0
     _stale: bool = False
@@ -132,43 +136,71 @@ class View:
             self._drivers.clear()
             self._snapshots.drivers_due = True
             self._drivers_until_s = now_s + DRIVERS_AGAIN_S
-        budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
-        started = time.perf_counter()
-        changed = trace.update(budget_s=budget)
-        if changed:
-            types.read_ahead(trace)
-        caught_up = not changed or time.perf_counter() - started < budget
-        if changed and self.loaded:
-            self._grew_s = now_s
-        changed |= caught_up == self.catching_up
-        self.catching_up = not caught_up
-        self.loaded |= caught_up
+        is_read = now_s < self._ahead_until_s and not self.listing.behind  # or a filter is new
+        changed = not is_read and self._read_on(now_s)
         written = bool(self.source.listener) or (self.recorder is not None and self.recorder.alive)
         recent = written or now_s - self._grew_s < GROWING_S
         growing = self.source.live and not trace.ended and recent
         changed |= growing != self.growing
         self.growing = growing
-        # the filter or the folds may have changed while the screen is paused
-        if not self.paused or self.listing.behind:
-            changed |= self.sync()
-        changed |= self.counted.advance(now_s)
+        changed |= not is_read and self.counted.advance(now_s)
         if self.loaded and not self.paused:
-            changed |= self.lanes.advance(time.time_ns() - trace.start_ns)
+            changed |= self._join(time.time_ns() - trace.start_ns)
         self._stale |= changed or self.unfinished or (growing and (bool(self.survey.open) or now_s >= self._drawn_s + BEAT_S))
         if not self._stale or now_s < self._next_draw_s:
             return False
         self._stale = self.unfinished = False
         self._drawn_s = now_s
         self._next_draw_s = now_s + (SLOW_TICK_S if self.catching_up else 0.0)
+        if not self.paused:
+            self.snapshot = self._snapshots.take(now_s, growing=growing)
         if growing:
-            totals = trace.totals()
+            totals = trace.totals() if self.paused else self.snapshot.totals
             self.rates.note(now_s, totals.round_trips, totals.errors)
         if self.paused:
             self.waiting = len(trace.rows) - self.listing.rows
             return True
-        self.snapshot = self._snapshots.take(now_s, growing=growing)
         wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
         self.now_ns = max(trace.duration_ns, wall_ns) if growing else trace.duration_ns
+        return True
+
+    def read_ahead(self, now_s: float) -> None:
+        """Read on and add up between two ticks, so that the next one only draws and keys wait less;
+        not while the latest tick has left some of its work."""
+        if self.growing and self._fed and not (self.paused or self.catching_up or self.listing.behind):
+            self._stale |= self._read_on(now_s)
+            self._stale |= self.counted.advance(now_s)
+            self._ahead_until_s = now_s + READ_AHEAD_S
+
+    def _read_on(self, now_s: float) -> bool:
+        """Read what is there, or as much as the budget allows, and pass it on. Returns whether
+        there is something new to show."""
+        budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
+        started = time.perf_counter()
+        changed = self.trace.update(budget_s=budget)
+        if changed:
+            types.read_ahead(self.trace)
+        caught_up = not changed or time.perf_counter() - started < budget
+        if changed and self.loaded:
+            self._grew_s = now_s
+        changed |= caught_up == self.catching_up
+        self.catching_up = not caught_up
+        self.loaded |= caught_up
+        # the filter or the folds may have changed while the screen is paused
+        if not self.paused or self.listing.behind:
+            changed |= self.sync()
+        return changed
+
+    def _join(self, now_ns: int) -> bool:
+        """Go on joining the two sides of a pooler: what the server's side did is not counted a
+        second time. Returns whether more is known now."""
+        if not self.lanes.advance(now_ns):
+            return False
+        joins = self.lanes.joins
+        if joins is not None and self.trace.put_apart(joins.connections):
+            self._snapshots.drivers_due = True
+            self.listing.filtering.count_again()
+            self.counted.begin_again()
         return True
 
     def redrawn(self, now_s: float, took_s: float) -> None:

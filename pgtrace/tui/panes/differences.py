@@ -2,14 +2,17 @@
 
 First the sentences of `diff`, then the steps of each pair of connections. Steps that are the same
 are dim; `~` is another way to run the same statements, `<` and `>` a step of one capture only.
-`n` and `N` go from difference to difference, `enter` shows the messages of both. The captures are
-compared whole, whatever the filter, in a thread; again when they have grown.
+`n` and `N` go from difference to difference, `enter` shows the messages of both. With a filter,
+only the round trips that it selects are compared, as if the captures held no others. That happens
+in a thread; again when they have grown, or when another filter is in force.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, Final
 
 from textual.binding import BindingType
@@ -19,10 +22,11 @@ from textual.strip import Strip
 from pgtrace.capture.record import LABEL
 from pgtrace.compare.behaviour import Conversation
 from pgtrace.compare.columns import Half
+from pgtrace.compare.diff import Selected
 from pgtrace.describe import notation
 from pgtrace.report import diff
 from pgtrace.tui.model import cells, rowtext
-from pgtrace.tui.model.compared import Compared, place
+from pgtrace.tui.model.compared import Compared, Picked, place
 from pgtrace.tui.model.copying import Offer, safe
 from pgtrace.tui.model.filtering import of_connection
 from pgtrace.tui.model.keys import Hints
@@ -32,7 +36,12 @@ from pgtrace.tui.widgets.bound import bindings
 from pgtrace.tui.widgets.lines import Line
 
 _AGAIN_S: Final = 5.0
+_BUDGET_S: Final = 0.02
+"""Spent in a tick on finding out which round trips the filter selects."""
 _FLIGHT_CELLS: Final = 22
+_COMPARING: Final = "comparing …"
+_NOTHING: Final = "no round trips on either side"
+_NOTHING_SELECTED: Final = "the filter selects no round trip of either; esc shows all"
 _SENTENCES: Final = diff.SENTENCES_TOLD
 
 
@@ -51,7 +60,11 @@ class Differences(ListWidget):
             self.places = places
 
     class Wanted(Message):
-        """The captures should be compared."""
+        """The captures should be compared, by this."""
+
+        def __init__(self, work: Callable[[], Compared]) -> None:
+            super().__init__()
+            self.work = work
 
     class Stands(Message):
         """They have been, or the cursor has moved."""
@@ -65,23 +78,51 @@ class Differences(ListWidget):
         self._times_cells = 0
         """Cells for how often a step occurs."""
         self._rows = -1
-        """Rows there were when they were compared."""
+        """Rows there were when they were read."""
+        self._turn = 0
+        """The turn of the filter with which they are compared, or were last."""
+        self._shown_turn = 0
+        """The same of the comparison that is shown."""
+        self._picked: Picked | None = None
+        """What it selects, while that is being found out."""
+        self._reads = False
+        """Whether they have to be read again for the next comparison."""
         self._began_s: float | None = None
         self._next_s = 0.0
 
     # Comparing.
 
     def advance(self, now_s: float) -> None:
-        """Have the captures compared, if they have grown since."""
-        view = self.view
-        if self._began_s is None and view.loaded and not view.paused and len(view.trace.rows) != self._rows and now_s >= self._next_s:
-            self._rows, self._began_s = len(view.trace.rows), time.monotonic()
-            self.post_message(self.Wanted())
+        """Have the captures compared, if they have grown since or another filter is in force."""
+        view, listing = self.view, self.view.listing
+        if self._began_s is not None or not view.loaded or listing.behind:
+            return
+        if self._turn != listing.filtering.turn:
+            self._picked = None
+        if self._picked is None:
+            self._reads |= len(view.trace.rows) != self._rows and not view.paused and now_s >= self._next_s
+            if not self._reads and self._turn == listing.filtering.turn:
+                return
+            self._turn = listing.filtering.turn
+            self._picked = Picked(view.trace, listing.all_places())
+        if listing.filtering.everything or self._picked.advance(_BUDGET_S):
+            self._begin(None if listing.filtering.everything else self._picked.found)
+
+    def _begin(self, selected: tuple[Selected, Selected] | None) -> None:
+        """Have them compared, read again if they have grown."""
+        known, paths = self.compared, self.view.trace.paths
+        if known is None or self._reads:
+            self._rows = len(self.view.trace.rows)
+            work = partial(Compared.read, (paths[0], paths[1]), selected)
+        else:
+            work = partial(known.narrowed, selected)
+        self._picked, self._reads, self._began_s = None, False, time.monotonic()
+        self.post_message(self.Wanted(work))
 
     def take(self, compared: Compared) -> None:
         """They have been compared."""
         self._finished()
-        self.compared, self.refused = compared, ""
+        self.compared, self.refused, self._shown_turn = compared, "", self._turn
         self._sentences = [diff.sentence(change) for change in compared.comparison.changes[:_SENTENCES]]
         times = max((half.times for line in compared.lines for half in (line.first, line.second) if isinstance(half, Half)), default=1)
         self._times_cells = len(f"×{times} ") if times > 1 else 0
@@ -109,7 +150,10 @@ class Differences(ListWidget):
 
     @property
     def position(self) -> tuple[str, str]:
-        """Where the cursor is, for the footer, and its role."""
+        """Where the cursor is, for the footer, and its role; while another filter is in force than
+        the one that they were compared with, that."""
+        if self.compared is not None and self._shown_turn != self.view.listing.filtering.turn:
+            return _COMPARING, "attention"
         return (f"{self.cursor + 1}/{self.count()}", "dim") if self.count() else ("", "dim")
 
     def go_to_difference(self, direction: int) -> bool:
@@ -144,7 +188,7 @@ class Differences(ListWidget):
     def build(self, width: int, height: int) -> list[Strip]:
         drawn = super().build(width, height)
         if not self.count():
-            told = self.refused or ("no round trips on either side" if self.compared is not None else "comparing …")
+            told = self.refused or (_COMPARING if self.compared is None else _NOTHING_SELECTED if self.view.is_filtered else _NOTHING)
             drawn.append(Line(self.view.pen, width).add(f"  {rowtext.plain(told, width - 4)}", "dim").strip())
         return drawn
 

@@ -17,8 +17,8 @@ from textual.binding import BindingType
 from textual.strip import Strip
 
 from pgtrace.describe.arguments import counted
+from pgtrace.trace.groups import NAMES_KEPT, StatementGroup
 from pgtrace.trace.histogram import Histogram
-from pgtrace.trace.statements import NAMES_KEPT, StatementGroup
 from pgtrace.trace.totals import StatementView
 from pgtrace.tui.model import figures, rates, rowtext
 from pgtrace.tui.model.copying import Offer, safe

@@ -25,6 +25,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ _STOPS_S: Final = 1.0
 """How long a process is given to end, in seconds."""
 _FONT_SIZES: Final = (6, 40)
 _PAGE: Final = Path(__file__).with_name("page")
+_FILES: Final = {"page.css": "text/css", "page.js": "text/javascript"}
 _STATIC: Final = Path(textual_serve.__file__).with_name("static")
 _SPOKEN: Final = "pgtrace: open the address that `pgtrace open --web` printed\n"
 HEADERS: Final = {
@@ -99,9 +101,16 @@ class Visit(AppService):
 class WebServer:
     """Serves the screen of some captures until it is stopped."""
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], names: Sequence[str | os.PathLike[str]], title: str) -> None:
-        told = json.dumps({"paths": [os.path.abspath(path) for path in paths], "names": [os.fspath(name) for name in names]})
-        self._arguments = (sys.executable, "-m", "pgtrace.tui.web.visitor", told)
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], names: Sequence[str | os.PathLike[str]], title: str, *, joins_sides: bool = True
+    ) -> None:
+        """`joins_sides`: whether the two sides of a pooler are joined."""
+        told = {
+            "paths": [os.path.abspath(path) for path in paths],
+            "names": [os.fspath(name) for name in names],
+            "joins_sides": joins_sides,
+        }
+        self._arguments = (sys.executable, "-m", "pgtrace.tui.web.visitor", json.dumps(told))
         self._title = title
         self._token = secrets.token_urlsafe(24)
         self._admitted = secrets.token_urlsafe(24)
@@ -121,7 +130,8 @@ class WebServer:
         """Serve until stopped."""
         application = web.Application(middlewares=[self._admit])
         application.router.add_get("/", self._index)
-        application.router.add_get("/page.css", self._style)
+        for name, kind in _FILES.items():
+            application.router.add_get(f"/{name}", partial(self._file, name, kind))
         application.router.add_get("/ws", self._socket)
         application.router.add_static("/static", _STATIC, show_index=False)
         application.on_shutdown.append(self._close)
@@ -168,8 +178,9 @@ class WebServer:
             page = page.replace("{{ " + name + " }}", _escaped(value))
         return web.Response(text=page, content_type="text/html")
 
-    async def _style(self, _: web.Request) -> web.Response:
-        return web.Response(text=(_PAGE / "page.css").read_text(encoding="utf-8"), content_type="text/css")
+    async def _file(self, name: str, kind: str, _: web.Request) -> web.Response:
+        """A file of the page."""
+        return web.Response(text=(_PAGE / name).read_text(encoding="utf-8"), content_type=kind)
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         """One visitor, from the first byte of the process to its end."""

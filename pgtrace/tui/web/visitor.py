@@ -1,8 +1,8 @@
 """One visitor's screen, in a process of its own: `python -m pgtrace.tui.web.visitor JSON`.
 
-The JSON names the captures, `{"paths": [...], "names": [...]}`. textual-serve's driver speaks to
-the server over pipes. The screen is read only: nothing is written to a disk, sent to a server or
-run.
+The JSON names the captures, `{"paths": [...], "names": [...], "joins_sides": true}`. The driver of
+textual-serve speaks to the server over pipes. The screen is read only: nothing is written to a
+disk, sent to a server or run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     except PgTraceError as error:
         print(error, file=sys.stderr)
         return 1
-    run_app(trace, source=Source(files=tuple(told["names"]), live=True, read_only=True))
+    run_app(trace, source=Source(files=tuple(told["names"]), live=True, read_only=True, joins_sides=told["joins_sides"]))
     return 0
 
 

@@ -23,6 +23,7 @@ NOTICE_S: Final = 5.0
 _COPY: Final = " copy  "
 _NOTHING: Final = ("esc", "nothing")
 _BETWEEN: Final = 2
+_BACK: Final = "esc"
 
 
 class Footer(LineWidget):
@@ -75,10 +76,13 @@ class Footer(LineWidget):
 
 
 def _that_fit(hints: Hints, width: int) -> list[tuple[str, str]]:
-    """As many hints as there is room for: the first ones and, always, the last."""
+    """As many hints as there is room for: the first ones and, always, the way back and the last."""
     shown = list(hints)
-    while len(shown) > 1 and sum(len(key) + len(meaning) + 3 for key, meaning in shown) > width:
-        del shown[-2]
+    while sum(len(key) + len(meaning) + 3 for key, meaning in shown) > width:
+        spare = [place for place, (key, _) in enumerate(shown[:-1]) if key != _BACK]
+        if not spare:
+            break
+        del shown[spare[-1]]
     return shown
 
 

@@ -26,6 +26,8 @@ class Page:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self.asked: list[str] = []
         """The addresses it has asked for."""
+        self.received: list[bytes] = []
+        """What came on its sockets, without texts."""
         self._reading = asyncio.create_task(self._read())
 
     async def call(self, method: str, **parameters: object) -> Any:
@@ -59,6 +61,8 @@ class Page:
             told = json.loads(message.data)
             if told.get("method") in ("Network.requestWillBeSent", "Network.webSocketCreated"):
                 self.asked.append(told["params"].get("url") or told["params"]["request"]["url"])
+            elif told.get("method") == "Network.webSocketFrameReceived" and told["params"]["response"]["opcode"] == 2:
+                self.received.append(base64.b64decode(told["params"]["response"]["payloadData"]))
             elif "id" in told:
                 answer = self._answers.pop(told["id"])
                 if not answer.done():

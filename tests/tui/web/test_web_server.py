@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -42,8 +42,8 @@ class Visited(NamedTuple):
 
 
 @asynccontextmanager
-async def visited(*arguments: str) -> AsyncIterator[Visited]:
-    server = WebServer([CAPTURE], [CAPTURE.name], "pgtrace <shop>")
+async def visited(*arguments: str, captures: Sequence[Path] = (CAPTURE,), joins_sides: bool = True) -> AsyncIterator[Visited]:
+    server = WebServer(captures, [capture.name for capture in captures], "pgtrace <shop>", joins_sides=joins_sides)
     if arguments:
         server._arguments = arguments
     stopped = asyncio.Event()
@@ -151,6 +151,19 @@ async def test_the_screen_is_there_and_writes_nothing() -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("joins_sides", [True, False])
+async def test_two_sides_of_a_pooler_are_joined_or_compared(joins_sides: bool) -> None:
+    sides = [CAPTURE.parents[1] / "poolers" / f"{side}.pgtrace" for side in ("front", "back")]
+    async with visited(captures=sides, joins_sides=joins_sides) as here:
+        await here.enter()
+        async with here.browser.ws_connect(here.base + "ws?width=120&height=40", headers=here.own) as socket:
+            written = b""
+            async with asyncio.timeout(60):
+                while (b"\xe2\x87\x92 b:" if joins_sides else b" Diff") not in written:
+                    written += (await socket.receive()).data
+        assert (b" Diff" in written) != joins_sides
+
+
 @pytest.mark.skipif(chromium.PROGRAM is None, reason="needs Chromium")
 async def test_in_chromium(tmp_path: Path) -> None:
     async with visited() as here, chromium.page(tmp_path) as page:
@@ -162,3 +175,17 @@ async def test_in_chromium(tmp_path: Path) -> None:
         assert all(asked.partition("://")[2].startswith(own) for asked in page.asked), page.asked
         assert any(asked.startswith("ws://") for asked in page.asked)
         assert not await page.value("document.body.classList.contains('-closed')")
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="needs Chromium")
+async def test_keys_work_without_a_click(tmp_path: Path) -> None:
+    """`?` opens the help as soon as the screen is there."""
+    async with visited() as here, chromium.page(tmp_path) as page:
+        await page.call("Page.navigate", url=here.server.address)
+        await page.wait_for("document.body && document.body.classList.contains('-first-byte')")
+        await page.wait_for("document.activeElement.classList.contains('xterm-helper-textarea')")
+        before = len(page.received)
+        await page.call("Input.dispatchKeyEvent", type="keyDown", key="?", code="Slash", text="?", windowsVirtualKeyCode=191)
+        async with asyncio.timeout(60):
+            while b"the driver had to wait for the network once" not in b"".join(page.received[before:]):
+                await asyncio.sleep(0.1)
