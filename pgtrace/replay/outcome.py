@@ -84,6 +84,8 @@ class Outcome:
     error_counts: tuple[int, int]
     refused: int
     """Statements refused because of --read-only."""
+    complete: bool
+    """Whether both captures have everything; only then anything is said of the wire."""
 
 
 def outcome(before: Trace, after: Trace, did: Behaviour, does: Behaviour) -> Outcome:
@@ -99,13 +101,15 @@ def outcome(before: Trace, after: Trace, did: Behaviour, does: Behaviour) -> Out
                 errors.append(NewError(sqlstate, compared.second.text(sql), earlier, times))
     errors.sort(key=lambda error: error.before - error.after)
     totals = before.totals(), after.totals()
+    complete = before.complete and after.complete
     return Outcome(
         sorted(_statements(before, after), key=lambda one: -max(one.before.wait.total, one.after.wait.total)),
         errors,
-        [change for change in compared.changes if change.round_trips or not change.setup_round_trips],
+        [change for change in compared.changes if complete and (change.round_trips or not change.setup_round_trips)],
         (totals[0].executions, totals[1].executions),
         (totals[0].errors, totals[1].errors),
         refused,
+        complete,
     )
 
 
@@ -136,6 +140,8 @@ def lines(found: Outcome) -> Iterator[Shown]:
     if (more_of_them := len(found.statements) - _SHOWN) > 0:
         yield line(f"and {more_of_them} more, which took less time")
     yield line("")
+    if not found.complete:
+        yield line("incomplete: what was not recorded is missing from these numbers, and the wire is not compared")
     executions, errors = found.executions, found.error_counts
     yield line(f"executions {executions[1]}, was {executions[0]}; errors {errors[1]}, was {errors[0]}")
     if found.changes:
@@ -184,6 +190,7 @@ def as_dict(found: Outcome) -> dict[str, Any]:
         "executions": {"before": found.executions[0], "after": found.executions[1]},
         "errors": {"before": found.error_counts[0], "after": found.error_counts[1]},
         "refused_read_only": found.refused,
+        "complete": found.complete,
         "new_errors": [{"sqlstate": one.sqlstate, "sql": one.sql, "before": one.before, "after": one.after} for one in found.errors],
         "statements": [
             {"sql": one.sql, "before": times(one.before), "after": times(one.after), "moved": one.moved} for one in found.statements

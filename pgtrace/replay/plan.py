@@ -24,6 +24,12 @@ _READ_BYTES: Final = 256 * 1024
 _EXTENDED: Final = b"PBCDE"
 _READIES: Final = b"QFS"
 REPLICATION: Final = "replication"
+TAKES_TURN: Final = 1
+"""CopyInResponse answers the unit."""
+COPIES: Final = 2
+"""The unit is the data of a COPY, or its end."""
+FLUSHES: Final = 4
+"""The unit ends with a Flush."""
 
 
 class Unit(NamedTuple):
@@ -41,23 +47,13 @@ class Unit(NamedTuple):
     ends: int
     """Replies that answer it, if it ends with a Flush."""
     flags: int
+    """TAKES_TURN, COPIES, FLUSHES."""
     cancel_ns: int
     """The time after which it was cancelled; 0 if it was not."""
 
-    @property
-    def takes_turn(self) -> bool:
-        """Whether CopyInResponse answers it."""
-        return bool(self.flags & 1)
 
-    @property
-    def flushes(self) -> bool:
-        """Whether it ends with a Flush."""
-        return bool(self.flags & 4)
-
-    @property
-    def copies(self) -> bool:
-        """Whether it is the data of a COPY, or its end."""
-        return bool(self.flags & 2)
+Fields = tuple[int, int, int, int, int, int, int, int]
+"""Those of a Unit."""
 
 
 class Plan:
@@ -70,19 +66,20 @@ class Plan:
         self.units = len(packed)
         self._place = store.append(b"".join(packed))
 
-    def __iter__(self) -> Iterator[tuple[Unit, bytes]]:
-        """The units with their bytes, read ahead in pieces."""
+    def __iter__(self) -> Iterator[tuple[Fields, bytes]]:
+        """The units with their bytes, read ahead in pieces. Fields only: a Unit costs more to make
+        than to play."""
         begun, held = 0, b""
         for first in range(0, self.units, _READ_UNITS):
             count = min(_READ_UNITS, self.units - first)
             data = self._store.read(self._place + first * _PACKED.size, count * _PACKED.size)
             for fields in _PACKED.iter_unpack(data):
-                unit = Unit(*fields)
-                if unit.offset < begun or unit.offset + unit.size > begun + len(held):
-                    begun = unit.offset
-                    held = self.script.requested.read(begun, max(unit.size, _READ_BYTES))
-                at = unit.offset - begun
-                yield unit, held[at : at + unit.size]
+                offset, size = fields[:2]
+                if offset < begun or offset + size > begun + len(held):
+                    begun = offset
+                    held = self.script.requested.read(begun, max(size, _READ_BYTES))
+                at = offset - begun
+                yield fields, held[at : at + size]
 
 
 def is_playable(script: Script) -> bool:
@@ -114,19 +111,24 @@ def _units(script: Script) -> Iterator[Unit]:
         waited_ns += step.latency_ns
         readies += bool(step.status) or (bool(step.flags & LAST) and step.code in _READIES)
         ends += step.code in _EXTENDED
-        flags |= bool(step.flags & (COPY_IN | COPY_BOTH)) | (step.code in b"dcf") << 1
+        if step.flags & (COPY_IN | COPY_BOTH):
+            flags |= TAKES_TURN
+        if step.code in b"dcf":
+            flags |= COPIES
         if index in script.waits:
             cancel_ns = max(1, waited_ns)
         if step.code in FLUSH_POINTS:
             end = _end(script, index)
             flushes = step.code == ord("H")
-            flags = flags & (3 if not readies else 2) | flushes << 2
-            ends = max(0, ends - (flags & 1)) if flushes and not readies else 0
+            if readies:
+                flags &= ~TAKES_TURN
+            ends = max(0, ends - bool(flags & TAKES_TURN)) if flushes and not readies else 0
+            flags |= FLUSHES if flushes else 0
             yield Unit(begun, end - begun, after, sent_ns, readies, ends, flags, cancel_ns)
             number += 1
             begun, readies, ends, flags, cancel_ns, waited_ns = -1, 0, 0, 0, 0, 0
     if begun >= 0 and step is not None:
-        yield Unit(begun, _end(script, count - 1) - begun, after, sent_ns, readies, 0, flags & 2, cancel_ns)
+        yield Unit(begun, _end(script, count - 1) - begun, after, sent_ns, readies, 0, flags & COPIES, cancel_ns)
 
 
 def _end(script: Script, index: int) -> int:

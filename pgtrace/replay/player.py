@@ -14,156 +14,176 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from pgtrace.replay.plan import Plan, Unit
+from pgtrace.replay.plan import COPIES, FLUSHES, TAKES_TURN, Fields, Plan
 
 _HEADER: Final = struct.Struct(">BI").unpack_from
 _ENDS: Final = frozenset(b"123TnCIs")
-_READY, _ERROR, _COPY_IN, _COPY_BOTH = b"ZEGW"
-_ROWS: Final = frozenset(b"Dd")
+_READY, _ERROR = b"ZE"
+_TURNS: Final = frozenset(b"GW")
+_WAITED_FOR: Final = _ENDS | _TURNS | {_READY, _ERROR}
+NEVER: Final = -1
+"""Before anything was recorded."""
 _COPY_FAIL: Final = b"f" + struct.pack(">I", 4 + 22) + b"pgtrace: not recorded\0"
-
-
-class _Sent:
-    """What a unit that was sent still waits for."""
-
-    __slots__ = ("ends", "flushes", "readies", "takes_turn")
-
-    def __init__(self, unit: Unit, *, skipped: bool) -> None:
-        """A skipped one comes after an error: nothing is answered but its Sync."""
-        self.readies = unit.readies
-        self.ends = 0 if skipped else unit.ends
-        self.takes_turn = unit.takes_turn
-        self.flushes = unit.flushes
-
-    @property
-    def is_answered(self) -> bool:
-        return not (self.readies or self.ends or self.takes_turn)
 
 
 class Player:
     """Feeds one connection."""
 
-    __slots__ = ("_answered", "_rest", "_sent", "_skip", "_skipping", "_skips_copy", "_units", "_waiting", "cancels", "next")
+    __slots__ = (
+        "_answered",
+        "_awaits",
+        "_ends",
+        "_flushes",
+        "_next",
+        "_readies",
+        "_rest",
+        "_skip",
+        "_skipping",
+        "_skips_copy",
+        "_takes_turn",
+        "_units",
+        "_waiting",
+        "cancels",
+        "sent",
+    )
 
     def __init__(self, plan: Plan) -> None:
-        self._units: Iterator[tuple[Unit, bytes]] = iter(plan)
-        self.next: tuple[Unit, bytes] | None = next(self._units, None)
-        """What comes next."""
-        self.cancels: list[Unit] = []
-        """Units that were sent and are to be cancelled; the caller takes them."""
-        self._waiting: deque[_Sent] = deque()
+        self._units: Iterator[tuple[Fields, bytes]] = iter(plan)
+        self._next: tuple[Fields, bytes] | None = next(self._units, None)
+        self.cancels: list[int] = []
+        """Of units that were sent: the times after which each is to be cancelled; the caller takes
+        them."""
+        self.sent = 0
+        """Units sent so far."""
         self._answered = 0
-        self._sent = 0
+        # the first unit that is not answered, and what it still waits for
+        self._awaits = False
+        self._readies = self._ends = 0
+        self._takes_turn = self._flushes = False
+        self._waiting: deque[Fields] = deque()
+        """Those after it."""
         self._rest = b""
         self._skip = 0
         self._skipping = self._skips_copy = False
 
     @property
-    def sent(self) -> int:
-        """Units sent so far."""
-        return self._sent
+    def next_ns(self) -> int | None:
+        """When the next unit was sent; None after the last."""
+        return self._next[0][3] if self._next is not None else None
 
     @property
     def done(self) -> bool:
         """Whether everything was sent and answered."""
-        return self.next is None and not self._waiting
+        return self._next is None and not self._awaits
 
     def ready_units(self, until_ns: int) -> bytes:
         """What may be sent now, of what was recorded up to that time."""
-        parts: list[bytes] = []
-        while self.next is not None:
-            unit, data = self.next
-            if unit.after > self._answered or unit.sent_ns > until_ns:
-                break
-            self.next = next(self._units, None)
-            self._sent += 1
-            if unit.copies and self._skips_copy:
-                self._answered += 1
-                continue
-            self._skips_copy = False
-            parts.append(data)
-            self._waiting.append(_Sent(unit, skipped=self._skipping))
-            if unit.cancel_ns:
-                self.cancels.append(unit)
-            self._settle()
-        return b"".join(parts) if len(parts) != 1 else parts[0]
+        return self._due(until_ns, b"")
 
-    def feed(self, data: bytes) -> bytes:
-        """Take what the server sent; returns what has to be sent at once."""
+    def feed(self, data: bytes, until_ns: int = NEVER) -> bytes:
+        """Take what the server sent. Returns what has to be sent at once, and what may be sent
+        then, of what was recorded up to that time."""
         if self._skip:
             taken = min(self._skip, len(data))
             self._skip -= taken
             data = data[taken:]
         if self._rest:
             data = self._rest + data
+            self._rest = b""
         at, size, reply = 0, len(data), b""
         while size - at >= 5:
             code, length = _HEADER(data, at)
-            end = at + 1 + max(length, 4)
+            end = at + 1 + (length if length > 4 else 4)
             if end > size:
-                if code in _ROWS:
+                if code not in _WAITED_FOR:
                     self._skip = end - size
                     at = size
                 break
             at = end
             if code == _READY:
                 self._is_ready()
-            elif code in _ENDS:
-                self._has_ended()
             elif code == _ERROR:
                 self._has_failed()
-            elif code in (_COPY_IN, _COPY_BOTH):
+            elif self._ends and code in _ENDS:
+                self._ends -= 1
+                self._settle()
+            elif code in _TURNS:
                 reply += self._has_turn()
-        self._rest = data[at:]
+        if at < size:
+            self._rest = data[at:]
+        return self._due(until_ns, reply)
+
+    def _due(self, until_ns: int, reply: bytes) -> bytes:
+        """The reply, and the units that nothing holds back."""
+        while self._next is not None:
+            fields, data = self._next
+            _, _, after, sent_ns, readies, ends, flags, cancel_ns = fields
+            if after > self._answered or sent_ns > until_ns:
+                break
+            self._next = next(self._units, None)
+            self.sent += 1
+            if self._skips_copy:
+                if flags & COPIES:
+                    self._answered += 1
+                    continue
+                self._skips_copy = False
+            reply = reply + data if reply else data
+            if cancel_ns:
+                self.cancels.append(cancel_ns)
+            if self._awaits:
+                self._waiting.append(fields)
+            else:
+                self._await(readies, ends, flags)
+                if not readies:
+                    self._settle()
         return reply
 
     def _is_ready(self) -> None:
         self._skipping = False
-        waiting = self._waiting
-        while waiting and not waiting[0].readies and not waiting[0].takes_turn:
-            waiting.popleft()  # flushed messages that were discarded
-            self._answered += 1
-        if not waiting:
+        while self._awaits and not self._readies and not self._takes_turn:
+            self._ends = 0  # flushed messages were discarded
+            self._settle()
+        if not self._awaits:
             return
-        head = waiting[0]
-        if head.takes_turn:
-            head.takes_turn, self._skips_copy = False, True
-            head.readies = max(head.readies, 1)
-        head.readies -= 1
-        if not head.readies:
-            head.ends = 0
-        self._settle()
-
-    def _has_ended(self) -> None:
-        if self._waiting and self._waiting[0].ends:
-            self._waiting[0].ends -= 1
+        if self._takes_turn:
+            self._takes_turn, self._skips_copy = False, True
+            self._readies = max(self._readies, 1)
+        self._readies -= 1
+        if not self._readies:
+            self._ends = 0
             self._settle()
 
     def _has_failed(self) -> None:
-        if not self._waiting:
-            return
-        head = self._waiting[0]
-        if head.flushes and head.takes_turn:
-            head.takes_turn, self._skips_copy = False, True
-        elif not head.ends:
+        if self._flushes and self._takes_turn:
+            self._takes_turn, self._skips_copy = False, True
+        elif not self._ends:
             return
         self._skipping = True
-        for sent in self._waiting:
-            if sent.readies:
-                break
-            sent.ends = 0
+        if not self._readies:
+            self._ends = 0
         self._settle()
 
     def _has_turn(self) -> bytes:
-        if self._waiting and self._waiting[0].takes_turn:
-            self._waiting[0].takes_turn = False
+        if self._takes_turn:
+            self._takes_turn = False
             self._settle()
             return b""
         return _COPY_FAIL
 
+    def _await(self, readies: int, ends: int, flags: int) -> None:
+        """A unit is answered next. After an error nothing is answered but a Sync."""
+        self._awaits = True
+        self._readies = readies
+        self._ends = 0 if self._skipping else ends
+        self._takes_turn = bool(flags & TAKES_TURN)
+        self._flushes = bool(flags & FLUSHES)
+
     def _settle(self) -> None:
-        """Units that wait for nothing more are answered."""
-        waiting = self._waiting
-        while waiting and waiting[0].is_answered:
-            waiting.popleft()
+        """The first unit is answered if it waits for nothing more; then the next one is the
+        first."""
+        while not (self._readies or self._ends or self._takes_turn):
             self._answered += 1
+            if not self._waiting:
+                self._awaits = self._flushes = False
+                break
+            self._await(*self._waiting.popleft()[4:7])

@@ -5,7 +5,7 @@
     inorder      requests answered in the recorded order; anyorder: in whatever order they come
     replies      what goes to one driver, in order
     choice       which recorded connection a driver gets
-    mismatch     what was expected and what came, in words
+    mismatch     what was expected and what came, in words; copydata: the first difference in COPY data
     scram        the server's side of SCRAM-SHA-256
     recording    a capture becomes scripts
     script       one recorded connection: its requests, and the bytes that answered each

@@ -1,9 +1,11 @@
 """Requests answered in whatever order they come, on whatever connection.
 
-The unit is what a driver sends up to a flush point: `PDH`, `BES`, a Query. The answer is that of
+The unit is what a driver sends up to a flush point: `PDH`, `BES`, a Query, an Execute that begins a
+COPY from the driver. The answer is that of
 the same unit of the recording: the first time the first, the second time the second; the last one
 is given again. Names are compared by the text they stand for, the data of a COPY with the unit that
-began it. Whether a connection is in a transaction follows from the units that it was answered: one
+began it. What asks for nothing is left out, and so is what the server discarded after an error.
+Whether a connection is in a transaction follows from the units that it was answered: one
 that began a block when it was recorded begins one here.
 
 A unit that the recording does not have is answered with an error; the connection goes on.
@@ -14,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pgtrace.serve.mismatch import Mismatch, of_request
+from pgtrace.serve.copydata import CopyDifference
+from pgtrace.serve.mismatch import Mismatch, malformed, of_request
 from pgtrace.serve.recording import Recording
-from pgtrace.serve.replies import Replies
-from pgtrace.serve.requests import FLUSH_POINTS, KEPT_BYTES, CopyRun, Requests, unit_key
-from pgtrace.serve.script import COPY_BOTH, COPY_IN, FAILS, LAST, UNPROMPTED, Script, Step
+from pgtrace.serve.replies import PROTOCOL_VIOLATION, SQLSTATE, Replies
+from pgtrace.serve.requests import FLUSH_POINTS, KEPT_BYTES, CopyRun, Idle, Requests, unit_key
+from pgtrace.serve.script import COPY_BOTH, COPY_IN, FAILS, LAST, Script, Step
 
 _IDLE, _OPEN, _FAILED = b"ITE"
 _MOST: Final = 100_000
@@ -32,26 +35,55 @@ class Units:
     def __init__(self, recording: Recording) -> None:
         self._places: dict[bytes, list[Place]] = {}
         self._used: dict[bytes, int] = {}
+        self._copied: dict[bytes, tuple[Script, Step]] = {}
         for script in recording.scripts:
             self._add(script)
 
     def _add(self, script: Script) -> None:
         context, first = b"", 0
         keys: list[bytes] = []
-        steps = script.steps
+        steps, skipping = script.steps, False
         for index in range(len(steps)):
             step = steps[index]
-            if step.code == UNPROMPTED:
+            if not step.asks:
+                continue
+            if skipping:
+                skipping = step.code != ord("S")
                 continue
             if not keys:
                 first = index
             keys.append(step.key)
-            if step.code in FLUSH_POINTS:
+            if step.code == ord("d") and context:
+                self._copied.setdefault(context, (script, step))
+            if step.code in FLUSH_POINTS or step.flags & COPY_IN:
                 key = unit_key([context, *keys])
                 self._places.setdefault(key, []).append((script, first, index))
-                copies = any(steps[one].flags & COPY_IN for one in range(first, index + 1))
+                flags = 0
+                for one in range(first, index + 1):
+                    flags |= steps[one].flags
+                copies = flags & COPY_IN
+                skipping = bool(flags & FAILS) and step.code != ord("S")
                 context = key if copies and step.code not in b"cf" else b""
                 keys = []
+
+    @property
+    def unasked(self) -> int:
+        """Recorded requests that no driver has asked for."""
+        return sum(
+            script.steps[index].asks
+            for key, places in self._places.items()
+            for script, first, last in places[self._used.get(key, 0) :]
+            for index in range(first, last + 1)
+        )
+
+    def copied(self, key: bytes) -> CopyDifference | None:
+        """How the data of a COPY that a unit began differs from the first that was recorded."""
+        found = self._copied.get(key)
+        return CopyDifference(*found) if found is not None else None
+
+    def has(self, key: bytes) -> bool:
+        """Whether the recording has that unit."""
+        return key in self._places
 
     def next(self, key: bytes) -> Place | None:
         """The next place of a unit."""
@@ -73,10 +105,12 @@ class AnyOrder:
         self._replies = replies
         self._tell = tell
         self._requests = Requests(recording.options)
+        self._idle = Idle()
         self._names: dict[bytes, bytes] = {}
         self._batch: list[tuple[int, bytes]] = []
         self._keys: list[bytes] = []
         self._copy: CopyRun | None = None
+        self._difference: CopyDifference | None = None
         self._context = b""
         self._status = _IDLE
         self._skipping = self._both = False
@@ -84,6 +118,8 @@ class AnyOrder:
     def take(self, code: int, body: bytes, size: int) -> None:
         """The driver's next message."""
         if self._replies.ended:
+            return
+        if self._idle.asks_nothing(code, copying=bool(self._context) and not self._both):
             return
         if self._skipping:
             if code != ord("S"):
@@ -93,8 +129,11 @@ class AnyOrder:
             return
         if code == ord("d"):
             if self._context and not self._both:
-                self._copy = self._copy or CopyRun()
+                if self._copy is None:
+                    self._copy, self._difference = CopyRun(), self._units.copied(self._context)
                 self._copy.add(body, size)
+                if self._difference is not None:
+                    self._difference.add(body)
             return
         if self._copy is not None:
             self._keys.append(self._copy.key(self._options))
@@ -104,10 +143,12 @@ class AnyOrder:
             return
         self._batch.append((code, body[:KEPT_BYTES]))
         self._keys.append(self._requests.key(code, body, size))
-        if code in FLUSH_POINTS or len(self._batch) >= _MOST:
+        begins_copy = code == ord("E") and self._units.has(unit_key([self._context, *self._keys]))
+        if code in FLUSH_POINTS or begins_copy or len(self._batch) >= _MOST:
             self._answer(code)
             self._batch.clear()
             self._keys.clear()
+            self._difference = None
 
     def _answer(self, code: int) -> None:
         if len(self._batch) == 1 and code == ord("S"):
@@ -120,7 +161,7 @@ class AnyOrder:
             self._differs(code)
             return
         script, first, last = place
-        steps = [step for index in range(first, last + 1) if (step := script.steps[index]).code != UNPROMPTED]
+        steps = [step for index in range(first, last + 1) if (step := script.steps[index]).asks]
         self._learn(script, steps)
         after = next((step.status for step in reversed(steps) if step.status), 0)
         if after:
@@ -128,7 +169,7 @@ class AnyOrder:
         for step in steps:
             self._replies.answer(script, step, self._names, self._status)
         index = last + 1
-        while index < len(script.steps) and (step := script.steps[index]).code == UNPROMPTED:
+        while index < len(script.steps) and not (step := script.steps[index]).asks:
             steps.append(step)
             self._replies.answer(script, step, self._names)
             index += 1
@@ -152,10 +193,13 @@ class AnyOrder:
     def _differs(self, code: int) -> None:
         told = next((of_request(*one) for one in self._batch if one[0] in b"QP"), of_request(*self._batch[0]))
         where = f"connection {self._connection}: this is not in the recording:"
-        self._tell(Mismatch(where, "any of its requests", told))
+        detail = self._difference.words() if self._difference is not None else ""
+        wrong = next((words for one in self._batch if (words := malformed(*one))), "")
+        found = Mismatch(where, "any of its requests", told, wrong or detail, PROTOCOL_VIOLATION if wrong else SQLSTATE)
+        self._tell(found)
         self._status = _FAILED if self._status != _IDLE else _IDLE
         extended = code not in b"QFS"
-        self._replies.fail("ERROR", "this request is not in the recording", told, 0 if extended else self._status)
+        self._replies.fail("ERROR", "this request is not in the recording", told, 0 if extended else self._status, found.sqlstate)
         self._skipping = extended and code not in b"cf"
 
     def _ready(self) -> None:

@@ -132,7 +132,7 @@ def _fits(script: Script, keys: Sequence[bytes]) -> bool:
     at = script.first_request()
     steps = script.steps
     for key in keys:
-        while at < len(steps) and not steps[at].code:
+        while at < len(steps) and not steps[at].asks:
             at += 1
         if at >= len(steps) or steps[at].key != key:
             return False

@@ -6,6 +6,7 @@ not known. Rules, as in the session's machine:
 
 - After an error in an extended query, what follows is discarded up to the next Sync. How much a
   driver had sent by then depends on timing, so it is not compared.
+- What asks for nothing is not compared: a Flush before which nothing is owed, for example.
 - CopyData is one stream. After an error in a COPY the rest of it is dropped.
 - CopyData of a COPY in both directions (replication) is not compared.
 """
@@ -15,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pgtrace.protocol import heads
+from pgtrace.serve.copydata import CopyDifference
 from pgtrace.serve.mismatch import Mismatch, mismatch
 from pgtrace.serve.replies import Replies
-from pgtrace.serve.requests import FLUSH_POINTS, KEPT_BYTES, CopyRun, Options, Requests
-from pgtrace.serve.script import COPY_BOTH, COPY_IN, FAILS, LAST, UNPROMPTED, Script, Step
+from pgtrace.serve.requests import FLUSH_POINTS, KEPT_BYTES, CopyRun, Idle, Options, Requests
+from pgtrace.serve.script import BREAKS, COPY_BOTH, COPY_IN, FAILS, LAST, UNPROMPTED, Script, Step
 
 _COPY = b"dcf"
 
@@ -33,8 +35,10 @@ class InOrder:
         self._options = options
         self._tell = tell
         self._requests = Requests(options)
+        self._idle = Idle()
         self._names: dict[bytes, bytes] = {}
-        self._at = 0
+        self._at = self._passed = 0
+        self._difference: CopyDifference | None = None
         self._batch: list[int] = []
         self._copy: CopyRun | None = None
         self._skipping = self._copying = self._both = False
@@ -44,14 +48,11 @@ class InOrder:
         self._unprompted()
         self._replies.flush()
 
-    @property
-    def left(self) -> int:
-        """Recorded requests that were not asked."""
-        return len(self.script.steps) - self._at
-
     def take(self, code: int, body: bytes, size: int) -> None:
         """The driver's next message."""
         if self._replies.ended:
+            return
+        if self._idle.asks_nothing(code, copying=self._copying and not self._both):
             return
         self._batch.append(code)
         if code == ord("d"):
@@ -87,7 +88,8 @@ class InOrder:
             step = steps[self._at]
             if step.code not in _COPY or code in _COPY or step.length:
                 return step
-            self._at += 1
+            self._pass(step)
+            self._unprompted()
         return None
 
     def _take_copy_data(self, body: bytes, size: int) -> None:
@@ -95,10 +97,24 @@ class InOrder:
             return
         if self._copy is None:
             self._copy = CopyRun()
-        self._copy.add(body, size)
+            step = self._next(ord("d"))
+            compared = step is not None and step.code == ord("d") and not (self._options.any_values or self._options.blanked)
+            self._difference = CopyDifference(self.script, step) if compared and step is not None else None
         step = self._next(ord("d"))
-        if step is not None and step.code == ord("d") and step.length and self._copy.bytes >= step.size:
+        if step is None or step.code != ord("d") or not step.flags & BREAKS:
+            self._add_copy_data(body, size)
+            return
+        # what led to the recorded error, however it is cut
+        size = min(size, 5 + step.size - self._copy.bytes)
+        self._add_copy_data(body[: size - 5], size)
+        if self._copy.bytes >= step.size:
             self._end_copy()
+
+    def _add_copy_data(self, body: bytes, size: int) -> None:
+        assert self._copy is not None
+        self._copy.add(body, size)
+        if self._difference is not None:
+            self._difference.add(body)
 
     def _end_copy(self) -> None:
         """The driver's copy data has ended, or led to a recorded error."""
@@ -106,15 +122,15 @@ class InOrder:
         key, self._copy = self._copy.key(self._options), None
         step = self._next(ord("d"))
         if step is None or step.code != ord("d") or step.key != key:
-            self._differs(ord("d"), b"")
+            self._differs(ord("d"), b"", self._difference.words() if self._difference is not None else "")
             return
         self._answer(step)
-        if step.length:
+        if step.flags & BREAKS:
             self._copying = False
             self._replies.flush()
 
     def _answer(self, step: Step) -> None:
-        self._at = step.index + 1
+        self._pass(step)
         self._replies.answer(self.script, step, self._names)
         flags = step.flags
         if step.code in _COPY and step.code != ord("d"):
@@ -133,13 +149,19 @@ class InOrder:
         self._skipping, self._copying = True, False
         self._replies.flush()
         steps = self.script.steps
-        while self._at < len(steps) and steps[self._at].code not in (ord("S"), UNPROMPTED):
-            self._at += 1
+        while self._at < len(steps) and (step := steps[self._at]).code not in (ord("S"), UNPROMPTED):
+            self._pass(step)
+
+    def _pass(self, step: Step) -> None:
+        self._at = step.index + 1
+        if step.asks:
+            self._passed += 1
+            self.script.reached = max(self.script.reached, self._passed)
 
     def _unprompted(self) -> None:
         steps = self.script.steps
-        while self._at < len(steps) and (step := steps[self._at]).code == UNPROMPTED:
-            self._at += 1
+        while self._at < len(steps) and not (step := steps[self._at]).asks:
+            self._pass(step)
             self._replies.answer(self.script, step, self._names)
             if step.flags & LAST:
                 self._replies.end(reset=self.script.resets)
@@ -154,8 +176,9 @@ class InOrder:
         if name and (recorded := self.script.message(step, KEPT_BYTES)[0].partition(b"\0")[0]) != name:
             self._names[recorded] = name
 
-    def _differs(self, code: int, body: bytes) -> None:
-        found = mismatch(self._connection, self.script, self._at, self._batch, code, body)
+    def _differs(self, code: int, body: bytes, detail: str = "") -> None:
+        found = mismatch(self._connection, self.script, self._at, self._batch, code, body, detail)
         self._tell(found)
-        self._replies.fail("FATAL", heads.text(found.where.encode("utf-8", "surrogateescape")), "\n".join(found.lines()[1:]))
+        detail = "\n".join(found.lines()[1:])
+        self._replies.fail("FATAL", heads.text(found.where.encode("utf-8", "surrogateescape")), detail, sqlstate=found.sqlstate)
         self._replies.end()

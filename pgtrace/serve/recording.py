@@ -43,8 +43,8 @@ from pgtrace.errors import CaptureError
 from pgtrace.framing import Frame, Framer
 from pgtrace.protocol import answers, codes, fields, heads
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.serve.requests import KEPT_BYTES, CopyRun, Options, Requests
-from pgtrace.serve.script import COPY_BOTH, COPY_IN, FAILS, LAST, TEXTS, UNPROMPTED, Script, Step, Steps
+from pgtrace.serve.requests import KEPT_BYTES, CopyRun, Idle, Options, Requests
+from pgtrace.serve.script import BREAKS, COPY_BOTH, COPY_IN, FAILS, IDLE, LAST, TEXTS, UNPROMPTED, Script, Step, Steps
 from pgtrace.serve.store import Store, Stream
 from pgtrace.session import owed
 from pgtrace.session.watched import Watched
@@ -53,6 +53,7 @@ MOST_CONNECTIONS: Final = 100_000
 """The most connections of a recording that are served."""
 _UNTYPED: Final = frozenset({codes.SSL_REQUEST, codes.GSSENC_REQUEST, codes.SSL_REPLY, codes.GSSENC_REPLY})
 _EXTENDED: Final = frozenset({owed.PARSE, owed.BIND, owed.DESCRIBE, owed.EXECUTE, owed.CLOSE, owed.FLUSH, owed.COPY_END})
+_COPY_ENDS: Final = b"cf"
 _STARTUP: Final = struct.Struct(">I")
 _PIECE: Final = 1024 * 1024
 _FIRST: Final = 64
@@ -80,6 +81,8 @@ class Recording:
         """Why others are not, and how many."""
         self.cancels = 0
         """Recorded CancelRequests."""
+        self.torn_bytes = 0
+        """Bytes of a last block that is cut off."""
         self._reader = CaptureReader(path, follow=False)
         self._connections: dict[int, _Connection] = {}
         self._seen = 0
@@ -96,6 +99,7 @@ class Recording:
             return True
         for connection in list(self._connections.values()):
             self._end(connection)
+        self.torn_bytes = self._reader.torn_bytes
         self._reader.close()
         self._settle_cancels()
         if not self.scripts:
@@ -108,6 +112,11 @@ class Recording:
     def progress(self) -> float:
         """From 0 to 1."""
         return self._reader.read_bytes / max(1, self._reader.size_bytes)
+
+    @property
+    def unasked(self) -> int:
+        """Recorded requests that no driver has asked for in recorded order."""
+        return sum(script.requests - script.reached for script in self.scripts)
 
     def close(self) -> None:
         """Release the bytes."""
@@ -177,6 +186,7 @@ class _Connection:
         self._framer = Framer(kept_bytes=KEPT_BYTES)
         self._machine: Watched[Step | None] = Watched()
         self._requests = Requests(recording.options)
+        self._idle = Idle()
         self._at = [0, 0]
         self._login = True
         self._is_lost = False
@@ -273,8 +283,13 @@ class _Connection:
         self._machine.sent(time_ns, frame, step)
 
     def _request(self, code: int, body: bytes, size: int, start: int, time_ns: int) -> Step | None:
-        """The step of a message; None for CopyData of a COPY in both directions."""
+        """The step of a message; None for CopyData of a COPY in both directions, and for what asks
+        for nothing."""
         script = self.script
+        if self._idle.asks_nothing(code, copying=self._machine.copies_in):
+            if self._copy is None:
+                self._append(Step(code, start, size, flags=IDLE), time_ns)
+            return None
         if code == ord("d"):
             if self._copies_both():
                 return None
@@ -292,7 +307,9 @@ class _Connection:
 
     def _append(self, step: Step, time_ns: int) -> None:
         step.before, step.sent_ns, step.after = self._status, time_ns, self._current
-        self._latest = step
+        if step.asks:
+            self._latest = step
+            self.script.requests += 1
         self.script.steps.append(step)
 
     def _end_copy(self) -> None:
@@ -325,9 +342,23 @@ class _Connection:
             asked = self._latest
         step = self._answered(asked, time_ns, start)
         step.length = start + size - step.reply
+        if code == ord("G"):
+            self._swallow(step)
         self._note(step, code, body, kind)
+        if code == ord("E") and step.code == ord("d"):
+            step.flags |= BREAKS
         if step.flags & FAILS or code == ord("Z"):
             self._end_copy()
+
+    def _swallow(self, began: Step) -> None:
+        """The server copies now: Sync and Flush that were sent ahead ask for nothing."""
+        steps = self.script.steps
+        for index in range(began.index + 1, len(steps)):
+            if (step := steps[index]).code in _COPY_ENDS:
+                return
+            if step.code in b"SH" and step.asks:
+                step.flags |= IDLE
+                self.script.requests -= 1
 
     def _answered(self, asked: Step | None, time_ns: int, start: int) -> Step:
         """The step that the next bytes belong to: never one before those that have an answer."""

@@ -22,6 +22,7 @@ from pgtrace.serve.store import Stream
 
 SQLSTATE: Final = "PGT01"
 """What did not match. The class is no other's."""
+PROTOCOL_VIOLATION: Final = "08P01"
 _LONGEST_TEXT: Final = 1024 * 1024
 _READY_BYTES: Final = 6
 _LENGTH: Final = struct.Struct(">I")
@@ -100,9 +101,9 @@ class Replies:
         if ready:
             self._held.append(Send(ready))
 
-    def fail(self, severity: str, message: str, detail: str, status: int = 0) -> None:
+    def fail(self, severity: str, message: str, detail: str, status: int = 0, sqlstate: str = SQLSTATE) -> None:
         """An ErrorResponse of our own, and with `status` a ReadyForQuery."""
-        fields = (("S", severity), ("V", severity), ("C", SQLSTATE), ("M", f"pgtrace: {message}"), ("D", detail))
+        fields = (("S", severity), ("V", severity), ("C", sqlstate), ("M", f"pgtrace: {message}"), ("D", detail))
         error = backend.ErrorResponse(tuple((name, text.replace("\0", "")) for name, text in fields if text)).wire()
         self.send(error + (b"Z\0\0\0\5" + bytes([status]) if status else b""))
 

@@ -9,6 +9,8 @@ length.
 - With `any_values`, the parameters of Bind and FunctionCall do not count, nor do literals in SQL.
   Their formats do, because the recorded answers are in those.
 - CopyData is one stream, however it was cut into messages (CopyRun).
+- A Flush before which nothing is owed asks for nothing, nor do Sync and Flush while the server
+  copies: whether a driver sends them can depend on timing, so they do not count (Idle).
 - A normalised golden has neither the OIDs of Parse nor the contents of CopyData. With `blanked`
   they do not count.
 
@@ -32,6 +34,28 @@ FLUSH_POINTS: Final = frozenset(b"QFSHcf")
 _HEAD: Final = re.compile(rb"\s*(?i:(deallocate|execute)|(declare|fetch|move|close))\b")
 _DECLARE: Final = re.compile(rb'\s*(?i:declare)\s+"?([^\s"]+)')
 _WORD: Final = re.compile(rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*")
+
+
+class Idle:
+    """Which messages of a connection ask for nothing, one after the other."""
+
+    __slots__ = ("_pending", "_simple")
+
+    def __init__(self) -> None:
+        self._pending = self._simple = False
+
+    def asks_nothing(self, code: int, *, copying: bool) -> bool:
+        """Whether the next message asks for nothing. `copying` is whether the server copies from
+        the driver when it reads it."""
+        if code in b"HS" and copying:
+            return True
+        if code == ord("H") and not self._pending:
+            return True
+        if code in b"cf":
+            self._pending = not self._simple  # the end of an Execute's COPY flushes nothing
+        elif code != ord("d"):
+            self._pending, self._simple = code not in FLUSH_POINTS, code == ord("Q")
+        return False
 
 
 class Options(NamedTuple):

@@ -22,12 +22,16 @@ UNPROMPTED: Final = 0
 
 TEXTS: Final = 1
 """Flag: its answer has an ErrorResponse or a NoticeResponse, which may repeat a name."""
+IDLE: Final = 2
+"""Flag: it asks for nothing (requests.Idle), so it is not compared."""
 COPY_IN: Final = 4
 """Flag: its answer ends by handing the turn to the driver's CopyData."""
 COPY_BOTH: Final = 8
 """Flag: the same, and both sides copy."""
 FAILS: Final = 16
 """Flag: an ErrorResponse after which the backend discards everything up to the next Sync."""
+BREAKS: Final = 64
+"""Flag: an ErrorResponse that ended the driver's COPY."""
 LAST: Final = 32
 """Flag: a FATAL or PANIC error. The backend closes."""
 
@@ -62,6 +66,11 @@ class Step:
     """The latest step that had an answer when it was sent."""
     index: int = -1
     """Its place in the script."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is a request that counts."""
+        return self.code != UNPROMPTED and not self.flags & IDLE
 
     def pack(self) -> bytes:
         return _PACKED.pack(
@@ -140,6 +149,10 @@ class Script:
     opened_ns: int = 0
     ended_ns: int = 0
     """When the driver connected, and when the connection was over; 0 if that was not seen."""
+    requests: int = 0
+    """Requests that count."""
+    reached: int = 0
+    """The most of them that one driver got past."""
     waits: set[int] = field(default_factory=set)
     """Steps before whose answer a CancelRequest came."""
 
@@ -153,8 +166,8 @@ class Script:
         return self.steps[0].code == UNPROMPTED if len(self.steps) else self.closes
 
     def first_request(self) -> int:
-        """The index of the first step that has a request, or the number of steps."""
+        """The index of the first step that asks for something, or the number of steps."""
         index = 0
-        while index < len(self.steps) and self.steps[index].code == UNPROMPTED:
+        while index < len(self.steps) and not self.steps[index].asks:
             index += 1
         return index

@@ -46,9 +46,11 @@ class Server:
         timing: float = 0.0,
         tell: Callable[[Mismatch], None] = lambda _: None,
         repeats: Callable[[int, int], None] = lambda _, __: None,
+        refused: Callable[[int, str], None] = lambda _, __: None,
     ) -> None:
         """`tell` hears of each mismatch, `repeats` of each connection that gets a recorded one that
-        was taken before: its number, and that of the recorded one."""
+        was taken before: its number, and that of the recorded one; `refused` of the number and
+        the user of each connection whose password is wrong."""
         self.recording = recording
         self.choice = Choice(recording)
         self.addresses: list[str] = []
@@ -57,18 +59,24 @@ class Server:
         self.connections = 0
         """Drivers' connections that got through start-up."""
         self.mismatches = 0
-        self.unasked = 0
-        """Recorded requests that were not sent on connections that have ended."""
+        self.unstarted = 0
+        """Connections that ended before a start-up."""
         self.timing = timing
         self._verifier = verifier
         self._units = Units(recording) if recording.options.any_order else None
         self._keys = Keys()
         self._tell = tell
         self._repeats = repeats
+        self._refused = refused
         self._accepted = 0
         self._open: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self._socket_file = ""
+
+    @property
+    def unasked(self) -> int:
+        """Recorded requests that no driver has asked for."""
+        return self._units.unasked if self._units is not None else self.recording.unasked
 
     async def listen(self, listen: Listen) -> None:
         """Begin to listen. Raises ListenError."""
@@ -89,7 +97,9 @@ class Server:
             if not self._servers:
                 raise ListenError(listen.display, "no address of this machine")
         except OSError as error:
-            raise ListenError(listen.display, (error.strerror or str(error)).lower()) from None
+            # the system's reason; asyncio puts its own words around it
+            reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or str(error)
+            raise ListenError(listen.display, reason.lower()) from None
 
     async def _listen_on(self, host: str, *, optional: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -133,6 +143,7 @@ class Server:
             verifier=self._verifier,
             tell=self._differs,
             repeats=lambda recorded: self._repeats(number, recorded),
+            refused=lambda user: self._refused(number, user),
             wake=wake,
         )
 
@@ -143,9 +154,9 @@ class Server:
     def closed(self, connection: Connection, session: Session) -> None:
         """A driver is gone."""
         self._open.discard(connection)
-        session.left()
+        session.left(hung_up=not connection.aborted)
         self.connections += session.ready
-        self.unasked += session.unasked
+        self.unstarted += not session.began
 
     def _differs(self, mismatch: Mismatch) -> None:
         self.mismatches += 1
@@ -164,6 +175,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._pausing = False
         self._closing = self._resetting = False
+        self.aborted = False
+        """Whether we ended it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -207,6 +220,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+        self.aborted = True
         if self._transport is not None:
             self._transport.abort()
 

@@ -25,13 +25,14 @@ from pgtrace.protocol.message import MalformedMessage
 from pgtrace.serve.anyorder import AnyOrder, Units
 from pgtrace.serve.choice import Choice, Reservation
 from pgtrace.serve.inorder import InOrder
-from pgtrace.serve.mismatch import Mismatch
+from pgtrace.serve.mismatch import Mismatch, nonsense
 from pgtrace.serve.recording import Recording
 from pgtrace.serve.replies import AwaitCancel, Replies
 from pgtrace.serve.requests import FLUSH_POINTS, KEPT_BYTES, Requests
 from pgtrace.serve.scram import MECHANISM, Login, Refused, Verifier
 
 MOST_BEFORE_LOGIN: Final = 16 * 1024
+_HEADER_BYTES: Final = 5
 _MOST_HELD: Final = 1000
 _HEADER: Final = struct.Struct(">I")
 
@@ -72,10 +73,12 @@ class Session:
         verifier: Verifier | None = None,
         tell: Callable[[Mismatch], None] = lambda _: None,
         repeats: Callable[[int], None] = lambda _: None,
+        refused: Callable[[str], None] = lambda _: None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         """With `units`, requests are answered in any order. `tell` hears of mismatches, `repeats`
-        of a recorded connection that is taken again; `wake` is called after a cancel."""
+        of a recorded connection that is taken again, `refused` of the user whose password is
+        wrong; `wake` is called after a cancel."""
         self.number = number
         self.replies = Replies()
         self.cancel_came = False
@@ -88,6 +91,7 @@ class Session:
         self._login: Login | None = None
         self._tell = tell
         self._repeats = repeats
+        self._refused = refused
         self._wake = wake
         self._framer = Framer(kept_bytes=KEPT_BYTES)
         self._key = b""
@@ -97,6 +101,8 @@ class Session:
         self._held: list[tuple[int, bytes, int]] = []
         self._player: InOrder | AnyOrder | None = None
         self._version = 0
+        self._cancels = False
+        self._latest = b""  # the last bytes that came: a header that is not whole
         self._parameters: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -116,11 +122,17 @@ class Session:
         for code, body, size in self._framer.feed(FRONTEND, data):
             if self.replies.ended:
                 return
-            if self._ready and code < codes.STARTUP_MESSAGE:
+            if self._ready and code == codes.OPAQUE:
+                self._nonsense((self._latest + data)[-size:])
+            elif self._ready and code < codes.STARTUP_MESSAGE:
                 self._typed(code, body, size)
             else:
                 self._untyped(code, body)
-        if not self._ready and self._framer.unfinished_bytes(FRONTEND) > MOST_BEFORE_LOGIN:
+        self._latest = (self._latest + data)[-4:]
+        unfinished = self._framer.unfinished_bytes(FRONTEND)
+        if self._ready and unfinished >= _HEADER_BYTES and (begun := self._framer.begun(FRONTEND)) not in codes.FRONTEND_NAMES:
+            self._nonsense(bytes([begun]))
+        if not self._ready and unfinished > MOST_BEFORE_LOGIN:
             self.replies.end()
 
     def cancelled(self) -> None:
@@ -129,23 +141,27 @@ class Session:
         self.cancel_came = bool(outputs) and any(isinstance(output, AwaitCancel) for output in outputs)
         self._wake()
 
-    def left(self) -> None:
-        """The driver is gone."""
+    def left(self, *, hung_up: bool = True) -> None:
+        """The driver is gone; without `hung_up` because the server closed."""
         self._keys.forget(self._key)
         self._decide()
+        if hung_up and self._ready and not self.replies.ended and (size := self._framer.unfinished_bytes(FRONTEND)):
+            begun = self._framer.begun(FRONTEND) if size >= _HEADER_BYTES else self._latest[-size]
+            self._tell(nonsense(self._where(), f"{size:,} bytes of {_of_type(begun)}, and then the end"))
         if self._reservation is not None:
             self._choice.release(self._reservation)
             self._reservation = None
 
     @property
-    def unasked(self) -> int:
-        """Recorded requests of its connection that the driver has not sent."""
-        return self._player.left if isinstance(self._player, InOrder) else 0
+    def began(self) -> bool:
+        """Whether there was a start-up, or a CancelRequest."""
+        return bool(self._version) or self._cancels
 
     def _untyped(self, code: int, body: bytes) -> None:
         if code in (codes.SSL_REQUEST, codes.GSSENC_REQUEST):
             self.replies.send(b"N")
         elif code == codes.CANCEL_REQUEST:
+            self._cancels = True
             self._keys.cancel(body[4:])
             self.replies.end()
         elif code == codes.STARTUP_MESSAGE:
@@ -178,6 +194,7 @@ class Session:
             if not self._nonce_sent(login, body):
                 return
         except (Refused, MalformedMessage):
+            self._refused(dict(self._parameters).get("user", ""))
             self.replies.fail("FATAL", "password authentication failed", "the password is that of --password-file")
             self.replies.end()
 
@@ -224,16 +241,31 @@ class Session:
             self.replies.end()
             return
         if code == ord("p") or code not in codes.FRONTEND_NAMES:
-            self._decide()
-            self.replies.fail("FATAL", f"invalid frontend message type {code}", "")
-            self.replies.end()
+            self._nonsense(bytes([code]))
             return
         if self._player is not None:
             self._player.take(code, body, size)
             return
+        if code == ord("H") and not self._held:
+            return  # nothing was asked
         self._held.append((code, body, size))
         if code in FLUSH_POINTS or code == ord("d") or len(self._held) >= _MOST_HELD or size > KEPT_BYTES:
             self._decide()
+
+    def _nonsense(self, data: bytes) -> None:
+        """What came is not a message: its type and its length are impossible, or only the type."""
+        self._decide()
+        if self.replies.ended:
+            return
+        length = f", length {int.from_bytes(data[1:5], 'big'):,}" if len(data) >= 5 else ""
+        found = nonsense(self._where(), f"{_of_type(data[0])}{length}")
+        self._tell(found)
+        self.replies.fail("FATAL", "this is not a message of the protocol", found.got, sqlstate=found.sqlstate)
+        self.replies.end()
+
+    def _where(self) -> str:
+        player = self._player
+        return f"connection {self.number}" + (f" (recorded connection {player.script.number})" if isinstance(player, InOrder) else "")
 
     def _decide(self) -> None:
         """Which recorded connection this one is, and what its first requests are answered."""
@@ -250,3 +282,8 @@ class Session:
         for one in self._held:
             self._player.take(*one)
         self._held.clear()
+
+
+def _of_type(code: int) -> str:
+    name = codes.FRONTEND_NAMES.get(code)
+    return f"a message with the type byte 0x{code:02x}" if name is None else f"{name} (0x{code:02x})"

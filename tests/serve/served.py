@@ -37,6 +37,7 @@ class Served:
         self.keys = Keys()
         self.mismatches: list[Mismatch] = []
         self.repeated: list[int] = []
+        self.refused: list[str] = []
         self._verifier = verifier
         self._units = Units(recording) if recording.options.any_order else None
         self._number = 0
@@ -66,6 +67,7 @@ class Served:
             verifier=self._verifier,
             tell=self.mismatches.append,
             repeats=self.repeated.append,
+            refused=self.refused.append,
         )
 
 

@@ -105,3 +105,50 @@ def test_a_recorded_error_discards_up_to_sync(served: Served) -> None:
     assert driver.says("Bind - -", "Execute -", "Flush") == ""
     assert driver.says("Sync") == "Z"
     assert driver.says("Query SELECT 2") == "CZ"
+
+
+EXTENDED_COPY = """
+c1 F Parse - COPY a FROM STDIN | Flush | Sync
+c1 B ParseComplete | ReadyForQuery I
+c1 F Bind - - | Flush | Execute - | Flush | Sync
+c1 B BindComplete | CopyInResponse 0 0
+c1 F CopyData one | CopyDone | Flush | Sync
+c1 B CommandComplete COPY 1 | ReadyForQuery I
+c1 F Terminate
+c1 close F
+"""
+
+
+def test_a_copy_begun_by_execute_swallows_flush_and_sync(tmp_path: Path) -> None:
+    """pg8000 sends them ahead."""
+    served = Served.script(tmp_path, EXTENDED_COPY, False, True)
+    for ahead in (["Flush", "Sync"], ["Sync"], []):
+        driver = served.connect()
+        driver.read()
+        assert driver.says("Parse - COPY a FROM STDIN", "Flush", "Sync") == "1Z"
+        assert driver.says("Bind - -", "Flush", "Execute -", *ahead) == "2G"
+        assert driver.says("CopyData on", "CopyData e", "CopyDone", "Flush", "Sync") == "CZ"
+        driver.session.left()
+    assert not served.mismatches
+
+
+def test_what_was_discarded_after_an_error_is_no_unit(tmp_path: Path) -> None:
+    """How much of a pipeline a driver sends after an error depends on timing."""
+    script = """
+    c1 F Parse - SELECT bad | Flush
+    c1 B ErrorResponse 42703 no such column
+    c1 F Bind - - | Execute - | Flush | Sync | Flush
+    c1 B ReadyForQuery I
+    c1 F Query SELECT 1
+    c1 B CommandComplete SELECT 1 | ReadyForQuery I
+    c1 F Terminate
+    c1 close F
+    """
+    served = Served.script(tmp_path, script, False, True)
+    for rest in (["Bind - -", "Execute -", "Flush", "Sync", "Flush"], ["Sync"], ["Sync", "Flush"]):
+        driver = served.connect()
+        driver.read()
+        assert driver.says("Parse - SELECT bad", "Flush") == "E"
+        assert driver.says(*rest) == "Z"
+        assert driver.says("Query SELECT 1") == "CZ"
+    assert not served.mismatches

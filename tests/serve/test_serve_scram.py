@@ -67,12 +67,14 @@ def test_another_proof_is_refused(last: bytes) -> None:
 def test_a_session_asks_for_the_password(tmp_path: Path) -> None:
     recording = Served.script(tmp_path, ASYNCPG).recording
     for password, letters in (("secret", "RRSKZ"), ("wrong", "E")):
-        driver = Served(recording, Verifier("secret")).socket()
+        served = Served(recording, Verifier("secret"))
+        driver = served.socket()
         assert driver.says("StartupMessage user=app database=shop") == "R"
         first = b"n,,n=,r=abc"
         driver.session.receive(auth.SASLInitialResponse("SCRAM-SHA-256", first).wire())
         ((_, body, _),) = driver.frames()
         assert driver.sends(auth.SASLResponse(answer(password, first, body[4:])).wire()) == letters
+        assert served.refused == (["app"] if letters == "E" else [])
     early = Served(recording, Verifier("secret")).socket()
     early.says("StartupMessage user=app database=shop")
     assert early.says("Query SELECT 1") == ""

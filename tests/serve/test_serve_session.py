@@ -5,12 +5,13 @@ A recording is a script of the playbook; `says` plays a driver and gives the let
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 from pgtrace.errors import CaptureError
-from pgtrace.protocol import frontend
+from pgtrace.protocol import codes, frontend
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.protocol.startup import CancelRequest
 from tests.playbook import wire, write
@@ -42,7 +43,7 @@ def test_a_driver_gets_what_was_recorded(tmp_path: Path) -> None:
     driver.says("Terminate")
     assert driver.closed == "FIN"
     assert not served.mismatches
-    assert (served.choice.left, driver.session.unasked) == (0, 0)
+    assert (served.choice.left, served.recording.unasked) == (0, 0)
 
 
 def test_start_up_keeps_the_process_id_and_has_a_new_key(tmp_path: Path) -> None:
@@ -132,6 +133,85 @@ def test_an_error_discards_up_to_sync(tmp_path: Path) -> None:
         assert driver.says("Parse s1 SELECT 1", "Bind - s1", "Execute -", "Bind - s2", "Execute -", *rest) == "12CE"
         assert driver.says("Sync") == "Z"
         assert driver.says("Query SELECT 3") == "CZ"
+        assert not served.mismatches
+
+
+def idle_flushes(chance: random.Random, sent: list[str]) -> list[str]:
+    """Flushes where nothing is owed."""
+    parts: list[str] = []
+    for line in sent:
+        parts.append(line)
+        if line in ("Sync", "Flush") or line.startswith("Query"):
+            parts += ["Flush"] * chance.choice((0, 0, 1, 2))
+    return parts
+
+
+def test_a_flush_before_which_nothing_is_owed_does_not_count(tmp_path: Path) -> None:
+    """Neither where it was recorded nor where it was not; a driver leaves it out if the answer is there already."""
+    chance = random.Random(7)
+    done = "CommandComplete SELECT 1 | ReadyForQuery I"
+    asks = [
+        (
+            ["Parse - SELECT 1", "Bind - -", "Execute -", "Sync"],
+            "12CZ",
+            "ParseComplete | BindComplete | CommandComplete SELECT 1 | ReadyForQuery I",
+        ),
+        (["Query SELECT 2"], "CZ", done),
+        (["Parse - SELECT 3", "Flush"], "1", "ParseComplete"),
+        (["Bind - -", "Execute -", "Sync"], "E", "ErrorResponse 22012 division by zero | ReadyForQuery I"),
+    ]
+    for number in range(40):
+        turns = [asks[chance.randrange(2)] if chance.random() < 0.5 else None for _ in range(4)]
+        sessions = [one for turn in turns for one in ([turn] if turn is not None else asks[2:])]
+        script = ""
+        for sent, _, answer in sessions:
+            script += f"F {' | '.join(idle_flushes(chance, sent))}\nB {answer}\n"
+        path = tmp_path / str(number)
+        path.mkdir()
+        for any_order in (False, True):
+            (path / "recorded.pgtrace").unlink(missing_ok=True)
+            served = Served.script(path, script + "F Terminate\nclose F", False, any_order)
+            driver = served.connect()
+            driver.says(*["Flush"] * chance.randrange(2))
+            driver.heard()
+            for sent, letters, _ in sessions:
+                assert driver.says(*idle_flushes(chance, sent)).removesuffix("Z").endswith(letters.removesuffix("Z"))
+            assert [mismatch.lines() for mismatch in served.mismatches] == []
+
+
+def test_a_flush_that_asks_for_something_counts(tmp_path: Path) -> None:
+    driver = (served := Served.script(tmp_path, PIPELINE.replace("Bind - s1 | Execute - | Bind - s2", "Bind - s1 | Flush"))).connect()
+    driver.says("Query SELECT 0", "Parse s1 SELECT 1", "Bind - s1", "Execute -")
+    assert served.mismatches[0].lines()[0].endswith("request 4: expected Flush, got Execute")
+
+
+def test_a_copy_error_needs_its_data_however_it_is_cut(tmp_path: Path) -> None:
+    """And a notice in the middle of the data does not end it."""
+    script = """
+    F Query COPY item FROM STDIN
+    B CopyInResponse 0 0,0
+    F CopyData one
+    B NoticeResponse 01000 careful
+    F CopyData two
+    B ErrorResponse 22P02 invalid input | ReadyForQuery I
+    F Query COPY item FROM STDIN
+    B CopyInResponse 0 0,0
+    F CopyData one
+    B NoticeResponse 01000 careful
+    F CopyData two | CopyDone
+    B CommandComplete COPY 1 | ReadyForQuery I
+    F Terminate
+    close F
+    """
+    for cut in (["one", "two"], ["onetwothree"], ["o", "netw", "o and more"]):
+        (tmp_path / "recorded.pgtrace").unlink(missing_ok=True)
+        served = Served.script(tmp_path, script)
+        driver = served.connect()
+        driver.heard()
+        assert driver.says("Query COPY item FROM STDIN").endswith("G")
+        assert driver.says(*(f"CopyData {piece}" for piece in cut)) == "NEZ"
+        assert driver.says("Query COPY item FROM STDIN") == "G"
+        assert driver.says("CopyData onetwo", "CopyDone") == "NCZ"
         assert not served.mismatches
 
 
@@ -269,7 +349,7 @@ def test_what_is_unprompted_has_its_place(tmp_path: Path) -> None:
     assert driver.says("Query LISTEN a").endswith("CZA")
     assert driver.says("Query SELECT 1") == "NCZE"
     assert driver.closed == "FIN"
-    assert driver.session.unasked == 0
+    assert served.recording.unasked == 0
 
 
 def test_a_connection_that_is_ended_while_idle_needs_no_request(tmp_path: Path) -> None:
@@ -389,3 +469,112 @@ def test_a_gap_ends_what_can_be_served(tmp_path: Path) -> None:
     driver = served.connect()
     assert driver.says("Query SELECT 1").endswith("CZ")
     assert driver.says("Query SELECT 2") == "E"
+
+
+def test_bytes_that_are_no_message_are_one_mismatch(tmp_path: Path) -> None:
+    """After start-up; before it, they are no driver's."""
+    chance = random.Random(3)
+    known = bytes(code for code in codes.FRONTEND_NAMES if code < 256)
+    served = Served.script(tmp_path, PIPELINE)
+    for number in range(300):
+        code = chance.randrange(256)
+        length = chance.choice((0, 3, 0x40000000, 0x7FFFFFFF, 0xFFFFFFFF))
+        if code not in known and chance.random() < 0.5:
+            length = chance.randrange(4, 0x3FFFFFFF)
+        driver = served.connect()
+        driver.heard()
+        data = bytes([code]) + length.to_bytes(4, "big") + chance.randbytes(chance.randrange(50))
+        for piece in (data[at : at + 3] for at in range(0, len(data), 3)) if number % 2 else [data]:
+            driver.session.receive(piece)
+        (found, body, _), *more = driver.frames()
+        assert (found, more, driver.closed) == (ord("E"), [], "FIN")
+        assert b"C08P01" in body
+        driver.session.left()
+        assert len(served.mismatches) == 1
+        assert "0x" in served.mismatches.pop().got
+
+
+def test_the_end_in_the_middle_of_a_message_is_a_mismatch(tmp_path: Path) -> None:
+    served = Served.script(tmp_path, PIPELINE)
+    data = wire(FRONTEND, "Query SELECT 0")
+    for size in range(len(data) + 1):
+        driver = served.connect()
+        driver.sends(data[:size])
+        driver.session.left()
+        whole = size in (0, len(data))
+        got = f"{size} bytes of Query (0x51), and then the end"
+        assert [mismatch.got for mismatch in served.mismatches] == ([] if whole else [got])
+        served.mismatches.clear()
+
+
+@pytest.mark.parametrize("any_order", [False, True])
+def test_a_body_that_does_not_match_its_type_is_said(tmp_path: Path, any_order: bool) -> None:
+    served = Served.script(tmp_path, PIPELINE, False, any_order)
+    driver = served.connect()
+    driver.heard()
+    driver.session.receive(b"B\0\0\0\x07abc" + b"S\0\0\0\4")
+    assert b"C08P01" in driver.frames()[0][1]
+    (mismatch,) = served.mismatches
+    assert mismatch.detail.startswith("it is malformed")
+
+
+PARSED = """
+F Parse a(23) SELECT 'é', $1 | Describe S a | Flush
+B ParseComplete | ParameterDescription 23 | RowDescription x:23
+F Terminate
+close F
+"""
+
+
+@pytest.mark.parametrize(
+    ("parse", "detail"),
+    [
+        ("Parse a(23) SELECT 'é', $2", "SQL from character 14: recorded SELECT 'é', $1, now SELECT 'é', $2"),
+        ("Parse a(20) SELECT 'é', $1", "parameter types: recorded [int4], now [int8]"),
+        ("Parse a SELECT 'é', $1", "parameter types: recorded [int4], now []"),
+        ("Parse -(23) SELECT 'é', $1", "statement's name: recorded a, now unnamed"),
+    ],
+)
+def test_a_parse_that_differs_says_what_in_words(tmp_path: Path, parse: str, detail: str) -> None:
+    served = Served.script(tmp_path, PARSED)
+    served.connect().says(parse, "Describe S a", "Flush")
+    assert served.mismatches[0].detail == detail
+
+
+@pytest.mark.parametrize(
+    ("types", "described", "told"),
+    [("(23)", "", ("41", "43")), ("", "23", ("41", "43")), ("", "", ("\\x00000029", "\\x0000002b"))],
+)
+def test_a_binary_parameter_is_decoded_if_its_type_is_known(tmp_path: Path, types: str, described: str, told: tuple[str, str]) -> None:
+    asks = f"Parse a{types} SELECT $1", *(["Describe S a"] if described else []), "Flush"
+    bind = frontend.Bind("", "a", (1,), (b"\0\0\0\x29",), ()).wire()
+    script = f"""
+    F {" | ".join(asks)}
+    B ParseComplete{f" | ParameterDescription {described} | NoData" if described else ""}
+    raw F {bind.hex()}
+    F Execute - | Sync
+    B BindComplete | CommandComplete SELECT 1 | ReadyForQuery I
+    F Terminate
+    close F
+    """
+    served = Served.script(tmp_path, script)
+    driver = served.connect()
+    driver.says(*asks)
+    driver.sends(frontend.Bind("", "a", (1,), (b"\0\0\0\x2b",), ()).wire())
+    assert served.mismatches[0].detail == f"parameter $1: recorded {told[0]}, now {told[1]}; --any-values ignores it"
+
+
+def test_what_nobody_asked_for_is_counted_once_however_many_connect(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    requests = [f"SELECT {number}" for number in range(6)]
+    script = "".join(f"F Query {one}\nB CommandComplete SELECT 1 | ReadyForQuery I\n" for one in requests) + "F Terminate\nclose F"
+    served = Served.script(tmp_path, script)
+    assert served.recording.unasked == 6
+    most = 0
+    for _ in range(30):
+        asked = chance.randrange(6)
+        most = max(most, asked)
+        driver = served.connect()
+        driver.says(*(f"Query {one}" for one in requests[:asked]))
+        driver.session.left()
+        assert served.recording.unasked == 6 - most
