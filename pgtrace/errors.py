@@ -13,6 +13,7 @@ can be shown as it is.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pgtrace import sanitise
@@ -111,6 +112,16 @@ class MarkError(PgTraceError):
         super().__init__(*(line for line in lines if line))
 
 
+class NoOpenMark(PgTraceError):
+    """A mark that is to end is not open."""
+
+    exit_code = 2
+
+    def __init__(self, name: str, names: Iterable[str]) -> None:
+        there = ", ".join(map(repr, names))
+        super().__init__(f"no mark {name!r} is open there", f"open: {there}" if there else "none is open")
+
+
 class ProgramError(PgTraceError):
     """A program cannot be started. The exit code is the one that shells use for it."""
 
@@ -153,6 +164,15 @@ class UpstreamError(PgTraceError):
         super().__init__(f"cannot reach the upstream {upstream}: {reason}")
         self.upstream = upstream
         self.reason = reason
+
+
+class LoginsFailed(PgTraceError):
+    """The server was reached, and let nobody in."""
+
+    exit_code = 3
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no connection could be opened: {reason}")
 
 
 class CaptureError(PgTraceError):

@@ -1,8 +1,9 @@
-"""The capture of the latest `run` without -w, kept until the next one: what `--last` reads.
+"""The capture of the latest `run`, kept until the next one: what `--last` reads.
 
-It is in `$XDG_STATE_HOME/pgtrace/last`, 0700. While it is being recorded it is a directory beside
-that place, with an owner's lock (temporary.py). So a run that is killed leaves nothing behind, and
-two runs at once do not meet: the one that ends last is the latest.
+It is in `$XDG_STATE_HOME/pgtrace/last`, 0700; of a run with -w, a link to its file is there. While
+it is being recorded it is a directory beside that place, with an owner's lock (temporary.py). So a
+run that is killed leaves nothing behind, and two runs at once do not meet: the one that ends last
+is the latest.
 """
 
 from __future__ import annotations
@@ -41,11 +42,22 @@ def place() -> Path:
     return user_state_path("pgtrace", appauthor=False) / "last"
 
 
+def remember(written: Path) -> None:
+    """The latest is a file of the user's. Raises OSError."""
+    made = directory()
+    if made is not None:
+        os.symlink(os.path.abspath(written), os.path.join(made.path, CAPTURE))
+        made.keep_as(str(place()))
+
+
 def capture() -> Path:
     """The latest. Raises UsageError if there is none."""
     found = place() / CAPTURE
+    if found.is_symlink():
+        found = Path(os.readlink(found))
+        if not found.exists():
+            raise UsageError(f"the latest run was written to {found}, which is no longer there")
+        return found
     if not found.exists():
-        raise UsageError(
-            "no run has been kept yet: `pgtrace run -- CMD` keeps its capture until the next run, unless -w or --no-last is given"
-        )
+        raise UsageError("no run has been kept yet: `pgtrace run -- CMD` keeps its capture until the next run, unless --no-last is given")
     return found

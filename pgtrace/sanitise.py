@@ -55,10 +55,14 @@ def text(s: str, newline: str = "↵") -> Shown:
 
 def line(s: str) -> Shown:
     """The text as one whole line of output, which no log takes for a command."""
-    shown = text(s)
-    if "##" in shown or "::" in shown:
-        return Shown(_COMMAND.sub(lambda match: match.group()[:-1] + f"\\x{ord(match.group()[-1]):02x}", shown))
-    return shown
+    return Shown(obeyed_by_no_log(text(s)))
+
+
+def obeyed_by_no_log(s: str) -> str:
+    """One line as it is, except for the character that makes it a command for a CI log."""
+    if "##" in s or "::" in s:
+        return _COMMAND.sub(lambda match: match.group()[:-1] + f"\\x{ord(match.group()[-1]):02x}", s)
+    return s
 
 
 def lines(given: Iterable[str]) -> Shown:

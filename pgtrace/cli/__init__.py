@@ -7,6 +7,7 @@ Ctrl-C exits with 130. A closed stdout (`| head`) is not an error.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import keyword
@@ -43,6 +44,7 @@ name is a Python keyword)."""
 INTERRUPTED = 130
 CAPTURE_VERSION = 1
 _COLLECTED_AFTER = 20_000
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 """Objects between two garbage collections. Records come by the thousand and are freed without
 it."""
 
@@ -107,7 +109,7 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
         return 0
     except OSError as error:
         output.lead_nowhere()
-        about = error.filename or "stdout"
+        about = error.filename or ("stdout, or a file in TMPDIR" if error.errno in _NO_ROOM else "stdout")
         output.tell(f"pgtrace: {_masked(str(about))}: {(error.strerror or str(error)).lower()}")
         return 1
     return result if isinstance(result, int) else 0

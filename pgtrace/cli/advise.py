@@ -93,6 +93,12 @@ def command(
     else:
         write(advice_formats.FORMATS[form](trace, findings, left, judged))
     warn_of_losses(trace)
-    if judged and not quiet:
+    if quiet:
+        pass
+    elif judged:
         tell(advice.failing(judged, by_baseline=baseline is not None))
+    elif update:
+        tell(f"pgtrace: written to {baseline}")
+    elif baseline is not None and kinds is None and (findings or left):
+        tell("pgtrace: all of this is in the baseline")
     ctx.exit(1 if judged else 0)

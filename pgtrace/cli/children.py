@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,18 @@ from pgtrace import masking
 from pgtrace.errors import ProgramError
 
 _PASSED_ON: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+def see_that_it_exists(program: str) -> None:
+    """Before a server is started or a capture created. Raises ProgramError."""
+    if shutil.which(program) is not None:
+        return
+    shown = masking.argument(program)
+    if os.path.exists(program):
+        raise ProgramError(shown, "it is not executable")
+    sets_variable = program.partition("=")[0].isidentifier() and "=" in program
+    remedy = f"; to set a variable for one: env {shown} PROGRAM" if sets_variable else ""
+    raise ProgramError(shown, f"there is no such program{remedy}")
 
 
 class Children:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from pgtrace import behind, masking
 from pgtrace.cli import options, output, recorder_options
+from pgtrace.errors import OutputExists
 from pgtrace.trace.noted_marks import mark_counters
 
 if TYPE_CHECKING:
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 
 _FORMS: Final = (".md", ".html", ".json")
 _REPEAT: Final = 3
+_NAMED: Final = 5
+"""The most marks of a capture that are named."""
+_OF_CAPTURES: Final = frozenset({"what", "unit", "out", "as_json", "quiet", "verbose"})
+"""What captures that exist can be compared with; all else is for programs that run."""
+_NUMBER: Final = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+(e[0-9]+)?", re.ASCII)
 
 
 class _Distances(click.ParamType[tuple[int, ...]]):
@@ -42,8 +50,8 @@ class _Units(click.ParamType["str | int"]):
     name = "units"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
-        if isinstance(value, str) and value.isdecimal():
-            if not 0 < int(value) < 10**12:
+        if isinstance(value, str) and _NUMBER.fullmatch(value):
+            if not value.isdecimal() or not 0 < int(value) < 10**12:
                 self.fail(f"{value} is not a number of units", param, ctx)
             return int(value)
         return value  # type: ignore[no-any-return]
@@ -131,6 +139,10 @@ def command(
         other = next(text for text in what if text not in files)
         why = "captures and programs cannot be mixed" if "=" in other else "no such file"
         raise click.UsageError(f"{masking.argument(other)!r}: {why}")
+    if files:
+        for option in ctx.command.params:
+            if option.name not in _OF_CAPTURES and ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"{option.opts[0]} is for programs that run; captures exist already")
     with _written(out) as write:
         if files:
             found = _of_files(files, unit, quiet=quiet)
@@ -211,38 +223,54 @@ def _of_files(files: Sequence[str], unit: str | int | None, *, quiet: bool) -> S
     return _measured(list(variants.values()), paths, unit, quiet=quiet)
 
 
-def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: str | int | None, *, quiet: bool) -> SideBySide:
-    """Read each capture of (label, path) as a turn, then what the variants do differently."""
+def _measured(
+    variants: list[Variant], paths: Sequence[tuple[str, str]], unit: str | int | None, failed: Collection[str] = (), *, quiet: bool
+) -> SideBySide:
+    """Read each capture of (label, path) as a turn, then what the variants do differently. The
+    programs of the captures `failed` ended with an error: what they did is shown only if their
+    variant has nothing else, says nothing of the unit, and is compared with nothing."""
     from pgtrace.cli.reading import is_whole, read, read_as, read_joined
     from pgtrace.compare.behaviour import Behaviour
     from pgtrace.compare.side_by_side import SideBySide, differences
-    from pgtrace.compare.turns import measure, unit_of
+    from pgtrace.compare.turns import measure, shared
 
-    paths = list(paths)
+    whole = {label for label, path in paths if path not in failed}
+    paths = [(label, path) for label, path in paths if path not in failed or label not in whole]
     by_label = {variant.label: variant for variant in variants}
+    common: list[str] = []
     if unit is None:
         marks: list[set[str]] = []
         for path in dict(paths).values():
+            if path in failed:
+                continue
             trace = read([Path(path)], quiet=quiet)
             marks.append(set(mark_counters(trace)))
             trace.close()
-        unit = unit_of(marks) or 1
-    found = SideBySide([], unit)
+        common = shared(marks)
+        unit = common[0] if len(common) == 1 else 1
+    found = SideBySide([], unit, marks=common if unit == 1 else [])
     servers_side: dict[str, frozenset[int]] = {}
+    without: dict[str, list[set[str]]] = {}
+    """By label, the marks of each turn that has not the one wanted."""
     for label, path in paths:
         trace, joins = read_joined([Path(path)], quiet=True)
-        servers_side[path] = trace.apart
+        servers_side[path] = frozenset(trace.apart)
         turn = measure(trace, label, unit, joins, draws=not by_label[label].turns)
         turn.complete = is_whole(trace)
-        if isinstance(unit, str) and unit not in mark_counters(trace):
+        if isinstance(unit, str) and unit not in (names := set(mark_counters(trace))):
             turn.complete = False
-            output.tell(f"pgtrace: {path}: no mark is called {unit!r}")
+            if path not in failed:  # that is said already
+                without.setdefault(label, []).append(names)
         by_label[label].turns.append(turn)
         trace.close()
+    for label, marks in without.items():
+        _say_missing(str(unit), label, marks, len(by_label[label].turns))
     found.variants = [variant for variant in variants if variant.turns]
     behaviours = {}
     for variant in found.variants:
         path = variant.nearest[0].path
+        if path in failed:
+            continue
         if servers_side[path]:
             behaviours[variant.label] = Behaviour([path], apart=servers_side[path])
             while behaviours[variant.label].update():
@@ -254,6 +282,14 @@ def _measured(variants: list[Variant], paths: Iterable[tuple[str, str]], unit: s
     for behaviour in behaviours.values():
         behaviour.close()
     return found
+
+
+def _say_missing(unit: str, label: str, marks: Sequence[set[str]], turns: int) -> None:
+    """Say once that turns of a variant do not have the mark; `marks` are those that they have."""
+    others = sorted(set().union(*marks))
+    some = f" in {len(marks)} of {turns} turns" if len(marks) < turns else ""
+    listed = f"; it has {', '.join(map(repr, others[:_NAMED]))}" if others else ""
+    output.tell(f"pgtrace: {label}: no mark is called {unit!r}{some}{listed}")
 
 
 # Programs.
@@ -284,6 +320,8 @@ def _of_programs(
     if len(set(labels)) < len(labels):
         raise click.UsageError("two variants have the same label")
     placed = turns.names(programs, distances, repeat)
+    if directory is not None:
+        _see_that_nothing_is_there(directory, placed.values())
     found_upstream = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
     variants = [Variant(label) for label in labels]
     with recording.upstream_for(upstream, found_upstream, quiet=quiet) as (target, extra), PrivateDirectory() as private:
@@ -294,8 +332,14 @@ def _of_programs(
         except OSError as error:
             raise CaptureError(os.fspath(where), f"cannot be created: {(error.strerror or str(error)).lower()}") from None
         runner = turns.Turns(upstream, target, extra, names, concurrency, verbose, behind_ini, **recorder_options.recorded())
-        done = _run(runner, programs, variants, distances, repeat, where, placed, quiet=quiet)
-        found = _measured(variants, [(label, os.fspath(one.path)) for label, one in done], unit, quiet=quiet)
+        try:
+            done = _run(runner, programs, variants, distances, repeat, where, placed, quiet=quiet)
+        except KeyboardInterrupt:
+            if directory is not None and not quiet:
+                output.tell(f"pgtrace: interrupted; the captures of the turns so far are in {directory}")
+            raise
+        failed = {os.fspath(one.path) for _, one in done if one.code}
+        found = _measured(variants, [(label, os.fspath(one.path)) for label, one in done], unit, failed, quiet=quiet)
         _note_turns(found, done)
         found.are_kept = directory is not None
         found.concurrency = concurrency
@@ -306,6 +350,15 @@ def _of_programs(
         if runner.no_control:
             found.notes.append(f"{runner.no_control}.")
     return found
+
+
+def _see_that_nothing_is_there(directory: Path, names: Iterable[str]) -> None:
+    """Before anything runs: the last turn's name may be taken. Raises OutputExists, UsageError."""
+    if directory.exists() and not directory.is_dir():
+        raise click.UsageError(f"-w {os.fspath(directory)!r} is a file: name a directory")
+    for name in names:
+        if (directory / name).exists():
+            raise OutputExists(directory / name)
 
 
 def _run(

@@ -67,9 +67,8 @@ def command(
 
 
 def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
-    """Do the work once, then print counters and messages per type for each variant."""
+    """Do the work once, then print the counters of each variant."""
     from pgtrace.report import stats
-    from pgtrace.sanitise import EMPTY
     from pgtrace.trace.trace import Trace
 
     scene.play(on_progress=progress)
@@ -79,7 +78,7 @@ def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
     if pooled:
         _as_sides(trace)
         return
-    output.write([*stats.as_text(trace, "mark", "the same work under each driver"), EMPTY, *stats.messages(trace, "mark")])
+    output.write(stats.as_text(trace, "mark", "the same work under each driver"))
 
 
 def _as_sides(trace: Trace) -> None:

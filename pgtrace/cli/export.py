@@ -59,7 +59,7 @@ def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, 
     from pgtrace.cli.progress import turns
     from pgtrace.cli.reading import count, read, select, warn_of_losses
     from pgtrace.errors import UsageError
-    from pgtrace.export import rules
+    from pgtrace.export import Piece, rules
 
     wanted = FORMATS[to]
     given = {name: value for name, value in {"places": chosen, **given}.items() if value}
@@ -74,14 +74,14 @@ def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, 
             if "counted" in wanted.options:
                 given["counted"] = count(trace, chosen, quiet=quiet)
         pieces = wanted.load()(trace, **given)
-        done = 0.0
+        latest = Piece("", 0.0)
 
         def step() -> bool:
-            nonlocal done
+            nonlocal latest
             if (piece := next(pieces, None)) is None:
                 return False
-            done = piece.done
-            return file.write(piece.content)
+            latest = piece
+            return not piece.content or file.write(piece.content)
 
-        turns(step, lambda: done, "exporting", quiet=quiet)
+        turns(step, lambda: latest.done, lambda: latest.stage, quiet=quiet)
     warn_of_losses(trace)

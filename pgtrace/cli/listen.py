@@ -65,7 +65,7 @@ def command(
         ctx.call_on_close(stop.over)
     with (
         recording.upstream_for((first and first.upstream) or upstream, quiet=quiet) as (target, environment),
-        recording.further_legs(listen[1:], quiet=quiet) as (more_legs, throwaway_url),
+        recording.further_legs(listen[1:], quiet=quiet) as (more_legs, throwaways),
         Recorder(
             recording.place(first and first.listen, target, ":6433", allow_others=recorded["allow_others"]),
             target,
@@ -77,8 +77,8 @@ def command(
         telemetry.sending(recorder, otlp, ratio=otlp_ratio, slow_ns=otlp_slow, literals=otlp_literals) as sent,
     ):
         if stop is not None:
-            ctx.exit(_as_lines(recorder, environment, write, stop, sent, quiet=quiet, verbose=verbose))
-        _as_screen(recorder, environment, environment.get("DATABASE_URL") or throwaway_url, write)
+            ctx.exit(_as_lines(recorder, [environment, *throwaways], write, stop, sent, quiet=quiet, verbose=verbose))
+        _as_screen(recorder, [environment, *throwaways], write)
         recording.say_what_was_lost(recorder, verbose=verbose)
     recording.written(write, quiet)
 
@@ -103,13 +103,21 @@ def _listeners(recorder: Recorder) -> list[str]:
 
 
 def _as_lines(
-    recorder: Recorder, environment: dict[str, str], write: Path | None, stop: Stop, sent: Callable[[], None], *, quiet: bool, verbose: bool
+    recorder: Recorder,
+    environments: Sequence[dict[str, str]],
+    write: Path | None,
+    stop: Stop,
+    sent: Callable[[], None],
+    *,
+    quiet: bool,
+    verbose: bool,
 ) -> int:
-    """Print round trips until a signal says stop."""
+    """Print round trips until a signal says stop. `environments` are those of the legs."""
     output.tell(*recording.connect_hints(recorder))
-    for name, value in environment.items():
+    for name, value in environments[0].items():
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
             output.tell(f"export {name}={value}")
+    output.tell(*(f"pgtrace: {line}" for line in recording.about_throwaways(recorder, environments[1:])))
     for leg in recorder.legs:
         recording.warn_if_unreachable(leg.upstream)
     for line in (
@@ -138,7 +146,7 @@ def _as_lines(
     return stop.exit_code
 
 
-def _as_screen(recorder: Recorder, environment: dict[str, str], throwaway_url: str, write: Path | None) -> None:
+def _as_screen(recorder: Recorder, environments: Sequence[dict[str, str]], write: Path | None) -> None:
     from pgtrace.probe import probe
     from pgtrace.trace.trace import Trace
     from pgtrace.tui.app import run_app
@@ -150,15 +158,17 @@ def _as_screen(recorder: Recorder, environment: dict[str, str], throwaway_url: s
             probe(leg.upstream)
         except UpstreamError as error:
             warning = warning or str(error)
-    named = environment or {name: os.environ[name] for name in ("PGUSER", "PGDATABASE") if os.environ.get(name)}
+    named = environments[0] or {name: os.environ[name] for name in ("PGUSER", "PGDATABASE") if os.environ.get(name)}
     source = Source(
         listener=", ".join(_listeners(recorder)),
         upstream=", ".join(leg.upstream.display for leg in recorder.legs),
         live=True,
-        addresses=tuple(address for addresses in recorder.addresses_of_legs for address in addresses),
+        addresses=tuple(recorder.addresses),
         environment=tuple((name, named[name]) for name in LOGIN if name in named),
         warning=warning,
         notes=(
+            *recording.further_places(recorder),
+            *recording.about_throwaways(recorder, environments[1:]),
             *recording.about_others(recorder),
             *recording.about_tls(recorder),
             *recording.about_files(recorder),
@@ -166,7 +176,7 @@ def _as_screen(recorder: Recorder, environment: dict[str, str], throwaway_url: s
         ),
         temporary=write is None,
         unsaved=write is None,
-        **options.explained_on(throwaway_url),
+        **options.explained_on(next((one["DATABASE_URL"] for one in environments if one), "")),
     )
     try:
         run_app(Trace.open([recorder.capture]), source=source, recorder=recorder)

@@ -21,13 +21,11 @@ def command(what: str, name: str, to: str | None, quiet: bool) -> int:
     is in the capture.
     """
     from pgtrace import marking
-    from pgtrace.errors import MarkError
 
     if not name.strip() or len(name) > marking.LONGEST_NAME:
         raise click.UsageError("a mark needs a name of at most 4096 characters")
     chosen = marking.choose(to)
-    if not marking.ask(chosen.path, begin=what == "begin", name=name):
-        raise MarkError(f"no mark {name!r} is open there")
+    marking.ask(chosen.path, begin=what == "begin", name=name)
     if not quiet:
         output.tell(f"pgtrace: mark {name!r} {'begins' if what == 'begin' else 'ends'} at {', '.join(chosen.addresses)}")
     return 0

@@ -77,6 +77,8 @@ def _serve(names: list[str]) -> None:
         raise UsageError("`open --web` needs textual-serve: pip install 'pgtrace[web]'") from error
     if STDIN in names:
         raise UsageError("`open --web` does not read standard input: each visitor reads the captures itself")
+    if options.explained_on()["explain_dsn"]:
+        raise UsageError("`open --web` is read only: --explain-dsn has no use with it")
     with ending_on_interrupt() as begun:
         imports = Imports(names, begun)
         turns(imports.step, lambda: imports.progress, "importing")
@@ -86,7 +88,8 @@ def _serve(names: list[str]) -> None:
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        server = WebServer(imports.paths, imports.names, f"pgtrace {os.path.basename(names[0])}")
+        title = f"pgtrace {os.path.basename(names[0])}"
+        server = WebServer(imports.paths, imports.names, title, joins_sides=not options.in_context("no_join", False))
         output.tell(f"open {server.address}")
         output.tell("for at most 4 visitors, read only; Ctrl-C ends it")
         await server.serve(stopped)
@@ -95,10 +98,9 @@ def _serve(names: list[str]) -> None:
 
 
 def _run(trace: Trace, names: list[str], stream: Streamed | None = None, joins: Joins | None = None) -> None:
-    from pgtrace.cli.options import in_context
     from pgtrace.tui.app import run_app
     from pgtrace.tui.model.source import Source
 
-    joins_sides = not in_context("no_join", False)
+    joins_sides = not options.in_context("no_join", False)
     source = Source(files=tuple(names), live=True, temporary=stream is not None, joins_sides=joins_sides, **options.explained_on())
     run_app(trace, source=source, recorder=stream, joins=joins)

@@ -3,7 +3,8 @@
 Nothing else in pgtrace/cli writes to either. What comes from the wire, from files and from the
 command line passes the sanitiser before it gets here or, on stderr, here. An export is written as
 it is. If it may end up in a log of GitHub Actions, and one of its lines would be a command there,
-the log is instructed to stop processing commands until its end.
+the log is instructed to stop processing commands until its end; in Azure Pipelines and TeamCity,
+which nothing instructs so, such lines are escaped.
 
 A reader that has seen enough (`| head`) closes the pipe. That is not an error, and it only concerns
 stdout. click would end the command with code 1, and Python would complain again while closing
@@ -34,6 +35,10 @@ from pgtrace.sanitise import Shown
 
 STDOUT: Final = "-"
 _AT_ONCE: Final = 1000
+_STOPS: Final = "GITHUB_ACTIONS"
+"""Set where a line can stop commands."""
+_OBEY: Final = ("TF_BUILD", "TEAMCITY_VERSION")
+"""Set by other CI systems whose logs obey lines: Azure Pipelines, TeamCity."""
 _LONGEST_LINE: Final = 64 * 1024
 """Of a line that comes in pieces."""
 _SPELLED: Final = "pgtrace-ascii"
@@ -178,8 +183,7 @@ class Output:
 
 
 class _Log:
-    """Text for a log of GitHub Actions, held in a file until it is known whether it has
-    commands."""
+    """Text for the log of a CI system, held in a file until it is known whether it has commands."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by copy)
@@ -195,10 +199,15 @@ class _Log:
 
     def copy(self, out: IO[bytes]) -> None:
         """Write what is held. If it has commands, put it between a line that stops commands and one
-        that resumes them."""
+        that resumes them; where no line stops them, escape what makes them commands."""
         token = secrets.token_hex(16)
         with self._file as held:
             held.seek(0)
+            if self._commands and not os.environ.get(_STOPS):
+                for line in held:
+                    shown = sanitise.obeyed_by_no_log(line.decode("utf-8", "surrogateescape"))
+                    out.write(shown.encode("utf-8", "surrogateescape"))
+                return
             if self._commands:
                 out.write(f"::stop-commands::{token}\n".encode())
             shutil.copyfileobj(held, out)
@@ -207,8 +216,8 @@ class _Log:
 
 
 def _is_log() -> bool:
-    """Whether stdout may be a log of GitHub Actions: not if it is a regular file."""
-    return bool(os.environ.get("GITHUB_ACTIONS")) and not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    """Whether stdout may be a log that obeys lines: not if it is a regular file."""
+    return any(os.environ.get(name) for name in (_STOPS, *_OBEY)) and not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
 
 
 def _failed(error: OSError) -> CaptureError:

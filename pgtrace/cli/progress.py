@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, Self
 
 import click
@@ -15,15 +16,18 @@ _PATIENCE_S: Final = 1.0
 _STEPS: Final = 1000
 
 
-def turns(step: Callable[[], bool], progress: Callable[[], float | None], label: str, *, quiet: bool = False) -> None:
+def turns(step: Callable[[], bool], progress: Callable[[], float | None], label: str | Callable[[], str], *, quiet: bool = False) -> None:
     """Call `step` until it returns False. `progress` goes from 0 to 1, or is None if it is not
-    known."""
+    known. A label that is called names the stage that the work has reached."""
+    if isinstance(label, str):
+        label = partial(str, label)
     started = time.monotonic()
     while step():
         if not quiet and time.monotonic() - started > _PATIENCE_S and sys.stderr.isatty() and progress() is not None:
-            with click.progressbar(length=_STEPS, label=label, file=sys.stderr) as bar:
+            with click.progressbar(length=_STEPS, label=label(), file=sys.stderr) as bar:
                 shown = 0
                 while step():
+                    bar.label = label()
                     now = min(int(_STEPS * (progress() or 0.0)), _STEPS)
                     bar.update(now - shown)
                     shown = now

@@ -143,10 +143,10 @@ def join(trace: Trace, *, quiet: bool = False) -> Joins | None:
     return joins
 
 
-def select(trace: Trace, chosen: Filter, places: Sequence[int]) -> Iterator[int]:
+def select(trace: Trace, chosen: Filter, places: Sequence[int], joins: Joins | None = None) -> Iterator[int]:
     """The places that a filter selects. The number of those that cannot be decided any more is
     reported on stderr. Raises FilterError."""
-    selection = chosen.over(trace)
+    selection = chosen.over(trace, joins.connections if joins is not None else None)
     yield from selection.among(places)
     warn_of_undecided(selection)
 
@@ -270,7 +270,7 @@ def is_whole(trace: Trace) -> bool:
 def warn_of_losses(trace: Trace) -> None:
     """Report on stderr what is missing from a capture."""
     if trace.torn_bytes:
-        tell(f"pgtrace: the last block of the capture is cut off after {trace.torn_bytes} bytes; everything before it was read")
+        tell(f"pgtrace: {behind.torn(trace.torn_bytes)}")
     if trace.marks.uncounted:
         tell(f"pgtrace: {trace.marks.uncounted} marks are not counted: more than {MARKS_KEPT} were open at once")
     if trace.put_aside:

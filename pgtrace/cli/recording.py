@@ -68,16 +68,29 @@ def place(asked: str | Listen | None, upstream: Upstream, default: str, *, allow
 
 
 @contextmanager
-def further_legs(asked: Iterable[recorder_options.LegAsked], *, quiet: bool = False) -> Iterator[tuple[list[Leg], str]]:
-    """Legs beside the first, and the URL of a throw-away server that one of them leads to. Raises
-    AddressError, MissingExtra."""
+def further_legs(asked: Iterable[recorder_options.LegAsked], *, quiet: bool = False) -> Iterator[tuple[list[Leg], list[dict[str, str]]]]:
+    """Legs beside the first, and for each the environment to use a throw-away server that it leads
+    to. Raises AddressError, MissingExtra."""
     with ExitStack() as stack:
-        legs, url = [], ""
+        legs, environments = [], []
         for one in asked:
             target, environment = stack.enter_context(upstream_for(one.upstream, quiet=quiet))
             legs.append(Leg(one.listen, target))
-            url = url or environment.get("DATABASE_URL", "")
-        yield legs, url
+            environments.append(environment)
+        yield legs, environments
+
+
+def about_throwaways(recorder: Recorder, environments: Iterable[dict[str, str]]) -> list[str]:
+    """How to log in to a throw-away server through a leg beside the first, in the words of libpq
+    and of PgBouncer's ini."""
+    lines = []
+    for leg, environment in enumerate(environments, 1):
+        if environment:
+            host, port = recorder.reached_at(leg)
+            user, password, database = (environment[name] for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))
+            place = f"host={host} port={port} dbname={database} user={user} password={password}"
+            lines.append(f"a pooler reaches the throw-away server through leg {leg_letter(leg)} with: {place}")
+    return lines
 
 
 def warn_if_unreachable(upstream: Upstream) -> None:
@@ -96,6 +109,11 @@ def connect_hints(recorder: Recorder) -> list[str]:
         f"pgtrace: {', '.join(addresses)} -> {leg.upstream.display}{name}"
         for addresses, leg, name in zip(recorder.addresses_of_legs, legs, names, strict=True)
     ]
+
+
+def further_places(recorder: Recorder) -> list[str]:
+    """Where the legs beside the first listen: there a pooler connects, not a driver."""
+    return [line.removeprefix("pgtrace: ") for line in connect_hints(recorder)[1:]]
 
 
 def about_others(recorder: Recorder) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgtrace.cli import INTERRUPTED, options
-from pgtrace.errors import PgTraceError
 
 if TYPE_CHECKING:
     from pgtrace.recorder import Recorder
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 _TURN_S = 0.1
-_QUIET_S = 5.0
+_ENDS_S = 1.0
+_LOOK_S = 0.01
 
 
 class Speed(click.ParamType[float]):
@@ -72,35 +73,44 @@ def command(
     """
     from pgtrace.cli import output
     from pgtrace.cli.progress import turns
+    from pgtrace.cli.recording import say_what_was_lost
     from pgtrace.replay.outcome import as_dict, lines
     from pgtrace.report.encoding import as_json as encoded
+    from pgtrace.temporary import PrivateDirectory
 
     capture, recording = _read(file, quiet=quiet)
     plans = _plans(recording, quiet=quiet)
-    with _recorder(to, write) as (recorder, login):
-        replay = _replay(plans, login, speed, read_only)
-        worker = _Worker(replay)
-        interrupted = False
-        try:
-            turns(worker.step, lambda: replay.progress, "replaying", quiet=quiet)
-        except KeyboardInterrupt:
-            interrupted = True
-            replay.stop()
-            worker.wait()
-        if worker.error is not None:
-            raise worker.error
-        found = _outcome(capture, recorder, quiet=quiet)
-    recording.close()
+    with PrivateDirectory() as private:
+        again = write or Path(private) / "again"
+        with _recorder(to, again, private) as (recorder, login):
+            replay = _replay(plans, login, speed, read_only)
+            worker = _Worker(replay)
+            interrupted = False
+            try:
+                worker.start()
+                turns(worker.step, lambda: replay.progress, "replaying", quiet=quiet)
+            except KeyboardInterrupt:
+                interrupted = True
+                replay.stop()
+                worker.wait()
+            if worker.error is not None:
+                raise worker.error
+            _wait_for_ends(recorder)
+            complete = say_what_was_lost(recorder, verbose=verbose)
+        recording.close()
+        found = _outcome(capture, os.fspath(again), quiet=quiet)
     if as_json:
         output.write([encoded(as_dict(found), indent=2)])
     else:
         output.write(lines(found))
     _tell(replay, write, interrupted=interrupted, quiet=quiet, verbose=verbose)
-    ctx.exit(INTERRUPTED if interrupted else 1 if found.errors or replay.failed or replay.lost else 0)
+    ctx.exit(INTERRUPTED if interrupted else 1 if found.errors or replay.failed or replay.lost or not complete else 0)
 
 
 def _read(file: Path, *, quiet: bool) -> tuple[str, Recording]:
     """The capture to compare with, and the recording. Raises CaptureError."""
+    from pgtrace import behind
+    from pgtrace.cli import output
     from pgtrace.cli.imports import Imports, ending_on_interrupt
     from pgtrace.cli.progress import turns
     from pgtrace.serve.recording import Recording
@@ -112,6 +122,8 @@ def _read(file: Path, *, quiet: bool) -> tuple[str, Recording]:
     imports.tell()
     recording = Recording(imports.paths[0], os.fspath(file), Options())
     turns(recording.step, lambda: recording.progress, "reading", quiet=quiet)
+    if recording.torn_bytes:
+        output.tell(f"pgtrace: {behind.torn(recording.torn_bytes)}")
     return imports.paths[0], recording
 
 
@@ -129,21 +141,17 @@ def _plans(recording: Recording, *, quiet: bool) -> list[Any]:
 
 
 @contextmanager
-def _recorder(to: str, write: Path | None) -> Iterator[tuple[Recorder, str]]:
+def _recorder(to: str, write: Path, private: str) -> Iterator[tuple[Recorder, str]]:
     """A recorder before the server, and what libpq connects with. Raises what Recorder raises."""
     from pgtrace import conninfo, environment
     from pgtrace.behind import WAIT
     from pgtrace.probe import probe
     from pgtrace.recorder import Recorder
-    from pgtrace.temporary import PrivateDirectory
 
     asked = conninfo.read(to)
     upstream = environment.upstream_of(asked.without_drivers_secrets(), os.environ, ())
     probe(upstream)
-    with (
-        PrivateDirectory() as private,
-        Recorder(None, upstream, url=conninfo.as_url(to, asked), write=write, keep_bytes=None, when_behind=WAIT) as recorder,
-    ):
+    with Recorder(None, upstream, url=conninfo.as_url(to, asked), write=write, when_behind=WAIT) as recorder:
         variables = environment.redirected(dict(os.environ), recorder.host, recorder.port, ())
         environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
         for name in os.environ.keys() - variables.keys():
@@ -159,14 +167,21 @@ def _replay(plans: list[Any], login: str, speed: float, read_only: bool) -> Repl
 
 
 class _Worker:
-    """The replay's event loop, in a thread of its own: the main one shows progress and hears
+    """The replay's loop, in a thread of its own: the main one shows progress and hears
     Ctrl-C."""
 
     def __init__(self, replay: Replay) -> None:
-        self.error: PgTraceError | None = None
+        self.error: BaseException | None = None
         self._replay = replay
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Begin. Ctrl-C comes before or after."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._thread.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def step(self) -> bool:
         """Wait a moment; False when it has ended."""
@@ -174,31 +189,32 @@ class _Worker:
         return self._thread.is_alive()
 
     def wait(self) -> None:
-        """Wait for its end."""
-        self._thread.join()
+        """Wait for its end, if it began."""
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
-            try:
-                import uvloop
-            except ImportError:
-                asyncio.run(self._replay.run())
-            else:
-                uvloop.run(self._replay.run())
-        except PgTraceError as error:
+            self._replay.run()
+        except BaseException as error:
             self.error = error
 
 
-def _outcome(capture: str, recorder: Recorder, *, quiet: bool) -> Outcome:
+def _wait_for_ends(recorder: Recorder) -> None:
+    """Until the server has ended its side of each connection too, or a moment has passed."""
+    deadline_s = time.monotonic() + _ENDS_S
+    while recorder.stats()["connections"] and time.monotonic() < deadline_s:
+        time.sleep(_LOOK_S)
+
+
+def _outcome(capture: str, again: str, *, quiet: bool) -> Outcome:
     """Both captures, read and compared. Raises CaptureError."""
     from pgtrace.compare.behaviour import Behaviour
     from pgtrace.replay.outcome import outcome
     from pgtrace.trace.trace import Trace
 
-    recorder.flush()
-    now = Trace([recorder.capture], timeline=False)
-    recorder.quiet(now, _QUIET_S)
-    was, did, does = Trace([capture], timeline=False), Behaviour([capture]), Behaviour([recorder.capture])
+    was, now = Trace([capture], timeline=False), Trace([again], timeline=False)
+    did, does = Behaviour([capture]), Behaviour([again])
     for trace in (was, now, did, does):
         _read_all(trace, quiet=quiet)
     found = outcome(was, now, did, does)
@@ -222,7 +238,7 @@ def _tell(replay: Replay, write: Path | None, *, interrupted: bool, quiet: bool,
     if verbose:
         output.tell(*(f"pgtrace: {failure}" for failure in replay.failures))
     if interrupted:
-        output.tell(f"pgtrace: interrupted after {replay.progress:.0%}: both sides above are compared as far as they are")
+        output.tell(f"pgtrace: interrupted after {replay.sent:.0%}: both sides above are compared as far as they are")
     if write is not None and not quiet:
         output.tell(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import textwrap
 import time
 from pathlib import Path
@@ -14,9 +13,8 @@ import click
 from pgtrace import behind, environment, last, masking
 from pgtrace.address import Upstream
 from pgtrace.cli import budgets, options, output, recorder_options, recording
-from pgtrace.cli.children import Children
+from pgtrace.cli.children import Children, see_that_it_exists
 from pgtrace.conninfo import Address
-from pgtrace.errors import ProgramError
 from pgtrace.recorder import Recorder
 from pgtrace.temporary import PrivateDirectory
 
@@ -46,7 +44,7 @@ _LONGEST_ARGUMENT: Final = 60
 @recorder_options.when_behind(behind.WAIT)
 @recorder_options.env_urls
 @budgets.limits
-@click.option("--no-last", is_flag=True, help="Do not keep the capture for `--last`; without -w it is kept until the next run.")
+@click.option("--no-last", is_flag=True, help="Do not keep the capture for `--last`; otherwise it is kept until the next run.")
 @click.option("--call-sites", is_flag=True, help="Note which line of a Python program sends each statement.")
 @options.as_json
 @options.words("Also print messages per type, and the recorder's messages.")
@@ -68,7 +66,8 @@ def command(
 ) -> None:
     """Run a program against the proxy and print what it cost.
 
-    The summary goes to stderr and ends with what costs most. The exit code is the program's, or 1
+    The summary goes to stderr and ends with what costs most. With --json the counters are on
+    stdout, behind what the program printed there. The exit code is the program's, or 1
     if that is 0 and a budget is exceeded or something was not recorded.
 
     PGHOST, PGPORT and DATABASE_URL point the program at the proxy. If it requires TLS, that is
@@ -77,10 +76,7 @@ def command(
     asked = budgets.of_options(limits, config)
     if arguments[0].startswith("-"):
         raise click.NoSuchOption(arguments[0])
-    if shutil.which(arguments[0]) is None:  # before a server is started or a capture created
-        raise ProgramError(
-            masking.argument(arguments[0]), "it is not executable" if os.path.exists(arguments[0]) else "there is no such program"
-        )
+    see_that_it_exists(arguments[0])
     names = ("DATABASE_URL", *env_urls)
     recorded = recorder_options.recorded()
     found = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
@@ -110,12 +106,14 @@ def command(
             began_s = time.monotonic()
             code = Children(arguments, variables).wait()
             title, took_s = _title(arguments), time.monotonic() - began_s
-            kept = _summary(recorder, target, title, took_s, asked, as_json=as_json, quiet=quiet, verbose=verbose)
+            kept = _summary(recorder, target, title, took_s, code, asked, as_json=as_json, quiet=quiet, verbose=verbose)
             if call_sites and not recorder.noting_processes and not quiet:
                 output.tell(
                     "pgtrace: no process noted call sites: no Python driver that is known was imported, or Python runs with -I, -E or -S"
                 )
             latest = _keep(recorder, kept_in is not None)
+            if write is not None and not no_last:
+                _remember(recorder.capture)
     if latest and not quiet:
         output.tell("pgtrace: look at it with: pgtrace open --last, pgtrace advise --last")
     recording.written(write, quiet)
@@ -139,8 +137,25 @@ def _keep(recorder: Recorder, wanted: bool) -> bool:
     return True
 
 
+def _remember(written: Path) -> None:
+    """The file of -w is what `--last` reads, where that is possible."""
+    try:
+        last.remember(written)
+    except OSError as error:
+        output.tell(f"pgtrace: --last will not find this run: {error.strerror}")
+
+
 def _summary(
-    recorder: Recorder, target: Upstream, title: str, took_s: float, asked: list[Budget], *, as_json: bool, quiet: bool, verbose: bool
+    recorder: Recorder,
+    target: Upstream,
+    title: str,
+    took_s: float,
+    code: int,
+    asked: list[Budget],
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> bool:
     """Print what it cost. Returns whether everything was recorded and every budget kept."""
     from pgtrace.ask.budgets import evaluate
@@ -174,6 +189,8 @@ def _summary(
     if asked and not (quiet and kept):
         output.tell("", *report.as_text(results, everything=verbose))
     if not trace.connections:
+        if code:
+            output.tell(f"pgtrace: the program ended with exit code {code}, maybe before it connected")
         for line in environment.how_to_point(recorder.host, recorder.port, target):
             output.tell(f"pgtrace: {line}")
     return recording.say_what_was_lost(recorder, verbose=verbose) and kept

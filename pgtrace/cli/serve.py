@@ -98,6 +98,8 @@ def command(
     that sends what was recorded gets what was recorded. A driver that sends something else gets an
     error, one line says what was expected, and the exit code is 1.
     """
+    from pgtrace import behind
+    from pgtrace.cli import output
     from pgtrace.cli.progress import turns
     from pgtrace.faults import parse
 
@@ -107,6 +109,8 @@ def command(
     verifier = _verifier(password_file)
     recording = _recording(file, any_values=any_values, any_order=order == "any", quiet=quiet)
     turns(recording.step, lambda: recording.progress, "reading", quiet=quiet)
+    if recording.torn_bytes:
+        output.tell(f"pgtrace: {behind.torn(recording.torn_bytes)}")
     rules = (*faults, *([parse(f"split {split} B")] if split else []))
     stop = Stop()
     ctx.call_on_close(stop.over)
@@ -159,7 +163,7 @@ async def _serve(
     from pgtrace.serve.server import Server
 
     loop = asyncio.get_running_loop()
-    server = Server(recording, verifier=verifier, timing=timing, tell=report.differs, repeats=report.repeats)
+    server = Server(recording, verifier=verifier, timing=timing, tell=report.differs, repeats=report.repeats, refused=report.refused)
     recorder = None
     try:
         await server.listen(where if not rules else Listen(("127.0.0.1",), 0))
@@ -238,6 +242,14 @@ class _Report:
             self._said_repeats = True
             output.tell("pgtrace: more connections than were recorded: from now on recorded ones are used again (-v says which)")
 
+    @staticmethod
+    def refused(number: int, user: str) -> None:
+        """A driver has the wrong password."""
+        from pgtrace import sanitise
+        from pgtrace.cli import output
+
+        output.tell(sanitise.line(f"pgtrace: connection {number}: the password of {user or 'a driver without a user'} is wrong"))
+
     def ends(self, server: Server) -> None:
         """The server has ended."""
         from pgtrace.cli import output
@@ -258,10 +270,11 @@ class _Report:
             return
         mismatches = f"{server.mismatches} mismatches" if server.mismatches != 1 else "1 mismatch"
         output.tell(f"pgtrace: {_counted(server.connections, 'connection')}, {mismatches}")
-        if left or server.unasked:
-            output.tell(
-                f"pgtrace: never requested: {_counted(left, 'recorded connection')}, {_counted(server.unasked, 'recorded request')}"
-            )
+        if server.unstarted:
+            output.tell(f"pgtrace: {_counted(server.unstarted, 'connection')} ended before a start-up")
+        unasked = server.unasked
+        if left or unasked:
+            output.tell(f"pgtrace: never requested: {_counted(left, 'recorded connection')}, {_counted(unasked, 'recorded request')}")
 
     @staticmethod
     def _json(value: dict[str, Any]) -> None:

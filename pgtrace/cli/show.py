@@ -45,7 +45,7 @@ def command(
         for trace, listed in (
             rows(files, follow=follow, quiet=quiet, tell=waiting.tell) if read is None else [(read[0], range(len(read[0].rows)))]
         ):
-            places = listed if chosen is None else select(trace, chosen, listed)
+            places = listed if chosen is None else select(trace, chosen, listed, joins)
             if as_json:
                 lines = (encoded(about) for about in messages.rows_as_json(trace, places, joins))
             else:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter
 
 
-_BY: Final = ("driver", "connection", "statement", "mark", "label", "file", "callsite")
+_BY: Final = ("driver", "connection", "statement", "mark", "label", "file", "leg", "callsite")
 
 
 class _By(click.ParamType[str]):
@@ -82,7 +82,8 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     if as_json:
         write(stats.as_json(trace, joins), end="")
     else:
-        write(coloured(chain(stats.as_text(trace, by, selected=selected), stats.more(trace, by, selected) if verbose else []), table))
+        more = stats.more(trace, by, selected, joins) if verbose else []
+        write(coloured(chain(stats.as_text(trace, by, selected=selected, joins=joins), more), table))
         if joins is not None:
             from pgtrace.report.joins import joins_as_text  # most captures have one side
 

@@ -3,18 +3,20 @@ waits for the other.
 
 That process is `pgtrace import -`. It writes a private temporary capture in segments, which the
 screen follows like any recording. It owns standard input; here the terminal takes its place, for
-the keys.
+the keys. It ends when this process ends.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import click
@@ -23,10 +25,12 @@ from pgtrace.capture.inputs import STDIN
 from pgtrace.cli import output
 from pgtrace.cli.imports import keep_bytes, named_keylog, named_ports, temporary_directory
 from pgtrace.errors import UsageError
+from pgtrace.kept import Kept
 
 _TERMINAL: Final = "/dev/tty"
 _LOOK_AGAIN_S: Final = 0.02
-_ENDS_WITHIN_S: Final = 5.0
+_STOPPED: Final = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+"""How an import ends that has not reached the end of its stream."""
 
 
 class Streamed:
@@ -57,22 +61,16 @@ def imported_stdin() -> Iterator[Streamed]:
             command += ["--port", str(port)]
         if (keylog := named_keylog()) is not None:
             command += ["--keylog", keylog]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
+        kept = Kept(command, removes=Path(path).parent, stdout=subprocess.DEVNULL, stderr=log)
         try:
-            _wait_for(process, path)
+            _wait_for(kept.process, path)
             os.dup2(terminal, sys.stdin.fileno())
-            yield Streamed(path, process)
+            yield Streamed(path, kept.process)
         finally:
-            code = process.poll()
-            process.terminate()
-            try:
-                process.wait(_ENDS_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            code = kept.stop()
             log.seek(0)
             output.tell(*log.read().decode(errors="replace").splitlines())
-    if code:
+    if code and code not in _STOPPED:
         raise click.exceptions.Exit(code)
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import click
@@ -120,24 +120,36 @@ def sending(recorder: Recorder, url: str | None, **choice: Any) -> Iterator[Call
         sender.finish()
 
 
+def _step_back() -> None:
+    """Leave the processors to the traffic. Where Linux shares them out by session (autogroup), nice
+    counts within a session only, and this process has one of its own."""
+    os.nice(_NICE)
+    with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as session:
+        session.write(str(_NICE))
+
+
 def main() -> None:
     """The process that sends."""
     from pgtrace.export import otlp
+    from pgtrace.export.pending import Pending
     from pgtrace.trace.feed import Completed, Feed
     from pgtrace.trace.trace import Trace
 
     asked = json.loads(sys.stdin.buffer.readline())
-    os.nice(_NICE)
+    _step_back()
     to = collector.Collector(collector.target(asked["url"]), asked["headers"])
     trace = Trace.open([asked["capture"]])
     spans = otlp.Spans(trace, otlp.Choice(asked["ratio"], asked["slow_ns"], asked["literals"]))
     sums = otlp.Sums(trace)
     completed = Completed(Feed(trace))
+    pending = Pending(trace)
     measured = time.monotonic()
 
-    def turn() -> None:
+    def turn(*, is_last: bool = False) -> None:
         places = completed.places()
         sums.add(places)
+        places = pending.ready(places, time.monotonic(), is_last=is_last)
+        spans.joins = pending.joins
         for start in range(0, len(places), otlp.SPANS_IN_A_REQUEST):
             found = list(spans.of(places[start : start + otlp.SPANS_IN_A_REQUEST]))
             if found:
@@ -150,7 +162,7 @@ def main() -> None:
                 turn()
         else:
             trace.update(_READ_FOR_S)
-        turn()
+        turn(is_last=last)
         if last or time.monotonic() - measured >= _METRICS_EVERY_S:
             measured = time.monotonic()
             body, points = sums.request(), sums.points

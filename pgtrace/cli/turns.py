@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,10 @@ from typing import NamedTuple, Unpack
 from pgtrace import environment, masking, variant
 from pgtrace.address import Leg, Upstream, parse_listen, parse_upstream
 from pgtrace.cli import output, recording
-from pgtrace.cli.children import Children
+from pgtrace.cli.children import Children, see_that_it_exists
 from pgtrace.conninfo import Address
 from pgtrace.demo.pooler import RunningPooler, free_port, led_elsewhere
-from pgtrace.errors import ProgramError, UsageError
+from pgtrace.errors import UsageError
 from pgtrace.recorder import Recorder, Recording
 from pgtrace.report.comparison.sections import duration
 from pgtrace.temporary import PrivateDirectory
@@ -42,8 +41,7 @@ class Program(NamedTuple):
             arguments = tuple(shlex.split(command))
         except ValueError as error:
             raise UsageError(f"{label}: {str(error).lower()}") from None
-        if shutil.which(arguments[0]) is None:
-            raise ProgramError(masking.argument(arguments[0]), "there is no such program")
+        see_that_it_exists(arguments[0])
         return cls(variant.checked(label), arguments)
 
 

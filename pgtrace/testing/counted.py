@@ -85,6 +85,12 @@ class Statement:
     errors: int
     result_formats: dict[str, int]
     """Values it returned, as `text` and `binary`."""
+    frontend_bytes: int
+    """Of the round trips that it had a part in."""
+    backend_bytes: int
+    bytes_per_execution: dict[str, int] | None
+    """Those for one execution as `frontend` and `backend`, in round trips that it did not share;
+    None without any."""
     wait_ns: dict[str, int]
     """`total`, `p50`, `p95` and `max` of its executions."""
     comment_variants: int

@@ -12,7 +12,8 @@ from typing import Final
 
 from pgtrace import sanitise
 from pgtrace.ask.budgets import Budget, number
-from pgtrace.ask.evidence import Amounts, cut
+from pgtrace.ask.evidence import cut
+from pgtrace.ask.filter.amounts import Amounts
 from pgtrace.testing.counted import Statement, shown_sql
 from pgtrace.testing.rendering import flight_lines, summary
 from pgtrace.testing.selected import Selected

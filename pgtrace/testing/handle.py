@@ -189,7 +189,8 @@ class TestTrace(Counted):
 
     @contextmanager
     def serve(self, name: str, **options: Any) -> Iterator[serving.Serving | TestTrace]:
-        """A recorded server around a block, which needs no PostgreSQL: connect to its `dsn`. With
+        """A recorded server around a block: connect to its `dsn`. The block needs no PostgreSQL,
+        but this fixture does; with the marker `pgtrace_serve` nothing needs it. With
         --pgtrace-update, or if there is no recording yet, the block runs against PostgreSQL and
         becomes the recording. Fails if a driver sends something else.
 

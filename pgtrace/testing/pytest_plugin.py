@@ -101,7 +101,7 @@ def pgtrace(request: pytest.FixtureRequest) -> Iterator[Any]:
     `host`, `port`."""
     serving = _served(request.node)
     if serving is None:
-        _suite(request.config, request.getfixturevalue("pgtrace_upstream"))
+        _suite_of(request.config, request.getfixturevalue("pgtrace_upstream"))
         yield _test(request.node)
         return
     from pgtrace.errors import PgTraceError
@@ -120,7 +120,7 @@ def pgtrace(request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def pgtrace_url(request: pytest.FixtureRequest, pgtrace_upstream: str | None) -> str:
     """The connection URL through pgtrace, for engines and pools that live as long as the run."""
-    return _suite(request.config, pgtrace_upstream).url()
+    return _suite_of(request.config, pgtrace_upstream).url()
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +129,7 @@ def pgtrace_postgres(request: pytest.FixtureRequest, pgtrace_upstream: str | Non
     `host`, `port`, `user`, ... If tests use another server, this starts one of its own."""
     from pgtrace.testing.suite import throw_away_server
 
-    suite = _suite(request.config, pgtrace_upstream)
+    suite = _suite_of(request.config, pgtrace_upstream)
     if suite.server is not None:
         yield suite.server
         return
@@ -269,6 +269,14 @@ def _suite(config: pytest.Config, upstream: str | None = None) -> Suite:
         # pytest_unconfigure is not called if another plugin's raises
         config.add_cleanup(suite.stop)
     return suite
+
+
+def _suite_of(config: pytest.Config, upstream: str | None) -> Suite:
+    """The same for a fixture: an error is one line, without the source of this module."""
+    try:
+        return _suite(config, upstream)
+    except pytest.UsageError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 def _settings(config: pytest.Config, upstream: str | None) -> Settings:

@@ -1,10 +1,10 @@
 """A recorded server for a test: `pgtrace.serve(...)` and the marker `pgtrace_serve`.
 
-The server is `pgtrace serve` in a process of its own. It cannot be a thread: a driver written in C
-may hold Python's lock while it waits for the server. Its recording is a golden that leaves nothing
-out, `captures/NAME.trace` beside the test, or a capture with its full name. With --pgtrace-update,
-or when there is no recording yet, the test runs against PostgreSQL through the recorder, and what
-passed becomes the recording.
+The server is `pgtrace serve` in a process of its own, which ends when pytest ends. It cannot be a
+thread: a driver written in C may hold Python's lock while it waits for the server. Its recording is
+a golden that leaves nothing out, `captures/NAME.trace` beside the test, or a capture with its full
+name. With --pgtrace-update, or when there is no recording yet, the test runs against PostgreSQL
+through the recorder, and what passed becomes the recording.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from pgtrace.errors import CaptureError, UsageError
+from pgtrace.kept import Kept
 from pgtrace.testing import golden
 from pgtrace.testing.window import Window
 
 OPTIONS: Final = ("order", "any_values", "timing")
-_ENDS_WITHIN_S: Final = 10.0
 
 
 def path_of(test_file: Path, name: str) -> Path:
@@ -59,7 +59,7 @@ class Serving:
             *(["--any-values"] if options.get("any_values") else []),
             *(["--timing", str(options["timing"])] if "timing" in options else []),
         ]
-        self._process: subprocess.Popen[str] | None = None
+        self._kept: Kept | None = None
 
     @property
     def dsn(self) -> str:
@@ -74,11 +74,12 @@ class Serving:
     def start(self) -> None:
         """Start the process, and wait until it listens. Raises CaptureError."""
         line = [sys.executable, "-m", "pgtrace", "serve", str(self.path), "127.0.0.1:0", "--json", *self._arguments]
-        self._process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        first = self._process.stdout.readline()
+        self._kept = Kept(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = self._kept.process
+        assert process.stdout is not None
+        first = process.stdout.readline()
         if not first:
-            reason = self._process.communicate()[1].strip().removeprefix("pgtrace: ").removeprefix(f"{self.path}: ")
+            reason = process.communicate()[1].strip().removeprefix("pgtrace: ").removeprefix(f"{self.path}: ")
             raise CaptureError(self.path, reason or "cannot be served")
         said = json.loads(first)
         self.port = int(said["listening"][0].rpartition(":")[2])
@@ -86,15 +87,11 @@ class Serving:
 
     def stop(self) -> list[str]:
         """Stop it. Returns what was not as recorded."""
-        process, self._process = self._process, None
-        if process is None:
+        kept, self._kept = self._kept, None
+        if kept is None:
             return self.mismatches
-        process.terminate()
-        try:
-            out, _ = process.communicate(timeout=_ENDS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, _ = process.communicate()
+        kept.let_go()
+        out, _ = kept.process.communicate()
         for line in out.splitlines():
             found = json.loads(line).get("mismatch")
             if found is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from typing import Any
 
 import pytest
 
+from pgtrace.cli import _run, root
+from pgtrace.cli.compare import _measured
 from pgtrace.cli.turns import Program, names
+from pgtrace.compare.variants import Variant
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.pooler import find_pgbouncer, led_elsewhere
 from pgtrace.demo.scene import prepare, run_variants
@@ -23,7 +27,9 @@ from pgtrace.demo.workloads import VARIANTS
 from pgtrace.demo.workloads.common import Target
 from pgtrace.errors import UsageError
 from pgtrace.recorder import Recorder
+from pgtrace.report.comparison import forms
 from pgtrace.trace.trace import Trace
+from tests import playbook
 from tests.schemas import valid
 
 PGTRACE = [sys.executable, "-m", "pgtrace"]
@@ -91,6 +97,14 @@ def test_the_counts_of_the_demo_are_those_of_its_table(shop: EmbeddedServer, tmp
     assert told["variants"][3]["through_ms"]["median"] < 20 * seen["pg8000"]["round_trips"]
     assert all(label in page.read_text() for label in labels)
     assert sorted(path.name for path in kept.iterdir()) == ["asyncpg.pgtrace", "pg8000.pgtrace", "psycopg-text.pgtrace", "psycopg2.pgtrace"]
+    for one in told["variants"]:
+        for key in ("statements_reused", "transactions", "parses_unnamed"):
+            wanted, path = shlex.split(one["numbers"][key]["command"])[-2:]
+            stats = subprocess.run([*PGTRACE, "stats", "--json", "--filter", wanted, path], capture_output=True, check=True, timeout=60)
+            shown = subprocess.run([*PGTRACE, "show", "--json", "--filter", wanted, path], capture_output=True, check=True, timeout=60)
+            counted = json.loads(stats.stdout)["totals"]
+            assert counted[key] == one["numbers"][key]["median"]
+            assert counted["round_trips"] + counted["setup_round_trips"] == len(shown.stdout.splitlines()) <= counted[key]
     again = json.loads(compare(shop, "--json", *map(str, sorted(kept.iterdir()))).stdout)
     numbers = {one["label"]: one["numbers"]["round_trips"]["median"] for one in told["variants"]}
     assert {one["label"]: one["numbers"]["round_trips"]["median"] for one in again["variants"]} == numbers
@@ -134,7 +148,7 @@ def test_ctrl_c_ends_the_programs_and_leaves_nothing(shop: EmbeddedServer, tmp_p
     home.mkdir()
     script = f"import pathlib, time; pathlib.Path({str(began)!r}).touch(); time.sleep(60)"
     process = subprocess.Popen(
-        [*PGTRACE, "compare", f'slow={sys.executable} -c "{script}"'],
+        [*PGTRACE, "compare", "-w", str(tmp_path / "kept"), f'slow={sys.executable} -c "{script}"'],
         env={**os.environ, **shop.environment(), "TMPDIR": str(home), "XDG_RUNTIME_DIR": str(home)},
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -147,6 +161,8 @@ def test_ctrl_c_ends_the_programs_and_leaves_nothing(shop: EmbeddedServer, tmp_p
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130, error
     assert not list(home.iterdir())
+    assert error.rstrip().endswith(f"pgtrace: interrupted; the captures of the turns so far are in {tmp_path / 'kept'}")
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["slow.1.pgtrace"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +173,10 @@ def test_ctrl_c_ends_the_programs_and_leaves_nothing(shop: EmbeddedServer, tmp_p
         (["a b=true", "a-b=true"], "the same file name"),
         (["-o", "x.txt", "a=true"], ".html"),
         (["--rtt", "1ms,fast", "a=true"], "is not a duration"),
-        (["--units", "0", "a=true"], "units"),
+        (["--units", "0", "a=true"], "0 is not a number of units"),
+        (["--units", "-1", "a=true"], "-1 is not a number of units"),
+        (["--units", "1.5", "a=true"], "1.5 is not a number of units"),
+        (["-w", __file__, "a=true"], "is a file: name a directory"),
         (["a='true"], "no closing quotation"),
     ],
 )
@@ -173,6 +192,67 @@ def test_captures_and_programs_cannot_be_mixed(tmp_path: Path) -> None:
         [*PGTRACE, "compare", str(tmp_path / "a.pgtrace"), "a=true"], capture_output=True, text=True, check=False, timeout=60
     )
     assert (ran.returncode, "cannot be mixed" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--rtt=1ms", "--repeat=2", "--concurrency=2", "-w=x", "--redact=all", "--upstream=embedded"])
+def test_what_is_for_programs_is_refused_with_captures(tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str) -> None:
+    """It would be ignored in silence."""
+    name, _, value = option.partition("=")
+    assert _run(root, ["compare", name, value, marked(tmp_path / "a.pgtrace", "a")]) == 2
+    told = capfd.readouterr()
+    assert (told.out, f"{name} is for programs that run; captures exist already" in told.err) == ("", True)
+
+
+def test_captures_that_are_there_are_seen_before_anything_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Even if the last turn would write it."""
+    (tmp_path / "b.3.pgtrace").touch()
+    assert _run(root, ["compare", "--upstream", "embedded", "-w", str(tmp_path), "a=true", "b=true"]) == 2
+    assert capfd.readouterr().err == f"pgtrace: {tmp_path}/b.3.pgtrace exists already: choose another name or remove it\n"
+
+
+def marked(path: Path, *marks: str) -> str:
+    """A capture with a round trip in each of these marks."""
+    inside = [f"mark begin {mark}\nF Query SELECT 1\nB CommandComplete SELECT 1 | ReadyForQuery I\nmark end {mark}" for mark in marks]
+    return str(playbook.write(path, "\n".join([*inside, "end"])))
+
+
+def test_marks_that_are_and_are_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    one, other = marked(tmp_path / "one.pgtrace", "a", "b"), marked(tmp_path / "other.pgtrace", "b", "a", "c")
+    assert _run(root, ["compare", one, other]) == 0
+    assert "choose one of the marks 'a', 'b', or say" in capfd.readouterr().out
+    assert _run(root, ["compare", "--units", "c", one, other]) == 1
+    told = capfd.readouterr()
+    assert "pgtrace: one: no mark is called 'c'; it has 'a', 'b'\n" in told.err
+    assert "A unit of work is one 'c' (a mark): 0 to 1 in a turn." in told.out
+    assert re.search(r"^  elapsed +· +\d", told.out, re.MULTILINE)
+
+
+def test_a_mark_that_is_missing_is_said_once_for_a_variant(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its captures may be temporary, so their names say nothing."""
+    paths = [(label, marked(tmp_path / f"{label}.{number}.pgtrace", "a")) for label in ("x", "y") for number in range(3)]
+    paths.append(("y", marked(tmp_path / "y.3.pgtrace", "unit")))
+    _measured([Variant("x"), Variant("y")], paths, "unit", quiet=False)
+    assert capfd.readouterr().err.splitlines() == [
+        "pgtrace: x: no mark is called 'unit'; it has 'a'",
+        "pgtrace: y: no mark is called 'unit' in 3 of 4 turns; it has 'a'",
+    ]
+
+
+def test_a_failed_turn_says_nothing_of_the_others(tmp_path: Path) -> None:
+    """It has no mark and no statement: that is not a difference. The other turns count as always."""
+    good = [marked(tmp_path / f"{number}.pgtrace", "unit") for number in (1, 2)]
+    bad = str(playbook.write(tmp_path / "bad.pgtrace", "F Query SELECT 9\nB ErrorResponse 42P01 gone | ReadyForQuery I\nend"))
+    variants = [Variant("bad", failures=["turn 1 ended with exit code 7"]), Variant("good"), Variant("half", failures=["turn 2 ended"])]
+    paths = [("bad", bad), ("good", good[0]), ("half", good[1]), ("half", bad)]
+    found = _measured(variants, paths, None, {bad}, quiet=True)
+    assert (found.unit, found.first, found.changes) == ("unit", "good", {"half": []})
+    assert [(one.label, [turn.units for turn in one.turns]) for one in found.variants] == [("bad", [0]), ("good", [1]), ("half", [1])]
+    for lines in (forms.as_text(found), forms.as_markdown(found)):
+        text = "\n".join(lines)
+        assert "bad: turn 1 ended with exit code 7" in text
+        assert "half, against good" in text
+        assert "against bad" not in text
+    assert not found.is_complete
 
 
 def test_names_of_captures() -> None:

@@ -112,6 +112,7 @@ def obeyed(output: bytes) -> list[str]:
     return [*found, *(line for line in text.split("\n") if COMMAND.match(line.lstrip()))]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("command", TEXT, ids=" ".join)
 def test_text(place: Path, command: tuple[str, ...]) -> None:
     result = pgtrace(place, command[0], NAME, *command[1:])
@@ -121,6 +122,7 @@ def test_text(place: Path, command: tuple[str, ...]) -> None:
     assert obeyed(result.stderr) == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("command", JSON, ids=" ".join)
 def test_json(place: Path, command: tuple[str, ...]) -> None:
     result = pgtrace(place, command[0], NAME, *command[1:])
@@ -192,12 +194,23 @@ def test_an_export_is_no_command(place: Path, tmp_path: Path) -> None:
     assert redirected.read_bytes() == made.read_bytes()
 
 
-def test_an_export_without_commands_is_the_same_in_a_log(place: Path) -> None:
+@pytest.mark.parametrize("system", ["TF_BUILD", "TEAMCITY_VERSION"])
+def test_an_export_is_escaped_where_no_line_stops_commands(place: Path, system: str) -> None:
+    plain = pgtrace(place, "export", "--to", "pqtrace", NAME, GITHUB_ACTIONS="").stdout
+    logged = pgtrace(place, "export", "--to", "pqtrace", NAME, GITHUB_ACTIONS="", **{system: "1"}).stdout
+    assert b"##vso[" in plain
+    assert as_the_runner_reads(logged) == []
+    assert len(logged.splitlines()) == len(plain.splitlines())
+
+
+@pytest.mark.parametrize("system", ["GITHUB_ACTIONS", "TF_BUILD"])
+def test_an_export_without_commands_is_the_same_in_a_log(place: Path, system: str) -> None:
     plain = pgtrace(place, "export", "--to", "pqtrace", str(PLAIN), GITHUB_ACTIONS="")
     assert plain.stdout
-    assert pgtrace(place, "export", "--to", "pqtrace", str(PLAIN), GITHUB_ACTIONS="true").stdout == plain.stdout
+    assert pgtrace(place, "export", "--to", "pqtrace", str(PLAIN), **{"GITHUB_ACTIONS": "", system: "true"}).stdout == plain.stdout
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "command", [("stats", "--json"), ("show", "--json"), ("export", "--to", "jsonl"), ("diff", str(PLAIN))], ids=" ".join
 )

@@ -36,10 +36,31 @@ def test_stats_counts_once_and_says_so() -> None:
     assert "joined" not in run("stats", "-q", BOTH[0])[0]
 
 
+def test_advise_counts_once_on_the_drivers_side() -> None:
+    told = json.loads(run("advise", "-q", "--json", *BOTH)[0])
+    assert [(one["finding"], one["number"], one["driver"]) for one in told["findings"]] == [("begin-commit", 24, "asyncpg")]
+    assert told["unexplained"] == {"errors": {}, "ends": {}}
+
+
 def test_stats_under_a_filter_counts_one_side() -> None:
     for chosen, expected in (("rows > 0", 24), ("rows > 0 and leg:/", 0), ("conn:b:1 or conn:b:2", 54)):
         told = json.loads(run("stats", "-q", "--json", "--filter", chosen, *BOTH)[0])
         assert told["totals"]["round_trips"] == expected, chosen
+
+
+def test_stats_by_leg_has_both_sides_and_counts_once() -> None:
+    lines = run("stats", "-q", "-v", "--by", "leg", *BOTH)[0].splitlines()
+    (counted, times), (front, front_times), (back, back_times) = (
+        [line.split() for line in lines if line.startswith(head) and (head == "all " or "→" in line)] for head in ("all ", "A ", "B ")
+    )
+    assert (counted[1:4], front[4:7], back[4:7]) == (["3", "3", "51"], ["3", "3", "51"], ["2", "6", "54"])
+    assert counted[1:] == front[4:], "what is behind the pooler is counted in front of it"
+    assert times[1:] == front_times[4:]
+    assert all(cell[0].isdigit() for cell in back_times[4:12]), "its times are known too"
+    assert "What is behind a pooler counts once: in `all` it is on the drivers' side." in lines
+    chosen = run("stats", "-q", "--by", "leg", "--filter", "rows > 0", *BOTH)[0]
+    assert [line.split()[0] for line in chosen.splitlines() if "→" in line] == ["A"]
+    assert "one leg: " in run("stats", "--by", "leg", BOTH[0])[0]
 
 
 def test_show_marks_the_other_side() -> None:

@@ -55,12 +55,22 @@ def test_the_latest_run_can_be_looked_at_again(home: Path, server: EmbeddedServe
     assert {stat.S_IMODE(path.stat().st_mode) for path in (kept, kept / "last")} == {0o700}
 
 
-def test_what_was_written_elsewhere_or_not_wanted_is_not_kept(home: Path, server: EmbeddedServer, tmp_path: Path) -> None:
+def test_the_latest_run_may_be_a_file_of_the_user(home: Path, server: EmbeddedServer, tmp_path: Path) -> None:
+    written = tmp_path / "x.pgtrace"
     run(home, server, 3)
     run(home, server, 4, "--no-last")
-    run(home, server, 5, "-w", str(tmp_path / "x.pgtrace"))
+    run(home, server, 4, "--no-last", "-w", str(tmp_path / "other.pgtrace"))
     assert executions(home) == 3
+    run(home, server, 5, "-w", str(written))
+    assert executions(home) == 5
     assert [entry.name for entry in (home / "pgtrace").iterdir()] == ["last"]
+    written.rename(tmp_path / "y.pgtrace")
+    found = pgtrace(home, "stats", "--last")
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    assert f"the latest run was written to {written}, which is no longer there" in found.stderr
+    run(home, server, 6)
+    assert executions(home) == 6
+    assert (tmp_path / "y.pgtrace").exists()
 
 
 def test_a_place_that_others_may_write_to_keeps_nothing(home: Path, server: EmbeddedServer) -> None:
@@ -78,6 +88,14 @@ def test_without_a_run_and_with_a_file_the_error_says_what_to_do(home: Path) -> 
     found = pgtrace(home, "stats", "--last", "x.pgtrace")
     assert found.returncode == 2
     assert "--last takes no FILE" in found.stderr
+
+
+def test_a_login_that_is_refused_is_the_answer(home: Path, server: EmbeddedServer) -> None:
+    """Nothing was asked, and something failed."""
+    program = "import os, psycopg; psycopg.connect(os.environ['DATABASE_URL'], password='wrong')"
+    found = pgtrace(home, "run", "--", sys.executable, "-c", program, DATABASE_URL=server.url())
+    assert found.returncode == 1
+    assert "refused" in found.stderr.partition("\n1 finding")[2], found.stderr
 
 
 def test_the_summary_ends_with_the_answer(home: Path, server: EmbeddedServer) -> None:

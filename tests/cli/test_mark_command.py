@@ -71,12 +71,14 @@ def test_a_mark_is_where_it_was_set(server: EmbeddedServer, tmp_path: Path, home
             connection.execute("select 'before'")
             begun = mark(home, "begin", "a unit", "--to", f":{port}")
             assert begun.returncode == 0, begun.stderr
+            other = mark(home, "end", "a units", "--to", f":{port}")
+            assert (other.returncode, "open: 'a unit'" in other.stderr) == (2, True)
             connection.execute("select 'inside'")
             ended = mark(home, "end", "a unit", "--to", address)
             connection.execute("select 'after'")
         assert (ended.returncode, "'a unit' ends" in ended.stderr) == (0, True)
         again = mark(home, "end", "a unit", "--to", port)
-        assert (again.returncode, "no mark 'a unit' is open" in again.stderr) == (3, True)
+        assert (again.returncode, "no mark 'a unit' is open" in again.stderr, "none is open" in again.stderr) == (2, True, True)
         nowhere = mark(home, "begin", "x", "--to", ":1")
         assert (nowhere.returncode, address in nowhere.stderr) == (3, True)
     with closing(fully_read(capture)) as trace:

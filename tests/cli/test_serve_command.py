@@ -96,9 +96,32 @@ def test_it_ends_with_1_after_a_mismatch_and_says_what_was_expected(capture: Pat
         "connection 1 (recorded connection 1), request 1: expected Query, got another Query",
         "  expected  Q  Query SELECT 1",
         "  got       Q  Query SELECT 3",
-        "  from character 8: recorded SELECT 1, now SELECT 3",
+        "  SQL from character 8: recorded SELECT 1, now SELECT 3",
     ]
     assert "1 mismatch" in err
+
+
+def test_garbage_is_a_mismatch_and_what_never_started_is_counted(capture: Path) -> None:
+    with serving(capture) as (process, port):
+        for sent in (b"GET / HTTP/1.0\r\n\r\n", b"", START + b"\x1b[31m" + b"x" * 99, START + b"Q\0\0"):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(sent)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65536):
+                    pass
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert [line for line in out.splitlines() if line.startswith("  got")] == [
+        "  got       a message with the type byte 0x1b, length 1,530,081,645",
+        "  got       3 bytes of Query (0x51), and then the end",
+    ]
+    assert err.splitlines() == [
+        "pgtrace: more connections than were recorded: from now on recorded ones are used again (-v says which)",
+        "pgtrace: 2 connections, 2 mismatches",
+        "pgtrace: 2 connections ended before a start-up",
+        "pgtrace: never requested: 0 recorded connections, 2 recorded requests",
+    ]
 
 
 def test_ctrl_c_without_a_mismatch_is_130(capture: Path) -> None:
@@ -170,7 +193,16 @@ def test_an_address_in_use_is_3(capture: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, _, err = run(capture, f"127.0.0.1:{taken.getsockname()[1]}")
     assert code == 3
-    assert "address already in use" in err
+    assert err.endswith(": address already in use\n")
+    assert "attempting" not in err
+
+
+def test_a_capture_whose_end_is_cut_off_says_so(capture: Path) -> None:
+    whole = capture.read_bytes()
+    capture.write_bytes(whole + whole[whole.rindex(b"PGTB") :][:20])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        _, _, err = run(capture, f"127.0.0.1:{taken.getsockname()[1]}")
+    assert err.startswith("pgtrace: the last block of the capture is cut off after 20 bytes; ")
 
 
 def cpu_s(pid: int) -> float:

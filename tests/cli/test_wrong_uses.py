@@ -73,6 +73,7 @@ WRONG_USES = [
     ("listen 127.0.0.1:0 --upstream postgresql://db/?sslmode=verify-full&sslrootcert={absent}", USAGE, "set sslrootcert"),
     # Neither a file nor a terminal: the file is what no terminal would bring.
     ("open --web {capture} -", USAGE, "does not read standard input"),
+    ("open --web --explain-dsn postgresql://db/shop {capture}", USAGE, "--explain-dsn has no use"),
     ("open --web {absent}", CAPTURE, "no such file"),
     ("open {absent}", CAPTURE, "no such file"),
     # The network.
@@ -91,6 +92,13 @@ WRONG_USES = [
     ("run --upstream {there} -w {absent}/x -- true", CAPTURE, "cannot be created: no such file or directory"),
     # Programs.
     ("run --upstream {there} -w {absent} -- no-such-program", PROGRAM, "no-such-program: cannot be started: there is no such program"),
+    (
+        "run --upstream {there} -w {absent} -- FOO=1 true",
+        PROGRAM,
+        "FOO=1: .* no such program; to set a variable for one: env FOO=1 PROGRAM",
+    ),
+    ("compare 'a=FOO=1 true'", PROGRAM, "no such program; to set a variable for one: env FOO=1 PROGRAM"),
+    ("compare 'a={capture} x'", PROGRAM, "cannot be started: it is not executable"),
     ("run --upstream {there} -w {absent} -- {capture}", PROGRAM, "cannot be started: it is not executable"),
     ("run --upstream {there} -w {absent} -- {directory}", PROGRAM, "cannot be started: it is not executable"),
     ("run --upstream {there} -- {garbled}", PROGRAM, "cannot be started: Exec format error"),
@@ -101,6 +109,7 @@ UNREADABLE = [
     ("show {absent}", "no such file"),
     ("stats {capture} {absent}", "no such file"),
     ("stats {directory}", "not a capture: the directory has no segments"),
+    ("stats {captures}", "the directory has no segments; its captures: .*/captures/[*].pgtrace"),
     ("stats {empty}", "empty: nothing was recorded"),
     ("show {foreign}", "not a capture, pcap, jsonl or golden"),
     ("stats {truncated}", "contains no packets; cut off within a packet"),
@@ -139,9 +148,14 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         (directory / name).write_bytes(content)
     (directory / "garbled").chmod(0o700)
     (directory / "directory").mkdir()
+    (directory / "captures").mkdir()
+    (directory / "captures" / "one.pgtrace").write_bytes(header)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        yield {name: str(directory / name) for name in (*files, "directory", "absent")} | {"taken": port, "there": f"127.0.0.1:{port}"}
+        yield {name: str(directory / name) for name in (*files, "directory", "captures", "absent")} | {
+            "taken": port,
+            "there": f"127.0.0.1:{port}",
+        }
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pgtrace.ask.budgets import Budget, number
-from pgtrace.ask.evidence import NO_SUMS, Amounts, cut
+from pgtrace.ask.evidence import NO_SUMS, cut
+from pgtrace.ask.filter.amounts import Amounts
 from pgtrace.testing.explain import over_budget
 from pgtrace.testing.selected import Selected
 from pgtrace.testing.window import Window
@@ -39,6 +40,7 @@ def test_what_a_window_cuts_is_said(tmp_path: Path) -> None:
     trace.close()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_what_a_filter_selects_is_in_the_rows_it_lists(path: Path) -> None:
     trace = fully_read(path)

@@ -646,6 +646,7 @@ def test_no_server(project):
     result = project.run("--pgtrace-upstream", "127.0.0.1:1", upstream=False)
     result.assert_outcomes(errors=1)
     assert "pgtrace: cannot reach the upstream 127.0.0.1:1: Connection refused" in text(result)
+    assert "pytest_plugin.py" not in text(result)
 
 
 def test_a_run_without_it(project):
