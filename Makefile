@@ -8,7 +8,7 @@ WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cor
 MAJORS := 14 15 16 17 18
 PG := .pg/14/.ok .pg/18/.ok
 
-.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-legs bench-call-sites bench-watching nightly evidence evidence-load image accessible collector schemas site soak suites poolers versions clean
+.PHONY: demo test unit live check captures-check bench bench-reading bench-feeds bench-legs bench-call-sites bench-watching bench-exporting nightly evidence evidence-load image accessible collector schemas site soak suites poolers versions clean
 
 $(VENV)/.ok: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,11 +22,11 @@ $(VENV)/.ok: pyproject.toml
 demo: $(VENV)/.ok
 	$(BIN)/pgtrace demo
 
-# First what needs neither PostgreSQL nor a driver, where neither can be had; then what does. The second kind mostly waits: more workers than cores.
+# First what needs neither PostgreSQL nor a driver, where neither can be had; then what does. Both wait now and then, the second kind mostly: more workers than cores.
 test: unit live
 
 unit: $(VENV)/.ok
-	PYTHONPATH=$(CURDIR)/tests/without_servers $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not live"
+	PYTHONPATH=$(CURDIR)/tests/without_servers $(BIN)/python -m pytest -q -n $$(($(WORKERS) + 1)) --dist worksteal -m "not live"
 
 live: $(VENV)/.ok $(PG)
 	$(BIN)/python -m pytest -q -n $$((2 * $(WORKERS))) --dist worksteal -m live
@@ -60,12 +60,17 @@ bench-call-sites: $(VENV)/.ok
 bench-watching: $(VENV)/.ok
 	$(BIN)/python -m bench.watching
 
+# What sending spans to a collector costs the traffic, at 20,000 messages each second.
+bench-exporting: $(VENV)/.ok
+	$(BIN)/python -m bench.exporting
+
 # What holds the promises, with more of everything: 500,000 mutated messages, 300 times kill -9, two hours of mutated files, every capture in every way.
 nightly: $(VENV)/.ok $(PG)
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 7200 tests/live/test_transparency.py tests/live/test_promises_kept.py tests/live/test_bounds.py tests/live/test_reader_crowds.py
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 10000 tests/readers/test_readers.py
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/capture tests/ask tests/sqltext tests/report
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 3600 tests/serve tests/cli/test_serve_command.py tests/replay tests/live/test_serve_drivers.py tests/live/test_replay.py
+	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m sampled
 	$(MAKE) versions
 	$(MAKE) evidence
 	$(MAKE) evidence-load
@@ -77,8 +82,15 @@ PGBOUNCER := .pg/pgbouncer/pgbouncer
 $(PGBOUNCER):
 	tests/live/install_pgbouncer.sh $(@D) >/dev/null
 
-poolers: $(VENV)/.ok $(PGBOUNCER)
-	PGTRACE_PGBOUNCER=$(CURDIR)/$(PGBOUNCER) $(BIN)/python -m pytest -q -n $(WORKERS) tests/live/test_pooler_legs.py tests/live/test_remedies.py
+# Gold Lapel's proxy, from its wheel. It runs without any network; where there is no wheel for this machine its test is skipped.
+GOLDLAPEL := .pg/goldlapel
+$(GOLDLAPEL)/.ok: $(VENV)/.ok
+	-$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --target $(GOLDLAPEL) goldlapel==0.1.0rc25
+	mkdir -p $(GOLDLAPEL) && touch $@
+
+poolers: $(VENV)/.ok $(PGBOUNCER) $(GOLDLAPEL)/.ok
+	PGTRACE_PGBOUNCER=$(CURDIR)/$(PGBOUNCER) PGTRACE_GOLDLAPEL=$$(ls $(CURDIR)/$(GOLDLAPEL)/goldlapel/bin/goldlapel-* 2>/dev/null | head -n 1) \
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests/live/test_pooler_legs.py tests/live/test_pooler_chain.py tests/live/test_gold_lapel.py tests/live/test_remedies.py
 
 # Who gets in through pgtrace, with every supported version of PostgreSQL.
 versions: $(MAJORS:%=.pg/%/.ok)

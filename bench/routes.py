@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,8 +99,7 @@ def open_routes(stack: ExitStack, directory: Path, upstream: int, *, with_tui: b
         port = free_port()
         capture = directory / f"{port}.pgtrace"
         stack.callback(_say_what_was_lost, name, directory / f"{port}.log")
-        recording = f"-m pgtrace listen {HOST}:{port} --upstream {HOST}:{upstream} --no-tui -q -w".split()
-        routes.append(started(name, port, sys.executable, *recording, str(capture)))
+        routes.append(Route(name, port, stack.enter_context(recording(directory, port, upstream))))
     if with_tui:
         stack.enter_context(following(capture))
     return routes
@@ -138,6 +137,12 @@ def running(command: tuple[str, ...], port: int, log: Path, user: str | None = N
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def recording(directory: Path, port: int, upstream: int, *options: str) -> AbstractContextManager[int]:
+    """A recorder without a screen on that port; its capture has the port's number for a name."""
+    command = f"-m pgtrace listen {HOST}:{port} --upstream {HOST}:{upstream} --no-tui -q -w".split()
+    return running((sys.executable, *command, str(directory / f"{port}.pgtrace"), *options), port, directory / f"{port}.log")
 
 
 def _say_what_was_lost(name: str, log: Path) -> None:

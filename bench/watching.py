@@ -28,34 +28,28 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.forwarder import HOST
-from bench.measure import QUERY, WARM_UP, Client, fill_tables, pgbench
-from bench.routes import free_port, running
+from bench.measure import fill_tables
+from bench.routes import free_port, recording
+from bench.steady import MESSAGES, TRUST, load, measured, percentile
 from bench.viewer import Viewer, following
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.tui.app import NICE
 
-MESSAGES = 20_000
-"""Each second: Bind, Execute, Sync, and four answers for each transaction of `pgbench -S -M prepared`."""
-RATE = -(-MESSAGES // 7)
-CLIENTS = 8
 TURN_S = 6
-PAUSE_S = 0.002
-"""Between two measured round trips, so that measuring is no load of its own."""
-TRUST = "host all all 127.0.0.1/32 trust\n"
 PANES = "213456"
 WATCHED_BAR, TICK_BAR_S, BEHIND_BAR_S, GROWTH_BAR_MIB = 1.1, 0.05, 1.0, 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One tick of the viewer, in seconds: when it began, what it took, what it took until the
-    terminal had it (0: nothing was drawn), how old the news is."""
+    """One tick of the viewer, or one reading ahead between two, in seconds: when it began, what it
+    took, what it took until the terminal had it (0: nothing was drawn), how old the news is."""
 
     began_s: float
     took_s: float
     painted_s: float
     behind_s: float
+    is_tick: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +67,36 @@ class Watching:
         pairs = zip(self.watched, self.alone, strict=True)
         return statistics.median(statistics.median(watched) / statistics.median(alone) for watched, alone in pairs)
 
-    def of_ticks(self, share: float) -> tuple[float, float, float]:
-        """A percentile, in seconds: of ticks, of ticks and their redraws, of how far the screen is behind."""
-        took, behind = [tick.took_s for tick in self.ticks], [tick.behind_s for tick in self.ticks]
-        return _share(took, share), _share([tick.painted_s for tick in self.ticks if tick.painted_s], share), _share(behind, share)
+    def of_ticks(self, share: float) -> tuple[float, float, float, float]:
+        """A percentile, in seconds: of ticks, of ticks and their redraws, of what is read ahead between two ticks,
+        of how far the screen is behind."""
+        took, ahead = ([tick.took_s for tick in self.ticks if tick.is_tick is kind] for kind in (True, False))
+        painted = [tick.painted_s for tick in self.ticks if tick.painted_s]
+        behind = [tick.behind_s for tick in self.ticks if tick.is_tick]
+        return percentile(took, share), percentile(painted, share), percentile(ahead, share), percentile(behind, share)
 
     def markdown(self) -> str:
         """The tables."""
         lines = ["| round trips | median | p99 |", "|---|---:|---:|"]
         for name, turns in (("nobody watches", self.alone), ("a TUI follows", self.watched)):
             times = [time_us for turn in turns for time_us in turn]
-            lines.append(f"| {name} | {statistics.median(times):.0f} µs | {_share(times, 0.99):.0f} µs |")
+            lines.append(f"| {name} | {statistics.median(times):.0f} µs | {percentile(times, 0.99):.0f} µs |")
         middle, high, most = self.of_ticks(0.5), self.of_ticks(0.95), self.of_ticks(1.0)
         lines += ["", "| the TUI | median | p95 | at most |", "|---|---:|---:|---:|"]
-        for number, name in enumerate(("tick", "tick and redraw", "age of the latest row")):
+        for number, name in enumerate(("tick", "tick and redraw", "reading between ticks", "age of the latest row")):
             lines.append(f"| {name} | {middle[number] * 1e3:.0f} ms | {high[number] * 1e3:.0f} ms | {most[number] * 1e3:.0f} ms |")
         first, half, last = (self.resident_mib[place] for place in (0, len(self.resident_mib) // 2, -1))
         return "\n".join([
             *lines,
             "",
             f"{MESSAGES:,} messages each second, the TUI at nice {NICE}: the median round trip is {self.ratio:.2f} times that without it.",
-            f"{len(self.ticks):,} ticks. Memory of its own: {first:.0f} MiB at first, {half:.0f} MiB at half, {last:.0f} MiB at the end.",
+            f"{sum(tick.is_tick for tick in self.ticks):,} ticks. "
+            f"Memory of its own: {first:.0f} MiB at first, {half:.0f} MiB at half, {last:.0f} MiB at the end.",
         ])  # fmt: skip
 
     def missed(self) -> list[str]:
         """The bars that were not reached."""
-        tick_s, _, behind_s = self.of_ticks(0.95)
+        tick_s, _, _, behind_s = self.of_ticks(0.95)
         grown_mib = self.resident_mib[-1] - self.resident_mib[len(self.resident_mib) // 2]
         told = (
             (self.ratio <= WATCHED_BAR, f"the median with a TUI is {self.ratio:.2f} times that without (at most {WATCHED_BAR})"),
@@ -123,8 +121,7 @@ def main() -> int:
         fill_tables(server.port)
         alone, watched = free_port(), free_port()
         for port in (alone, watched):
-            command = f"-m pgtrace listen {HOST}:{port} --upstream {HOST}:{server.port} --no-tui -q -w".split()
-            stack.enter_context(running((sys.executable, *command, str(directory / f"{port}.pgtrace")), port, directory / f"{port}.log"))
+            stack.enter_context(recording(directory, port, server.port))
         log = directory / "ticks"
         program = ("-m", "bench.timed_viewer", str(directory / f"{watched}.pgtrace"), str(log))
         with following(directory / f"{watched}.pgtrace", *program) as viewer:
@@ -133,12 +130,12 @@ def main() -> int:
             for turn in range(options.turns):
                 for port in (alone, watched) if turn % 2 else (watched, alone):
                     began_s = time.monotonic()
-                    times[port].append(_measured(port, TURN_S))
+                    times[port].append(measured(port, TURN_S))
                     if port == watched:
                         spans.append((began_s, time.monotonic()))
                 print(f"turn {turn + 1} of {options.turns}", file=sys.stderr)
             resident = _walked(viewer, watched, options.seconds, spans, options.filter)
-        ticks = [Tick(*map(float, line.split())) for line in log.read_text().splitlines()]
+        ticks = [Tick(*map(float, numbers), is_tick=is_tick == "1") for *numbers, is_tick in map(str.split, log.read_text().splitlines())]
     ticks = [tick for tick in ticks if any(first + 1.0 <= tick.began_s < last for first, last in spans)]
     found = Watching(times[alone], times[watched], ticks, resident)
     print(found.markdown())
@@ -147,51 +144,19 @@ def main() -> int:
     return 1 if found.missed() else 0
 
 
-def _measured(port: int, seconds: int) -> list[float]:
-    """The round trips, in µs, of one connection beside the load."""
-    ended = threading.Event()
-    times: list[float] = []
-
-    def measure() -> None:
-        client = Client(port)
-        for _ in range(WARM_UP):
-            client.round_trip(QUERY)
-        while not ended.is_set():
-            begin_ns = time.perf_counter_ns()
-            client.round_trip(QUERY)
-            times.append((time.perf_counter_ns() - begin_ns) / 1000)
-            time.sleep(PAUSE_S)
-        client.close()
-
-    thread = threading.Thread(target=measure)
-    thread.start()
-    _load(port, seconds)
-    ended.set()
-    thread.join()
-    return times
-
-
-def _load(port: int, seconds: int) -> None:
-    output = pgbench(port, *f"-n -S -M prepared -c {CLIENTS} -j 1 -R {RATE} -T {seconds}".split())
-    tps = re.search(r"tps = ([\d.]+)", output)
-    assert tps is not None, output
-    if float(tps.group(1)) < 0.95 * RATE:
-        print(f"bench: only {7 * float(tps.group(1)):,.0f} messages each second", file=sys.stderr)
-
-
 def _walked(viewer: Viewer, port: int, seconds: int, spans: list[tuple[float, float]], text: str) -> list[float]:
     """The load without a pause, all panes in turn, under that filter; the viewer's resident memory, in MiB, once a second."""
     resident = []
-    load = threading.Thread(target=_load, args=(port, seconds))
+    loading = threading.Thread(target=load, args=(port, seconds))
     began_s = time.monotonic()
-    load.start()
+    loading.start()
     if text:
         viewer.press(f"/{text}\r")
-    while load.is_alive():
+    while loading.is_alive():
         second = int(time.monotonic() - began_s)
         viewer.press(PANES[second * len(PANES) // seconds] if second < seconds else "1")
         resident.append(_resident_mib(viewer.pid))
-        load.join(1.0)
+        loading.join(1.0)
     spans.append((began_s, time.monotonic()))
     return resident
 
@@ -200,12 +165,6 @@ def _resident_mib(pid: int) -> float:
     found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found.group(1)) / 1024
-
-
-def _share(values: list[float], share: float) -> float:
-    """A percentile."""
-    rising = sorted(values)
-    return rising[min(len(rising) - 1, int(len(rising) * share))]
 
 
 if __name__ == "__main__":

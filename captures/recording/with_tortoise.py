@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 from tortoise import Tortoise, fields
+from tortoise.backends.base.executor import EXECUTOR_CACHE
 from tortoise.exceptions import IntegrityError
 from tortoise.models import Model
 from tortoise.transactions import in_transaction
@@ -63,6 +64,8 @@ WORKS: dict[str, Callable[[], Awaitable[object]]] = {
 
 def _play(driver: str, work: Callable[[], Awaitable[object]]) -> Play:
     async def main(target: Target) -> None:
+        # it keeps the SQL of a model as long as the process, with the placeholders of the driver that came first
+        EXECUTOR_CACHE.clear()
         url = target.url.replace("postgresql:", f"{driver}:") + "?minsize=1&maxsize=1"
         await Tortoise.init(db_url=url, modules={"models": [__name__]})
         try:
