@@ -21,6 +21,7 @@ import re
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +31,7 @@ import hypothesis
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
+from tests.corpus import NIGHTLY
 
 if TYPE_CHECKING:
     from pgtrace.recorder import Recorder
@@ -43,7 +45,7 @@ NEED_A_SERVER = {"server", "tls_server", "pgtrace", "pgtrace_url", "pgtrace_post
 _LIVE = Path(__file__).parent / "live"
 _ALL_LIVE = re.compile(r"^pytestmark = .*\bpytest\.mark\.live\b", re.MULTILINE)
 
-hypothesis.settings.register_profile("pgtrace", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("pgtrace", deadline=None, print_blob=True, max_examples=300 if NIGHTLY else 50)
 hypothesis.settings.load_profile("pgtrace")
 
 
@@ -71,10 +73,27 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is live, before anything is selected by marker."""
+    """Mark what is live, before anything is selected by marker; and leave out what a sample leaves
+    to the nightly run: always the same, spread over all parameters."""
     for item in items:
         if item.path.is_relative_to(_LIVE) or not NEED_A_SERVER.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("live")
+    if not NIGHTLY:
+        _leave_samples(items)
+
+
+def _leave_samples(items: list[pytest.Item]) -> None:
+    """Of the tests of one function, one in as many as its marker says, and at least one."""
+    functions: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sampled") is not None:
+            functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left = set()
+    for function in functions.values():
+        of = int(next(iter(function[0].iter_markers("sampled"))).args[0])
+        in_turn = sorted(function, key=lambda item: zlib.crc32(item.name.encode()))
+        left |= {item.nodeid for item in in_turn[-(-len(in_turn) // of) :]}
+    items[:] = [item for item in items if item.nodeid not in left]
 
 
 def pytest_unconfigure() -> None:

@@ -1,7 +1,8 @@
 """The recorded sessions of captures/, for tests that go over all of them.
 
-Each test sees every capture. Where there are ways to do it besides, a run does some of them with
-each capture, in turn, so that all ways are tried; `make nightly` does all with all.
+Each test sees every capture, or by day those that its marker `sampled` leaves. Where there are ways
+to do it besides, a run does some of them with each capture, in turn, so that all ways are tried;
+`make nightly` does all with all.
 """
 
 from __future__ import annotations

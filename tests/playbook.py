@@ -23,7 +23,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -291,11 +291,12 @@ def records(script: str) -> Iterator[Record]:
             raise ValueError(f"no such line: {line}")
 
 
-def write(path: Path, script: str, *, wall_ns: int = WALL_NS, block_records: int = 3) -> Path:
-    """A capture of the script: a few records a block, as many small flushes make it."""
+def write(path: Path, script: str, *, wall_ns: int = WALL_NS, block_records: int = 3, notes: Sequence[Record] = ()) -> Path:
+    """A capture of the script: a few records a block, as many small flushes make it. `notes` of a
+    program come at their times, after what has the same."""
     header = Header(VERSION, os.urandom(4), wall_ns, MONOTONIC_NS, "0.1.0", "test")
     with CaptureWriter(path, header=header) as writer:
-        for part in _parts(records(script), block_records):
+        for part in _parts(sorted([*records(script), *notes], key=lambda one: one.time_ns) if notes else records(script), block_records):
             writer.write([one._replace(time_ns=one.time_ns + MONOTONIC_NS) for one in part])
     return path
 

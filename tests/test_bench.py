@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
+import urllib.request
 from contextlib import ExitStack
 
 import pytest
 
+from bench.exporting import Exporting
 from bench.measure import QUERY, Client, Latency, cpu_ns
 from bench.routes import BARE, DIRECT, PGTRACE, WATCHED, Route, free_port, running
 from bench.table import Turn, markdown, missed_bars
@@ -105,7 +108,9 @@ def test_without_pgbench_there_is_no_throughput_to_miss():
 )
 def test_the_bars_of_a_tui_that_follows(factor, tick_s, behind_s, last_mib, missed):
     alone = [[100.0 * slow, 101.0 * slow, 900.0 * slow] for slow in (1, 3, 2)]
-    ticks = [Tick(0.0, 0.01, 0.02, 0.05)] * 18 + [Tick(0.0, tick_s, 0.0, behind_s)] * 2
+    ticks = (
+        [Tick(0.0, 0.01, 0.02, 0.05, True)] * 18 + [Tick(0.0, tick_s, 0.0, behind_s, True)] * 2 + [Tick(0.0, 0.004, 0.0, 2.0, False)] * 50
+    )
     found = Watching(alone, [[time_us * factor for time_us in turn] for turn in alone], ticks, [30, 40, last_mib])
     assert len(found.missed()) == len(missed)
     assert all(part in line for part, line in zip(missed, found.missed(), strict=True))
@@ -113,3 +118,25 @@ def test_the_bars_of_a_tui_that_follows(factor, tick_s, behind_s, last_mib, miss
     assert "| nobody watches | 300 µs | 2700 µs |" in table
     assert f"| tick | 10 ms | {tick_s * 1e3:.0f} ms | {tick_s * 1e3:.0f} ms |" in table
     assert "| tick and redraw | 20 ms | 20 ms | 20 ms |" in table
+    assert "| reading between ticks | 4 ms | 4 ms | 4 ms |" in table
+    assert "\n20 ticks." in table
+
+
+@pytest.mark.parametrize(
+    ("factor", "spans", "missed"), [(1.05, 50, []), (1.06, 50, ["median with an export is 1.06 times"]), (1.0, 49, ["49 spans of 50"])]
+)
+def test_the_bars_of_an_export(factor, spans, missed):
+    alone = [[100.0 * slow, 101.0 * slow, 900.0 * slow] for slow in (1, 3, 2)]
+    found = Exporting(alone, [[time_us * factor for time_us in turn] for turn in alone], spans, 50)
+    assert len(found.missed()) == len(missed)
+    assert all(part in line for part, line in zip(missed, found.missed(), strict=True))
+    assert "| recorded | 300 µs | 2700 µs |" in found.markdown()
+
+
+def test_a_receiver_counts_spans(tmp_path):
+    port = free_port()
+    with running((sys.executable, "-m", "bench.receiver", str(port)), port, tmp_path / "log"):
+        url = f"http://127.0.0.1:{port}/v1/traces"
+        urllib.request.urlopen(urllib.request.Request(url, gzip.compress(b'{"spanId":"a"},{"spanId":"b"}'))).close()
+        with urllib.request.urlopen(url) as answer:
+            assert answer.read() == b"2"

@@ -24,8 +24,8 @@ from pgtrace.demo.workloads import VARIANTS
 from pgtrace.protocol import codes
 from pgtrace.report import messages, stats
 from pgtrace.trace.counters import KEYS
+from pgtrace.trace.groups import StatementGroup
 from pgtrace.trace.row import RowKind
-from pgtrace.trace.statements import StatementGroup
 from pgtrace.trace.trace import Trace
 from tests import playbook
 from tests.session import letters

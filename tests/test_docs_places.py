@@ -23,6 +23,7 @@ import click
 import pytest
 
 from pgtrace.cli import COMMANDS, root
+from pgtrace.cli import stats as stats_command
 from pgtrace.demo.workloads import VARIANTS
 from pgtrace.identify import drivers, layers
 from pgtrace.identify.drivers.client import Client
@@ -30,7 +31,9 @@ from pgtrace.judge import findings
 from pgtrace.judge.findings.kind import Kind
 from pgtrace.protocol import backend, frontend, registry
 from pgtrace.protocol.message import Message
+from pgtrace.report import stats as stats_report
 from pgtrace.trace.counters import KEYS
+from pgtrace.trace.times import keys_of
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.model import keys
 from pgtrace.tui.model.source import Source
@@ -205,6 +208,15 @@ def the_findings() -> None:
     assert {kind.name for kind in findings.KINDS} <= set(sections)
 
 
+def groupings() -> None:
+    words, counted = stats_command._BY, stats_report._COUNTED_BY
+    assert set(counted) < set(words)
+    with closing(Trace.open([])) as trace:
+        assert all(keys_of(trace, word) for word in counted)
+        with pytest.raises(KeyError):
+            keys_of(trace, "a grouping that is not there")
+
+
 def counters() -> None:
     page = read("docs/counting.md")
     figures = {
@@ -224,6 +236,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "a pane": panes,
     "a variant of the demo": variants,
     "a finding": the_findings,
+    "a grouping of `stats`": groupings,
     "a counter": counters,
 }
 

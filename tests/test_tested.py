@@ -49,6 +49,7 @@ THROUGH: dict[str, str] = {
     "parameters": "live/test_conninfo_libpq.py",
     "services": "live/test_conninfo_libpq.py",
     "control": "test_recorder.py",
+    "keeper": "test_kept.py",
     "certificates": "proxy/test_proxy_driver_tls.py",
     # protocol: declarations, over which one test goes
     "protocol/frontend": "protocol/test_registry.py",
@@ -81,6 +82,7 @@ THROUGH: dict[str, str] = {
     "session/departure": "session/test_session_ends.py",
     "session/watched": "inspect/test_details.py",
     # trace
+    "trace/gathered": "trace/test_statements.py",
     "trace/full_buffers": "trace/test_waits.py",
     "trace/intake": "trace/test_trace.py",
     "trace/introspections": "inspect/test_types.py",
@@ -130,6 +132,8 @@ THROUGH: dict[str, str] = {
     "serve/replies": "serve/test_serve_session.py",
     "replay/plan": "replay/test_replay_player.py",
     "replay/running": "live/test_replay.py",
+    "replay/connection": "live/test_replay.py",
+    "replay/loop": "live/test_replay.py",
     "replay/outcome": "live/test_replay.py",
     # cli, testing, demo
     "cli/demo": "demo/test_scene.py",
@@ -141,7 +145,6 @@ THROUGH: dict[str, str] = {
     "cli/streamed": "tui/test_tui_stream.py",
     "cli/imports": "cli/test_import.py",
     "cli/follow": "cli/test_growing_files.py",
-    "demo/keeper": "demo/test_embedded.py",
     "demo/ways": "demo/test_embedded.py",
     "testing/counted": "testing/test_python_api.py",
     "testing/handle": "testing/test_pytest_plugin.py",

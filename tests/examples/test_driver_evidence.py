@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from examples.driver_evidence import evidence
 from examples.driver_evidence.evidence import Stage, claims, decide, staged
 from examples.driver_evidence.load import load
+from pgtrace.report.page.page import STYLE
 
 TOLD = claims()
 SCENARIOS = evidence.HERE / "scenarios"
@@ -45,8 +47,11 @@ def test_the_results_that_are_kept_are_those_that_are_expected() -> None:
     kept = json.loads((RESULTS / "evidence.json").read_text(encoding="utf-8"))
     expected = {claim["number"]: claim.get("expected", evidence.NOT_DECIDED) for claim in TOLD["claims"]}
     assert {one["number"]: one["verdict"] for one in kept["claims"]} == expected
+    said = {claim["number"]: [part["says"] for part in claim.get("parts", ())] for claim in TOLD["claims"]}
+    assert {one["number"]: [part["says"] for part in one["parts"]] for one in kept["claims"]} == said, "run make evidence"
     page = (RESULTS / "EVIDENCE.html").read_text(encoding="utf-8")
     assert "<script" not in page
+    assert f"<style>{STYLE}</style>" in page, "run make evidence"
     assert all(f"| {number} |" in (RESULTS / "EVIDENCE.md").read_text(encoding="utf-8") for number in expected)
     pinned = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?==(\S+)$", (evidence.HERE / "requirements.txt").read_text(), re.MULTILINE))
     assert kept["versions"] == {name: pinned[name] for name in evidence.DRIVERS}
@@ -68,6 +73,12 @@ def test_a_verdict_is_the_expected_one(claim: dict[str, Any], stage: Stage) -> N
     found = decide(claim, stage)
     assert evidence.is_expected(found, claim), found
     assert found.decided_by
+
+
+def test_the_application_of_the_load_runs_in_a_python_named_from_here() -> None:
+    """`make evidence-load` names it `.evidence/bin/python`; the application runs in its own directory."""
+    with pytest.raises(SystemExit, match="no such variant: the application does not start"):
+        load.run(os.path.relpath(sys.executable), "postgresql://", "no such variant", (1,), 1.0)
 
 
 def test_the_tables_of_the_load_are_ratios_within_a_turn() -> None:

@@ -45,6 +45,7 @@ def run(project, server, tmp_path):
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.sampled(2)
 def test_it_passes(project, server, tmp_path):
     done = run(project, server, tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -52,6 +53,7 @@ def test_it_passes(project, server, tmp_path):
     assert sorted(tmp_path.glob("pgtrace-*")) == []
 
 
+@pytest.mark.sampled(2)
 def test_one_query_more_is_named(project, server, tmp_path):
     file, before, after = CHANGES[project.name]
     source = (project / file).read_text(encoding="utf-8")

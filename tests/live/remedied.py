@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -20,7 +27,9 @@ import psycopg2
 import psycopg2.extras
 import psycopg2.pool
 import psycopg_pool
+import pytest
 import sqlalchemy as sa
+from psycopg.types import TypeInfo
 from sqlalchemy import orm
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -28,6 +37,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 SELECT = "select name from item where id = {}"
 INSERT = "insert into written (id, name) values ({}, {})"
+UPDATE = "update written set name = {} where id = {}"
 Program = Callable[[str], Any]
 
 
@@ -40,6 +50,8 @@ class Scenario(NamedTuple):
     """Server connections of a PgBouncer in between; 0 without one."""
     newer: bool = False
     """Whether the remedy is a newer PgBouncer, with max_prepared_statements; the program stays."""
+    always_newer: bool = False
+    """Whether that PgBouncer is there before the remedy as well."""
 
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -86,6 +98,19 @@ async def _(url: str, remedied: bool) -> None:
     else:
         for number in range(8):
             await connection.execute(INSERT.format("$1", "$2"), number, "tea")
+    await connection.close()
+
+
+@scenario("asyncpg-fetchmany", "n+1", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    sql, rows = INSERT.format("$1", "$2") + " returning id", [(number, "tea") for number in range(8)]
+    if remedied:
+        got = [row["id"] for row in await connection.fetchmany(sql, rows)]
+    else:
+        got = [await connection.fetchval(sql, *row) for row in rows]
+    assert got == list(range(8))
     await connection.close()
 
 
@@ -322,6 +347,18 @@ def _(url: str, remedied: bool) -> None:
             cursor.execute(INSERT.format("%s", "%s"), row)
 
 
+@scenario("psycopg-executemany-returning", "n+1", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    sql, rows = INSERT.format("%s", "%s") + " returning id", [(number, "tea") for number in range(8)]
+    with _autocommit(url) as connection, connection.cursor() as cursor:
+        if remedied:
+            cursor.executemany(sql, rows, returning=True)
+            got = [result.fetchone() for result in cursor.results()]
+        else:
+            got = [cursor.execute(sql, row).fetchone() for row in rows]
+        assert got == [(number,) for number in range(8)]
+
+
 @scenario("psycopg-parameters", "prepared-once", "psycopg")
 def _(url: str, remedied: bool) -> None:
     with _autocommit(url) as connection:
@@ -356,6 +393,18 @@ def _(url: str, remedied: bool) -> None:
     with psycopg.connect(url, autocommit=remedied) as connection:
         for number in range(20):
             connection.execute(SELECT.format("%s"), (number,))
+            connection.rollback()
+
+
+@scenario("psycopg-no-rollback-once", "prepared-once", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with psycopg.connect(url) as connection:
+        for _ in range(8):
+            connection.execute(SELECT.format("%s"), (1,), prepare=True)
+            connection.commit() if remedied else connection.rollback()
+    with psycopg.connect(url, autocommit=remedied) as connection:
+        for _ in range(8):
+            connection.execute(SELECT.format("%s"), (2,), prepare=True)
             connection.rollback()
 
 
@@ -434,6 +483,43 @@ def _(url: str, remedied: bool) -> None:
                     connection.execute(SELECT.format("%s"), (number,))
 
 
+DROPS = """
+import sys, psycopg
+
+url, cache = sys.argv[1:]
+if psycopg.pq.__impl__ == "python" and psycopg.pq.version() >= 170000:
+    sys.exit("no older libpq")
+connection = psycopg.connect(url, autocommit=True)
+connection.prepared_max = int(cache) if cache else None
+for number in range(9):
+    try:
+        connection.execute(f"select %s::int as n{number % 3}", (number,), prepare=True)
+    except psycopg.errors.InvalidSqlStatementName:
+        pass
+connection.close()
+"""
+LIBPQ_14 = Path(__file__).parents[2] / ".pg" / "14" / "postgresql" / "lib"
+"""Where `make versions` puts it; the system's own may be older than 17, too."""
+
+
+def _drops(url: str, *, older: bool, cache: str = "2") -> None:
+    """A cache of two for three statements, in a process with an older libpq, or with that of psycopg-binary."""
+    libpq = {"PSYCOPG_IMPL": "python", "LD_LIBRARY_PATH": str(LIBPQ_14)} if older else {}
+    program = [sys.executable, "-c", DROPS, url, cache]
+    done = subprocess.run(program, env={**os.environ, **libpq}, capture_output=True, text=True, check=False, timeout=60)
+    if older and done.returncode:
+        pytest.skip(f"needs a libpq before 17: {done.stderr.strip().splitlines()[-1]}")
+    assert not done.returncode, done.stderr
+
+
+SCENARIOS["psycopg-libpq-17"] = Scenario(
+    "pooler-26000", "psycopg", lambda url: _drops(url, older=True), lambda url: _drops(url, older=False), pooled=1, always_newer=True
+)
+SCENARIOS["psycopg-drops-nothing"] = Scenario(
+    "pooler-26000", "psycopg", lambda url: _drops(url, older=True), lambda url: _drops(url, older=True, cache=""), 1, always_newer=True
+)
+
+
 # psycopg2.
 
 
@@ -470,6 +556,32 @@ def _(url: str, remedied: bool) -> None:
             psycopg2.extras.execute_values(cursor, "insert into written (id, name) values %s", rows)
         else:
             cursor.executemany(INSERT.format("%s", "%s"), rows)
+
+
+@scenario("psycopg2-execute-batch", "n+1", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    rows = [("tea", number) for number in range(8)]
+    with _psycopg2(url) as (_, cursor):
+        _known_psycopg2(cursor)
+        if remedied:
+            psycopg2.extras.execute_batch(cursor, UPDATE.format("%s", "%s"), rows)
+        else:
+            cursor.executemany(UPDATE.format("%s", "%s"), rows)
+
+
+@scenario("psycopg2-execute-values-fetch", "n+1", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    rows = [(number, "tea") for number in range(8)]
+    with _psycopg2(url) as (_, cursor):
+        _known_psycopg2(cursor)
+        if remedied:
+            got = psycopg2.extras.execute_values(cursor, "insert into written (id, name) values %s returning id", rows, fetch=True)
+        else:
+            got = []
+            for row in rows:
+                cursor.execute(INSERT.format("%s", "%s") + " returning id", row)
+                got.append(cursor.fetchone())
+        assert got == [(number,) for number in range(8)]
 
 
 @scenario("psycopg2-autocommit", "begin-commit", "psycopg2")
@@ -548,6 +660,20 @@ def _(url: str, remedied: bool) -> None:
         cursor.execute("insert into written (id, name) select unnest(cast(%s as int[])), %s", (list(range(8)), "tea"))
     else:
         cursor.executemany(INSERT.format("%s", "%s"), [(number, "tea") for number in range(8)])
+    connection.close()
+
+
+@scenario("pg8000-unnest-update", "n+1", "pg8000")
+def _(url: str, remedied: bool) -> None:
+    connection = pg8000.dbapi.connect(**_pg8000(url))
+    connection.autocommit = True
+    cursor = connection.cursor()
+    if remedied:
+        cursor.execute("update written set name = %s from unnest(cast(%s as int[])) as v (n) where id = v.n", ("tea", list(range(8))))
+        cursor.execute("delete from written where id = any(cast(%s as int[]))", (list(range(8)),))
+    else:
+        cursor.executemany(UPDATE.format("%s", "%s"), [("tea", number) for number in range(8)])
+        cursor.executemany("delete from written where id = %s", [(number,) for number in range(8)])
     connection.close()
 
 
@@ -671,6 +797,31 @@ def _(url: str, remedied: bool) -> None:
     engine.dispose()
 
 
+@scenario("sqlalchemy-in", "n+1", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    engine = _engine(url)
+    with engine.connect() as connection:
+        for wanted in [list(range(8))] if remedied else [[number] for number in range(8)]:
+            column = Author.id
+            connection.execute(sa.select(column).where(column.in_(wanted) if remedied else column == wanted[0])).all()
+    engine.dispose()
+
+
+@scenario("sqlalchemy-bulk-update", "n+1", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    """Over each psycopg: one has a pipeline for it, the other a setting."""
+    rows = [{"of": number, "new": "tea"} for number in range(8)]
+    statement = sa.update(Written).where(Written.id == sa.bindparam("of")).values(name=sa.bindparam("new"))
+    for driver, settings in (("psycopg", {}), ("psycopg2", {"executemany_mode": "values_plus_batch"} if remedied else {})):
+        engine = _engine(url, driver, **settings)
+        with engine.begin() as connection:
+            if remedied:
+                connection.execute(statement, rows)
+            for row in [] if remedied else rows:
+                connection.execute(statement, row)
+        engine.dispose()
+
+
 @scenario("sqlalchemy-savepoint", "aborted-transaction", "sqlalchemy")
 def _(url: str, remedied: bool) -> None:
     engine = _engine(url)
@@ -695,8 +846,8 @@ async def _(url: str, remedied: bool) -> None:
 
 @scenario("sqlalchemy-autocommit", "begin-commit", "sqlalchemy")
 def _(url: str, remedied: bool) -> None:
-    engine = _engine(url, **({"isolation_level": "AUTOCOMMIT"} if remedied else {}))
-    with engine.connect() as connection:
+    engine = _engine(url)
+    with (engine.execution_options(isolation_level="AUTOCOMMIT") if remedied else engine).connect() as connection:
         for number in range(4):
             connection.execute(sa.select(Author).where(Author.id == number)).all()
             connection.commit()
@@ -789,7 +940,14 @@ async def _(url: str, remedied: bool) -> None:
 async def _(url: str, remedied: bool) -> None:
     connection = await asyncpg.connect(url)
     async with connection.transaction():
+        if not remedied:
+            cursor = await connection.cursor("select generate_series(1, 50)")
+            while await cursor.fetchrow():
+                pass
         async for _row in connection.cursor("select generate_series(1, 100)", prefetch=50 if remedied else 1):
+            pass
+        cursor = await connection.cursor("select generate_series(1, 200)")
+        while remedied and await cursor.fetch(100):
             pass
     await connection.close()
 
@@ -797,9 +955,14 @@ async def _(url: str, remedied: bool) -> None:
 @scenario("psycopg-itersize", "fetch-size", "psycopg")
 def _(url: str, remedied: bool) -> None:
     with psycopg.connect(url) as connection, connection.cursor("rows") as cursor:
-        cursor.itersize = 100 if remedied else 1
+        cursor.itersize = 100
         cursor.execute("select generate_series(1, %s)", (100,))
+        while not remedied and cursor.fetchone():  # whatever itersize is
+            pass
         for _row in cursor:
+            pass
+        cursor.execute("select generate_series(1, %s)", (200,))
+        while remedied and cursor.fetchmany(100):
             pass
 
 
@@ -810,9 +973,15 @@ def _(url: str, remedied: bool) -> None:
         for number in range(6):  # so that it is recognised
             first.execute("select %s", (number,))
     with connection.cursor("rows") as cursor:
-        cursor.itersize = 2000 if remedied else 1
+        cursor.itersize = 2000
         cursor.execute("select generate_series(1, 100)")
+        while not remedied and cursor.fetchone():  # whatever itersize is
+            pass
         for _row in cursor:
+            pass
+    with connection.cursor("others") as cursor:
+        cursor.execute("select generate_series(1, 200)")
+        while remedied and cursor.fetchmany(2000):
             pass
     connection.close()
 
@@ -826,7 +995,341 @@ def _(url: str, remedied: bool) -> None:
                 connection.execute(f"select name as n{column} from item where id = %s", (number,))
 
 
-for _client, _old in (("asyncpg", "asyncpg-cache-off"), ("psycopg", "psycopg-prepares-nothing")):
+IMPATIENT = {"idle_session_timeout": "200"}
+ENDED = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%doomed%' and pid <> pg_backend_pid()"
+DOOMED = "select name as doomed from item where id = {}"
+
+
+@scenario("asyncpg-idle-pool", "server-ended", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    async with asyncpg.create_pool(
+        url, min_size=0 if remedied else 1, max_inactive_connection_lifetime=0.1, server_settings=IMPATIENT
+    ) as pool:
+        await pool.fetch(SELECT.format("$1"), 1)
+        await asyncio.sleep(0.35)
+
+
+@scenario("psycopg-idle-pool", "server-ended", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    size, options = 0 if remedied else 1, "-c idle_session_timeout=500"
+    with psycopg_pool.ConnectionPool(url, min_size=size, max_size=1, max_idle=0.1, kwargs={"autocommit": True, "options": options}) as pool:
+        with pool.connection() as connection:
+            connection.execute(SELECT.format("%s"), (1,))
+        time.sleep(0.7)
+
+
+@scenario("sqlalchemy-idle-pool", "server-ended", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    pool: dict[str, Any] = {"poolclass": NullPool} if remedied else {"pool_recycle": 0.1}
+    engine = _engine(url, connect_args={"options": "-c idle_session_timeout=200"}, **pool)
+    with engine.connect() as connection:
+        connection.execute(sa.select(Author)).all()
+    time.sleep(0.4)
+    engine.dispose()
+
+
+@scenario("asyncpg-ended-pool", "used-after-fatal", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    async with asyncpg.create_pool(url, min_size=1) as pool:
+        one: Any = pool if remedied else await asyncpg.connect(url)
+        await one.fetch(DOOMED.format("$1"), 1)
+        with _autocommit(url) as other:
+            other.execute(ENDED)
+        if remedied:
+            await asyncio.sleep(0.1)
+        else:
+            time.sleep(0.1)  # it looks at nothing meanwhile
+        with contextlib.suppress(Exception) if not remedied else contextlib.nullcontext():
+            await one.fetch(DOOMED.format("$1"), 2)
+
+
+@scenario("psycopg-check", "used-after-fatal", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    check = psycopg_pool.ConnectionPool.check_connection if remedied else None
+    with psycopg_pool.ConnectionPool(url, min_size=1, check=check, kwargs={"autocommit": True}) as pool, _autocommit(url) as other:
+        for _ in range(2):
+            with contextlib.suppress(psycopg.Error) if not remedied else contextlib.nullcontext(), pool.connection() as connection:
+                connection.execute(DOOMED.format("%s"), (1,))
+            other.execute(ENDED)
+            time.sleep(0.1)
+
+
+@scenario("sqlalchemy-pre-ping", "used-after-fatal", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    """It is ended by hand, and by a time limit."""
+    for settings in ({"pool_pre_ping": True}, {"pool_recycle": 0.1, "connect_args": {"options": "-c idle_session_timeout=200"}}):
+        engine = _engine(url, **(settings if remedied else {}))
+        for number in range(2):
+            with contextlib.suppress(sa.exc.DBAPIError) if not remedied else contextlib.nullcontext(), engine.connect() as connection:
+                connection.execute(sa.select(Author).where(Author.id == number)).all()
+                process = connection.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
+            if "connect_args" not in settings:
+                with _autocommit(url) as other:
+                    other.execute("select pg_terminate_backend(%s)", (process,))
+            time.sleep(0.3)
+        engine.dispose()
+
+
+TYPES = "do $$ begin create type temper as enum ('glad'); exception when duplicate_object then null; end $$"
+
+
+@scenario("asyncpg-known-types", "introspection", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    other = await asyncpg.connect(url)
+    await other.execute(TYPES)
+    await other.close()
+    if remedied:
+        async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
+            for _ in range(4):
+                await pool.fetch("select 'glad'::temper as now where 'glad'::temper = $1", "glad")
+    for _ in range(4):
+        connection = await asyncpg.connect(url)
+        query = (
+            "select ('glad'::temper)::text as now where 'glad'::temper = $1::text::temper" if remedied else "select 'glad'::temper as now"
+        )
+        await connection.fetch(query, *(["glad"] if remedied else []))
+        await connection.close()
+
+
+@scenario("psycopg-known-types", "introspection", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    """The types of an application, on each connection or once."""
+    with _autocommit(url) as connection:
+        connection.execute(TYPES)
+        if remedied:
+            found = TypeInfo.fetch(connection, "temper")
+            assert found is not None
+            found.register()
+    for number in range(4):
+        with _autocommit(url) as connection:
+            if not remedied:
+                found = TypeInfo.fetch(connection, "temper")
+                assert found is not None
+                found.register(connection)
+            connection.execute("select 'glad'::temper as now where 1 = %s", (number,))
+
+
+@scenario("sqlalchemy-known-types", "introspection", "sqlalchemy")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    engine: Any = None
+    for number in range(4):
+        if engine is None:
+            engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
+        async with engine.connect() as connection:
+            if not number:
+                await connection.execute(sa.text(TYPES))
+                await connection.commit()
+            await connection.execute(sa.select(sa.literal_column("'glad'::temper"), Author.id).where(Author.id == number))
+        if not remedied:
+            await engine.dispose()
+            engine = None
+    if engine is not None:
+        await engine.dispose()
+
+
+SLOW = "select pg_sleep(0.4)"
+
+
+@scenario("asyncpg-cancel", "driver-left", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    if remedied:
+        with contextlib.suppress(TimeoutError):
+            await connection.fetch(SLOW, timeout=0.1)
+    waiting = asyncio.ensure_future(connection.fetch(SLOW))
+    await asyncio.sleep(0.1)
+    if remedied:
+        waiting.cancel()
+    else:
+        connection.terminate()
+    with contextlib.suppress(asyncio.CancelledError, asyncpg.InterfaceError, asyncpg.PostgresError):
+        await waiting
+    await connection.close()
+
+
+def _leaves(connection: Any, execute: Callable[[str], Any], leave: Callable[[], Any]) -> None:
+    """Somebody leaves while a statement runs."""
+
+    def run() -> None:
+        with contextlib.suppress(Exception):
+            execute(SLOW)
+
+    running = threading.Thread(target=run)
+    running.start()
+    time.sleep(0.1)
+    leave()
+    running.join()
+    with contextlib.suppress(Exception):
+        connection.close()
+
+
+def _hangs_up(connection: Any) -> None:
+    """As if its process had ended."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
+
+
+@scenario("psycopg-cancel", "driver-left", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    with _autocommit(url) as connection:
+        connection.execute(SELECT.format("%s"), (1,))
+        _leaves(connection, connection.execute, connection.cancel_safe if remedied else connection.close)
+
+
+@scenario("psycopg2-cancel", "driver-left", "psycopg2")
+def _(url: str, remedied: bool) -> None:
+    with _psycopg2(url) as (connection, cursor):
+        _known_psycopg2(cursor)
+        _leaves(connection, cursor.execute, connection.cancel if remedied else lambda: _hangs_up(connection))
+
+
+@scenario("pg8000-statement-timeout", "driver-left", "pg8000")
+def _(url: str, remedied: bool) -> None:
+    """Its own time limit closes the connection; the server's ends the statement."""
+    settings = {"startup_params": {"statement_timeout": "100"}} if remedied else {}
+    connection = pg8000.dbapi.connect(**_pg8000(url), timeout=0.2, **settings)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(SELECT.format("%s"), (1,))
+    with contextlib.suppress(pg8000.dbapi.DatabaseError, TimeoutError, pg8000.dbapi.InterfaceError):
+        cursor.execute(SLOW)
+    with contextlib.suppress(Exception):
+        connection.close()
+
+
+@scenario("sqlalchemy-statement-timeout", "driver-left", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    engine = _engine(url, connect_args={"options": "-c statement_timeout=100"} if remedied else {})
+    with contextlib.suppress(sa.exc.DBAPIError), engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        _leaves(connection, lambda slow: connection.execute(sa.text(slow)), lambda: time.sleep(0.1) if remedied else raw.close())  # type: ignore[union-attr]
+    engine.dispose()
+
+
+@scenario("pg8000-unnamed-in-transaction", "pooler-26000", "pg8000", pooled=1)
+def _(url: str, remedied: bool) -> None:
+    """Somebody else's query comes between the round trips of one statement, sooner or later."""
+    over = threading.Event()
+
+    def others() -> None:
+        with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+            while not over.is_set():
+                connection.execute("select now()")
+
+    busy = threading.Thread(target=others)
+    busy.start()
+    connection = pg8000.dbapi.connect(**_pg8000(url))
+    connection.autocommit = not remedied
+    try:
+        with contextlib.suppress(pg8000.dbapi.DatabaseError) if not remedied else contextlib.nullcontext():
+            for number in range(20 if remedied else 500):
+                connection.cursor().execute(SELECT.format("%s"), (number,))
+                if remedied:
+                    connection.commit()
+    finally:
+        over.set()
+        busy.join()
+        connection.close()
+
+
+def _native(url: str) -> Any:
+    return contextlib.closing(pg8000.native.Connection(**_pg8000(url)))
+
+
+@scenario("pg8000-prepares-nothing", "pooler-26000", "pg8000", pooled=2)
+def _(url: str, remedied: bool) -> None:
+    query = "select name from item where id = :id"
+    with _native(url) as connection, _autocommit(url, prepare_threshold=None) as other:
+        if remedied:
+            connection.run("begin")
+            connection.run(query, id=1)
+            connection.run("commit")
+        else:
+            statement = connection.prepare(query)
+            statement.run(id=1)
+        with other.transaction():
+            other.execute("select 1 as held")
+            if remedied:
+                connection.run("begin")
+                connection.run(query, id=2)
+                connection.run("commit")
+            else:
+                with contextlib.suppress(pg8000.native.DatabaseError):
+                    statement.run(id=2)
+
+
+@scenario("pg8000-prepares-nothing-42P05", "pooler-42P05", "pg8000", pooled=1)
+def _(url: str, remedied: bool) -> None:
+    query = "select name from item where id = :id"
+    for _ in range(2):
+        with _native(url) as connection, contextlib.suppress(pg8000.native.DatabaseError) if not remedied else contextlib.nullcontext():
+            if remedied:
+                connection.run("begin")
+                connection.run(query, id=1)
+                connection.run("commit")
+            else:
+                connection.prepare(query).run(id=1)
+
+
+def _pooled_engine(url: str, *, cache: bool, **settings: Any) -> Any:
+    size = {} if cache else {"statement_cache_size": 0}
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT", connect_args=size | settings
+    )
+
+
+@scenario("sqlalchemy-cache-off", "pooler-26000", "sqlalchemy", pooled=2)
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    engine = _pooled_engine(url, cache=not remedied)
+    query = sa.select(Author).where(Author.id == 1)
+    async with engine.connect() as first, engine.connect() as second:
+        for _ in range(2):
+            await first.execute(query)
+        await second.execute(sa.text("begin"))
+        await second.execute(sa.text("select 1 as held"))
+        with contextlib.suppress(sa.exc.DBAPIError) if not remedied else contextlib.nullcontext():
+            await first.execute(query)
+        await second.execute(sa.text("commit"))
+    await engine.dispose()
+
+
+@scenario("sqlalchemy-cache-off-42P05", "pooler-42P05", "sqlalchemy", pooled=1)
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    """Two processes, which come to the same name once they have been recognised."""
+    for _ in range(2):
+        names = itertools.chain(
+            (f"__asyncpg_stmt_{time.time_ns() + number:x}__" for number in range(8)), (f"__asyncpg_stmt_{n:x}__" for n in range(9))
+        )
+        engine = _pooled_engine(url, cache=not remedied, **({} if remedied else {"prepared_statement_name_func": names.__next__}))
+        with contextlib.suppress(sa.exc.DBAPIError) if not remedied else contextlib.nullcontext():
+            async with engine.connect() as connection:
+                for number in range(8):
+                    await connection.execute(sa.select(Author.id.label(f"n{number}")).where(Author.id == 1))
+        await engine.dispose()
+
+
+@scenario("sqlalchemy-yield-per", "fetch-size", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    engine = _engine(url)
+    with engine.connect() as connection:
+        query = sa.select(sa.func.generate_series(1, 60), Author.id).where(Author.id == 1)
+        for _row in connection.execution_options(yield_per=1000 if remedied else 1).execute(query):
+            pass
+    engine.dispose()
+
+
+for _client, _old in (
+    ("asyncpg", "asyncpg-cache-off"),
+    ("psycopg", "psycopg-prepares-nothing"),
+    ("sqlalchemy", "sqlalchemy-cache-off"),
+):
     for _ending in ("", "-42P05"):
         _one = SCENARIOS[f"{_old}{_ending}"]
         SCENARIOS[f"{_client}-newer-pooler{_ending}"] = _one._replace(after=_one.before, newer=True)

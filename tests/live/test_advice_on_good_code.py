@@ -31,8 +31,7 @@ FOUND = {
     "psycopg2": {"n+1": LOOKS_UP},
     "pg8000": {
         "n+1": f"{LOOKS_UP}; and executemany() waits for each row",
-        "extra-describe": "the DB-API of pg8000 parses and describes each time, two round trips more a query",
-        "split-unnamed": "its unnamed statement is bound in a transaction of its own: a pooler can come between",
+        "extra-describe": "the DB-API of pg8000 parses and describes each time, two round trips more a query; a pooler can come between",
     },
 }
 

@@ -102,6 +102,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("driver", "upstream", "certificate", "binding", "ends"), CELLS)
 def test_channel_binding(driver, upstream, certificate, binding, ends, tls_server, own):
     tls = {"none": DriverTls(), "made": END, "own": own, "pass": DriverTls("pass")}[certificate]
@@ -234,6 +235,7 @@ def legs(request, tls_server, certificates, own) -> Iterator[tuple[Recorder, boo
         yield recorder, encrypted, mode, certificate
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("connect", DRIVERS)
 def test_every_driver_gets_in_as_it_does_directly(

@@ -182,6 +182,7 @@ def tried(authority: trustme.CA, goes: str, how: str, *, directly: bool) -> Hear
         return hear(stayer, slowly=how == "read at 1 MB/s", since=go(leaver, manner))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("goes", GOES)
 def test_an_end_is_heard_as_directly(goes: str, how: str, authority: trustme.CA) -> None:

@@ -13,6 +13,7 @@ DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "psql")
 PLAYED = [(driver, scenario) for driver in DRIVERS for scenario in recording.plays_of(driver)]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("driver", "scenario"), PLAYED)
 def test_recorded_twice_it_is_one_golden(driver, scenario, server, tmp_path):
     play = recording.plays_of(driver)[scenario]

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,29 +111,36 @@ def seen_by_both(server: EmbeddedServer, tmp_path: Path, work: Any) -> list[tupl
 def test_a_driver_that_is_killed_while_it_waits(server: EmbeddedServer, tmp_path: Path) -> None:
     """1.0 s into pg_sleep(4): its waiting ends then, the connection at 4 s; the recorder and tcpdump say so within 10 ms of each other."""
 
+    at_most_ns = 0
+
     def work(address: str) -> None:
+        nonlocal at_most_ns
+        began_ns = time.monotonic_ns()
         with subprocess.Popen([sys.executable, "-c", KILLED, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
             assert driver.stdout is not None
             assert driver.stdout.readline() == b"asked\n"
             with pytest.raises(subprocess.TimeoutExpired):
                 driver.wait(1.0)
             driver.kill()
+            at_most_ns = time.monotonic_ns() - began_ns + SECOND // 20
 
     seen = seen_by_both(server, tmp_path, work)
     for trace, about in seen:
         row = row_of(trace, "pg_sleep")
         assert row.duration_ns is not None
-        assert 1.0 * SECOND <= row.duration_ns <= 1.1 * SECOND
-        assert re.fullmatch(r"driver left while waiting for Query; the server worked on for (2\.9|3\.0) s", row.label.end)
+        assert SECOND <= row.duration_ns <= at_most_ns
+        worked_on = re.fullmatch(r"driver left while waiting for Query; the server worked on for (\d\.\d) s", row.label.end)
+        assert worked_on
+        assert abs(float(worked_on[1]) * SECOND - (about["closed_ns"] - row.opened_ns - row.duration_ns)) <= SECOND // 10
         first = about["ends"][0]
         assert (first["by"], first["how"]) == ("driver", "FIN")
         assert abs(first["time_ns"] - (row.opened_ns + row.duration_ns)) <= 1000
         assert "driver RST" in ended_by(about)
         assert 3.9 * SECOND <= about["closed_ns"] - row.opened_ns <= 4.3 * SECOND
         assert about["end"] == "closed by the driver (FIN) without Terminate"
-        assert 1.0 * SECOND <= about["wait_ns"] <= 1.1 * SECOND
+        assert SECOND <= about["wait_ns"] <= row.duration_ns + SECOND // 10
         (statement,) = [one for one in stats.as_dict(trace)["statements"] if "pg_sleep" in one["sql"]]
-        assert 1.0 * SECOND <= statement["wait_ns"]["max"] <= 1.1 * SECOND
+        assert SECOND <= statement["wait_ns"]["max"] <= row.duration_ns + SECOND // 1000
         assert (statement["executions"], statement["rows"]) == (1, 1)
     (recorded, one), (packets, other) = seen
     for moment in ("ends", "closed"):
@@ -183,7 +191,7 @@ def test_asyncpg_gives_up_after_its_timeout(server: EmbeddedServer, tmp_path: Pa
     trace, about = read(tmp_path / "capture")
     row = row_of(trace, "pg_sleep")
     assert row.duration_ns is not None
-    assert 0.5 * SECOND <= row.duration_ns <= 0.8 * SECOND
+    assert 0.4 * SECOND <= row.duration_ns <= 0.9 * SECOND  # its clock began before the query was here
     assert ended_by(about)[0].startswith("driver ")
 
 

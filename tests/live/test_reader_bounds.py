@@ -2,7 +2,8 @@
 
 The capture is written here, record by record, as the recorder would have written it; recording as
 much from a server takes minutes. A reader keeps 100,000 statements; those of the fewest round trips
-beyond them are one line, "(other statements)". The test is the price of that number: some 10 s.
+beyond them are one line, "(other statements)". At night the test is of that number; otherwise of a
+tenth of it.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ import pytest
 from pgtrace.capture.record import Close, Data, End, Open, Record
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests.corpus import NIGHTLY
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 
 MIB = 1 << 20
 BOUND = 256 * MIB
-KEPT = 100_000
-LARGE, EACH = 500, 200
+SCALE = 1 if NIGHTLY else 10
+KEPT = 100_000 // SCALE
+LARGE, EACH = 500 // SCALE, 200
 """Statements that ran many times, spread over the whole capture, and how often."""
-SMALL = 115_000
+SMALL = 115_000 // SCALE
 """Statements that ran once."""
 
 STARTUP = b"\0\0\0\x17\0\3\0\0user\0somebody\0\0"
@@ -35,9 +38,13 @@ READY = b"Z\0\0\0\5I"
 WELCOME = b"R\0\0\0\x08\0\0\0\0" + READY
 ANSWER = b"C\0\0\0\x0dSELECT 1\0" + READY
 
-READER = """
+READER = f"""
 import json, re, sys
 from pgtrace.cli.reading import read
+from pgtrace.trace import statements
+statements.GROUPS_KEPT = {KEPT}
+"""
+READER += """
 trace = read(sys.argv[1:], timeline=False)
 peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
 found = {view.group.sql: (view.group.executions, view.group.round_trips) for view in trace.statements()}

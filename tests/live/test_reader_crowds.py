@@ -104,6 +104,7 @@ def peak(path: Path, command: tuple[str, ...]) -> int:
     return int(found[1])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.timeout(3600 if NIGHTLY else 120)
 @pytest.mark.parametrize("kind", KINDS if NIGHTLY else list(NOW))
 def test_memory_by_kind(tmp_path: Path, kind: str) -> None:

@@ -50,6 +50,7 @@ def role(tls_server, certificates, tmp_path):
     }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("way", ["variables", "service", "address", "password file", "channel binding"])
 def test_a_program_of_libpq_comes_through_the_proxy_and_over_tls(role, way):
     found = run("--json", "--", sys.executable, "-c", WHO, environment=role[way])
@@ -111,8 +112,10 @@ def test_another_variable_may_hold_the_url(role):
 def test_without_a_connection_it_says_how_to_point_the_program(role):
     found = run("--", sys.executable, "-c", "raise SystemExit(5)", environment=role["variables"])
     assert found.returncode == 5
-    assert "no connection came through pgtrace" in found.stderr
+    ended, hint = found.stderr.index("the program ended with exit code 5"), found.stderr.index("no connection came through pgtrace")
+    assert ended < hint, "what went wrong first comes first"
     assert "--env-url NAME" in found.stderr
+    assert "exit code" not in run("--", sys.executable, "-c", "pass", environment=role["variables"]).stderr
 
 
 def test_a_signal_is_told_as_a_shell_tells_it(role):

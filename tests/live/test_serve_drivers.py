@@ -84,7 +84,7 @@ def test_a_scenario_is_served_to_its_driver(name: str, scenario: str, tmp_path: 
         assert recorder.quiet(trace, timeout_s=QUIET_WITHIN_S)
         trace.close()
     if name.startswith(BY_HASH) and served.mismatches:
-        assert all("SELECT" in one["got"] and one["detail"] for one in served.mismatches)
+        assert all("SELECT" in one["got"] and one["detail"] for one in served.mismatches), served.mismatches
         return
     assert served.mismatches == []
     assert served.code == 0

@@ -258,6 +258,7 @@ def encrypting(tls_server: EmbeddedServer) -> Iterator[Recorder]:
         assert recorder.stats()["failures"] == 0, recorder.log
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", PROBES)
 def test_a_beginning_is_answered_as_the_server_answers_it(tls_server: EmbeddedServer, refusing: Recorder, name: str) -> None:
     direct = probed(by_unix(tls_server), PROBES[name], CLOSES_WITHIN_S)
@@ -265,6 +266,7 @@ def test_a_beginning_is_answered_as_the_server_answers_it(tls_server: EmbeddedSe
     assert through == direct
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("direct", [False, True], ids=["by SSLRequest", "at once"])
 @pytest.mark.parametrize("name", WITHIN_TLS)
 def test_so_is_one_within_tls(tls_server: EmbeddedServer, encrypting: Recorder, name: str, direct: bool) -> None:

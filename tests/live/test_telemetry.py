@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.pooler import Pooler, find_pgbouncer, free_port
+from pgtrace.export import otlp
 from tests.export.receiver import Receiver, receiving
 from tests.traces import fully_read
 
@@ -99,3 +104,38 @@ def test_the_sender_ends_with_its_listener(server: EmbeddedServer) -> None:
         process.communicate(timeout=30)
         assert select.select([gone], [], [], 20)[0]
         os.close(gone)
+
+
+@pytest.mark.skipif(find_pgbouncer() is None, reason="PgBouncer is not installed")
+def test_both_sides_of_a_pooler_are_linked_while_they_are_recorded(server: EmbeddedServer, tmp_path: Path) -> None:
+    """The links are those that an export of the capture has."""
+    port, back = free_port(), free_port()
+    capture = tmp_path / "x.pgtrace"
+    legs = [f"127.0.0.1:0=127.0.0.1:{port}", f"127.0.0.1:{back}=127.0.0.1:{server.port}"]
+    with receiving() as receiver:
+        command = [sys.executable, "-m", "pgtrace", "listen", *legs, "--no-tui", "-q", "-w", str(capture), "--otlp", receiver.url]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        found = re.search(r"127\.0\.0\.1:(\d+) ->", said)
+        assert found, said
+        with Pooler(server, port, back):
+            with psycopg.connect(server.url().replace(f":{server.port}", f":{found[1]}"), autocommit=True) as connection:
+                for number in range(20):
+                    connection.execute("select %s::int", (number,))
+            receiver.wait_for(lambda: any(span.links for span in receiver.spans()))  # before the end
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    with closing(fully_read(capture)) as trace:
+        lines = [str(piece.content) for piece in otlp.export(trace)]
+    exported = {span["spanId"]: links_of(span) for line in lines if line.strip() for span in spans_in(json.loads(line))}
+    assert sum(map(bool, exported.values())) >= 40
+    assert {span.span_id.hex(): {link.span_id.hex() for link in span.links} for span in receiver.spans()} == exported
+
+
+def spans_in(request: dict[str, Any]) -> list[dict[str, Any]]:
+    return [span for part in request["resourceSpans"] for scope in part["scopeSpans"] for span in scope["spans"]]
+
+
+def links_of(span: dict[str, Any]) -> set[str]:
+    return {link["spanId"] for link in span.get("links", ())}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -65,6 +68,66 @@ def test_the_lines_of_listen_say_so_at_once(server: EmbeddedServer) -> None:
     assert "--tls auto, or sslmode=disable towards pgtrace" in said
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
+
+
+PROGRAMS = {
+    "psycopg": "psycopg.connect(url(''), sslmode='disable' if plain else 'require').execute('select 1')",
+    "psycopg, at once": "psycopg.connect(url(''), sslmode='disable') if plain else "
+    "psycopg.connect(url(''), sslmode='require', sslnegotiation='direct').execute('select 1')",
+    "psycopg2": "psycopg2.connect(url(''), sslmode='disable' if plain else 'require').cursor().execute('select 1')",
+    "asyncpg": "asyncio.run(fetch())",
+    "pg8000": "pg8000.dbapi.connect(**parts, ssl_context=None if plain else context).cursor().execute('select 1')",
+    "sqlalchemy": "sqlalchemy.create_engine(url('+psycopg'), connect_args={'sslmode': 'disable' if plain else 'require'}).connect()",
+}
+PROGRAM = """
+import asyncio, os, ssl, sys
+import asyncpg, pg8000.dbapi, psycopg, psycopg2, sqlalchemy
+from urllib.parse import urlsplit
+plain, at = "plain" in sys.argv, urlsplit(os.environ["DATABASE_URL"])
+parts = dict(user=at.username, host=at.hostname, port=at.port, database=at.path[1:], password=at.password)
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+def url(dialect):
+    return at._replace(scheme="postgresql" + dialect, query="").geturl()
+
+async def fetch():
+    connection = await asyncpg.connect(**parts, ssl=False if plain else context)
+    await connection.fetch("select 1")
+    await connection.close()
+
+try:
+    {}
+except Exception as error:
+    sys.exit(f"{{type(error).__name__}}: {{error}}")
+"""
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_remedies_help(server: EmbeddedServer, tmp_path: Path, name: str) -> None:
+    """The program of the finding; then behind `--tls auto`; then without TLS towards pgtrace."""
+
+    def ran(what: str, *options: str, plain: bool = False) -> tuple[int, list[str], int]:
+        capture = tmp_path / f"{what}.pgtrace"
+        given = [*PGTRACE, "run", "-w", str(capture), *options, "--upstream", f"{server.host}:{server.port}"]
+        program = [sys.executable, "-c", PROGRAM.format(PROGRAMS[name]), *(["plain"] if plain else [])]
+        environment = {**os.environ, "DATABASE_URL": server.url()}
+        done = subprocess.run([*given, "--", *program], capture_output=True, text=True, timeout=60, check=False, env=environment)
+        with contextlib.closing(Trace.open([capture])) as trace:
+            trace.read_until(1 << 62)
+            advice = Advice(trace)
+            advice.update()
+            told = [one.name for one in advice.findings()]
+            for one in advice.findings():
+                assert "not tried" not in one.remedies[0]
+            return done.returncode, told, trace.totals().round_trips
+
+    assert ran("before")[:2] == (1, ["tls-refused"])
+    code, told, round_trips = ran("auto", "--tls", "auto")
+    assert (code, told) == (0, [])
+    assert round_trips
+    assert ran("plain", plain=True)[:2] == (0, [])
 
 
 def test_one_that_prefers_tls_goes_on_without(proxy: Recorder, server: EmbeddedServer, trace_of: Callable[[Recorder], Trace]) -> None:

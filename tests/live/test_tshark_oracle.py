@@ -55,7 +55,8 @@ def test_tshark_and_pgtrace_agree_on_every_capture(tmp_path: Path) -> None:
     pgtrace("export", *map(str, FILES), "--to", "pcapng", "-o", str(packets))
     streams: defaultdict[str, list[Stream]] = defaultdict(list)
     for stream in dissected(packets, tmp_path):
-        streams[stream.interface].append(stream)
+        (file,) = (path for path in FILES if f"/{path}".endswith(f"/{stream.interface}"))
+        streams[str(file)].append(stream)
     connections = defaultdict(list)
     for about in json.loads(pgtrace("stats", "--json", *map(str, FILES)))["connections"]:
         connections[about["file"]].append(about)

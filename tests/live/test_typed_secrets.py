@@ -143,6 +143,7 @@ codes = [use(number, text) for number, text in enumerate(texts)]
 """
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("place", PLACES)
 def test_no_piece_of_it_gets_out(place: str, tls_server: EmbeddedServer, tmp_path: Path) -> None:
     texts = [one.text.replace("HOST", tls_server.host).replace("PORT", str(tls_server.port)) for one in SPELLINGS]

@@ -86,6 +86,7 @@ def disk_pauses(found) -> list[Pause]:
     return [one for one in of_kind(found, Pause) if one.why == DISK]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("busy", [False, True], ids=["alone", "beside two that spin"])
 def test_on_a_slow_disk_everything_is_recorded(busy, disk, tmp_path):
     """60 MB/s, 200 MB out and 200 MB in at once: nothing is lost, and it is what the client got and sent."""

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is bound
 HOSTILE = Path(__file__).parent.parent / "data" / "hostile"
 FILES = sorted(HOSTILE.iterdir())
 NIGHTLY = bool(os.environ.get("PGTRACE_NIGHTLY"))
-COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (6_000, 40.0)
+COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (2_500, 15.0)
 EACH_KIND = 150
 HEADER = Header((1, 1), b"\1\2\3\4", 10**18, 10**9, "0.1.0", "here")
 STARTUP = b"\0\0\0\x17\0\3\0\0user\0somebody\0\0"
@@ -53,6 +53,7 @@ def test_a_file_that_broke_a_reader_is_read_or_refused(path: Path) -> None:
     assert contained(lambda scratch: look(path, scratch), 30.0) == ""
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_file_that_broke_a_reader_is_a_line_of_the_command_line(path: Path) -> None:
     ended = subprocess.run([sys.executable, "-m", "pgtrace", "stats", "-q", str(path)], capture_output=True, check=False)
@@ -172,6 +173,7 @@ def bombs() -> Iterable[tuple[str, bytes, Callable[[], bytes], int]]:
     yield "depth in jsonl", lines, lambda: b"[" * (1 << 20), 10
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "begin", "again", "times"), list(bombs()), ids=[bomb[0] for bomb in bombs()])
 def test_what_compresses_well_is_bounded(name: str, begin: bytes, again: Callable[[], bytes], times: int, tmp_path: Path) -> None:
     path = tmp_path / "bomb.gz"
