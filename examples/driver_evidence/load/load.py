@@ -90,7 +90,7 @@ def run(python: str, url: str, variant: str, clients: tuple[int, ...], seconds: 
     """Start the application, press it with each number of clients, end it."""
     port = free_port()
     process = subprocess.Popen(
-        [python, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "error", "--no-access-log"],
+        [os.path.abspath(python), "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "error", "--no-access-log"],
         cwd=Path(__file__).parent,
         env={**os.environ, "DATABASE_URL": url, "VARIANT": variant, "PGSSLMODE": "disable"},
     )
