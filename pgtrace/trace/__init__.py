@@ -6,7 +6,7 @@
 - connection.py: the life of one connection; identity.py: its driver, server and start-up;
   observer.py: what its session reports.
 - timeline.py: what becomes a row; row.py: what is known of one; rows.py: the index of all;
-  labels.py: the texts of a row; rowsums.py: the counts of rows.
+  interned.py: what many rows share; labels.py: the texts of a row; rowsums.py: their counts.
 - ledger.py: what all connections write to, and the budget of their logs.
 - counters.py, marks.py: the counters, and their groups by mark; groups.py: one statement in all its
   texts; statements.py, gathered.py: tables of these, and several together.

@@ -3,9 +3,8 @@
 Rows are in the order in which they began and never move; an open one is completed in place.
 
 An entry takes 96 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow
-with the capture. What many rows share is kept once, in memory: the Shape and the Label (row.py).
-Both tables are bounded. Rows beyond the bound have no flight or text here; their details, read from
-the capture on demand, do. The counts of a row are an Effect (session/effects.py), stored by number.
+with the capture. What many rows share is kept once, in memory (interned.py). The counts of a row
+are an Effect (session/effects.py), stored by number.
 """
 
 from __future__ import annotations
@@ -15,18 +14,12 @@ import mmap
 import struct
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import compress
 from typing import Any, Final, Literal
 
-from pgtrace.trace.row import GROUPS_KEPT, LONGEST_SQL, NO_FLIGHT, Label, Row, RowEntry, RowKind, Shape, Share
-
-SHAPES_KEPT: Final = 50_000
-LABELS_KEPT: Final = 100_000
-LABEL_BYTES_KEPT: Final = 48 * 1024 * 1024
-SHARES_KEPT: Final = 1_000
-SHAPE_BYTES_KEPT: Final = 16 * 1024 * 1024
+from pgtrace.trace.interned import Interned
+from pgtrace.trace.row import Label, Row, RowEntry, RowKind, Shape
 
 STRETCH: Final = 4096
 """Rows that are summed up together for a second look (stretches.py)."""
@@ -56,9 +49,6 @@ _COLUMNS: Final[dict[str, tuple[Literal["q", "Q", "I", "f"], int]]] = {
 """Fields that can be read for many entries at once: type and offset."""
 _CLOSE_TOGETHER: Final = 8
 """If one row in this many is wanted, all are decoded at once."""
-_NUMBER_BYTES: Final = 40
-_FAILURE_BYTES: Final = 200
-_SHARE_BYTES: Final = 150
 _FIRST_ENTRIES: Final = 4096
 _MOST_UINT32: Final = 0xFFFFFFFF
 _MOST_UINT64: Final = 0xFFFFFFFFFFFFFFFF
@@ -207,14 +197,13 @@ class RowIndex:
         self._map = self._mapped(_FIRST_ENTRIES)
         self._size = _FIRST_ENTRIES
         self._count = 0
-        self._shapes: list[Shape] = [Shape(RowKind.RUN, NO_FLIGHT)]
-        self._shape_numbers: dict[Shape, int] = {}
-        self._shape_bytes = 0
-        self._labels: list[Label] = [Label("… not kept: too many different texts")]
-        self._label_numbers: dict[Label, int] = {}
-        self._label_bytes = 0
-        self._shares: dict[tuple[Share, ...], tuple[Share, ...]] = {}
-        """The shares of the latest labels: rows with different texts have equal ones."""
+        interned = Interned()
+        self.shape: Callable[[Shape], int] = interned.shape
+        self.label: Callable[[Label], int] = interned.label
+        self.shape_at: Callable[[int], Shape] = interned.shape_at
+        self.label_at: Callable[[int], Label] = interned.label_at
+        self.all_labels: Sequence[Label] = interned.labels
+        """By number; it grows."""
         self.relabelled: Counter[int] = Counter()
         """How often rows of a stretch were given another label, by the number of the stretch."""
 
@@ -234,8 +223,8 @@ class RowIndex:
             rows=entry.rows,
             sent_bytes=entry.sent_bytes,
             received_bytes=entry.received_bytes,
-            shape=self._shapes[entry.shape],
-            label=self._labels[entry.label],
+            shape=self.shape_at(entry.shape),
+            label=self.label_at(entry.label),
         )
 
     def __iter__(self) -> Iterator[Row]:
@@ -326,19 +315,6 @@ class RowIndex:
             values & _MOST_UINT64,
         )
 
-    def shape_at(self, number: int) -> Shape:
-        """The shape with that number."""
-        return self._shapes[number]
-
-    def label_at(self, number: int) -> Label:
-        """The label with that number."""
-        return self._labels[number]
-
-    @property
-    def all_labels(self) -> Sequence[Label]:
-        """The labels, by number."""
-        return self._labels
-
     def columns(self, start: int, stop: int) -> Columns:
         """The rows at these places, column by column."""
         return Columns(self, range(start, min(stop, self._count)))
@@ -382,50 +358,6 @@ class RowIndex:
         entry.label = self.label(label)
         self.relabelled[place // STRETCH] += 1
         self.put(place, entry)
-
-    def shape(self, shape: Shape) -> int:
-        """The number of a shape; beyond the bound, of one without its flight, of which there are
-        few."""
-        number = self._shape_numbers.get(shape)
-        if number is None:
-            size = len(shape.sent) + len(shape.received) + len(shape.flight) + len(shape.owed_before)
-            if shape.flight != NO_FLIGHT and (len(self._shapes) >= SHAPES_KEPT or self._shape_bytes + size > SHAPE_BYTES_KEPT):
-                return self.shape(
-                    replace(shape, flight=NO_FLIGHT, sent_flight=NO_FLIGHT, sent=b"", received=b"", statement="", owed_before=b"")
-                )
-            self._shape_bytes += size
-            number = self._shape_numbers[shape] = len(self._shapes)
-            self._shapes.append(shape)
-        return number
-
-    def label(self, label: Label) -> int:
-        """The number of a label."""
-        number = self._label_numbers.get(label)
-        if number is None:
-            label = replace(
-                label,
-                sql=label.sql[:LONGEST_SQL],
-                sqlstate=label.sqlstate[:LONGEST_SQL],
-                message=label.message[:LONGEST_SQL],
-                groups=label.groups[:GROUPS_KEPT],
-                others=label.others[: max(0, GROUPS_KEPT - len(label.groups))],
-                shares=self._shared(label.shares[:GROUPS_KEPT]),
-            )
-            size = len(label.sql) + len(label.sqlstate) + len(label.message) + len(label.end)
-            size += _NUMBER_BYTES * len(label.groups + label.others) + _SHARE_BYTES * len(label.shares)
-            size += sum(_FAILURE_BYTES + len(one.routine) + len(one.name) for one in label.failures)
-            if len(self._labels) >= LABELS_KEPT or self._label_bytes + size > LABEL_BYTES_KEPT:
-                return 0
-            self._label_bytes += size
-            number = self._label_numbers[label] = len(self._labels)
-            self._labels.append(label)
-        return number
-
-    def _shared(self, shares: tuple[Share, ...]) -> tuple[Share, ...]:
-        """The first of all equal shares."""
-        if len(self._shares) >= SHARES_KEPT:
-            self._shares.clear()
-        return self._shares.setdefault(shares, shares)
 
     def close(self) -> None:
         """Delete the temporary file."""

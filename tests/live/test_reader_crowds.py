@@ -28,9 +28,9 @@ MANY = 300_000
 SMALLER = """
 from pgtrace.trace import connections
 from pgtrace.trace import intake
+from pgtrace.trace import interned
 from pgtrace.trace import ledger
 from pgtrace.trace import marks
-from pgtrace.trace import rows
 from pgtrace.trace import statements
 from pgtrace.trace import times
 from pgtrace.trace import totals
@@ -40,7 +40,7 @@ connections.CLOSED_KEPT, connections.OPEN_KEPT, ledger.KEYS_KEPT, totals.DRIVERS
 ledger.LOG_WEIGHT_KEPT = intake.SETTINGS_KEPT = 300
 statements.GROUPS_KEPT, names.NAMES_BYTES, machine.MOST_OWED = 500, 300_000, 500
 marks.OPEN_KEPT, marks.ENDED_KEPT, marks.NAMES_KEPT = 20, 200, 200
-times.GROUPS_KEPT, ledger.SHARED_KEPT, rows.LABELS_KEPT = 150, 250, 2500
+times.GROUPS_KEPT, ledger.SHARED_KEPT, interned.LABELS_KEPT = 150, 250, 2500
 """
 """Bounds at a fortieth of what they are: a capture of seconds reaches all of them."""
 READER = """

@@ -14,7 +14,7 @@ import pytest
 from pgtrace.ask.filter import parse
 from pgtrace.ask.filter.rowcounting import RowCounts
 from pgtrace.report import grouping
-from pgtrace.trace import rows
+from pgtrace.trace import interned
 from pgtrace.trace.trace import Trace
 from tests.ask.filter.test_filter_tags import TAGGED
 from tests.playbook import write
@@ -24,7 +24,7 @@ from tests.playbook import write
 def tagged(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trace]:
     """Read with all tables, and with tables that keep nothing."""
     if request.param == "messages":
-        monkeypatch.setattr(rows, "LABELS_KEPT", 0)
+        monkeypatch.setattr(interned, "LABELS_KEPT", 0)
     with closing(Trace.open([write(tmp_path / "tagged.pgtrace", TAGGED)])) as trace:
         while trace.update():
             pass

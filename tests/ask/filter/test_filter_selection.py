@@ -15,7 +15,7 @@ from pgtrace.ask.filter import FilterError, parse
 from pgtrace.ask.filter.words import WORDS
 from pgtrace.inspect import details
 from pgtrace.inspect.message import MessageView
-from pgtrace.trace import rows
+from pgtrace.trace import interned
 from pgtrace.trace.trace import Trace
 from tests.ask.filter.filter_shop import SHOP
 from tests.playbook import WALL_NS, write
@@ -144,8 +144,8 @@ def test_every_word_is_asked() -> None:
 @pytest.fixture
 def forgetful(shop: Trace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trace]:
     """With tables that keep nothing, every answer has to be read from the capture."""
-    monkeypatch.setattr(rows, "SHAPES_KEPT", 0)
-    monkeypatch.setattr(rows, "LABELS_KEPT", 0)
+    monkeypatch.setattr(interned, "SHAPES_KEPT", 0)
+    monkeypatch.setattr(interned, "LABELS_KEPT", 0)
     with closing(Trace.open(shop.files)) as trace:
         while trace.update():
             pass

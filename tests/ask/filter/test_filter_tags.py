@@ -11,7 +11,7 @@ import pytest
 from pgtrace.ask.filter import FilterError, completion, parse
 from pgtrace.ask.filter.completion import Occurring
 from pgtrace.ask.filter.words import WORDS, known
-from pgtrace.trace import rows
+from pgtrace.trace import interned
 from pgtrace.trace.feed import Feed
 from pgtrace.trace.trace import Trace
 from tests.playbook import write
@@ -43,8 +43,8 @@ def tagged(read: Callable[..., Trace], tmp_path: Path) -> Trace:
 @pytest.fixture
 def forgetful(tagged: Trace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trace]:
     """The same with tables that keep nothing, so that messages have to be read."""
-    monkeypatch.setattr(rows, "SHAPES_KEPT", 0)
-    monkeypatch.setattr(rows, "LABELS_KEPT", 0)
+    monkeypatch.setattr(interned, "SHAPES_KEPT", 0)
+    monkeypatch.setattr(interned, "LABELS_KEPT", 0)
     with closing(Trace.open(tagged.files)) as trace:
         while trace.update():
             pass
