@@ -48,9 +48,10 @@ _ENDS_SEGMENT: Final = frozenset(b"QSF")
 _WITHOUT_KEY: Final = frozenset(b"SHCPX")
 """Frontend messages that poolers add, swallow or change."""
 _HANDS_OVER: Final = frozenset(b"GW")
-"""A driver may send its COPY data before this comes, or after it: one round trip, or two."""
+"""A driver may send its COPY data before this comes, after it, or a part before it: one round trip,
+or two. What is sent before it belongs to what is sent after it."""
 _REPLIES_WITHOUT_KEY: Final = frozenset(b"13SNA")
-_PARSE, _BIND, _DESCRIBE, _EXECUTE, _CLOSE, _ERROR, _READY = b"PBDECEZ"
+_PARSE, _BIND, _DESCRIBE, _EXECUTE, _CLOSE, _COPY_DATA, _ERROR, _READY = b"PBDECdEZ"
 _IDLE: Final = b"I"
 _NOTHING: Final = 0
 
@@ -63,6 +64,7 @@ class Trip(NamedTuple):
     connection: int
     """Index in Trace.connections."""
     opened_ns: int
+    """When its first message was sent, or COPY data that came ahead of it."""
     began_ns: int
     """When the first message with a key was sent. A Sync or Flush that the pooler passed on later
     than what it belongs to may open the round trip earlier."""
@@ -186,15 +188,19 @@ class _Keyer:
         self._offsets = [0, 0]
         self._row: _Row | None = None
         self._statements: dict[bytes, int] = {}
+        self._ahead: tuple[int, int] | None = None  # COPY data of the next round trip, and its time
         self._begin()
 
     def _begin(self) -> None:
-        self._began_ns: int | None = None
+        self._began_ns: int | None
+        self._asking, self._began_ns = self._ahead or (_NOTHING, None)
+        self._answering = self._parsing = _NOTHING
+        self._ahead = None
         self._parsed: list[int] = []  # the segments of which only a Parse has a key
         self._sent: list[int] = []  # by segment that has ended
         self._received: list[int] = []
-        self._asking = self._answering = self._parsing = _NOTHING  # of the segment that has not
-        self._is_idle = False
+        self._data_ns: int | None = None  # when COPY data first came
+        self._is_idle = self._hands_over = False
         self._names: list[str] = []
         self._has_unknown = False
 
@@ -205,6 +211,7 @@ class _Keyer:
         """Bytes are missing."""
         self._framer.gap()
         self._row = None
+        self._ahead = None
         self._begin()
 
     def resume(self, offsets: tuple[int, int]) -> None:
@@ -240,6 +247,8 @@ class _Keyer:
                 self._frontend(code, body, size)
                 if self._began_ns is None and (self._asking or self._parsing or code not in _WITHOUT_KEY):
                     self._began_ns = time_ns
+                if code == _COPY_DATA and self._data_ns is None:
+                    self._data_ns = time_ns
             else:
                 self._backend(code, body, size)
             if offsets[0] >= row.ends[0] and offsets[1] >= row.ends[1] and not row.is_open:
@@ -269,6 +278,8 @@ class _Keyer:
 
     def _trip(self, row: _Row) -> Trip:
         sent, received = self._sent, self._received
+        if self._hands_over and self._data_ns is not None and not row.is_cut:
+            self._ahead, self._asking = (self._asking, self._data_ns), _NOTHING
         if self._asking or self._parsing:
             self._end_asking()
         if self._answering:
@@ -281,11 +292,12 @@ class _Keyer:
         if self._parsed and len(sent) == len(keys) == len(received):
             parsed = set(self._parsed)
             bare = tuple(hash((_NOTHING, received[at])) if at in parsed else key for at, key in enumerate(keys))
+        began_ns = row.opened_ns if self._began_ns is None else self._began_ns
         return Trip(
             row.place,
             self.connection,
-            row.opened_ns,
-            row.opened_ns if self._began_ns is None else max(row.opened_ns, self._began_ns),
+            min(row.opened_ns, began_ns),
+            began_ns,
             row.closed_ns,
             keys,
             bare,
@@ -355,6 +367,7 @@ class _Keyer:
 
     def _backend(self, code: int, body: bytes, size: int) -> None:
         self._is_idle = False
+        self._hands_over = code in _HANDS_OVER or (self._hands_over and code in _REPLIES_WITHOUT_KEY)
         if code == _READY:
             self._is_idle = body == _IDLE
             self._answering = hash((self._answering, body))

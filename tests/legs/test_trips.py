@@ -89,13 +89,28 @@ def test_a_pipeline_has_a_key_for_each_sync(tmp_path: Path) -> None:
     assert len(both.keys) == 2
 
 
-def test_copy_data_may_be_sent_ahead(tmp_path: Path) -> None:
-    ahead = last(
-        tmp_path / "a",
-        "F Query COPY item FROM STDIN | CopyData 1 | CopyDone\nB CopyInResponse 0 | CommandComplete COPY 1 | ReadyForQuery I\nend",
-    )
-    waits = "F Query COPY item FROM STDIN\nB CopyInResponse 0\nF CopyData 1 | CopyDone\nB CommandComplete COPY 1 | ReadyForQuery I\nend"
-    assert ahead.keys == tuple(key for part in read(tmp_path / "b", waits) if isinstance(part, Trip) for key in part.keys)
+COPY_SENT = ["Query COPY item FROM STDIN", "CopyData 1", "CopyData 2", "CopyData 3"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("end", ["CopyDone", "CopyFail no more"])
+@pytest.mark.parametrize("ahead", range(1, 6))
+def test_copy_data_may_be_sent_ahead(tmp_path: Path, ahead: int, end: str, at_once: bool) -> None:
+    """However much of it, the last message included: the keys are those of a driver that waits."""
+    answered = "CommandComplete COPY 1" if end == "CopyDone" else "ErrorResponse 57014 no more"
+    sent = [*COPY_SENT, end]
+
+    def keys(path: Path, ahead: int, between: str) -> tuple[int, ...]:
+        lines = [f"F {between.join(part)}" for part in (sent[:ahead], sent[ahead:]) if part]
+        lines.insert(1, "B CopyInResponse 0")
+        script = "\n".join(
+            [*lines, f"B {answered} | ReadyForQuery I", "F Query SELECT 1", "B CommandComplete SELECT 1 | ReadyForQuery I", "end"]
+        )
+        return tuple(key for trip in read(path, script) if isinstance(trip, Trip) for key in trip.keys)
+
+    found = keys(tmp_path / "ahead", ahead, " | " if at_once else "\nF ")
+    assert found == keys(tmp_path / "waits", 1, " | ")
+    assert len(found) == 3
 
 
 def test_the_set_up_is_none_and_a_flush_ends_no_transaction(tmp_path: Path) -> None:
