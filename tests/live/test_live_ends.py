@@ -122,7 +122,7 @@ def test_a_driver_that_is_killed_while_it_waits(server: EmbeddedServer, tmp_path
             with pytest.raises(subprocess.TimeoutExpired):
                 driver.wait(1.0)
             driver.kill()
-            at_most_ns = time.monotonic_ns() - began_ns + SECOND // 20
+            at_most_ns = time.monotonic_ns() - began_ns + SECOND // 2
 
     seen = seen_by_both(server, tmp_path, work)
     for trace, about in seen:
@@ -136,7 +136,7 @@ def test_a_driver_that_is_killed_while_it_waits(server: EmbeddedServer, tmp_path
         assert (first["by"], first["how"]) == ("driver", "FIN")
         assert abs(first["time_ns"] - (row.opened_ns + row.duration_ns)) <= 1000
         assert "driver RST" in ended_by(about)
-        assert 3.9 * SECOND <= about["closed_ns"] - row.opened_ns <= 4.3 * SECOND
+        assert 3.9 * SECOND <= about["closed_ns"] - row.opened_ns <= 5.5 * SECOND
         assert about["end"] == "closed by the driver (FIN) without Terminate"
         assert SECOND <= about["wait_ns"] <= row.duration_ns + SECOND // 10
         (statement,) = [one for one in stats.as_dict(trace)["statements"] if "pg_sleep" in one["sql"]]
@@ -166,11 +166,11 @@ def test_a_driver_that_half_closes_and_reads_on(server: EmbeddedServer, tmp_path
     for trace, about in seen_by_both(server, tmp_path, work):
         row = row_of(trace, "pg_sleep")
         assert row.duration_ns is not None
-        assert 4.0 * SECOND <= row.duration_ns <= 4.2 * SECOND
+        assert 4.0 * SECOND <= row.duration_ns <= 5.5 * SECOND
         assert row.label.end == "driver has ended its direction and read the answer"
         assert ended_by(about)[0] == "driver FIN"
         assert "driver RST" not in ended_by(about)
-        assert 4.0 * SECOND <= about["wait_ns"] <= 4.2 * SECOND
+        assert 4.0 * SECOND <= about["wait_ns"] <= 5.5 * SECOND
 
 
 def test_asyncpg_gives_up_after_its_timeout(server: EmbeddedServer, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_asyncpg_gives_up_after_its_timeout(server: EmbeddedServer, tmp_path: Pa
     trace, about = read(tmp_path / "capture")
     row = row_of(trace, "pg_sleep")
     assert row.duration_ns is not None
-    assert 0.4 * SECOND <= row.duration_ns <= 0.9 * SECOND  # its clock began before the query was here
+    assert 0.4 * SECOND <= row.duration_ns <= 2.5 * SECOND  # its clock began before the query was here
     assert ended_by(about)[0].startswith("driver ")
 
 
@@ -199,13 +199,13 @@ def test_a_driver_that_leaves_by_terminate(server: EmbeddedServer, tmp_path: Pat
     """PQfinish while a query runs: Terminate and FIN at once."""
     with recording(server, tmp_path / "capture") as recorder:
         connection = psycopg.connect(url(server, recorder), autocommit=True)
-        connection.pgconn.send_query(b"select pg_sleep(0.7)")
+        connection.pgconn.send_query(b"select pg_sleep(3)")
         until(lambda: recorder.flush() and any("pg_sleep" in row.label.sql for row in follow(tmp_path / "capture")))
         connection.close()
     trace, about = read(tmp_path / "capture")
     row = row_of(trace, "pg_sleep")
     assert row.duration_ns is not None
-    assert row.duration_ns < 0.5 * SECOND
+    assert row.duration_ns < 2.5 * SECOND
     assert row.label.end.startswith("driver left while waiting for Query; the server worked on for ")
     assert about["end"] == "closed by the driver (FIN)"
 
@@ -227,7 +227,7 @@ def test_the_server_ends_an_idle_transaction(server: EmbeddedServer, tmp_path: P
     (row,) = [row for row in trace.rows if row.label.sql == about["end"]]
     (fatal,) = [row for row in trace.rows if row.label.error.startswith("25P03")]
     assert row.opened_ns == below_ns
-    assert 0 <= row.opened_ns - fatal.opened_ns < 0.2 * SECOND
+    assert 0 <= row.opened_ns - fatal.opened_ns < SECOND
 
 
 def follow(path: Path) -> list[Row]:

@@ -183,7 +183,7 @@ def test_a_driver_that_has_gone_in_tls(says_so: bool) -> None:
         began = time.monotonic()
         turns.go.set()
         said = passed(wait_for_end(recorder))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         assert said[0] == "F"
         assert said[1] == ("F close_notify" if says_so else "F FIN")
         assert "F RST" in said
