@@ -54,9 +54,11 @@ def pytest_configure() -> None:
     """Drivers and pgtrace read PG* variables on their own; the tests must not depend on the user's.
 
     The tests start thousands of Python processes. Where the environment forbids bytecode files,
-    each of them would compile the package again.
+    each of them would compile the package again. Where it wants streams without a buffer, what
+    becomes of a buffer is not tested.
     """
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+        os.environ.pop(name, None)
     sys.dont_write_bytecode = False
     for name in [name for name in os.environ if name.startswith("PG") and not name.startswith("PGTRACE")]:
         del os.environ[name]

@@ -46,8 +46,8 @@ def named(text: str) -> str:
     return f"{text}{HARM}"
 
 
-def hostile(recording: Recording) -> None:
-    """Hostile text wherever text can be."""
+def hostile(recording: Recording, long: int = LONG) -> None:
+    """Hostile text wherever text can be, one of them of that length and more."""
     recording.mark(named("mark"))
     one = recording.connect("asyncpg", user=named("user"), database=named("db"), **{named("parameter"): named("value")})
     two = recording.connect(application_name=named("application"))
@@ -80,7 +80,7 @@ def hostile(recording: Recording) -> None:
     recording.trip(two, query(f"COPY {HARM}"), error(HARM[:5], named("division")) + ready())
     recording.trip(two, query(f"COPY {HARM} FROM STDIN"), message("G", b"\0" + int16(1, 0)))
     recording.trip(two, message("d", RAW) + message("c"), done(named("COPY")) + ready())
-    recording.trip(two, query("SELECT '" + "x" * LONG + HARM + "'"), done("SELECT 1") + ready())
+    recording.trip(two, query("SELECT '" + "x" * long + HARM + "'"), done("SELECT 1") + ready())
     recording.answer(one, message("A", int32(4711) + string(named("channel")) + string(HARM)))
     recording.answer(one, message("N", b"C" + string("01000") + b"M" + string(named("notice")) + b"\0"))
     recording.answer(two, message("v", int32(0, 1) + string(named("option"))))

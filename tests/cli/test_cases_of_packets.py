@@ -6,12 +6,12 @@ Of nat_twice and vxlan two of four connections are kept.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import commands
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 TWICE = "appear twice, under translated addresses (127.0.0.1:22015 and 172.17.0.2:22015): counted once"
@@ -19,19 +19,14 @@ TWICE = "appear twice, under translated addresses (127.0.0.1:22015 and 172.17.0.
 
 def printed(command: str, name: str) -> tuple[Any, str]:
     """What a command says in JSON, and on stderr."""
-    found = subprocess.run(
-        [sys.executable, "-m", "pgtrace", command, "--json", str(CASES / name)], capture_output=True, text=True, check=False, timeout=60
-    )
+    found = commands.run(command, "--json", CASES / name)
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout), found.stderr
 
 
 def test_show_says_what_a_driver_wanted_that_was_refused_tls() -> None:
     """Its bytes were never kept: no `bytes no longer kept`."""
-    found = subprocess.run(
-        [sys.executable, "-m", "pgtrace", "show", str(CASES / "direct_tls_refused.pgtrace")],
-        capture_output=True, text=True, check=True, timeout=60,
-    ).stdout  # fmt: skip
+    found = commands.run("show", CASES / "direct_tls_refused.pgtrace").stdout
     assert "TLS, or not PostgreSQL; the server closed: --tls auto, or sslmode=disable towards pgtrace" in found
     assert "(bytes that cannot be read are counted, not kept)" in found
     assert "no longer kept" not in found

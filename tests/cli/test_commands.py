@@ -19,13 +19,12 @@ from pgtrace.cli import COMMANDS
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.recorder import Recorder
 from pgtrace.trace.counters import KEYS
+from tests import commands
 
 
 def pgtrace_command(*args: str, **extra: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | extra
-    return subprocess.run(
-        [sys.executable, "-m", "pgtrace", *args], capture_output=True, text=True, env=environment, check=False, timeout=60
-    )
+    return commands.run(*args, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,8 @@ def test_what_does_not_exist_is_a_wrong_use() -> None:
 
 
 def test_version_names_the_capture_version() -> None:
-    assert pgtrace_command("--version").stdout == f"pgtrace {pgtrace.__version__} (capture version 1)\n"
+    found = subprocess.run([*commands.FRESH, "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout == f"pgtrace {pgtrace.__version__} (capture version 1)\n"
 
 
 def test_shell_completion_knows_the_commands() -> None:

@@ -29,10 +29,10 @@ from pgtrace.errors import UsageError
 from pgtrace.recorder import Recorder
 from pgtrace.report.comparison import forms
 from pgtrace.trace.trace import Trace
-from tests import playbook
+from tests import commands, playbook
 from tests.schemas import valid
 
-PGTRACE = [sys.executable, "-m", "pgtrace"]
+PGTRACE = commands.FRESH
 WORK = """
 import os, sys
 os.environ.pop("PGSSLMODE", None)  # the demo has none, so its drivers ask for TLS
@@ -181,16 +181,14 @@ def test_ctrl_c_ends_the_programs_and_leaves_nothing(shop: EmbeddedServer, tmp_p
     ],
 )
 def test_wrong_uses(arguments: list[str], says: str) -> None:
-    ran = subprocess.run([*PGTRACE, "compare", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    ran = commands.run("compare", *arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert says in ran.stderr
 
 
 def test_captures_and_programs_cannot_be_mixed(tmp_path: Path) -> None:
     (tmp_path / "a.pgtrace").touch()
-    ran = subprocess.run(
-        [*PGTRACE, "compare", str(tmp_path / "a.pgtrace"), "a=true"], capture_output=True, text=True, check=False, timeout=60
-    )
+    ran = commands.run("compare", tmp_path / "a.pgtrace", "a=true")
     assert (ran.returncode, "cannot be mixed" in ran.stderr) == (2, True)
 
 
@@ -311,6 +309,5 @@ def test_behind_a_pooler_the_drivers_side_counts(shop: EmbeddedServer, tmp_path:
 
 def test_behind_goes_with_one_distance(tmp_path: Path) -> None:
     (tmp_path / "x.ini").touch()
-    command = [*PGTRACE, "compare", "--behind", str(tmp_path / "x.ini"), "--rtt", "0ms,1ms", "a=true"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ran = commands.run("compare", "--behind", tmp_path / "x.ini", "--rtt", "0ms,1ms", "a=true")
     assert (ran.returncode, "a single --rtt" in ran.stderr) == (2, True)

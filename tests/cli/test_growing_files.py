@@ -19,6 +19,7 @@ from pgtrace.capture.segments import SegmentWriter
 from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests import commands
 
 ROOT = Path(__file__).parent.parent.parent
 CAPTURE = ROOT / "captures" / "psycopg" / "ten_queries.pgtrace"
@@ -28,10 +29,6 @@ STARTUP = b"\0\0\0\x17\0\3\0\0user\0somebody\0\0"
 READY = b"Z\0\0\0\5I"
 ANSWER = b"C\0\0\0\x0dSELECT 1\0" + READY
 WELCOME = b"R\0\0\0\x08\0\0\0\0" + READY
-
-
-def pgtrace(*arguments: object, timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "pgtrace", *map(str, arguments)], capture_output=True, check=False, timeout=timeout)
 
 
 def session(queries: int) -> Iterator[Record]:
@@ -67,12 +64,12 @@ from pgtrace.capture.record import Data, Open
 from pgtrace.capture.segments import SegmentWriter
 from pgtrace.capture.writer import CaptureWriter
 header = Header((1, 1), b"abcd", 10**18, 10**9, "0", "h")
-kind, path, pause_s = sys.argv[1:]
+kind, path, number, pause_s = sys.argv[1:]
 writer = SegmentWriter(path, 256 << 20, segment_bytes=8 << 20, header=header) if kind == "segments" else CaptureWriter(path, header=header)
 writer.write([Open(10**9, 1, "a", "b", "c", "d", 10**18), Data(10**9, 1, 0, 0, b"\\0\\0\\0\\x0c\\0\\3\\0\\0u\\0u\\0\\0")])
 print("begun", flush=True)
 asked, answered = b"Q\\0\\0\\0\\x0dselect 1\\0", b"C\\0\\0\\0\\x0dSELECT 1\\0Z\\0\\0\\0\\5I"
-some = [Data(10**9, 1, side, 0, data) for side, data in ((0, asked), (1, answered))] * 1000
+some = [Data(10**9, 1, side, 0, data) for side, data in ((0, asked), (1, answered))] * int(number)
 for turn in itertools.count(1):
     writer.write(some)
     time.sleep(float(pause_s))
@@ -101,15 +98,17 @@ with open(sys.argv[2], "wb", buffering=0) as file:
 def test_a_capture_that_grows_faster_than_it_is_read_has_an_end(command: list[str], kind: str, tmp_path: Path) -> None:
     """What was there when the command began."""
     path = tmp_path / "x.pgtrace"
-    with growing(APPENDS, kind, path, 0.01 if command == ["stats"] else 0.5) as process:
-        ended = pgtrace(*command, "-q", path)
+    commands.ready()
+    with growing(APPENDS, kind, path, *((1000, 0.01) if command[0] == "stats" else (100, 0.05))) as process:
+        ended = commands.run(*command, "-q", path)
         assert ended.returncode == 0, ended.stderr
         assert process.poll() is None
 
 
 def test_packets_that_grow_faster_than_they_are_read_have_an_end(tmp_path: Path) -> None:
+    commands.ready()
     with growing(REPEATS, PACKETS, tmp_path / "x.pcap") as process:
-        assert pgtrace("stats", "-q", tmp_path / "x.pcap").returncode == 0
+        assert commands.run("stats", "-q", tmp_path / "x.pcap").returncode == 0
         assert process.poll() is None
 
 
@@ -136,7 +135,7 @@ def test_show_goes_on_with_follow_until_the_recording_ends(tmp_path: Path) -> No
     records = list(session(3))
     writer = CaptureWriter(path, header=HEADER)
     writer.write(records[:-2])
-    process = subprocess.Popen([sys.executable, "-m", "pgtrace", "show", "--follow", "-q", path], stdout=subprocess.PIPE)
+    process = commands.Command("show", "--follow", "-q", path, stdout=subprocess.PIPE)
     assert process.stdout is not None
     lines = iter(process.stdout.readline, b"")
     for line in lines:
@@ -160,7 +159,7 @@ def test_a_pipe_with_a_name_is_read_once(source: Path, packed: bool, tmp_path: P
     data = gzip.compress(source.read_bytes()) if packed else source.read_bytes()
     feeding = threading.Thread(target=pipe.write_bytes, args=(data,))
     feeding.start()
-    from_pipe, from_file = pgtrace("show", "-q", pipe), pgtrace("show", "-q", source)
+    from_pipe, from_file = commands.run("show", "-q", pipe), commands.run("show", "-q", source)
     feeding.join()
     assert from_pipe.returncode == from_file.returncode == 0
     assert from_pipe.stdout == from_file.stdout

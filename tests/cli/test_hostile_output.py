@@ -12,7 +12,6 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from pgtrace.cli import COMMANDS
+from tests import commands
 from tests.hostile import HARM, hostile
 from tests.wire_recording import Recording, done, query, ready
 
@@ -84,7 +84,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for application in (LINE, "##[error]harm", "##vso[task.setvariable variable=x]y"):
         one = recording.connect("psycopg", application_name=application, user=application)
         recording.trip(one, query(f"{application}\n{LINE} {application}"), done(f"SELECT\n{LINE}") + ready())
-    hostile(recording)
+    hostile(recording, 300_000)  # longer than all that is printed in one piece
     recording.mark(LINE + HARM, begin=False)
     recording.end()
     first = PLAIN.with_suffix(".trace").read_text("utf-8").splitlines()[0] if PLAIN.with_suffix(".trace").exists() else "F\t5\tQuery"
@@ -100,9 +100,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pgtrace(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "pgtrace", *arguments]
-    variables = os.environ | {"PYTHONUTF8": "1", "PYTHONPATH": os.getcwd()} | environment
-    return subprocess.run(command, env=variables, cwd=place, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return commands.run(*arguments, text=False, cwd=place, env=os.environ | environment)
 
 
 def obeyed(output: bytes) -> list[str]:
@@ -189,8 +187,7 @@ def test_an_export_is_no_command(place: Path, tmp_path: Path) -> None:
     assert b"".join(logged[0].splitlines(keepends=True)[1:-1]) == made.read_bytes()
     redirected = tmp_path / "redirected.trace"
     with redirected.open("wb") as file:
-        command = [sys.executable, "-m", "pgtrace", "export", "--to", "pqtrace", NAME]
-        subprocess.run(command, cwd=place, stdout=file, env=os.environ | {"PYTHONPATH": os.getcwd(), "GITHUB_ACTIONS": "true"}, check=True)
+        commands.run("export", "--to", "pqtrace", NAME, cwd=place, stdout=file, env=os.environ | {"GITHUB_ACTIONS": "true"})
     assert redirected.read_bytes() == made.read_bytes()
 
 
@@ -218,11 +215,10 @@ def test_on_a_terminal(place: Path, command: tuple[str, ...]) -> None:
     """JSON is the same bytes there; a text differs from that in a pipe by nothing but colours."""
     piped = pgtrace(place, command[0], NAME, *command[1:]).stdout
     reader, terminal = pty.openpty()
-    line = [sys.executable, "-m", "pgtrace", command[0], NAME, *command[1:]]
-    variables = os.environ | {"PYTHONUTF8": "1", "PYTHONPATH": os.getcwd(), "NO_COLOR": "1"}
-    with subprocess.Popen(line, cwd=place, env=variables, stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.DEVNULL):
+    given = {"stdin": subprocess.DEVNULL, "stdout": terminal, "stderr": subprocess.DEVNULL}
+    with commands.Command(command[0], NAME, *command[1:], cwd=place, env=os.environ | {"NO_COLOR": "1"}, **given):
         os.close(terminal)
-        shown = b""
+        shown = bytearray()
         try:
             while some := os.read(reader, 1 << 16):
                 shown += some

@@ -18,6 +18,7 @@ import pytest
 
 from pgtrace.cli import progress
 from pgtrace.protocol import startup
+from tests import commands
 from tests.capture import packet_forge as forge
 
 SAMPLES = Path(__file__).parent.parent / "data" / "packets"
@@ -38,9 +39,8 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def command(*args: str | Path, data: bytes | None = None) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "pgtrace", *map(str, args)]
-    found = subprocess.run(line, input=data or b"", capture_output=True, check=False, timeout=PATIENCE_S)
-    return subprocess.CompletedProcess(line, found.returncode, found.stdout.decode(), found.stderr.decode())
+    found = commands.run(*args, text=False, input=data or b"")
+    return subprocess.CompletedProcess(found.args, found.returncode, found.stdout.decode(), found.stderr.decode())
 
 
 def statistics(*args: str | Path, data: bytes | None = None) -> dict:
@@ -112,7 +112,7 @@ def test_keep_bounds_the_disk_and_not_the_counts(tmp_path: Path, scratch: Path) 
     """Three megabytes of rows; the smallest bound keeps two segments of half a megabyte."""
     made = forge.Talk().open().send(0, STARTUP).send(1, b"R\0\0\0\x08\0\0\0\0Z\0\0\0\5I")
     for _ in range(150):
-        made.send(0, b"Q\0\0\0\x0dselect 1\0").send(1, b"D" + (20_014).to_bytes(4, "big") + b"\0\1\0\0\x4e\x24" + bytes(20_004))
+        made.send(0, b"Q\0\0\0\x0dselect 1\0").send(1, b"D" + (20_014).to_bytes(4, "big") + b"\0\1\0\0\x4e\x24" + b"x" * 20_004)
         made.send(1, b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I")
     path = tmp_path / "rows.pcap"
     path.write_bytes(forge.pcap(forge.frames(made.sent)))
@@ -136,8 +136,7 @@ class Piped:
     """A command that reads a stream from us."""
 
     def __init__(self, *args: str) -> None:
-        line = [sys.executable, "-m", "pgtrace", *args, "-"]
-        self.process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = commands.Command(*args, "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def send(self, data: bytes) -> None:
         assert self.process.stdin is not None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from pgtrace.cli.reading import joined_at_once
 from pgtrace.trace.trace import Trace
+from tests import commands
 
 POOLERS = Path(__file__).parents[1] / "data" / "poolers"
 BOTH = (str(POOLERS / "front.pgtrace"), str(POOLERS / "back.pgtrace"))
@@ -18,7 +17,7 @@ SAID = "pgtrace: both sides of a pooler: 51 of 51 round trips of A were joined w
 
 def run(*words: str) -> tuple[str, str]:
     """What a command prints on stdout and on stderr."""
-    found = subprocess.run([sys.executable, "-m", "pgtrace", *words], capture_output=True, text=True, check=False, timeout=60)
+    found = commands.run(*words)
     assert found.returncode == 0, found.stderr
     return found.stdout, found.stderr
 

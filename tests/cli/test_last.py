@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
+from tests import commands
 
 LOOP = (
     "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL'], autocommit=True); [c.execute('select %s::int8', (i,)) "
@@ -26,10 +27,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def pgtrace(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pgtrace", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "XDG_STATE_HOME": str(home), **environment}, check=False, timeout=60
-    )
+    return commands.run(*arguments, env={**os.environ, "XDG_STATE_HOME": str(home), **environment})
 
 
 def run(home: Path, server: EmbeddedServer, times: int, *options: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,16 +18,15 @@ import pytest
 
 from pgtrace import marking
 from pgtrace.demo.embedded import EmbeddedServer
+from tests import commands
 from tests.traces import fully_read
-
-PGTRACE = [sys.executable, "-m", "pgtrace"]
 
 
 @contextmanager
 def listening(upstream: str, capture: Path, home: Path) -> Iterator[str]:
     """A `listen` that only records; its address."""
-    process = subprocess.Popen(
-        [*PGTRACE, "listen", "127.0.0.1:0", "--upstream", upstream, "-q", "-w", str(capture)],
+    process = commands.Command(
+        *("listen", "127.0.0.1:0", "--upstream", upstream, "-q", "-w", capture),
         env={**os.environ, "TMPDIR": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -43,9 +41,7 @@ def listening(upstream: str, capture: Path, home: Path) -> Iterator[str]:
 
 
 def mark(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PGTRACE, "mark", *arguments], env={**os.environ, "TMPDIR": str(home)}, capture_output=True, text=True, check=False, timeout=60
-    )
+    return commands.run("mark", *arguments, env={**os.environ, "TMPDIR": str(home)})
 
 
 @pytest.fixture

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
 
 from pgtrace.cli import _run, root
-
-PGTRACE = [sys.executable, "-m", "pgtrace"]
+from tests import commands
 
 
 @pytest.mark.parametrize("command", [["listen", ":0"], ["demo"], ["run", "true"]])
@@ -27,14 +24,8 @@ def test_a_time_without_its_unit_is_taken_for_milliseconds_and_refused(command: 
 @pytest.mark.parametrize(("files", "says"), [(64, True), (4096, False)])
 def test_how_many_connections_fit_is_said_at_the_start(files: int, says: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        ran = subprocess.run(
-            [*PGTRACE, "run", "--upstream", f"127.0.0.1:{server.getsockname()[1]}", "--", "true"],
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        limited = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))"
+        ran = commands.run("run", "--upstream", f"127.0.0.1:{server.getsockname()[1]}", "--", "true", before=limited)
     assert ran.returncode == 0, ran.stderr
     told = [line for line in ran.stderr.splitlines() if "connections fit" in line]
     assert len(told) == says
@@ -44,8 +35,8 @@ def test_how_many_connections_fit_is_said_at_the_start(files: int, says: bool) -
 
 
 def test_listen_closes_whoever_says_nothing() -> None:
-    process = subprocess.Popen(
-        [*PGTRACE, "listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--no-tui", "--startup-timeout", "1s"],
+    process = commands.Command(
+        *("listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--no-tui", "--startup-timeout", "1s"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
+from tests import commands
+
 CAPTURE = Path(__file__).parents[2] / "captures" / "psycopg" / "cancel.pgtrace"
-AT_ONCE = "import pgtrace.cli.progress as progress; progress._PATIENCE_S = -1; from pgtrace.cli import main; main()"
+AT_ONCE = "import pgtrace.cli.progress as progress; progress._PATIENCE_S = -1"
 TOLD = b"\rreading  100%"
 
 
 def show(*args: str, terminal: bool = True) -> tuple[bytes, bytes]:
     """What it writes to stdout and to stderr."""
     main, side = pty.openpty()
-    run = subprocess.Popen(
-        [sys.executable, "-c", AT_ONCE, "show", str(CAPTURE), *args], stdout=subprocess.PIPE, stderr=side if terminal else subprocess.PIPE
-    )
+    errors_to = side if terminal else subprocess.PIPE
+    run = commands.Command("show", CAPTURE, *args, before=AT_ONCE, stdout=subprocess.PIPE, stderr=errors_to)
     os.close(side)
     out, errors = run.communicate()
     told = errors or b""

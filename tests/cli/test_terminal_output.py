@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
 
 from pgtrace.cli import terminal
+from tests import commands
 
 ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "tests" / "data" / "findings" / "pipeline_error.pgtrace"
@@ -21,12 +21,8 @@ def on_terminal(*arguments: str, **environment: str) -> str:
     """What a command writes to a terminal."""
     ours, theirs = pty.openpty()
     environ = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PAGER", "LESS", "PGTRACE_PAGER")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pgtrace", *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        env=environ | {"TERM": "xterm-256color"} | environment,
+    process = commands.Command(
+        *arguments, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, env=environ | {"TERM": "xterm-256color"} | environment
     )
     os.close(theirs)
     written = b""
@@ -56,7 +52,7 @@ def test_without_a_pager_it_is_written_at_once(pager: str) -> None:
 
 def test_no_colour_and_no_terminal_are_plain(tmp_path: Path) -> None:
     assert "\x1b[3" not in on_terminal("show", str(CAPTURE), PGTRACE_PAGER="", NO_COLOR="1")
-    piped = subprocess.run([sys.executable, "-m", "pgtrace", "show", str(CAPTURE)], capture_output=True, text=True, check=True)
+    piped = commands.run("show", CAPTURE)
     assert "\x1b" not in piped.stdout
 
 
@@ -65,7 +61,7 @@ def test_stats_has_bold_heads() -> None:
 
 
 def test_colours_change_no_text() -> None:
-    piped = subprocess.run([sys.executable, "-m", "pgtrace", "show", str(CAPTURE)], capture_output=True, text=True, check=True).stdout
+    piped = commands.run("show", CAPTURE).stdout
     for line in piped.splitlines():
         assert click.unstyle(terminal.message(line)) == line
         assert click.unstyle(terminal.table(line)) == line

