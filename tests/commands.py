@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import fcntl
 import functools
 import gc
 import importlib
@@ -23,14 +24,16 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
 FRESH = [sys.executable, "-m", "pgtrace"]
-NOT_FOR_COMMANDS = ("pgtrace.__main__", "pgtrace.callsites.program", "pgtrace.demo", "pgtrace.proxy", "pgtrace.testing", "pgtrace.tui")
-"""What is imported by other programs, or by none of the commands that tests run this way."""
+NOT_IMPORTED = ("pgtrace.__main__", "pgtrace.callsites.program", "pgtrace.demo", "pgtrace.testing", "pgtrace.tui")
+"""What no process needs that is started this way."""
 STREAMS = (0, 1, 2)
+MOST_DESCRIPTORS = 16
 
 
 def run(*arguments: object, text: bool = True, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[Any]:
@@ -46,27 +49,30 @@ def run(*arguments: object, text: bool = True, timeout: float = 60, **options: A
     return subprocess.CompletedProcess(command.args, command.returncode, out, err)
 
 
-class Command(subprocess.Popen):  # type: ignore[type-arg]
-    """A command that goes on beside the test. It is the child of another process, which tells how it
-    ended. `before` is Python that its process runs first."""
+class Forked(subprocess.Popen):  # type: ignore[type-arg]
+    """`main()` of a module in a process of its own. It is the child of another process, which tells
+    how it ended. `before` is Python that it runs first."""
 
-    def __init__(self, *arguments: object, before: str = "", **options: Any) -> None:
-        self._before = before
-        super().__init__(["pgtrace", *map(str, arguments)], **options)
+    def __init__(self, module: str, arguments: Sequence[str], *, before: str = "", **options: Any) -> None:
+        self._module, self._before = module, before
+        super().__init__(arguments, **options)
 
     def _execute_child(self, args: list[str], *rest: Any) -> None:
-        directory, variables, given = rest[4], rest[5], rest[9:15]
+        (kept, directory, variables), given, in_session = rest[3:6], rest[9:15], rest[20]
         reading, _, _, writing, _, errors = given
         streams = [own if stream == -1 else stream for own, stream in zip(STREAMS, (reading, writing, errors), strict=True)]
         about = {
+            "module": self._module,
             "before": self._before,
             "arguments": args,
             "directory": os.fspath(directory or os.getcwd()),
             "variables": dict(variables or os.environ),
+            "kept": list(kept),
+            "in_session": in_session,
         }
         self._told, telling = socket.socketpair()
         with telling:
-            socket.send_fds(ready(), [json.dumps(about).encode() + b"\n"], [*streams, telling.fileno()])
+            socket.send_fds(ready(), [json.dumps(about).encode() + b"\n"], [telling.fileno(), *streams, *kept])
         self._close_pipe_fds(*given)
         self.pid = self._next_number()
 
@@ -89,6 +95,19 @@ class Command(subprocess.Popen):  # type: ignore[type-arg]
             return None
 
 
+class Command(Forked):
+    """A command that goes on beside the test."""
+
+    def __init__(self, *arguments: object, **options: Any) -> None:
+        super().__init__("pgtrace.cli", ["pgtrace", *map(str, arguments)], **options)
+
+
+def recorder(command: list[str], **options: Any) -> Forked:
+    """The process of a recorder, started as control.py starts it."""
+    assert command == [sys.executable, "-m", "pgtrace.proxy"]
+    return Forked("pgtrace.proxy.__main__", command, **options)
+
+
 @functools.cache
 def ready() -> socket.socket:
     """The way to the process that forks, once it has imported all; it ends when nobody has this end any more."""
@@ -105,46 +124,58 @@ def ready() -> socket.socket:
 
 
 def _import_all() -> None:
+    import uvloop
+
     import pgtrace
 
     for module in pkgutil.walk_packages(pgtrace.__path__, "pgtrace."):
-        if not module.name.startswith(NOT_FOR_COMMANDS):
+        if not module.name.startswith(NOT_IMPORTED):
             importlib.import_module(module.name)
 
+    async def nothing() -> None:
+        """The first loop of a process takes three times as long as the next."""
 
-def _fork_for_each(channel: socket.socket) -> bool:
-    """Whether this process is now one that has to run a command; if not, nobody will ask for one any more."""
+    uvloop.run(nothing())
+
+
+def _fork_for_each(channel: socket.socket) -> str | None:
+    """The module whose main() this process is to run; none if nobody will ask any more."""
     children: set[int] = set()
     while True:
-        asked, descriptors, _, _ = socket.recv_fds(channel, 1 << 20, len(STREAMS) + 1)
+        asked, descriptors, _, _ = socket.recv_fds(channel, 1 << 20, MOST_DESCRIPTORS)
         children -= {child for child in children if os.waitpid(child, 0 if not asked else os.WNOHANG)[0]}
         if not asked:
-            return False
+            return None
         while not asked.endswith(b"\n"):
             asked += channel.recv(1 << 20)
         child = os.fork()
         if child == 0:
             channel.close()
-            return _became_a_command(json.loads(asked), *descriptors)
+            return _became(json.loads(asked), *descriptors)
         children.add(child)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _became_a_command(about: dict[str, Any], reading: int, writing: int, errors: int, telling: int) -> bool:
-    command = os.fork()
-    if command != 0:
-        for descriptor in (reading, writing, errors):
+def _became(about: dict[str, Any], telling: int, *given: int) -> str:
+    process = os.fork()
+    if process != 0:
+        for descriptor in given:
             os.close(descriptor)
-        os.write(telling, array.array("i", [command]))
-        status = os.waitpid(command, 0)[1]
+        os.write(telling, array.array("i", [process]))
+        status = os.waitpid(process, 0)[1]
         os.write(telling, array.array("i", [os.waitstatus_to_exitcode(status)]))
         os._exit(0)
     os.close(telling)
-    for own, stream in zip(STREAMS, (reading, writing, errors), strict=True):
-        os.dup2(stream, own)
-    for stream in {reading, writing, errors}.difference(STREAMS):
-        os.close(stream)
+    if about["in_session"]:
+        os.setsid()
+    numbers = (*STREAMS, *about["kept"])
+    above = max(*numbers, *given) + 1  # out of the way of all of them
+    for number, descriptor in zip(numbers, [fcntl.fcntl(one, fcntl.F_DUPFD, above) for one in given], strict=True):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    for descriptor in set(given).difference(numbers):
+        os.close(descriptor)
     for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         old = getattr(sys, name)
         new = open(number, mode, 1 if name == "stderr" else -1, old.encoding, old.errors, closefd=False)  # noqa: SIM115 (as long as the process)
@@ -155,15 +186,13 @@ def _became_a_command(about: dict[str, Any], reading: int, writing: int, errors:
     os.environ.update(about["variables"])
     sys.argv = about["arguments"]
     exec(about["before"], {})
-    return True
+    return str(about["module"])
 
 
-def _run_it() -> NoReturn:
-    """Run the command and end as Python would, without taking apart what was imported: that takes longer than most commands."""
-    from pgtrace.cli import main
-
+def _run(module: str) -> NoReturn:
+    """Run it and end as Python would, without taking apart what was imported: that takes longer than most commands."""
     try:
-        main()
+        importlib.import_module(module).main()
     except SystemExit as ended:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
@@ -177,5 +206,5 @@ if __name__ == "__main__":
     gc.freeze()
     asking = socket.socket(fileno=int(sys.argv[1]))
     asking.send(b"1")
-    if _fork_for_each(asking):
-        _run_it()
+    if (module := _fork_for_each(asking)) is not None:
+        _run(module)

@@ -164,6 +164,7 @@ def stranger(recorder: Recorder) -> Iterator[socket.socket]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket to another user")
 @pytest.mark.parametrize("first", STARTUPS)
 @pytest.mark.parametrize("options", [{}, {"dial_first": True}, {"tls": DriverTls("pass")}, {"rtt_ns": 10_000_000}])
+@pytest.mark.sampled(2)
 def test_who_is_refused_never_reaches_the_server(tmp_path: Path, first: str, options: dict[str, Any]) -> None:
     data, is_answered = STARTUPS[first]
     upstream = Upstream((Host(str(tmp_path), unix=str(tmp_path)),))

@@ -78,12 +78,15 @@ def flood(drivers: list[socket.socket], data: bytes) -> None:
     """Send as much as is taken."""
     for driver in drivers:
         driver.setblocking(False)
-    quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < 0.5:
-        for driver in drivers:
-            with contextlib.suppress(OSError):
+    taking = set(drivers)
+    while ready := select.select([], taking, [], 0.5)[1]:
+        for driver in ready:
+            try:
                 driver.send(data)
-                quiet_since = time.monotonic()
+            except BlockingIOError:
+                pass
+            except OSError:  # closed by the other side
+                taking.remove(driver)
 
 
 SCENES: Final[dict[str, tuple[bytes, bytes, dict[str, Any]]]] = {

@@ -88,6 +88,7 @@ def end_of(driver: socket.socket) -> tuple[bytes, str]:
     ],
 )
 @pytest.mark.parametrize("piece", [1, 7, 1000])
+@pytest.mark.sampled(2)
 def test_the_server_gets_what_stands_before_the_place(action: str, how: str, moment: str, passed: bytes | None, piece: int) -> None:
     hearing = Hearing()
     sent = PARSE + SYNC + ORDERS + SYNC + PARSE
