@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import uvloop
 
 from pgtrace.address import Leg, Upstream
 from pgtrace.capture.writer import CaptureWriter
@@ -16,6 +18,22 @@ from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Tape
 from pgtrace.proxy.writer_thread import WriterThread
 from tests.proxy.recorded import ANY_PORT
+
+T = TypeVar("T")
+
+
+RUN_S = 60.0
+
+
+def run(playing: Coroutine[Any, Any, T]) -> T:
+    """Run it on uvloop. The limit of a test is a signal whose exception uvloop only logs, so what
+    waits here needs a limit of its own."""
+
+    async def limited() -> T:
+        async with asyncio.timeout(RUN_S):
+            return await playing
+
+    return uvloop.run(limited())
 
 
 @contextlib.asynccontextmanager

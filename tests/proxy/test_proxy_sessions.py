@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from pgtrace.address import Host, Upstream
 from pgtrace.certificates import DriverTls, Issued, issue
 from pgtrace.faults import parse
-from tests.proxy.inside import served
+from tests.proxy.inside import run, served
 from tests.proxy.wire import READY, STARTUP, row
 
 DRIVERS = 25
@@ -155,4 +154,4 @@ def test_every_session_ends(tmp_path: Path, issued: Issued, way: str) -> None:
     trust = ssl.create_default_context(cafile=str(issued.authority))
     trust.set_alpn_protocols(["postgresql"])
     for seed in range(ROUNDS):
-        uvloop.run(play(tmp_path / f"{seed}.pgtrace", seed, trust, **options))
+        run(play(tmp_path / f"{seed}.pgtrace", seed, trust, **options))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from pgtrace.address import Host, Upstream
 from pgtrace.certificates import DriverTls, Issued, issue
@@ -23,7 +22,7 @@ from pgtrace.proxy import upstream as upstream_module
 from pgtrace.proxy.startup import Startup
 from pgtrace.proxy.startup_states import NEXT, OVER, READING, State
 from tests.proxy.drivers import Tls
-from tests.proxy.inside import served
+from tests.proxy.inside import run, served
 from tests.proxy.wire import GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP
 
 DRIVERS = 40
@@ -159,13 +158,13 @@ def test_drivers_take_each_step_of_the_table_and_no_other(
         {"faults": [parse("delay 20ms at connect"), parse("hang after 10ms")]},
         {"faults": [parse("reset at connect")]},
     ]
-    uvloop.run(play_at_leisure(tmp_path / "at leisure", ends))
+    run(play_at_leisure(tmp_path / "at leisure", ends))
     steps = {(state, then) for state, following in NEXT.items() for then in following}
     with ThreadPoolExecutor(len(ways)) as threads:  # they mostly wait
         for first in range(0, ROUNDS * len(ways), len(ways)):
             if not first or taken != steps:  # a busy machine may keep drivers from a step
                 plays = [play(tmp_path / str(first + number), first + number, **dict(way)) for number, way in enumerate(ways)]
-                list(threads.map(uvloop.run, plays))
+                list(threads.map(run, plays))
     assert {(state.name, then.name) for state, then in taken} == {(state.name, then.name) for state, then in steps}
 
 
@@ -182,7 +181,7 @@ def test_a_driver_that_ends_before_its_answer_is_closed_behind_it(tmp_path: Path
             writer.close()
             return answer
 
-    assert uvloop.run(leave()) == b"N"
+    assert run(leave()) == b"N"
 
 
 def test_a_step_that_the_table_does_not_have_is_reported(tmp_path: Path) -> None:
@@ -198,4 +197,4 @@ def test_a_step_that_the_table_does_not_have_is_reported(tmp_path: Path) -> None
             writer.close()
         return reported
 
-    assert uvloop.run(step()) == ["a start-up went from reading to reading"]
+    assert run(step()) == ["a start-up went from reading to reading"]
