@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from pgtrace.errors import CaptureError, NewerCapture
 from pgtrace.export import golden
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.trace import Trace
+from tests import commands
 from tests.corpus import CAPTURES, in_turn, name
 from tests.playbook import write
 
@@ -67,7 +66,7 @@ def told(trace: Trace) -> dict[str, object]:
 WAYS: list[dict[str, bool]] = [{}, {"plain": True}, {"everything": True}]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("path", "options"),
     [pytest.param(path, way, id=f"{name(path)}-{''.join(way) or 'regress'}") for path, ways in in_turn(WAYS) for way in ways],
@@ -190,19 +189,19 @@ def test_what_is_no_golden(text: str, error: type[CaptureError] | None, reason: 
 
 def test_the_reading_commands_take_a_golden() -> None:
     path = ASYNCPG / "ten_queries.trace"
-    counted = subprocess.run([sys.executable, "-m", "pgtrace", "stats", "--json", path], capture_output=True, check=True)
+    counted = commands.run("stats", "--json", path)
     totals = json.loads(counted.stdout)["totals"]
     assert (totals["setup_round_trips"], totals["round_trips"], totals["executions"]) == (4, 11, 10)
-    shown = subprocess.run([sys.executable, "-m", "pgtrace", "show", path], capture_output=True, check=True, text=True)
+    shown = commands.run("show", path)
     assert "PDH → 1tT" in shown.stdout
 
 
 def test_export_writes_the_golden_that_is_kept(tmp_path: Path) -> None:
     path = ASYNCPG / "ten_queries.pgtrace"
     out = tmp_path / "out.trace"
-    subprocess.run([sys.executable, "-m", "pgtrace", "export", "--to", "pqtrace", path, "-o", out], check=True)
+    assert commands.run("export", "--to", "pqtrace", path, "-o", out).returncode == 0
     assert out.read_bytes() == path.with_suffix(".trace").read_bytes()
-    refused = subprocess.run([sys.executable, "-m", "pgtrace", "export", "--to", "pcapng", "--plain", path], capture_output=True, text=True)
+    refused = commands.run("export", "--to", "pcapng", "--plain", path)
     assert (refused.returncode, "--to pcapng has no option --plain" in refused.stderr) == (2, True)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from pgtrace.capture.versions import VERSION, Header
 from pgtrace.errors import CaptureError
 from pgtrace.protocol import backend, frontend, registry, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests import commands
 from tests.corpus import CAPTURES, name
 from tests.playbook import records as played
 
@@ -67,6 +66,7 @@ def read_in(*reads: tuple[int, bytes]) -> list[Record]:
     return found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", [*CAPTURES, *SAMPLES], ids=name)
 def test_every_capture_comes_back(path: Path) -> None:
     header, records = records_of(path)
@@ -94,7 +94,7 @@ def test_by_the_commands(tmp_path: Path) -> None:
 
 
 def pgtrace(*arguments: object) -> tuple[int, str]:
-    ended = subprocess.run([sys.executable, "-m", "pgtrace", *map(str, arguments)], capture_output=True, text=True, check=False)
+    ended = commands.run(*arguments)
     return ended.returncode, ended.stdout
 
 

@@ -70,7 +70,7 @@ def blanked(capture: Path, way: str, into: Path) -> Path:
     return Path(copy.path)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_is_said_of_blanked_contents(tmp_path: Path, capture: Path) -> None:
     whole, left = said(capture)

@@ -136,7 +136,7 @@ def session(path: Path, seed: int) -> tuple[Path, int]:
         return path, len(trace.rows)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("seed", range(60))
 def test_in_sessions_made_of_runs(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the turns are cut."""

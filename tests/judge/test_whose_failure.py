@@ -317,6 +317,7 @@ def test_a_start_up_that_is_refused(judged: Judge, error: str, words: str) -> No
 @pytest.mark.parametrize("idle_ms", [400, 4000])
 @pytest.mark.parametrize("used", [0, 1, 3])
 @pytest.mark.parametrize("noticed", ["F FIN", "B FIN"])
+@pytest.mark.sampled(4)
 def test_an_end_by_the_server_is_one_finding(judged: Judge, sqlstate: str, status: str, idle_ms: int, used: int, noticed: str) -> None:
     """What it ended, and that it was used afterwards, is told with it. A program that waits in a block, and whose session ends for
     another reason, has another finding."""

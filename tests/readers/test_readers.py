@@ -7,13 +7,13 @@ each commit and for hours with PGTRACE_NIGHTLY=1.
 
 from __future__ import annotations
 
-import gzip
 import os
 import random
 import shutil
-import subprocess
+import struct
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import PgTraceError
 from pgtrace.export import FORMATS
 from pgtrace.protocol.codes import BACKEND, FRONTEND
+from tests import commands
 from tests.readers import reader_fuzz, reader_mutants, reader_views
 from tests.readers.reader_fuzz import contained
 from tests.readers.reader_views import look, opened
@@ -36,8 +37,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is bound
 HOSTILE = Path(__file__).parent.parent / "data" / "hostile"
 FILES = sorted(HOSTILE.iterdir())
 NIGHTLY = bool(os.environ.get("PGTRACE_NIGHTLY"))
-COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (2_500, 15.0)
-EACH_KIND = 150
+COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (800, 15.0)
+EACH_KIND = 150 if NIGHTLY else 60
+"""Of nine handlers taken out of the readers, 60 find what 150 find: six."""
 HEADER = Header((1, 1), b"\1\2\3\4", 10**18, 10**9, "0.1.0", "here")
 STARTUP = b"\0\0\0\x17\0\3\0\0user\0somebody\0\0"
 READY = b"Z\0\0\0\5I"
@@ -56,7 +58,7 @@ def test_a_file_that_broke_a_reader_is_read_or_refused(path: Path) -> None:
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_file_that_broke_a_reader_is_a_line_of_the_command_line(path: Path) -> None:
-    ended = subprocess.run([sys.executable, "-m", "pgtrace", "stats", "-q", str(path)], capture_output=True, check=False)
+    ended = commands.run("stats", "-q", path, text=False)
     assert ended.returncode in (0, 4)
     assert ended.stderr.count(b"\n") <= 2
     assert b"Traceback" not in ended.stderr
@@ -173,14 +175,22 @@ def bombs() -> Iterable[tuple[str, bytes, Callable[[], bytes], int]]:
     yield "depth in jsonl", lines, lambda: b"[" * (1 << 20), 10
 
 
+def packed(begin: bytes, again: bytes, times: int) -> bytes:
+    """All of it with gzip, where each repetition is compressed once: nothing in it refers to what is before it."""
+    packing = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    first, one = (packing.compress(data) + packing.flush(zlib.Z_FULL_FLUSH) for data in (begin, again))
+    checksum = zlib.crc32(begin)
+    for _ in range(times):
+        checksum = zlib.crc32(again, checksum)
+    ends = struct.pack("<II", checksum, (len(begin) + times * len(again)) & 0xFFFFFFFF)
+    return b"\x1f\x8b\x08" + bytes(7) + first + one * times + packing.flush() + ends
+
+
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "begin", "again", "times"), list(bombs()), ids=[bomb[0] for bomb in bombs()])
 def test_what_compresses_well_is_bounded(name: str, begin: bytes, again: Callable[[], bytes], times: int, tmp_path: Path) -> None:
     path = tmp_path / "bomb.gz"
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(begin)
-        for _ in range(times):
-            file.write(again())
+    path.write_bytes(packed(begin, again(), times))
     assert contained(lambda scratch: look(path, scratch, ["stats"]), 60.0) == "", name
 
 
