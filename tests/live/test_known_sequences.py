@@ -1,6 +1,6 @@
 """Sequences whose cost is known from the drivers' own code: real drivers against a real server, through the recorder, counted exactly.
 
-Where a driver sends on without waiting for the answer, a fast link may deliver it first: those tests put 20 ms between the two.
+Where a driver sends on without waiting for the answer, a fast link may deliver it first: those tests put 100 ms between the two.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def peak(path: Path, command: tuple[str, ...]) -> int:
 
 
 @pytest.mark.sampled(2)
-@pytest.mark.timeout(3600 if NIGHTLY else 120)
+@pytest.mark.timeout(3600 if NIGHTLY else 300)
 @pytest.mark.parametrize("kind", KINDS if NIGHTLY else list(NOW))
 def test_memory_by_kind(tmp_path: Path, kind: str) -> None:
     commands = COMMANDS if NIGHTLY else {NOW[kind]: COMMANDS[NOW[kind]]}

@@ -182,8 +182,8 @@ def test_all_pause_together_and_who_comes_does_not_wait(disk, tmp_path):
         recorder.flush()
         told = recorder.stats()
         assert told["lost_bytes"] == 0
-        share = statistics.quantiles(took, n=100)[-1]
-        print(f"\nat most {most / MIB:.1f} MiB waited; {len(took)} log-ins took at most {max(took):.3f} s, 99 % of them {share:.3f}")
+        share = statistics.quantiles(took, n=10)[-1]
+        print(f"\nat most {most / MIB:.1f} MiB waited; {len(took)} log-ins took at most {max(took):.3f} s, 90 % of them {share:.3f}")
         for driver in drivers:
             driver.close()
         assert most <= ROOM_BYTES + 4 * MIB

@@ -429,7 +429,6 @@ def test_keys_are_logged_where_others_cannot_read_them(
         assert path.read_text() == "before\n"
 
 
-@pytest.mark.timeout(15)
 def test_a_pipe_for_keys_that_nobody_reads_is_refused_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "keys", 0o600)
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
