@@ -39,7 +39,7 @@ FILES = sorted(HOSTILE.iterdir())
 NIGHTLY = bool(os.environ.get("PGTRACE_NIGHTLY"))
 COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (800, 15.0)
 EACH_KIND = 150 if NIGHTLY else 60
-"""Of nine handlers taken out of the readers, 60 find what 150 find: six."""
+"""Of eleven handlers taken out of the readers, 60 find what 150 find: six."""
 HEADER = Header((1, 1), b"\1\2\3\4", 10**18, 10**9, "0.1.0", "here")
 STARTUP = b"\0\0\0\x17\0\3\0\0user\0somebody\0\0"
 READY = b"Z\0\0\0\5I"
