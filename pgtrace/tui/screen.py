@@ -75,9 +75,10 @@ class MainScreen(Screen[None]):
         self.clipboard.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Share the lines out again."""
-        self.areas.size = event.size
-        self.areas.lay_out()
+        """Share the lines out again. When it starts, its size comes several times."""
+        if event.size != self.areas.size:
+            self.areas.size = event.size
+            self.areas.lay_out()
 
     async def before_bindings(self, event: events.Key) -> None:
         """Take every key before its binding: a question or an open menu gets it, and the footer
@@ -173,7 +174,7 @@ class MainScreen(Screen[None]):
         """Whether an action has a use at the moment."""
         areas = self.areas
         timeline = areas.pane == "timeline" and not areas.helping
-        listed = timeline and areas.timeline.item is not None
+        listed = timeline and areas.timeline.is_on_line
         if action in ("only_connection", "only_driver") and timeline and not self.view.listing.filtering.everything:
             return True
         if action in _WRITES and self.view.source.read_only:

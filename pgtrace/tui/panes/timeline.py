@@ -80,9 +80,15 @@ class Timeline(ListWidget):
         return self.view.listing.place(self.cursor) if len(self.view.listing) else -1
 
     @property
+    def is_on_line(self) -> bool:
+        """Whether there is a line under the cursor. (Every action asks this at every key: what the
+        line holds would be looked up each time.)"""
+        return self.cursor < len(self.view.listing)
+
+    @property
     def item(self) -> Item | None:
         """The line under the cursor."""
-        return self.view.listing[self.cursor] if self.cursor < len(self.view.listing) else None
+        return self.view.listing[self.cursor] if self.is_on_line else None
 
     @property
     def new(self) -> int:
