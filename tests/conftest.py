@@ -17,6 +17,7 @@ others need none.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -97,6 +98,14 @@ def _leave_samples(items: list[pytest.Item]) -> None:
         in_turn = sorted(function, key=lambda item: zlib.crc32(item.name.encode()))
         left |= {item.nodeid for item in in_turn[-(-len(in_turn) // of) :]}
     items[:] = [item for item in items if item.nodeid not in left]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: to look through it again and again costs the tests of the
+    screen a tenth of their time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000)
 
 
 def pytest_unconfigure() -> None:

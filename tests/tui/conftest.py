@@ -13,7 +13,7 @@ from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import DARK, Palette, Pen
 from pgtrace.tui.model.view import View
-from tests.tui.driving import Drive, Driven
+from tests.tui.driving import Drive, Driven, shown
 from tests.wire_recording import Recording, checkout
 
 
@@ -67,9 +67,10 @@ def drive(view_of: Callable[..., View]) -> Drive:
     @asynccontextmanager
     async def run(recording: Recording, size: tuple[int, int] = (120, 40), **options: object) -> AsyncIterator[Driven]:
         app = PgTraceApp(view_of(recording, **options))
-        async with app.run_test(size=size) as pilot:
-            driven = Driven(app, pilot)
-            await driven.settle()
+        async with shown(app, size) as driven:
+            while not app.view.loaded:  # on a busy machine the first tick does not read it all
+                app.view._next_draw_s = 0.0
+                app.tick()
             yield driven
 
     return run

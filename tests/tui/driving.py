@@ -38,18 +38,26 @@ class Driven:
             name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
             self.app.post_message(events.Key(name, key if len(key) == 1 else _CHARACTERS.get(key)))
             await self.settle()
-        return await self.lines()
+        return await self.painted()
 
     async def settle(self) -> None:
         """Until no widget has a message left. (The toolkit's own pause waits for an idle processor: ten times as long.)"""
         idle = 0
         while idle < _TURNS:
             await asyncio.sleep(0)
-            idle = 0 if any(pump.message_queue_size for pump in (self.app, *self.app.screen.walk_children(with_self=True))) else idle + 1
+            if not idle:
+                pumps = (self.app, *self.app.screen.walk_children(with_self=True))
+            idle = 0 if any(pump.message_queue_size for pump in pumps) else idle + 1
 
     async def lines(self) -> list[str]:
+        """The screen with all that is there by now."""
         await self.settle()
         self.main.draw()
+        return await self.painted()
+
+    async def painted(self) -> list[str]:
+        """The screen as it is before the next tick."""
+        await self.settle()
         self.app.screen._on_timer_update()
         await self.settle()
         return screen_of(self.app)
@@ -75,6 +83,17 @@ class Driven:
 
 
 @asynccontextmanager
+async def shown(app: PgTraceApp, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Driven]:
+    """An application on a screen of that size. The updates for a terminal are not rendered: there is none, and lines() renders it all."""
+    compositor = app.main._compositor
+    compositor.render_update = lambda **_: compositor._dirty_regions.clear()  # type: ignore[method-assign]
+    async with app.run_test(size=size) as pilot:
+        driven = Driven(app, pilot)
+        await driven.settle()
+        yield driven
+
+
+@asynccontextmanager
 async def opened(
     paths: Sequence[Path], size: tuple[int, int] = (120, 40), palette: Palette = DARK, apart: Collection[int] = ()
 ) -> AsyncIterator[Driven]:
@@ -82,9 +101,7 @@ async def opened(
     trace = Trace(paths, apart=apart)
     try:
         app = PgTraceApp(View(trace, Source(live=False, files=tuple(path.name for path in paths)), Pen(palette)))
-        async with app.run_test(size=size) as pilot:
-            driven = Driven(app, pilot)
-            await driven.settle()
+        async with shown(app, size) as driven:
             while trace.update():
                 pass
             while not app.view.loaded or app.view.listing.behind or app.view.snapshot.findings != tuple(app.view.advice.findings()):

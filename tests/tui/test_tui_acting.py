@@ -22,7 +22,7 @@ from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import Pen
 from pgtrace.tui.model.view import View
 from tests.traces import fully_read
-from tests.tui.driving import Drive, Driven
+from tests.tui.driving import Drive, Driven, shown
 from tests.wire_recording import Recording, done, query, ready
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ async def live(server: EmbeddedServer) -> AsyncIterator[tuple[Driven, Recorder, 
         source = Source(listener=":6433", upstream="db", live=True, temporary=True, unsaved=True)
         app = PgTraceApp(View(trace, source, Pen(), recorder))
         with closing(trace), psycopg.connect(server.url(recorder.host, recorder.port), autocommit=True) as session:
-            async with app.run_test(size=(120, 40)) as pilot:
-                driven = Driven(app, pilot)
+            async with shown(app) as driven:
                 session.execute("SELECT 'first'")
                 await until(driven, lambda: any(row.label.sql == "SELECT 'first'" for row in trace.rows))
                 yield driven, recorder, session

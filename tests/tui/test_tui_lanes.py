@@ -25,7 +25,7 @@ from tests import playbook
 from tests.legs.both_sides import BOTH
 from tests.traces import fully_read
 from tests.tui import screens
-from tests.tui.driving import Driven, opened
+from tests.tui.driving import Driven, opened, shown
 
 DATA = Path(__file__).parents[1] / "data"
 SIDES = DATA / "poolers" / "front.pgtrace", DATA / "poolers" / "back.pgtrace"
@@ -41,6 +41,7 @@ async def joined(paths: Sequence[Path], size: tuple[int, int] = (120, 40), apart
             view.tick(0.0)
         view._next_draw_s = 0.0  # after a slow redraw the next one waits
         view.tick(0.0)
+        driven.main.draw()
         yield driven
 
 
@@ -161,8 +162,8 @@ async def test_a_capture_that_grows_is_joined_as_it_grows(tmp_path: Path) -> Non
     growing.write_bytes(whole[: len(whole) // 2])
     trace = Trace.open([growing])
     app = PgTraceApp(View(trace, Source(files=("growing.pgtrace",), live=True), Pen(DARK)))
-    async with app.run_test(size=(120, 40)) as pilot:
-        driven, view = Driven(app, pilot), app.view
+    async with shown(app) as driven:
+        view = app.view
         for _ in range(20):
             view.tick(0.0)
         growing.write_bytes(whole)

@@ -19,7 +19,7 @@ from pgtrace.tui.panes.connections import Connections
 from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.panes.statements import Statements
 from pgtrace.tui.panes.transactions import Transactions
-from tests.tui.driving import Drive, Driven
+from tests.tui.driving import Drive, Driven, shown
 from tests.wire_recording import Recording
 
 ViewOf = Callable[..., View]
@@ -118,14 +118,12 @@ async def test_without_colour_there_is_no_theme(shop: Recording, drive: Drive) -
 async def test_the_screen_is_as_it_was_left(shop: Recording, view_of: ViewOf, tmp_path: Path) -> None:
     path = tmp_path / "screen.json"
     app = PgTraceApp(view_of(shop), remembered=Remembered(path))
-    async with app.run_test(size=(120, 40)) as pilot:
-        driven = Driven(app, pilot)
+    async with shown(app) as driven:
         await driven.press("t", "t", "X", "d", "T", "5")
     assert set(json.loads(path.read_text()).values()) == {"transactions", "no", "above", app.view.listing.fold, "light"}
     remembered = Remembered(path)
     app = PgTraceApp(view_of(shop), remembered=remembered)
-    async with app.run_test(size=(120, 40)) as pilot:
-        driven = Driven(app, pilot)
+    async with shown(app) as driven:
         lines = await driven.lines()
         assert any("idle %" in line for line in lines)
         assert driven.app.focused is driven.areas.panes["transactions"]

@@ -12,7 +12,7 @@ from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.remembered import LONGEST, Remembered
 from pgtrace.tui.model.savedfilters import SavedFilters, parted
 from pgtrace.tui.model.view import View
-from tests.tui.driving import Driven
+from tests.tui.driving import shown
 from tests.tui.terminal import Terminal
 from tests.wire_recording import Recording
 
@@ -78,9 +78,7 @@ async def test_a_filter_is_named_and_recalled(shop: Recording, view_of: Callable
     path = tmp_path / "state" / "filters.json"
     for first in (True, False):
         app = PgTraceApp(view_of(shop), filters=Remembered(path))
-        async with app.run_test(size=(120, 40)) as pilot:
-            driven = Driven(app, pilot)
-            await driven.settle()
+        async with shown(app) as driven:
             filtering = app.view.listing.filtering
             if first:
                 await driven.press("slash", *"error", "space", "@", *"bad")
@@ -105,9 +103,7 @@ async def test_what_is_in_the_file_is_only_text(shop: Recording, view_of: Callab
     hostile = "\x1b]0;x\x07\x9b31m\u202e[bold]"
     path.write_text(json.dumps({"history": json.dumps([hostile]), "@evil": hostile, "@no name": "error", "@" + hostile: "error"}))
     app = PgTraceApp(view_of(shop), filters=Remembered(path))
-    async with app.run_test(size=(80, 24)) as pilot:
-        driven = Driven(app, pilot)
-        await driven.settle()
+    async with shown(app, (80, 24)) as driven:
         for keys in (("slash", "@"), ("tab",), ("ctrl+u", "up"), ("enter",)):
             text = "".join(await driven.press(*keys))
             assert not any(one in text for one in "\x1b\x07\x9b\u202e"), keys
