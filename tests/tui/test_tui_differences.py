@@ -159,6 +159,7 @@ async def test_a_filter_that_selects_nothing_says_so(of_drivers: Copied) -> None
         assert driven.areas.differences.differences == 0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("text", ["select", "conn:a:1", "not error", "ms >= 0", "type:Describe"])
 @pytest.mark.parametrize("scenario", ["failure", "executemany", "ten_queries"])
 async def test_what_is_compared_is_what_the_timeline_shows(of_drivers: Copied, scenario: str, text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pgtrace.ask.filter.completion import Occurring
@@ -180,7 +180,6 @@ DEEDS = st.tuples(
 TURNS = st.tuples(st.just("turn"), st.integers(0, 3))
 
 
-@settings(max_examples=120, deadline=None)
 @given(st.lists(st.one_of(DEEDS, DEEDS, DEEDS, TURNS), min_size=10, max_size=80), st.integers(1, 7))
 @example([("open", 1), ("turn", 3), ("gap", 0), *[("items", 1)] * 4], 7)  # what waits for its end is before the gap
 @example(

@@ -200,7 +200,6 @@ STEPS = st.one_of(
 FILTERS = ("", "conn:1", "items", "not items")
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(STEPS, st.integers(1, REPEATS + 1)), min_size=10, max_size=30))
 def test_lines_are_those_of_all_rows_from_scratch(drawn: list[tuple[tuple[str, int], int]]) -> None:
     steps = [step for step, times in drawn for _ in range(times if step[0] in ("in turn", "two and one", "items") else 1)]

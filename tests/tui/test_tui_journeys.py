@@ -166,6 +166,7 @@ typed = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.sampled(2)
 @typed
 def test_on_a_terminal(files: list[Path], keys: tuple[str, ...], seen: tuple[str, ...]) -> None:
     with Terminal("open", *map(str, files)) as terminal:
@@ -178,6 +179,7 @@ def test_on_a_terminal(files: list[Path], keys: tuple[str, ...], seen: tuple[str
 
 
 @pytest.mark.skipif(not THERE, reason="needs tmux")
+@pytest.mark.sampled(3)
 @typed
 def test_in_tmux(tmp_path: Path, files: list[Path], keys: tuple[str, ...], seen: tuple[str, ...]) -> None:
     with Multiplexer(tmp_path, "open", *map(str, files)) as window:

@@ -4,7 +4,9 @@ is drawn within its width whatever is in it."""
 from __future__ import annotations
 
 import random
+from itertools import product
 from pathlib import Path
+from typing import Final
 
 import pytest
 from rich.cells import cell_len
@@ -13,6 +15,7 @@ from textual import events
 from pgtrace.tui.model.asking import LONGEST, Asking, Choice, Choices, Fault
 from pgtrace.tui.model.theme import MONO
 from pgtrace.tui.widgets.entry import EDITING, characters
+from tests.corpus import NIGHTLY
 from tests.tui.driving import Drive, Driven
 from tests.tui.multiplexer import THERE, Multiplexer
 from tests.wire_recording import Recording
@@ -63,48 +66,52 @@ def at_cursor(driven: Driven, role: str = "caret") -> str:
     return "".join(segment.text for segment in driven.app.screen._compositor.render_strips()[-1] if segment.style == style)
 
 
-@pytest.mark.parametrize(
-    ("text", "keys", "left"),
-    [
-        ("ab", ("left",), "a|b"),
-        ("ab", ("left", "left", "left", "right"), "a|b"),
-        ("ab", ("right", "ctrl+b", "ctrl+f"), "ab|"),
-        ("abc", ("ctrl+a",), "|abc"),
-        ("abc", ("home",), "|abc"),
-        ("abc", ("home", "end"), "abc|"),
-        ("abc", ("home", "ctrl+e"), "abc|"),
-        ("abc", ("backspace",), "ab|"),
-        ("abc", ("home", "backspace"), "|abc"),
-        ("abc", ("home", "delete", "ctrl+d"), "|c"),
-        ("abc", ("delete",), "abc|"),
-        ("one two  ", ("ctrl+w",), "one |"),
-        ("ms > 10", ("ctrl+w",), "ms > |"),
-        ("ms > 10", ("ctrl+w", "ctrl+w"), "ms |"),
-        ("driver:a-b", ("ctrl+w",), "|"),
-        ("one two", ("ctrl+w", "ctrl+w", "ctrl+w"), "|"),
-        ("one two", (*["left"] * 3, "ctrl+u"), "|two"),
-        ("one two", (*["left"] * 4, "ctrl+k"), "one|"),
-        ("one two", ("ctrl+left", "ctrl+left"), "|one two"),
-        ("one two", ("home", "ctrl+right"), "one |two"),
-        ("one two", ("home", "ctrl+right", "ctrl+right"), "one two|"),
-        ("abc", ("shift+left", "shift+left", "x"), "ax|"),
-        ("abc", ("shift+home", "delete"), "|"),
-        # What is seen as one character is one: a letter with its accent, a wide one.
-        ("e\u0301界", ("left",), "e\u0301|界"),
-        ("e\u0301界", ("left", "left"), "|e\u0301界"),
-        ("e\u0301界", ("home", "right"), "e\u0301|界"),
-        ("e\u0301界", ("left", "backspace"), "|界"),
-        ("e\u0301界", ("home", "delete"), "|界"),
-        ("e\u0301界", ("home", "shift+right", "delete"), "|界"),
-        ("界界 e\u0301e\u0301", ("ctrl+w",), "界界 |"),
-    ],
-)
-async def test_keys_edit_as_in_a_shell(shop: Recording, drive: Drive, text: str, keys: tuple[str, ...], left: str) -> None:
+TERMINALS: Final = [*product([(60, 12), (80, 24), (120, 40)], [False, True])]
+"""Sizes, and whether only ASCII can be shown: the first and the last have both of both."""
+EDITED: Final = [
+    ("ab", ("left",), "a|b"),
+    ("ab", ("left", "left", "left", "right"), "a|b"),
+    ("ab", ("right", "ctrl+b", "ctrl+f"), "ab|"),
+    ("abc", ("ctrl+a",), "|abc"),
+    ("abc", ("home",), "|abc"),
+    ("abc", ("home", "end"), "abc|"),
+    ("abc", ("home", "ctrl+e"), "abc|"),
+    ("abc", ("backspace",), "ab|"),
+    ("abc", ("home", "backspace"), "|abc"),
+    ("abc", ("home", "delete", "ctrl+d"), "|c"),
+    ("abc", ("delete",), "abc|"),
+    ("one two  ", ("ctrl+w",), "one |"),
+    ("ms > 10", ("ctrl+w",), "ms > |"),
+    ("ms > 10", ("ctrl+w", "ctrl+w"), "ms |"),
+    ("driver:a-b", ("ctrl+w",), "|"),
+    ("one two", ("ctrl+w", "ctrl+w", "ctrl+w"), "|"),
+    ("one two", (*["left"] * 3, "ctrl+u"), "|two"),
+    ("one two", (*["left"] * 4, "ctrl+k"), "one|"),
+    ("one two", ("ctrl+left", "ctrl+left"), "|one two"),
+    ("one two", ("home", "ctrl+right"), "one |two"),
+    ("one two", ("home", "ctrl+right", "ctrl+right"), "one two|"),
+    ("abc", ("shift+left", "shift+left", "x"), "ax|"),
+    ("abc", ("shift+home", "delete"), "|"),
+    # What is seen as one character is one: a letter with its accent, a wide one.
+    ("e\u0301界", ("left",), "e\u0301|界"),
+    ("e\u0301界", ("left", "left"), "|e\u0301界"),
+    ("e\u0301界", ("home", "right"), "e\u0301|界"),
+    ("e\u0301界", ("left", "backspace"), "|界"),
+    ("e\u0301界", ("home", "delete"), "|界"),
+    ("e\u0301界", ("home", "shift+right", "delete"), "|界"),
+    ("界界 e\u0301e\u0301", ("ctrl+w",), "界界 |"),
+]
+"""A text, keys, and what is left of it, with the cursor."""
+
+
+async def test_keys_edit_as_in_a_shell(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await asked(driven, text=text)
-        await driven.press(*keys)
-        prompt = driven.areas.prompt
-        assert prompt.value[: prompt.cursor_position] + "|" + prompt.value[prompt.cursor_position :] == left
+        for text, keys, left in EDITED:
+            await asked(driven, text=text)
+            await driven.press(*keys)
+            prompt = driven.areas.prompt
+            assert (text, keys, prompt.value[: prompt.cursor_position] + "|" + prompt.value[prompt.cursor_position :]) == (text, keys, left)
+            await driven.press("escape")
 
 
 async def test_every_key_of_the_library_leaves_a_text_that_can_be_shown(shop: Recording, drive: Drive) -> None:
@@ -255,8 +262,7 @@ async def test_paste_and_clicks(shop: Recording, drive: Drive) -> None:
         assert driven.areas.footer.display
 
 
-@pytest.mark.parametrize("size", [(60, 12), (80, 24), (120, 40)])
-@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize(("size", "ascii_only"), TERMINALS if NIGHTLY else TERMINALS[::5])
 async def test_any_text_fills_its_line_and_the_cursor_is_in_sight(
     shop: Recording, drive: Drive, size: tuple[int, int], ascii_only: bool
 ) -> None:

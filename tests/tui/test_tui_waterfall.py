@@ -101,6 +101,7 @@ async def test_statements_in_turn_are_one_line(recording: Recording, drive: Driv
         screens.check(f"folded-loop-{size[0]}x{size[1]}", await driven.press("X"))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("width", range(60, 241, 6))
 async def test_every_width_is_filled(orders: Recording, drive: Drive, width: int) -> None:
     async with drive(orders, (width, 24), ascii_only=bool(width % 4)) as driven:
