@@ -79,7 +79,7 @@ class Narrowing:
         given_up, self._areas.view.given_up = self._areas.view.given_up, None
         if given_up is not None:
             self._steps.clear()
-            self._areas.say(f"the filter is off: {given_up.reason}")
+            self._areas.say_of_row(f"the filter is off: {given_up.reason}")
 
     def _only(self, word: str, filter_of: Callable[[int], str]) -> None:
         connection = self._areas.timeline.connection
