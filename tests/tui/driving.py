@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.wire_recording import Recording
 
 _TURNS: Final = 10
 """Turns of the loop in which nothing was left: what a message leads to is posted within one."""
+_SETTLES_WITHIN_S: Final = 60.0
 _CHARACTERS: Final = {"space": " ", "question_mark": "?"}
 
 
@@ -42,9 +44,10 @@ class Driven:
 
     async def settle(self) -> None:
         """Until no widget has a message left. (The toolkit's own pause waits for an idle processor: ten times as long.)"""
-        idle = 0
+        idle, until_s = 0, time.monotonic() + _SETTLES_WITHIN_S
         while idle < _TURNS:
             await asyncio.sleep(0)
+            assert time.monotonic() < until_s, "a widget always has another message, or no longer takes any"
             if not idle:
                 pumps = (self.app, *self.app.screen.walk_children(with_self=True))
             idle = 0 if any(pump.message_queue_size for pump in pumps) else idle + 1

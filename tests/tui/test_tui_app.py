@@ -127,7 +127,7 @@ async def test_the_inspector_opens_on_the_error_with_its_bytes_inverted(shop: Re
         assert "2.10 ms · 34 messages · esc closes" in text
         assert any(line.startswith("▌B←   2.100   3  E ErrorResponse") for line in lines)
         assert "▌sqlstate              23505" in text
-        style = driven.app.view.pen.style("inverted")
+        style = driven.app.view.pen.on("background")["inverted"]
         strips = driven.app.screen._compositor.render_strips()
         inverted = "".join(segment.text for strip in strips for segment in strip if segment.style == style)
         assert "C23505" in inverted.replace(" ", "") or "4332 3335" in inverted

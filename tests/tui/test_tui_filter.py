@@ -33,7 +33,7 @@ def tabs(lines: list[str]) -> str:
 
 
 def drawn(driven: Driven, role: str) -> str:
-    style = driven.app.view.pen.style(role)
+    style = driven.app.view.pen.on("background")[role]
     return "".join(segment.text for strip in driven.app.screen._compositor.render_strips() for segment in strip if segment.style == style)
 
 

@@ -11,7 +11,7 @@ DATA = b"E\0\0\0\x82SERROR\0C23505\0M"
 
 
 def inverted(width: int, number: int, marked: tuple[int, int]) -> str:
-    style = Pen(DARK).style("inverted")
+    style = Pen(DARK).on("background")["inverted"]
     return "|".join(segment.text for segment in hex_line(Pen(DARK), width, DATA, number, 0x10AC, marked) if segment.style == style)
 
 

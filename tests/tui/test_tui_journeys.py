@@ -113,8 +113,8 @@ async def test_how_asyncpg_and_psycopg_differ() -> None:
             title = strip.text.strip("▌ ").partition("  ")[0]
             values = [segment.style for segment in strip if segment.text.strip() and any(letter.isdigit() for letter in segment.text)]
             roles[title] = values
-        assert roles["set-up round trips each"] == [pen.style("dim")] * 2
-        assert pen.style("text") in roles["Parse named / unnamed"]
+        assert roles["set-up round trips each"] == [pen.on("background")["dim"]] * 2
+        assert pen.on("background")["text"] in roles["Parse named / unnamed"]
         await journey.press("a")
         assert "per execution" in await driven.text()
 

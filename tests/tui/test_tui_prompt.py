@@ -62,7 +62,7 @@ async def typed(driven: Driven, text: str) -> list[str]:
 
 
 def at_cursor(driven: Driven, role: str = "caret") -> str:
-    style = driven.app.view.pen.style(role)
+    style = driven.app.view.pen.on("background")[role]
     return "".join(segment.text for segment in driven.app.screen._compositor.render_strips()[-1] if segment.style == style)
 
 

@@ -28,7 +28,7 @@ def contrast(style: Style) -> float:
 def test_every_role_but_faint_has_contrast(palette: Palette, ground: str) -> None:
     pen = Pen(palette)
     for role in set(ROLES) - {"faint"}:
-        assert contrast(pen.style(role, ground)) >= 4.5, (role, ground)
+        assert contrast(pen.on(ground)[role]) >= 4.5, (role, ground)
 
 
 @pytest.mark.parametrize("palette", [DARK, LIGHT, ANSI, ANSI_LIGHT, MONO], ids=lambda palette: palette.name)
@@ -38,19 +38,19 @@ def test_every_role_has_a_style_on_every_ground(palette: Palette) -> None:
     assert set(palette.grounds) == set(GROUNDS)
     for ground in GROUNDS:
         for role in ROLES:
-            assert isinstance(pen.style(role, ground), Style)
+            assert isinstance(pen.on(ground)[role], Style)
 
 
 def test_without_colour_there_is_bold_underline_and_reverse_alone() -> None:
     pen = Pen(MONO)
     for ground in GROUNDS:
         for role in ROLES:
-            style = pen.style(role, ground)
+            style = pen.on(ground)[role]
             assert style.color is None
             assert style.bgcolor is None
-    assert pen.style("text", "selected").reverse
-    assert pen.style("error").bold
-    assert pen.style("inverted").reverse
+    assert pen.on("selected")["text"].reverse
+    assert pen.on("background")["error"].bold
+    assert pen.on("background")["inverted"].reverse
 
 
 def test_every_glyph_has_a_replacement() -> None:

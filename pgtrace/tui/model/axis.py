@@ -13,6 +13,7 @@ in a pooler.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Final
 
 from pgtrace.tui.model import figures
@@ -34,6 +35,19 @@ _GLYPHS: Final = {
     (0, 0): " ", (1, 1): "━", (1, 0): "╸", (0, 1): "╺",
     (2, 2): "─", (2, 0): "╴", (0, 2): "╶", (1, 2): "╾", (2, 1): "╼",
 }  # fmt: skip
+
+
+def _cell(left: int, right: int) -> tuple[str, str]:
+    """The glyph of a cell, by what is in its halves, and its role."""
+    if FOR_NOBODY in (left, right):
+        return "╍", "attention"
+    glyph = _GLYPHS[left if left < IDLE else 0, right if right < IDLE else 0]
+    if glyph == " " and IN_POOLER in (left, right):
+        glyph = "░"
+    return (glyph, "bar") if glyph != " " else ("┄" if left or right else " ", "faint")
+
+
+_CELLS: Final = {(left, right): _cell(left, right) for left, right in product(range(IN_POOLER + 1), repeat=2)}
 
 
 class Axis:
@@ -101,16 +115,7 @@ class Axis:
             last = min(2 * self.width, max(first + (what in (WAITING, IN_POOLER)), round(self.half(end_ns))))
             halves[first:last] = bytes([what]) * (last - first)
         runs: list[tuple[str, str]] = []
-        for cell in range(self.width):
-            left, right = halves[2 * cell], halves[2 * cell + 1]
-            if FOR_NOBODY in (left, right):
-                glyph, role = "╍", "attention"
-            else:
-                glyph, role = _GLYPHS[left if left < IDLE else 0, right if right < IDLE else 0], "bar"
-            if glyph == " " and IN_POOLER in (left, right):
-                glyph = "░"
-            elif glyph == " ":
-                glyph, role = ("┄" if left or right else " "), "faint"
+        for glyph, role in map(_CELLS.__getitem__, zip(halves[::2], halves[1::2], strict=True)):
             if runs and runs[-1][1] == role:
                 runs[-1] = (runs[-1][0] + glyph, role)
             else:

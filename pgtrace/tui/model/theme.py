@@ -213,12 +213,12 @@ class Pen:
         self.palette = palette
         self.ascii_only = ascii_only
         self.ellipsis = ".." if ascii_only else "…"
-        self._styles: dict[tuple[str, str], Style] = {}
+        self._grounds: dict[str, Styles] = {}
 
     def take(self, palette: Palette) -> None:
         """Draw with another palette from now on."""
         self.palette = palette
-        self._styles.clear()
+        self._grounds.clear()
 
     def text(self, text: str) -> str:
         """The text in this pen's alphabet."""
@@ -226,11 +226,24 @@ class Pen:
             return text
         return text.translate(_ASCII_GLYPHS).encode("ascii", "backslashreplace").decode("ascii")
 
-    def style(self, role: str, ground: str = "background") -> Style:
-        """How a role looks on a ground."""
-        style = self._styles.get((role, ground))
-        if style is None:
-            palette = self.palette
-            own = palette.selected_roles.get(role, palette.roles[role]) if ground == "selected" else palette.roles[role]
-            style = self._styles[role, ground] = Style.parse(palette.grounds[ground] or "none") + Style.parse(own or "none")
+    def on(self, ground: str) -> Styles:
+        """How each role looks on a ground."""
+        styles = self._grounds.get(ground)
+        if styles is None:
+            styles = self._grounds[ground] = Styles(self.palette, ground)
+        return styles
+
+
+class Styles(dict[str, Style]):
+    """How each role looks on one ground of a palette, made when it is first asked for."""
+
+    def __init__(self, palette: Palette, ground: str) -> None:
+        super().__init__()
+        self._palette = palette
+        self._ground = ground
+
+    def __missing__(self, role: str) -> Style:
+        palette = self._palette
+        own = palette.selected_roles.get(role, palette.roles[role]) if self._ground == "selected" else palette.roles[role]
+        style = self[role] = Style.parse(palette.grounds[self._ground] or "none") + Style.parse(own or "none")
         return style

@@ -8,6 +8,8 @@ flight.
 
 from __future__ import annotations
 
+import functools
+
 from textual.strip import Strip
 
 from pgtrace.trace.connection import Connection
@@ -94,6 +96,7 @@ def row(
     return line.strip()
 
 
+@functools.lru_cache(maxsize=64)
 def _widened(columns: tuple[Column, ...]) -> Column:
     """The column of SQL after a short flight, whose cells it gets."""
     flight, sql = (next(column for column in columns if column.name == name) for name in ("flight", "sql"))
@@ -103,7 +106,6 @@ def _widened(columns: tuple[Column, ...]) -> Column:
 
 def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: Surroundings, *, dim: bool) -> None:
     first, width = item.row, column.width
-    connection = view.connection(first.connection)
     match column.name:
         case "time":
             text = rowtext.row_time(view.times, item.opened_ns, near.above_ns, near.same_ns, view.trace.start_ns)
@@ -122,6 +124,7 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
             for run, role in [(text, "dim")] if dim else rowtext.flight_runs(text, view.pen):
                 line.add(run, role)
         case "sql":
+            connection = view.connection(first.connection)
             told = _waiting(view, item, connection)
             if told:
                 _waits(line, item, told, width)

@@ -65,6 +65,7 @@ class Timeline(ListWidget):
         fold may take its line away."""
         self._fresh = True
         self._place = -1
+        self._in_sight: tuple[Column, ...] = ()
         self._axis = Axis((), 12)
         self._zoom = Zoom()
         self._items: list[Item] = []
@@ -150,7 +151,8 @@ class Timeline(ListWidget):
         view, end = self.view, min(self.count(), self.top + self.page_lines)
         self._seen_place = view.listing.rows - 1 if self.following else max(self._seen_place, self.place_at(end - 1))
         self._items = [view.listing[index] for index in range(self.top, end)]
-        bar = next((column.width for column in self._columns(width) if column.name == "bar"), 12)
+        self._in_sight = self._columns(width)
+        bar = next((column.width for column in self._in_sight if column.name == "bar"), 12)
         spans = [(item.opened_ns, view.item_end_ns(item)) for item in self._items if item.row.is_round_trip]
         self._axis = Axis(spans, bar, self._zoom.window if view.waterfall else None)
         self._near = surroundings(view.listing, self.top, self._items, self.sideways)
@@ -167,7 +169,7 @@ class Timeline(ListWidget):
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
         item, near = self._items[index - self.top], self._near[index - self.top]
         same = not self._same.isdisjoint(item.places)
-        return rowline.row(self.view, item, self._columns(width), width, self._axis, near, selected=selected, same=same)
+        return rowline.row(self.view, item, self._in_sight, width, self._axis, near, selected=selected, same=same)
 
     def example(self, width: int) -> list[Strip]:
         """The heads, a round trip and its words, at any width: near the cursor, the one with the

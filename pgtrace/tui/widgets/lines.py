@@ -18,13 +18,13 @@ class Line:
     """A line under construction. Blanks are joined to the piece after them, so that a line has few
     segments."""
 
-    __slots__ = ("_gap", "_only", "_segments", "ground", "pen", "used", "width")
+    __slots__ = ("_gap", "_only", "_segments", "_styles", "pen", "used", "width")
 
     def __init__(self, pen: Pen, width: int, ground: str = "background", only: str = "") -> None:
         """With `only`, everything on it has that role."""
         self.pen = pen
         self.width = width
-        self.ground = ground
+        self._styles = pen.on(ground)
         self._only = only
         self.used = 0
         self._gap = 0
@@ -53,7 +53,7 @@ class Line:
         if taken:
             if self._gap:
                 text, self._gap = " " * self._gap + text, 0
-            self._segments.append(Segment(text, pen.style(self._only or role, self.ground)))
+            self._segments.append(Segment(text, self._styles[self._only or role]))
             self.used += taken
         return self
 
@@ -69,7 +69,7 @@ class Line:
         """The finished line, exactly as wide as it was made."""
         self.to(self.width)
         if self._gap:
-            self._segments.append(Segment(" " * self._gap, self.pen.style("text", self.ground)))
+            self._segments.append(Segment(" " * self._gap, self._styles["text"]))
             self._gap = 0
         return Strip(self._segments, self.width)
 
