@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import time
@@ -97,10 +98,10 @@ EVIL = [
 
 @pytest.mark.parametrize("expression", EVIL)
 def test_evil_expressions_end_in_time(expression: str) -> None:
-    """100 ms of processor time for a quarter of a megabyte, or refused: what is measured is the
-    machine's to disturb, so the best of three counts."""
+    """A quarter of a megabyte takes a tenth of a second of processor time. An expression that
+    backtracks takes hours; 0.5 s leave room for a slow machine, and the best of three counts."""
     for text in TEXTS.values():
-        best = 1.0
+        best = math.inf
         for _ in range(3):
             begun = time.process_time()
             try:
@@ -108,9 +109,9 @@ def test_evil_expressions_end_in_time(expression: str) -> None:
             except (BadPattern, TooCostly):
                 pass
             best = min(best, time.process_time() - begun)
-            if best < 0.1:
+            if best < 0.5:
                 break
-        assert best < 0.1
+        assert best < 0.5
 
 
 def test_an_expression_that_needs_too_many_states_is_given_up_always() -> None:

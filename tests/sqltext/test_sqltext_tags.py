@@ -108,4 +108,4 @@ def test_time_is_linear_in_the_comment(unit: str) -> None:
     sql = f"/*{unit * (LONGEST // len(unit) - 4)}*/ SELECT 1"
     started = time.process_time()
     tags.tags(sql)
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 0.5
