@@ -12,7 +12,7 @@ from pgtrace import control
 from tests import commands
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _forked() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(control, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": commands.recorder}))
