@@ -59,7 +59,11 @@ class Driven:
         return await self.painted()
 
     async def painted(self) -> list[str]:
-        """The screen as it is before the next tick."""
+        """The screen as it is before the next tick; on a machine that stalls, once it has read up."""
+        view = self.app.view
+        while view.catching_up or view._stale:
+            view._next_draw_s = view._ahead_until_s = 0.0
+            self.app.tick()
         await self.settle()
         self.app.screen._on_timer_update()
         await self.settle()
