@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 import trustme
 
@@ -45,6 +46,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def tls_server(certificates: Certificates) -> Iterator[EmbeddedServer]:
     with postgres_with_tls(18, certificates) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def tagged(server: EmbeddedServer) -> EmbeddedServer:
+    """`server` with a table that takes the tags by which the tests of poolers know a round trip."""
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("create table tagged (tag text)")
+    return server
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from pgtrace import Recorder
@@ -35,14 +34,6 @@ def record(server: EmbeddedServer, path: Path, work: Callable[[str], None]) -> N
             Pooler(server, first, between, pool_size=3, settings=settings),
         ):
             work(f"postgresql://{server.user}@127.0.0.1:{front}/{server.database}?sslmode=disable")
-
-
-@pytest.fixture(scope="module")
-def tagged(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute("create table tagged (tag text)")
-        yield server
-        connection.execute("drop table tagged")
 
 
 @pytest.mark.parametrize("work", [in_asyncpg, in_psycopg])

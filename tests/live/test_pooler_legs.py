@@ -135,14 +135,6 @@ def in_sqlalchemy(url: str) -> None:
     asyncio.run(main())
 
 
-@pytest.fixture(scope="module")
-def tagged(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute("create table tagged (tag text)")
-        yield server
-        connection.execute("drop table tagged")
-
-
 @pytest.mark.skipif(not PROGRAMS, reason="PgBouncer is not installed")
 def test_two_recorders(tagged: EmbeddedServer, tmp_path: Path) -> None:
     """Replies have the stamps of two processes; the captures are two files."""
