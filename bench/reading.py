@@ -36,6 +36,7 @@ from bench.growing import grow
 from bench.traffic import PREPARED, Recorded, record
 from pgtrace.capture.reader import CaptureReader
 from pgtrace.capture.record import Open
+from pgtrace.tui.panes.rowline import FLIGHT_HEAD
 
 MESSAGES_BAR = 400_000
 TSHARK_BAR = 0.5
@@ -44,7 +45,7 @@ GROWTH_BAR = 1.25
 """Of the CPU time for a megabyte: that of the largest capture by that of the one before."""
 FIRST_SCREEN_BAR_S = 2.0
 PATIENCE_S = 60.0
-SHOWN = b"came back"
+SHOWN = FLIGHT_HEAD.encode()
 """In the head of the timeline, which is there as soon as it has rows."""
 
 ALONE = """

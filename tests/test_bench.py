@@ -6,11 +6,13 @@ import gzip
 import sys
 import urllib.request
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from bench.exporting import Exporting
 from bench.measure import QUERY, Client, Latency, cpu_ns
+from bench.reading import PATIENCE_S, first_screen_s
 from bench.routes import BARE, DIRECT, PGTRACE, WATCHED, Route, free_port, running
 from bench.table import Turn, markdown, missed_bars
 from bench.watching import Tick, Watching
@@ -140,3 +142,8 @@ def test_a_receiver_counts_spans(tmp_path):
         urllib.request.urlopen(urllib.request.Request(url, gzip.compress(b'{"spanId":"a"},{"spanId":"b"}'))).close()
         with urllib.request.urlopen(url) as answer:
             assert answer.read() == b"2"
+
+
+def test_a_screen_is_seen_when_it_shows_round_trips():
+    capture = next(Path(__file__).parents[1].joinpath("captures/asyncpg").glob("*.pgtrace"))
+    assert 0 < first_screen_s(capture) < PATIENCE_S

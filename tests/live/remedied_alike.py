@@ -28,6 +28,8 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from pgtrace.judge.findings.used_after_fatal import CROSSES_NS
+
 SELECT: Final = "select name from item where id = {}"
 PLAIN: Final = "select name from item where id = 1"
 """Without a value it is one round trip of any driver, also behind a pooler."""
@@ -1012,6 +1014,7 @@ def ended_by_hand(given: Given) -> None:
     given.ask(f"select name as {doomed} from item")
     its_own = f"strpos(query, '{doomed}') > 0 and pid <> pg_backend_pid()"
     given.other(f"select pg_terminate_backend(pid, 10000) from pg_stat_activity where {its_own}")
+    time.sleep(20 * CROSSES_NS / 1e9)  # what is sent at once may have crossed the FATAL error
 
 
 def again(given: Given, sql: str, *values: object) -> None:

@@ -5,7 +5,7 @@ maximum; SQL gets what is left. The choice depends on the width and on the captu
 several, how long the connections' names are), never on the rows in sight, so scrolling changes no
 column. Every line made from the result fills the width exactly.
 
-    cursor  time  cn rail  driver  sent → came back  SQL  site  statement  across  !+f  rows  sent recv | bytes  first  ms  bar
+    cursor  time  cn rail  driver  sent → back  SQL  site  statement  across  !+f  rows  sent recv | bytes  first  ms  bar
 """
 
 from __future__ import annotations

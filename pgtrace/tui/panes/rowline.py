@@ -23,10 +23,11 @@ from pgtrace.tui.model.surroundings import Surroundings
 from pgtrace.tui.model.view import View
 from pgtrace.tui.widgets.lines import Line
 
+FLIGHT_HEAD = "sent → back"
 _HEADS = {
     "cn": "cn",
     "driver": "driver",
-    "flight": "sent → back",
+    "flight": FLIGHT_HEAD,
     "sql": "SQL",
     "site": "called at",
     "statement": "statement",
