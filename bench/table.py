@@ -19,6 +19,7 @@ TPS_BAR = 0.95
 COPY_BAR = 0.95
 IDLE_BAR_KIB = 16
 WATCHED_BAR = 1.1
+WATCHED_TPS_BAR = 0.9
 HEADER = (
     "path",
     "median",
@@ -62,6 +63,10 @@ class Turn:
         """The median with a TUI following, for that without."""
         return self.latency[WATCHED].median_us / self.latency[PGTRACE].median_us if WATCHED in self.latency else None
 
+    def watched_tps_ratio(self) -> float | None:
+        """The transactions with a TUI following, for those without."""
+        return self.tps[WATCHED] / self.tps[PGTRACE] if WATCHED in self.tps else None
+
 
 def markdown(names: list[str], turns: list[Turn], idle_kib: dict[str, float]) -> str:
     """The table; a route without figures is not installed."""
@@ -100,7 +105,7 @@ def missed_bars(turns: list[Turn], idle_kib: dict[str, float]) -> list[str]:
     added = middle(turns, lambda turn: turn.added_ratio(PGTRACE))
     tps = middle(turns, lambda turn: turn.tps_ratio(PGTRACE))
     copy = middle(turns, lambda turn: turn.copy_ratio(PGTRACE))
-    watched = middle(turns, Turn.watched_ratio)
+    watched, watched_tps = middle(turns, Turn.watched_ratio), middle(turns, Turn.watched_tps_ratio)
     missed = []
     if added is not None and added > ADDED_BAR:
         missed.append(f"pgtrace adds {added:.3f} times what the bare forwarder adds; at most {ADDED_BAR} is promised")
@@ -112,4 +117,6 @@ def missed_bars(turns: list[Turn], idle_kib: dict[str, float]) -> list[str]:
         missed.append(f"an idle connection takes {idle_kib[PGTRACE]:.1f} KiB; at most {IDLE_BAR_KIB} are promised")
     if watched is not None and watched > WATCHED_BAR:
         missed.append(f"a round trip takes {watched:.3f} times as long while a TUI follows; at most {WATCHED_BAR} is promised")
+    if watched_tps is not None and watched_tps < WATCHED_TPS_BAR:
+        missed.append(f"{watched_tps:.3f} of the transactions pass while a TUI follows; at least {WATCHED_TPS_BAR} is promised")
     return missed

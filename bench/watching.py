@@ -6,8 +6,8 @@ a raw socket that measures round trips go through the recorder that nobody watch
 watched one. So both meet the same machine. Then the watched one has the load without a pause for
 `--seconds`, while somebody walks through the panes.
 
-Exit code 1 where the median round trip of the watched recorder is more than 1.1 times the other's,
-a tick takes 50 ms or more at the 95th percentile, the screen is more than a second behind, or the
+Exit code 1 where the median round trip of the watched recorder is more than 1.05 times the other's,
+a tick takes 20 ms or more at the 95th percentile, the screen is more than a second behind, or the
 viewer's memory grows by more than 8 MiB from the first half of that time to its end.
 
     python -m bench.watching [--turns N] [--seconds N] [--filter TEXT]      # three minutes; wants a quiet machine
@@ -37,7 +37,7 @@ from pgtrace.tui.app import NICE
 
 TURN_S = 6
 PANES = "213456"
-WATCHED_BAR, TICK_BAR_S, BEHIND_BAR_S, GROWTH_BAR_MIB = 1.1, 0.05, 1.0, 8.0
+WATCHED_BAR, TICK_BAR_S, BEHIND_BAR_S, GROWTH_BAR_MIB = 1.05, 0.02, 1.0, 8.0
 
 
 @dataclass(frozen=True, slots=True)

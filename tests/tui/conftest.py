@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,11 +11,18 @@ import pytest
 
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
+from pgtrace.tui.model import pace
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import DARK, Palette, Pen
 from pgtrace.tui.model.view import View
 from tests.tui.driving import Drive, Driven, shown
 from tests.wire_recording import Recording, checkout
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A screen does not rest because the machine is busy: a test's next tick reads what the test has recorded."""
+    monkeypatch.setattr(pace, "CONTENDED", math.inf)
 
 
 @pytest.fixture

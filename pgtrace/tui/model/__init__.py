@@ -1,7 +1,8 @@
 """What the screen shows, without a terminal: nothing here imports Textual, so all of it can be
 tested as plain functions.
 
-- view, snapshot: the state that everything shares, and the tick that brings it up to the trace
+- view, snapshot, pace: the state that everything shares, the tick that brings it up to the trace,
+  and when that waits for the traffic
 - listing, filtering, matches, groups, folds, items, sums: which rows are lines of the timeline, and
   what a fold adds up to
 - survey, counted, selected, rates: what is known about all rows, about those that match, and about

@@ -32,6 +32,7 @@ from pgtrace.tui.model.counted import Counted
 from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.lanes import Lanes
 from pgtrace.tui.model.listing import Listing
+from pgtrace.tui.model.pace import Pace
 from pgtrace.tui.model.rates import Rates
 from pgtrace.tui.model.selected import Selected
 from pgtrace.tui.model.snapshot import DriverTotals, Snapshot, Snapshots
@@ -105,6 +106,7 @@ class View:
     unfinished: bool = False
     """Whether a fold in sight has not been added up yet."""
     _grew_s: float = -GROWING_S
+    _pace: Pace = field(default_factory=Pace)
     _ahead_until_s: float = 0.0
     """Until then a tick need not read."""
     _drawn_s: float = 0.0
@@ -136,7 +138,8 @@ class View:
             self._drivers.clear()
             self._snapshots.drivers_due = True
             self._drivers_until_s = now_s + DRIVERS_AGAIN_S
-        is_read = now_s < self._ahead_until_s and not self.listing.behind  # or a filter is new
+        waits = now_s < self._ahead_until_s or self._rests(now_s)
+        is_read = waits and not self.listing.behind  # or a filter is new
         changed = not is_read and self._read_on(now_s)
         written = bool(self.source.listener) or (self.recorder is not None and self.recorder.alive)
         recent = written or now_s - self._grew_s < GROWING_S
@@ -167,7 +170,7 @@ class View:
     def read_ahead(self, now_s: float) -> None:
         """Read on and add up between two ticks, so that the next one only draws and keys wait less;
         not while the latest tick has left some of its work."""
-        if self.growing and self._fed and not (self.paused or self.catching_up or self.listing.behind):
+        if self.growing and self._fed and not (self.paused or self.catching_up or self.listing.behind or self._rests(now_s)):
             self._stale |= self._read_on(now_s)
             self._stale |= self.counted.advance(now_s)
             self._ahead_until_s = now_s + READ_AHEAD_S
@@ -175,21 +178,26 @@ class View:
     def _read_on(self, now_s: float) -> bool:
         """Read what is there, or as much as the budget allows, and pass it on. Returns whether
         there is something new to show."""
-        budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
-        started = time.perf_counter()
-        changed = self.trace.update(budget_s=budget)
-        if changed:
-            types.read_ahead(self.trace)
-        caught_up = not changed or time.perf_counter() - started < budget
-        if changed and self.loaded:
-            self._grew_s = now_s
-        changed |= caught_up == self.catching_up
-        self.catching_up = not caught_up
-        self.loaded |= caught_up
-        # the filter or the folds may have changed while the screen is paused
-        if not self.paused or self.listing.behind:
-            changed |= self.sync()
-        return changed
+        with self._pace.reading(now_s):
+            budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
+            started = time.perf_counter()
+            changed = self.trace.update(budget_s=budget)
+            if changed:
+                types.read_ahead(self.trace)
+            caught_up = not changed or time.perf_counter() - started < budget
+            if changed and self.loaded:
+                self._grew_s = now_s
+            changed |= caught_up == self.catching_up
+            self.catching_up = not caught_up
+            self.loaded |= caught_up
+            # the filter or the folds may have changed while the screen is paused
+            if not self.paused or self.listing.behind:
+                changed |= self.sync()
+            return changed
+
+    def _rests(self, now_s: float) -> bool:
+        """Whether the traffic needs the processors more."""
+        return self.growing and self.loaded and self._pace.rests(now_s)
 
     def _join(self, now_ns: int) -> bool:
         """Go on joining the two sides of a pooler: what the server's side did is not counted a
