@@ -39,7 +39,7 @@ captures-check: $(VENV)/.ok
 	$(BIN)/python -m captures.recording.twice
 
 bench: $(VENV)/.ok
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --with-tui
 
 bench-reading: $(VENV)/.ok
 	$(BIN)/python -m bench.reading

@@ -5,8 +5,8 @@ onto the tape: `data_received -> write -> append`. There is no decoding and no a
 held back or joined. The head of a read's record is packed here, in one call, because nobody can do
 it for less later. bench/ measures the cost; docs/forwarding.md gives the reasons.
 
-- Time: a driver's bytes carry the time at which they were read, a server's bytes the time at which
-  they were written to the driver's socket.
+- Time: bytes carry the time at which they were read. So what a driver does after a reply is later
+  than the reply.
 - Back-pressure (pauses.py): the two directions are independent pumps. A transport that could not
   write everything pauses the reading of the other leg at once. So a peer that does not read costs
   one read of the loop (256,000 bytes in uvloop) and what the kernel holds.

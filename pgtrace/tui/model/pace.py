@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Final
 
 CONTENDED: Final = 1.3
-"""Readings that take so many times their CPU time share their processor."""
+"""Readings that take longer than this, in units of their CPU time, share their processor."""
 RESTS: Final = 8.0
 """A rest, for the CPU time of the reading before it."""
 FORGETS: Final = 0.7
