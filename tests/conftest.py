@@ -12,7 +12,7 @@ What needs TLS is in live/conftest.py.
 A test that needs PostgreSQL or a driver is `live`: it is in live/, uses a fixture that starts a
 server, or has the marker. `-m "not live"` runs the others. It does not even import a module of
 which all tests are live, because that would import drivers. without_servers/ makes sure that the
-others need none.
+others need none. In the same way `-m live` leaves out a module without live tests, as its text says.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ NEED_A_SERVER = {"server", "tls_server", "pgtrace", "pgtrace_url", "pgtrace_post
 """Fixtures that start PostgreSQL. A test that uses one, directly or through another fixture, is live."""
 _LIVE = Path(__file__).parent / "live"
 _ALL_LIVE = re.compile(r"^pytestmark = .*\bpytest\.mark\.live\b", re.MULTILINE)
+_SOME_LIVE = re.compile(rf"\bmark\.live\b|\bdef \w+\([^)]*\b(?:{'|'.join(sorted(NEED_A_SERVER | {'proxy', 'distant_proxy'}))})\b")
+"""What a module with live tests has: the marker, or a fixture that starts a server, itself or through another one."""
 
 hypothesis.settings.register_profile("pgtrace", deadline=None, print_blob=True, max_examples=300 if NIGHTLY else 50)
 hypothesis.settings.load_profile("pgtrace")
@@ -67,12 +69,17 @@ def pytest_configure() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Skip, with `-m "not live"`, modules of which all tests are live: importing them takes drivers."""
-    if config.getoption("markexpr") != "not live":
-        return None
-    if collection_path.is_relative_to(_LIVE):
+    """Skip, with `-m "not live"`, modules of which all tests are live: importing them takes drivers.
+    With `-m live`, skip those without live tests: to collect their thousands takes its time."""
+    which = config.getoption("markexpr")
+    in_live = collection_path.is_relative_to(_LIVE)
+    if which == "not live" and in_live:
         return True
-    return True if collection_path.suffix == ".py" and _ALL_LIVE.search(collection_path.read_text(encoding="utf-8")) else None
+    if which not in ("live", "not live") or in_live or not collection_path.match("test_*.py"):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    left_out = _ALL_LIVE.search(text) if which == "not live" else not _SOME_LIVE.search(text)
+    return True if left_out else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -82,6 +89,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_LIVE) or not NEED_A_SERVER.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("live")
+    for path in {item.path for item in items if item.get_closest_marker("live") and not item.path.is_relative_to(_LIVE)}:
+        if not _SOME_LIVE.search(path.read_text(encoding="utf-8")):
+            raise pytest.UsageError(f"{path}: `-m live` would leave its live tests out; see _SOME_LIVE in tests/conftest.py")
     if not NIGHTLY:
         _leave_samples(items)
 

@@ -66,3 +66,30 @@ def test_who_asks_for_a_server_is_live(pytester: pytest.Pytester) -> None:
     (live / "test_there.py").write_text("def test_it(): ...\n")
     listed = pytester.runpytest_subprocess("--collect-only", "-q", "-m", "not live", "-p", "no:cacheprovider").outlines
     assert [line for line in listed if "::" in line] == ["test_mixed.py::test_plain"]
+
+
+def test_where_only_live_tests_run_a_module_without_any_is_not_imported(pytester: pytest.Pytester) -> None:
+    (pytester.path / "conftest.py").write_text((SITE.parent / "conftest.py").read_text())
+    pytester.makepyprojecttoml('[tool.pytest.ini_options]\nmarkers = ["live"]\naddopts = ["--import-mode=importlib", "--strict-markers"]')
+    pytester.makepyfile(
+        test_plain="import no_such_module\ndef test_it(tmp_path): ...\n",
+        test_marked="import pytest\n@pytest.mark.live\ndef test_it(): ...\n",
+        test_fixture="def test_it(tmp_path, server): ...\n",
+        test_typed="def test_it(\n    tmp_path: object, server: object\n) -> None: ...\n",
+    )
+    pytester.mkdir("live").joinpath("test_there.py").write_text("def test_it(): ...\n")
+    listed = pytester.runpytest_subprocess("--collect-only", "-q", "-m", "live", "-p", "no:cacheprovider").outlines
+    named = ["live/test_there.py::test_it", "test_fixture.py::test_it", "test_marked.py::test_it", "test_typed.py::test_it"]
+    assert sorted(line for line in listed if "::" in line) == named
+
+
+@pytest.mark.parametrize("which", ["live", "not live", "live or not live"])
+def test_a_live_test_in_a_module_that_does_not_say_so_is_refused(pytester: pytest.Pytester, which: str) -> None:
+    """Unless it is left out with its module: then the other runs refuse it."""
+    (pytester.path / "conftest.py").write_text((SITE.parent / "conftest.py").read_text())
+    pytester.makepyprojecttoml('[tool.pytest.ini_options]\nmarkers = ["live"]\naddopts = ["--import-mode=importlib", "--strict-markers"]')
+    (pytester.path / "needs_a_server.py").write_text("import pytest\n@pytest.fixture\ndef hidden(server): ...\n")
+    pytester.makepyfile(test_it="def test_it(hidden): ...\n")
+    ended = pytester.runpytest_subprocess("--collect-only", "-q", "-m", which, "-p", "no:cacheprovider", "-p", "needs_a_server")
+    said = "\n".join([*ended.outlines, *ended.errlines])
+    assert ("would leave its live tests out" in said) == (which != "live"), said
