@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,10 @@ def command(
     listen = what[pooled:]
     if len(listen) > 1:
         raise click.UsageError(f"one LISTEN is enough: {' '.join(listen)}")
+    if listen and listen[0].isidentifier() and listen[0] != "localhost":
+        near = difflib.get_close_matches(listen[0], [POOLER] * (not pooled))
+        meant = f"; did you mean {near[0]!r}?" if near else ", such as :6433. The demo always runs all its drivers"
+        raise click.UsageError(f"{listen[0]!r} is not an address to listen on{meant}")
 
     def progress(text: str) -> None:
         if not quiet:
