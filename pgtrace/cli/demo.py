@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +84,7 @@ def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
     if pooled:
         _as_sides(trace)
         return
-    output.write(stats.as_text(trace, "mark", "the same work under each driver"))
+    output.write(stats.as_text(trace, "mark", "the same work under each driver", columns=output.columns(sys.stdout)))
 
 
 def _as_sides(trace: Trace) -> None:
@@ -98,7 +99,8 @@ def _as_sides(trace: Trace) -> None:
         counted.update()
         joins.of(counted)
         trace = counted
-    output.write([*stats.as_text(trace, "mark", "four clients on the two server connections of a PgBouncer")])
+    title = "four clients on the two server connections of a PgBouncer"
+    output.write([*stats.as_text(trace, "mark", title, columns=output.columns(sys.stdout))])
     if joins is not None:
         output.write(joins_as_text(joins))
 

@@ -96,6 +96,14 @@ def writes() -> int:
     return _under_way.steps
 
 
+def columns(stream: IO[str]) -> int | None:
+    """How wide the terminal is that the stream writes to; None for a pipe or a file."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
 def has_screen() -> bool:
     """Whether there is a terminal that can show the live view."""
     return sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty() and not is_dumb()

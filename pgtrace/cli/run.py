@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -172,11 +173,14 @@ def _summary(
     if as_json:
         output.write([encoded(stats.as_dict(trace), indent=2)])
     elif not quiet:
+        columns = output.columns(sys.stderr)
         output.tell("")
-        output.tell(*stats.as_text(trace, "driver", title, took_s), *(["", *stats.messages(trace, "driver")] if verbose else []))
+        output.tell(*stats.as_text(trace, "driver", title, took_s, columns=columns))
+        if verbose:
+            output.tell("", *stats.messages(trace, "driver"))
         advice = Advice(trace)
         advice.update()
-        output.tell(*answer.lines(trace, with_lines(advice, advice.findings()), advice.unexplained()))
+        output.tell(*answer.lines(trace, with_lines(advice, advice.findings()), advice.unexplained(), columns))
         output.tell(*(f"pgtrace: {line}" for line in reconnects.lines(trace)))
         if not complete:
             output.tell("pgtrace: the traffic did not stop within 1 s; counts are as of now")

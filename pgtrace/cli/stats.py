@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,7 +55,7 @@ class _By(click.ParamType[str]):
 @options.words("Also print times, formats, sizes, and messages per type.")
 def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Count round trips, messages, statements and more, exactly. --json gives every counter."""
-    from pgtrace.cli.output import write
+    from pgtrace.cli.output import columns, write
     from pgtrace.cli.reading import count, count_rows, read_joined, warn_of_losses, warn_of_undecided
     from pgtrace.cli.terminal import coloured, table
     from pgtrace.report import grouping, stats
@@ -83,7 +84,8 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
         write(stats.as_json(trace, joins), end="")
     else:
         more = stats.more(trace, by, selected, joins) if verbose else []
-        write(coloured(chain(stats.as_text(trace, by, selected=selected, joins=joins), more), table))
+        lines = stats.as_text(trace, by, selected=selected, joins=joins, columns=columns(sys.stdout))
+        write(coloured(chain(lines, more), table))
         if joins is not None:
             from pgtrace.report.joins import joins_as_text  # most captures have one side
 

@@ -10,8 +10,11 @@ statements.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
+
+from rich.cells import cell_len
 
 from pgtrace import sanitise, sqltext
 from pgtrace.judge.finding import Finding
@@ -26,11 +29,14 @@ NAMED: Final = 3
 """How many findings and statements are named."""
 _SQL_WIDTH: Final = 60
 _WHAT_WIDTH: Final = 100
+_SQL_LEAST: Final = 24
+_NUMBERS_WIDTH: Final = 40
+"""The columns beside SQL, at most."""
 
 
-def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> Iterator[Shown]:
+def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, columns: int | None = None) -> Iterator[Shown]:
     """The findings, most costly first, and the statements with the longest waits; nothing where
-    nothing was asked and nothing failed."""
+    nothing was asked and nothing failed. `columns` are those of the terminal, if there is one."""
     if not (trace.totals().round_trips or findings or unexplained):
         return
     yield EMPTY
@@ -38,8 +44,10 @@ def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -
     if unexplained:
         yield sanitise.line(f"  {advice.left(unexplained)}")
     for finding in findings[:NAMED]:
-        yield sanitise.line(
-            f"  {advice.cost(finding)}  {finding.name}  {advice.who(finding)}  {sqltext.shorten(advice.what(finding), _WHAT_WIDTH)}"
+        what = sqltext.shorten(advice.what(finding), _WHAT_WIDTH)
+        line = sanitise.line(f"  {advice.cost(finding)}  {finding.name}  {advice.who(finding)}  {what}")
+        yield from (
+            (line,) if columns is None else map(Shown, textwrap.wrap(line, columns, subsequent_indent="    ", break_on_hyphens=False))
         )
         for site, times in finding.lines[:1]:
             yield sanitise.line(f"    at {advice.code_line(site, times)}")
@@ -49,9 +57,10 @@ def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -
     if not views:
         return
     yield EMPTY
+    width = _SQL_WIDTH if columns is None else max(min(_SQL_WIDTH, columns - _NUMBERS_WIDTH), _SQL_LEAST)
     rows = [
         [
-            sqltext.shorten(view.group.sql, _SQL_WIDTH),
+            sqltext.shorten(view.group.sql, width, cell_len),
             view.driver,
             count(view.group.executions),
             count(view.group.round_trips),
@@ -59,7 +68,7 @@ def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -
         ]
         for view in views
     ]
-    yield from table(["costliest statements", "driver", "exec", "round trips", "wait ms"], rows, left=frozenset({0, 1}))
+    yield from table(["costliest statements", "driver", "exec", "round trips", "wait ms"], rows, left=frozenset({0, 1}), columns=columns)
 
 
 def _heading(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> str:

@@ -122,14 +122,21 @@ def _indented(value: object, columns: int) -> Shown:
 
 
 def as_text(
-    trace: Trace, by: str, title: str = "", took_s: float | None = None, selected: RowCounts | None = None, joins: Joins | None = None
+    trace: Trace,
+    by: str,
+    title: str = "",
+    took_s: float | None = None,
+    selected: RowCounts | None = None,
+    joins: Joins | None = None,
+    columns: int | None = None,
 ) -> Iterator[Shown]:
     """Lines of a table: one for all, then one for each driver, connection, statement, mark,
     label, file or leg.
 
     `title` replaces the names of the files, `took_s` the time they span. With `selected`, the
     counters are those of selected rows, which has none of statements and marks. `joins` are those
-    of the trace. Many connections are never in memory at once.
+    of the trace. `columns` are those of the terminal, if there is one. Many connections are never
+    in memory at once.
     """
     sums = selected or trace
     yield heading(trace, title, trace.duration_ns / 1e9 if took_s is None else took_s, sums.filter)
@@ -138,11 +145,11 @@ def as_text(
         yield from _statements(trace)
     elif by == "connection":
         head = [by, "driver", "layer", "process", "kind"]
-        yield from long_table([*head, *HEAD], _connections(trace, sums), left=frozenset(range(len(head))))
+        yield from long_table([*head, *HEAD], _connections(trace, sums), left=frozenset(range(len(head))), columns=columns)
     elif by == "mark":
         marks = mark_counters(trace)
         if marks:
-            yield from table([by, *HEAD], [[name, *cells(counters)] for name, counters in marks.items()])
+            yield from table([by, *HEAD], [[name, *cells(counters)] for name, counters in marks.items()], columns=columns)
         else:
             yield sanitise.line("no marks: set them in the program with pgtrace.mark(), or around it with `pgtrace mark begin NAME`")
     elif by == "leg" and not trace.has_legs and joins is None:
@@ -150,7 +157,8 @@ def as_text(
     else:
         counted = _COUNTED_BY[by](trace, sums, joins)
         rows = [(_everything(sums), sums.counted, sums.totals()), *((group.name, group.number, group.counters) for group in counted)]
-        yield from table([by, "conn", *HEAD], [[name, count(number), *cells(counters)] for name, number, counters in rows])
+        lines = [[name, count(number), *cells(counters)] for name, number, counters in rows]
+        yield from table([by, "conn", *HEAD], lines, columns=columns)
         if by == "leg" and joins is not None:
             yield EMPTY
             yield sanitise.line(f"What is behind a pooler counts once: in `{rows[0][0]}` it is on the drivers' side.")

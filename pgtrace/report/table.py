@@ -22,29 +22,41 @@ NOTHING = "·"
 
 
 _IN_MEMORY_BYTES: Final = 1 << 20
+_SHORT: Final = {"round trips": "rt", "pipelined": "pipe", "prepared": "prep", "errors": "err", "wait ms": "ms"}
+"""Heads for a terminal that is too narrow for the whole words: those of the live view."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> list[Shown]:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0}), columns: int | None = None
+) -> list[Shown]:
     """Lines of a table. The columns of `left` are aligned to the left, all others, which are
-    numbers, to the right."""
-    return list(long_table(head, rows, left=left))
+    numbers, to the right. If the table is wider than the `columns` of a terminal, its heads are
+    short."""
+    return list(long_table(head, rows, left=left, columns=columns))
 
 
-def long_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> Iterator[Shown]:
+def long_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0}), columns: int | None = None
+) -> Iterator[Shown]:
     """The same line by line, of any number of rows."""
     widths = [0] * len(head)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8", newline="\n") as waiting:
-        for row in chain([head], rows):
+        for row in rows:
             cells = [sanitise.text(cell) for cell in row]  # neither tabs nor line breaks are left
             widths = [max(width, cell_len(cell)) for width, cell in zip(widths, cells, strict=True)]
             waiting.write("\t".join(cells) + "\n")
         waiting.seek(0)
-        for line in waiting:
+        short = [_SHORT.get(cell, cell) for cell in head]
+        for heads, gap in ((head, "  "), (short, "  "), (short, " ")):
+            wide = [max(width, cell_len(sanitise.text(cell))) for width, cell in zip(widths, heads, strict=True)]
+            if columns is None or sum(wide) + len(gap) * (len(wide) - 1) <= columns:
+                break
+        for line in chain(["\t".join(map(sanitise.text, heads)) + "\n"], waiting):
             padded = []
-            for column, (cell, width) in enumerate(zip(line[:-1].split("\t"), widths, strict=True)):
+            for column, (cell, width) in enumerate(zip(line[:-1].split("\t"), wide, strict=True)):
                 space = " " * (width - cell_len(cell))
                 padded.append(cell + space if column in left else space + cell)
-            yield sanitise.line("  ".join(padded).rstrip())
+            yield sanitise.line(gap.join(padded).rstrip())
 
 
 def count(number: int) -> str:
