@@ -13,7 +13,8 @@ These answer what several modules ask:
   so its length tells them apart. libpq sends Bind or Sync after every Parse and Describe after
   every Bind: a driver that sends `PDS` or `BES` (pgx, pq) does not use it.
 - is_libpq: libpq begins with SSLRequest or GSSENCRequest unless configured otherwise. Without one,
-  a packet with client_encoding is another driver's (node pg, postgres.js).
+  a packet with client_encoding is another driver's (node pg, postgres.js), unless the SCRAM message
+  has libpq's length. That of pq, which always sends datestyle as well, depends on the user's name.
 - is_surely_libpq: go-pg and Bun's pgdriver send the same packet without SSLRequest. It is certainly
   libpq if the SCRAM message has its length, or if the driver asked for encryption, was refused and
   continued in plain text: those two leave then.
@@ -108,7 +109,8 @@ class Evidence:
     def is_libpq(self) -> bool:
         """Whether the connection began as libpq begins one."""
         names = [name for name, _ in self.startup_parameters]
-        return self.has_libpq_packet and (self.asked_for_encryption or "client_encoding" not in names)
+        has_scram = self.scram_bytes in _LIBPQ_SCRAM[1:] and "datestyle" not in names
+        return self.has_libpq_packet and (self.asked_for_encryption or "client_encoding" not in names or has_scram)
 
     @property
     def is_surely_libpq(self) -> bool:

@@ -274,6 +274,13 @@ def test_scram_tells_libpq_from_others_with_its_packet() -> None:
     assert not libpq(scram_bytes=33).is_libpq
 
 
+@pytest.mark.parametrize(("scram_bytes", "is_libpq"), [(0, False), (32, True), (33, False), (53, True)])
+def test_with_client_encoding_and_without_ssl_its_scram_tells_libpq(scram_bytes: int, is_libpq: bool) -> None:
+    assert libpq(startup_parameters=UTF8, first_codes=(START,), scram_bytes=scram_bytes).is_libpq is is_libpq
+    pq = (*UTF8, ("datestyle", "ISO, MDY"))
+    assert not libpq(startup_parameters=pq, first_codes=(START,), scram_bytes=scram_bytes).is_libpq
+
+
 def test_each_driver_is_listed_once() -> None:
     modules = {module.name for module in pkgutil.iter_modules(drivers.__path__)} - {"client", "evidence", "names"}
     assert sorted(name.replace("-", "_").replace(".", "_") for name in drivers.BY_NAME) == sorted(modules)

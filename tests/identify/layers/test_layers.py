@@ -43,6 +43,7 @@ def asyncpg(*queries: str) -> Evidence:
         ("django", libpq(QUALIFIED, startup_parameters=UTF8), 'every column with its table, quoted: "item"."id"'),
         ("django", libpq(QUALIFIED.replace('"name"', '"name" AS "x"'), startup_parameters=UTF8),
         "client_encoding=UTF8 in libpq's start-up packet"),
+        ("django", libpq(QUALIFIED, startup_parameters=UTF8, first_codes=(START,), scram_bytes=32), "every column with its table"),
         ("django", Evidence(queries=('SELECT COUNT(*) AS "__count" FROM "item"',)), 'count() written COUNT(*) AS "__count"'),
         ("django", Evidence(queries=('SELECT 1 AS "a" FROM "item" WHERE "item"."id" = 7 LIMIT 1',)), "exists() written"),
         ("django", Evidence(queries=('SAVEPOINT "s139867890444096_x1"',)), 'savepoint names "s<thread>_x<n>"'),
@@ -80,6 +81,8 @@ def test_told(layer: str, seen: Evidence, sentence: str) -> None:
         pytest.param(libpq(LAID_OUT.replace(" \n", " ") + "7", RESET), id="one line"),
         pytest.param(libpq(QUALIFIED), id="quoted columns without client_encoding"),
         pytest.param(libpq("select 1", startup_parameters=UTF8), id="client_encoding alone"),
+        pytest.param(libpq(QUALIFIED, startup_parameters=UTF8, first_codes=(START,)), id="client_encoding without a sign of libpq"),
+        pytest.param(libpq(QUALIFIED, startup_parameters=UTF8, first_codes=(START,), scram_bytes=33), id="SCRAM of node pg"),
         pytest.param(
             libpq('SELECT "t1"."id", "t1"."name" FROM "item" AS "t1" WHERE ("t1"."id" = 7)', startup_parameters=UTF8), id="peewee's aliases"
         ),
