@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import contextlib
 import fcntl
 import functools
 import gc
@@ -20,6 +21,7 @@ import json
 import os
 import pkgutil
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -131,6 +133,7 @@ def _import_all() -> None:
     for module in pkgutil.walk_packages(pgtrace.__path__, "pgtrace."):
         if not module.name.startswith(NOT_IMPORTED):
             importlib.import_module(module.name)
+    importlib.import_module("pgtrace.protocol.registry").warm()
 
     async def nothing() -> None:
         """The first loop of a process takes three times as long as the next."""
@@ -140,33 +143,58 @@ def _import_all() -> None:
 
 def _fork_for_each(channel: socket.socket) -> str | None:
     """The module whose main() this process is to run; none if nobody will ask any more."""
-    children: set[int] = set()
+    tell: dict[int, int] = {}  # by child: where it is told how it ended
+    woken, waking = socket.socketpair()
+    waking.setblocking(False)
+    signal.set_wakeup_fd(waking.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
+        readable = select.select([channel, woken], [], [])[0]
+        if woken in readable:
+            woken.recv(1 << 16)
+            _tell_ends(tell)
+        if channel not in readable:
+            continue
         asked, descriptors, _, _ = socket.recv_fds(channel, 1 << 20, MOST_DESCRIPTORS)
-        children -= {child for child in children if os.waitpid(child, 0 if not asked else os.WNOHANG)[0]}
         if not asked:
+            for child in tell:
+                os.waitpid(child, 0)
             return None
         while not asked.endswith(b"\n"):
             asked += channel.recv(1 << 20)
+        telling, *given = descriptors
         child = os.fork()
         if child == 0:
-            channel.close()
-            return _became(json.loads(asked), *descriptors)
-        children.add(child)
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def _became(about: dict[str, Any], telling: int, *given: int) -> str:
-    process = os.fork()
-    if process != 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for ours in (channel, woken, waking):
+                ours.close()
+            for other in (telling, *tell.values()):
+                os.close(other)
+            return _became(json.loads(asked), given)
+        tell[child] = telling
+        _tell(telling, child)
         for descriptor in given:
             os.close(descriptor)
-        os.write(telling, array.array("i", [process]))
-        status = os.waitpid(process, 0)[1]
-        os.write(telling, array.array("i", [os.waitstatus_to_exitcode(status)]))
-        os._exit(0)
-    os.close(telling)
+
+
+def _tell_ends(tell: dict[int, int]) -> None:
+    """Tell of each child that has ended how it did."""
+    while tell:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if child == 0:
+            return
+        telling = tell.pop(child)
+        _tell(telling, os.waitstatus_to_exitcode(status))
+        os.close(telling)
+
+
+def _tell(telling: int, number: int) -> None:
+    with contextlib.suppress(OSError):  # nobody wants to know
+        os.write(telling, array.array("i", [number]))
+
+
+def _became(about: dict[str, Any], given: list[int]) -> str:
     if about["in_session"]:
         os.setsid()
     numbers = (*STREAMS, *about["kept"])
