@@ -28,7 +28,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 ROOT = Path(__file__).parents[1]
 FRESH = [sys.executable, "-m", "pgtrace"]
@@ -55,6 +55,9 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
     """`main()` of a module in a process of its own. It is the child of another process, which tells
     how it ended. `before` is Python that it runs first."""
 
+    IMPORTED: ClassVar[tuple[str, ...]] = ()
+    """What it has imported, where that is not what all commands need."""
+
     def __init__(self, module: str, arguments: Sequence[str], *, before: str = "", **options: Any) -> None:
         self._module, self._before = module, before
         super().__init__(arguments, **options)
@@ -74,7 +77,7 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
         }
         self._told, telling = socket.socketpair()
         with telling:
-            socket.send_fds(ready(), [json.dumps(about).encode() + b"\n"], [telling.fileno(), *streams, *kept])
+            socket.send_fds(ready(*self.IMPORTED), [json.dumps(about).encode() + b"\n"], [telling.fileno(), *streams, *kept])
         self._close_pipe_fds(*given)
         self.pid = self._next_number()
 
@@ -111,12 +114,13 @@ def recorder(command: list[str], **options: Any) -> Forked:
 
 
 @functools.cache
-def ready() -> socket.socket:
-    """The way to the process that forks, once it has imported all; it ends when nobody has this end any more."""
+def ready(*modules: str) -> socket.socket:
+    """The way to the process that forks, once it has imported these modules, or all; it ends when
+    nobody has this end any more."""
     ours, its = socket.socketpair()
     with its:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.commands", str(its.fileno())],
+            [sys.executable, "-m", "tests.commands", str(its.fileno()), *modules],
             env=os.environ | {"PYTHONUTF8": "1"}, cwd=ROOT, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
     ours.recv(1)
@@ -229,7 +233,10 @@ def _run(module: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _import_all()
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
+    if not sys.argv[2:]:
+        _import_all()
     gc.collect()
     gc.freeze()
     asking = socket.socket(fileno=int(sys.argv[1]))

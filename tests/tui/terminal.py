@@ -1,4 +1,8 @@
-"""pgtrace on a real pseudo-terminal: what it writes, byte for byte, and keys sent to it."""
+"""pgtrace on a real pseudo-terminal: what it writes, byte for byte, and keys sent to it.
+
+Its process has imported the package already (tests/commands.py): that takes longer than most
+journeys. `FRESH` is one that has not, where the start or the way it is started is what counts.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,30 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import tempfile
 import termios
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from tests.commands import FRESH, Forked
+
+__all__ = ["FRESH", "Terminal", "modes", "sequences"]
 STARTS_WITHIN_S = 20.0
-PGTRACE = (sys.executable, "-m", "pgtrace")
 
 _SEQUENCE = re.compile(
     r"\x1b\[[<=>?]?[0-9;:]*[ $]?[A-Za-z~]"  # CSI
     r"|\x1b\][0-9]+;[^\x07\x1b]*\x07"  # OSC
 )
+
+_CONTROLLED = "import fcntl, termios; fcntl.ioctl(1, termios.TIOCSCTTY, 0)"
+
+
+class _Screen(Forked):
+    """A command that shows the screen."""
+
+    IMPORTED = ("pgtrace.cli.open", "pgtrace.tui.app")
 
 
 class Terminal:
@@ -34,10 +48,10 @@ class Terminal:
         size: tuple[int, int] = (120, 40),
         stdin: int | None = None,
         stderr: int | None = None,
-        program: Sequence[str] = PGTRACE,
+        program: Sequence[str] = (),
         **environment: str,
     ) -> None:
-        """`stdin` and `stderr`: in place of the terminal. `program`: what is run, where it is not pgtrace."""
+        """`stdin` and `stderr`: in place of the terminal. `program`: what is run, where it is not a forked pgtrace."""
         self._controller, worker = pty.openpty()
         self._state = tempfile.TemporaryDirectory(prefix="pgtrace-state-")
         fcntl.ioctl(worker, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
@@ -48,14 +62,17 @@ class Terminal:
             for name, value in os.environ.items()
             if not name.startswith(("PG", "LC_", "LANG", "COLOR", "NO_COLOR", "TERM", "COLUMNS", "LINES"))
         }
-        self.process = subprocess.Popen(
-            [*program, *args],
-            stdin=worker if stdin is None else stdin,
-            stdout=worker,
-            stderr=worker if stderr is None else stderr,
-            env=kept | {"TERM": "xterm-256color", "LANG": "C.UTF-8", "XDG_STATE_HOME": self._state.name} | environment,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(worker, termios.TIOCSCTTY, 0),
+        options: dict[str, Any] = {
+            "stdin": worker if stdin is None else stdin,
+            "stdout": worker,
+            "stderr": worker if stderr is None else stderr,
+            "env": kept | {"TERM": "xterm-256color", "LANG": "C.UTF-8", "XDG_STATE_HOME": self._state.name} | environment,
+            "start_new_session": True,
+        }
+        self.process: subprocess.Popen[bytes] = (
+            subprocess.Popen([*program, *args], preexec_fn=lambda: fcntl.ioctl(worker, termios.TIOCSCTTY, 0), **options)
+            if program
+            else _Screen("pgtrace.cli", ["pgtrace", *args], before=_CONTROLLED, **options)
         )
         self.written = b""
         self._vanished = False

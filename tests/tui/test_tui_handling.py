@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from pgtrace.demo.embedded import EmbeddedServer
 from tests.tui.driving import Drive
-from tests.tui.terminal import PGTRACE, Terminal, modes
+from tests.tui.terminal import FRESH, Terminal, modes
 from tests.wire_recording import Recording, done, query, ready
 
 _COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9;]*)?m")
@@ -52,7 +52,7 @@ def test_stopped_and_brought_back_by_a_shell(shop: Recording, tmp_path: Path) ->
     with Terminal(program=shell, PS1="ready> ", INPUTRC=str(tmp_path / "inputrc")) as terminal:
         terminal.wait_for("ready> ")
         before = len(terminal.written)
-        terminal.type(f"{' '.join(PGTRACE)} open '{shop.path}'\r")
+        terminal.type(f"{' '.join(FRESH)} open '{shop.path}'\r")
         terminal.wait_for("■ ", before)
         terminal.after("n\r", "ErrorResponse")
         stopped = terminal.type("\x1a")
@@ -77,7 +77,7 @@ def test_a_terminal_that_vanishes(server: EmbeddedServer, tmp_path: Path, *, ign
     import psycopg
 
     written = tmp_path / "kept.pgtrace"
-    program = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh", *PGTRACE) if ignored else PGTRACE
+    program = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh", *FRESH) if ignored else FRESH
     with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}", "-w", str(written), program=program) as terminal:
         terminal.wait_for("psql -h 127.0.0.1 -p ")
         port = int(re.search(r"PGPORT=(\d+)", terminal.text())[1])  # type: ignore[index]

@@ -17,7 +17,7 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.tui.app import NICE
 from tests.hostile import HARM, hostile
 from tests.traces import fully_read
-from tests.tui.terminal import Terminal, sequences
+from tests.tui.terminal import FRESH, Terminal, sequences
 from tests.wire_recording import Recording
 
 _POINTER = "\x1b]22;default\x07"
@@ -76,7 +76,7 @@ def test_nothing_from_the_wire_reaches_the_terminal(tmp_path: Path) -> None:
 def test_what_passes_is_on_the_screen_within_a_second(server: EmbeddedServer) -> None:
     import psycopg
 
-    with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}") as terminal:
+    with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}", program=FRESH) as terminal:
         terminal.wait_for("psql -h 127.0.0.1 -p ")
         assert os.getpriority(os.PRIO_PROCESS, terminal.process.pid) == NICE  # and not the recorder, its child, which was there before
         if sys.platform.startswith("linux"):
@@ -107,7 +107,7 @@ def test_what_passes_is_on_the_screen_within_a_second(server: EmbeddedServer) ->
 
 def test_a_locale_without_utf8_gets_ascii_and_a_terminal_that_is_closed_leaves_nothing(shop: Recording) -> None:
     shop.end()
-    with Terminal("open", str(shop.path), LC_ALL="C") as terminal:
+    with Terminal("open", str(shop.path), program=FRESH, LC_ALL="C") as terminal:
         terminal.wait_for("# 42 ms")
         terminal.after("n\r", "ErrorResponse")
         terminal.after("ys", "/copied")
@@ -155,7 +155,7 @@ def test_a_live_recording_is_saved_up_to_the_moment_of_quitting(
 
     monkeypatch.chdir(tmp_path)
     kept = Path("kept.pgtrace")
-    with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}") as terminal:
+    with Terminal("listen", "127.0.0.1:0", "--upstream", f"{server.host}:{server.port}", program=FRESH) as terminal:
         terminal.wait_for("psql -h 127.0.0.1 -p ")
         port = int(re.search(r"PGPORT=(\d+)", terminal.text())[1])  # type: ignore[index]
         with psycopg.connect(server.url("127.0.0.1", port), autocommit=True) as connection:
