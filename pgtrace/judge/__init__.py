@@ -7,6 +7,7 @@
 - signs.py: evidence of a pooler.
 - fatals.py: FATAL errors by which a server or a pooler ends a session.
 - texts.py: what only the text of a statement shows, read from all its tokens.
+- forgetting.py: what makes a driver forget its prepared statements.
 - batches.py: statements that ask for many things at once.
 - unexplained.py: errors and ends that no finding explains.
 - lines.py: the lines of code of a finding.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import socket
@@ -406,6 +407,33 @@ def _(url: str, remedied: bool) -> None:
         for _ in range(8):
             connection.execute(SELECT.format("%s"), (2,), prepare=True)
             connection.rollback()
+
+
+def resets(url: str, remedied: bool, *, prepare: bool | None) -> None:
+    reset = "reset all" if remedied else "discard all"
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number in range(20):
+            connection.execute("select now()", prepare=True)
+            connection.execute(SELECT.format("%s"), (number % 2,), prepare=prepare)
+            connection.execute(f"{reset} -- {number}")  # a text that psycopg has not counted
+
+
+def drops(url: str, remedied: bool, *, prepare: bool | None) -> None:
+    with psycopg.connect(url) as connection:
+        for number in range(20):
+            connection.execute(f"create temp table passing (id int){' on commit drop' if remedied else ''}")
+            connection.execute("select now()", prepare=True)
+            connection.execute(SELECT.format("%s"), (number % 2,), prepare=prepare)
+            if not remedied:
+                connection.execute(f"drop table passing -- {number}")
+            connection.commit()
+
+
+SCENARIOS |= {
+    f"psycopg-{name}{once}": Scenario(kind, "psycopg", *(functools.partial(program, remedied=it, prepare=prepare) for it in (False, True)))
+    for name, program in (("reset", resets), ("no-drop", drops))
+    for once, kind, prepare in (("", "re-parse", None), ("-once", "prepared-once", True))
+}
 
 
 @scenario("psycopg-no-check", "driver-overhead", "psycopg")

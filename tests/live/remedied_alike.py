@@ -594,6 +594,17 @@ def _(given: Given) -> None:
             connection.run("select now()")
 
 
+@alike("kept-by-the-reset", "prepared-once", ("pg8000",))
+def _(given: Given) -> None:
+    with given.native() as connection:
+        statement = None
+        for number in range(8):
+            if statement is None or not given.remedied:
+                statement = connection.prepare(NATIVE)
+            statement.run(id=number)
+            connection.run("reset all" if given.remedied else "discard all")
+
+
 @alike("parameters-for-all", "prepared-once", ("pg8000",))
 def _(given: Given) -> None:
     with given.native() as connection:
@@ -1045,6 +1056,7 @@ NEVER: Final[dict[str, tuple[str, ...]]] = {
         "drop statements by Close, not by DEALLOCATE",
         "run it by Bind, not by EXECUTE",
         "a bounded statement cache",
+        "a reset that keeps what was prepared",
         "behind a pooler in transaction mode",
         "behind a pooler: a form of a query",
         "keep the prepared statement, or use the form",

@@ -82,6 +82,8 @@ def _habits(seen: Evidence) -> list[str]:
     return found
 
 
+_RESET: Final = "a reset with RESET ALL instead of DISCARD ALL or DEALLOCATE ALL"
+_KEEP_TABLES: Final = "temporary tables with ON COMMIT DROP, or TRUNCATE, instead of DROP and ALTER"
 _NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
 REMEDIES: Final[Remedies] = {
     "pooler-26000": (
@@ -116,7 +118,17 @@ REMEDIES: Final[Remedies] = {
         Remedy(
             "commit what only reads, or autocommit=True: ROLLBACK makes psycopg forget what it has prepared",
             "psycopg-no-rollback-once",
-            needs=("one text",),
+            needs=("one text", "rolled back"),
+        ),
+        Remedy(
+            f"{_RESET}, which make psycopg forget what it has prepared",
+            "psycopg-reset-once",
+            needs=("one text", "all are dropped"),
+        ),
+        Remedy(
+            f"{_KEEP_TABLES}, which make psycopg forget what it has prepared",
+            "psycopg-no-drop-once",
+            needs=("one text", "after DROP or ALTER"),
         ),
     ),
     "driver-overhead": (
@@ -169,13 +181,14 @@ REMEDIES: Final[Remedies] = {
             "psycopg-no-rollback",
             needs=("rolled back",),
         ),
+        Remedy(f"{_RESET}, which make psycopg forget what it has counted and prepared", "psycopg-reset", needs=("all are dropped",)),
+        Remedy(
+            f"{_KEEP_TABLES}, which make psycopg forget what it has counted and prepared", "psycopg-no-drop", needs=("after DROP or ALTER",)
+        ),
         Remedy(
             "psycopg.connect(prepare_threshold=5), the default; None prepares nothing, which a pooler may need",
             "psycopg-threshold",
-            unless=(
-                "pooler",
-                "rolled back",
-            ),
+            unless=("pooler", "rolled back", "all are dropped", "after DROP or ALTER"),
         ),
     ),
 }

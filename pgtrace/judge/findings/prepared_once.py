@@ -2,10 +2,12 @@
 
 Preparing pays off when the statement is run again. Recognised by names: a round trip prepares a
 name and runs nothing, one Bind follows, and the next time the same SQL comes it has another name.
-Statements that are prepared in advance may be run more often later, and then do not count.
-Reported from PREPARED_ONCE such names for one normalised SQL on one connection; with fewer a cache
-may just be filling. The cost is every such round trip but the first, and those which only drop the
-name (a Close, a DEALLOCATE). A finding of prepared-leak about the same SQL is part of this one.
+Statements that are prepared in advance may be run more often later, and then do not count. Reported
+from PREPARED_ONCE such names for one normalised SQL on one connection; with fewer a cache may just
+be filling. The cost is every such round trip but the first, and those which only drop the name (a
+Close, a DEALLOCATE). What the session drops with DISCARD ALL, or makes the driver forget
+(judge/forgetting.py), decides the remedy. A finding of prepared-leak about the same SQL is part of
+this one.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
+from pgtrace.judge.forgetting import DROPPED, Forgotten, cause
 
 PREPARED_ONCE: Final = 5
 _TEXTS_KEPT: Final = 1_000
@@ -54,9 +57,11 @@ class _Watch(Watch):
         self._names: dict[str, _Name] = {}
         self._texts: dict[str, _Text] = {}
         self._latest: _Name | None = None
+        self._forgotten = Forgotten()
 
     def row(self, step: Step) -> None:
         shape, name = step.shape, step.shape.statement
+        self._forgotten.take(shape)
         if shape.depth:
             if name in self._names and b"B" in shape.sent:
                 self._uses(self._names[name], shape.depth, step.key)
@@ -122,6 +127,9 @@ class _Watch(Watch):
         note = text.note = self.seen.note(KIND, step.key)
         if text.differs or not self.seen.trace.values_blanked:
             note.fact(IN_TEXT if text.differs else ONE_TEXT)
+        why = self._forgotten.why(self.seen.connection.driver, prepares=True)
+        if why:
+            note.fact(why)
         for spent in (spent for one in text.untold for spent in one.spent if spent.counts):
             self.seen.row_of(spent.place, KIND)
             note.cost += 1
@@ -141,12 +149,12 @@ KIND: Final = Kind(
     why="Preparing a statement that is run once costs a round trip, and one more to drop it, and gains nothing.",
     watch=_Watch,
     what=_what,
-    cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags,
+    cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags or bool(cause(shape)),
     joins=(_LEAK,),
     remedies=(
         Remedy(
             "prepare once and keep the statement; or use the form of a query that prepares nothing",
-            unless=(IN_TEXT,),
+            unless=(IN_TEXT, DROPPED),
             tried="prepared-for-all",
             clients=("pg8000",),
         ),
@@ -154,6 +162,13 @@ KIND: Final = Kind(
             "values as parameters, not in the text; or the form of a query that prepares nothing",
             needs=(IN_TEXT,),
             tried="parameters-for-all",
+            clients=("pg8000",),
+        ),
+        Remedy(
+            "a reset that keeps what was prepared: RESET ALL, not DISCARD ALL or DEALLOCATE ALL",
+            needs=(DROPPED,),
+            unless=(IN_TEXT,),
+            tried="kept-by-the-reset",
             clients=("pg8000",),
         ),
     ),

@@ -4,7 +4,9 @@ could keep it.
 If Parse travels with Bind it costs no round trip, but the server's time and the bytes of the text.
 Reported if one SQL text was parsed REPARSES times on a connection in round trips that ran it, and
 never run without a Parse: psycopg parses five times before it prepares, pgjdbc four. Several Parses
-in one round trip are one decision of the driver, and do not count.
+in one round trip are one decision of the driver, and do not count. Where the session made the
+driver forget (judge/forgetting.py), all its texts are one finding; none if that was ROLLBACK after
+errors.
 """
 
 from __future__ import annotations
@@ -14,17 +16,21 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import KEEPS_BEHIND_POOLER, POOLER, SUBJECT_CHARACTERS, Kind, Note, Seen, Step, Watch, shown
+from pgtrace.judge.forgetting import DEFINED, DROPPED, FAILED, ROLLED_BACK, Forgotten, cause
 from pgtrace.protocol.values import types
 from pgtrace.session.statements import Statement
 
 REPARSES: Final = 8
-_FORGETS: Final = frozenset({"psycopg"})
-"""Drivers that forget at a ROLLBACK what they have counted and prepared."""
 _TEXTS_KEPT: Final = 1_000
 _TYPES_KEPT: Final = 4
-TYPES, ROLLED_BACK, PREPARES = "types alternate", "rolled back", "prepares"
-"""Facts: the types of parameters differ between Parses; blocks are rolled back; the driver prepares
-other statements under names."""
+TYPES, PREPARES = "types alternate", "prepares"
+"""Facts: the types of parameters differ between Parses; the driver prepares other statements under
+names."""
+_BECAUSE: Final = {
+    ROLLED_BACK: "ROLLBACK makes the driver forget what it has counted",
+    DEFINED: "DROP and ALTER make the driver forget what it has counted",
+    DROPPED: "the session drops what was prepared: DISCARD ALL, DEALLOCATE ALL",
+}
 
 
 class _Watch(Watch):
@@ -34,15 +40,15 @@ class _Watch(Watch):
         """By SQL text: the rows of its first runs with a Parse, None once it was run without."""
         self._sent_types: dict[str, dict[tuple[int, ...], None]] = {}
         """By normalised SQL: the lists of types in its Parses."""
-        self._rolled_back = self._prepares = False
-        self._forgotten: set[str] = set()
-        """The statements that a ROLLBACK made the driver forget."""
+        self._prepares = False
+        self._forgotten = Forgotten()
+        self._keys: dict[str, set[str]] = {}
+        """By the cause: the statements that the driver forgot."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
         parses = b"P" in shape.sent
-        if shape.block_end == "ROLLBACK":
-            self._rolled_back = True
+        self._forgotten.take(shape)
         if parses and shape.statement:
             self._prepares = True
         if shape.depth != 1 or not step.key or b"B" not in shape.sent or shape.errors:
@@ -66,7 +72,7 @@ class _Watch(Watch):
         self._tell(step.key, step.place)
 
     def rests(self, step: Step) -> bool:
-        return not step.sends("P") and step.shape.block_end != "ROLLBACK"
+        return not step.sends("P") and not cause(step.shape)
 
     def _types(self, step: Step) -> None:
         parsed = self.seen.connection.meaning("S", step.shape.statement, step.place)
@@ -78,29 +84,31 @@ class _Watch(Watch):
                 self._sent_types.clear()
 
     def _tell(self, key: str, place: int) -> None:
-        forgets = self._rolled_back and self.seen.connection.driver in _FORGETS
-        note = self.seen.note(KIND, ROLLED_BACK if forgets else key)
-        if forgets:
-            self._forgotten.add(key)
-            note.amount = len(self._forgotten)
-            note.words = sqltext.shorten(next(iter(sorted(self._forgotten))), SUBJECT_CHARACTERS)
+        why = self._forgotten.why(self.seen.connection.driver, prepares=self._prepares)
+        if why == FAILED:
+            return
+        note = self.seen.note(KIND, why or key)
+        if why:
+            forgotten = self._keys.setdefault(why, set())
+            forgotten.add(key)
+            note.fact(why)
+            note.amount = len(forgotten)
+            note.words = sqltext.shorten(min(forgotten), SUBJECT_CHARACTERS)
         self.seen.row_of(place, KIND)
         note.times += 1
-        if self._rolled_back:
-            note.fact(ROLLED_BACK)
         if self._prepares:
             note.fact(PREPARES)
         sent = self._sent_types.get(key)
-        if sent is not None and len(sent) > 1 and not forgets:
+        if sent is not None and len(sent) > 1 and not why:
             note.fact(TYPES)
             note.words = note.words or " and ".join(_types_named(one) for one in list(sent)[:2])
         note.show(place, "parses and runs it")
 
 
 def _what(note: Note) -> str:
-    if note.subject == ROLLED_BACK:
+    if note.subject in _BECAUSE:
         texts = note.words if note.amount == 1 else f"{note.amount} statements"
-        return f"{texts}: parsed {note.times} times, once for each execution, because ROLLBACK makes the driver forget what it has counted"
+        return f"{texts}: parsed {note.times} times, once for each execution, because {_BECAUSE[note.subject]}"
     alternate = f"; the types of its parameters alternate: {note.words}" if note.words else ""
     return f"{shown(note)}: parsed {note.times} times, once for each execution{alternate}"
 
@@ -123,10 +131,11 @@ KIND: Final = Kind(
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
-    cares=lambda shape: b"B" in shape.sent or shape.block_end == "ROLLBACK" or (bool(shape.statement) and b"P" in shape.sent),
+    cares=lambda shape: b"B" in shape.sent or bool(cause(shape)) or (bool(shape.statement) and b"P" in shape.sent),
     remedies=(
         Remedy("use one setter for each parameter, whatever its value: a Parse with other types is another statement", needs=(TYPES,)),
-        Remedy("prepare the statement once and keep it, if the pooler allows it", unless=(TYPES, POOLER)),
+        Remedy("prepare the statement once and keep it, if the pooler allows it", unless=(TYPES, POOLER, DROPPED)),
+        Remedy("a reset that keeps what was prepared: RESET ALL, not DISCARD ALL or DEALLOCATE ALL", needs=(DROPPED,)),
         Remedy(KEEPS_BEHIND_POOLER, needs=(POOLER,), tried="parsed-once-behind", clients=("asyncpg", "psycopg", "sqlalchemy")),
     ),
 )

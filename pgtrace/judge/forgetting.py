@@ -1,0 +1,54 @@
+"""What makes a driver forget its prepared statements: something that the session ran in between.
+
+DISCARD ALL and DEALLOCATE ALL drop them in the server. psycopg also forgets what it has counted and
+prepared at a ROLLBACK, and at any DROP or ALTER. A ROLLBACK after an error has to be sent, so there
+is nothing to advise about it. Once is no cause of what happens again and again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from pgtrace.trace.row import Shape
+
+ROLLED_BACK: Final = "rolled back"
+DROPPED: Final = "all are dropped"
+DEFINED: Final = "after DROP or ALTER"
+FAILED: Final = "rolled back after an error"
+TIMES: Final = 2
+_FORGETS: Final = frozenset({"psycopg"})
+_DROPS: Final = frozenset({"DISCARD ALL", "DEALLOCATE ALL"})
+_DEFINES: Final = ("DROP ", "ALTER ")
+
+
+def cause(shape: Shape) -> str:
+    """Why something may be forgotten after a round trip with that shape; empty if nothing is."""
+    if not _DROPS.isdisjoint(shape.tags):
+        return DROPPED
+    if shape.block_end == "ROLLBACK":
+        return FAILED if shape.status_before == "E" else ROLLED_BACK
+    return DEFINED if any(tag.startswith(_DEFINES) for tag in shape.tags) else ""
+
+
+class Forgotten:
+    """The causes on one connection so far."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def take(self, shape: Shape) -> None:
+        """The next round trip."""
+        found = cause(shape)
+        if found:
+            self._seen[found] += 1
+
+    def why(self, driver: str, *, prepares: bool) -> str:
+        """The most frequent cause with that driver; empty without one. Of a driver that prepares
+        nothing, nothing is dropped."""
+        forgets = driver in _FORGETS
+        known = {found: times for found, times in self._seen.items() if forgets or (found == DROPPED and prepares)}
+        most = max(known, key=lambda found: known[found], default="")
+        return most if self._seen[most] >= TIMES else ""
