@@ -20,10 +20,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pgtrace.durations import LONGEST_NS
 from pgtrace.errors import FaultError
 from pgtrace.protocol.codes import BACKEND, CANCEL_REQUEST, FRONTEND, NAMES, STARTUP_MESSAGE
 from pgtrace.regex.automaton import Pattern
 from pgtrace.regex.patterns import BadPattern
+from pgtrace.whole import whole_number
 
 EITHER: Final = 2
 """The side of a rule that applies to both directions."""
@@ -47,7 +49,9 @@ _TOKEN: Final = re.compile(
 _FIGURE: Final = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]*)(/s)?")
 _NS: Final = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
 _BYTES: Final = {"": 1, "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_LONGEST_NS: Final = 1_000_000 * 1_000_000_000
+_LAST_MESSAGE: Final = 999_999_999
+_LARGEST: Final = 1 << 62
+"""Bytes, or bytes per second, that nothing reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +181,10 @@ class _Parser:
         about: dict[str, Any] = {"reply": to_reply}
         about["side"], about["code"] = self._named(named, FRONTEND if to_reply else side)
         if self._skip("#"):
-            number = self._next
-            if not (number.text.isdecimal() and 0 < int(number.text) < 1_000_000_000):
-                raise self._error(number, "which one? #1 is the first message")
+            about["number"] = whole_number(self._next.text, _LAST_MESSAGE)
+            if not about["number"]:
+                raise self._error(self._next, "which one? #1 is the first message")
             self._at += 1
-            about["number"] = int(number.text)
         if self._skip("~"):
             about["pattern"] = self._pattern()
         return about
@@ -223,12 +226,12 @@ class _Parser:
         if found is None or found[2] not in _NS or found[3]:
             raise self._error(token, "a duration: 300us, 20ms, 1.5s, 2m")
         self._at += 1
-        return min(_LONGEST_NS, round(float(found[1]) * _NS[found[2]]))
+        return round(min(LONGEST_NS, float(found[1]) * _NS[found[2]]))
 
     def _size(self, what: str, per: str) -> int:
         token = self._next
         found = _FIGURE.fullmatch(token.text) if token.kind == "figure" else None
-        size = round(float(found[1]) * _BYTES[found[2]]) if found is not None and found[2] in _BYTES else 0
+        size = round(min(_LARGEST, float(found[1]) * _BYTES[found[2]])) if found is not None and found[2] in _BYTES else 0
         if found is None or (found[3] or "") != per or size < 1:
             raise self._error(token, what)
         self._at += 1

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 DEFAULT_PORT: Final = 5432
+LAST_PORT: Final = 65535
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """From the weakest to the strictest."""
 TLS_WORDS: Final = {

@@ -13,7 +13,8 @@ UNITS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
 
 @pytest.mark.parametrize(
-    ("text", "ns"), [("20ms", 20_000_000), ("0.5s", 500_000_000), ("300us", 300_000), ("20", 20_000_000), (" 1 s ", 10**9), ("0", 0)]
+    ("text", "ns"),
+    [("1000000s", 10**15), ("20ms", 20_000_000), ("0.5s", 500_000_000), ("300us", 300_000), ("20", 20_000_000), (" 1 s ", 10**9), ("0", 0)],
 )
 def test_what_a_duration_is(text: str, ns: int) -> None:
     assert duration_ns(text) == ns
@@ -32,3 +33,9 @@ def test_anything_else_is_refused_by_name(text: str) -> None:
         duration_ns(text)
     assert str(raised.value).startswith(repr(text))
     assert not has_unit(text)
+
+
+@pytest.mark.parametrize("text", ["1000001s", "1000000.5s", "1000000001ms", "9" * 400, "9" * 5000 + "us"])
+def test_a_duration_that_nobody_means_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is too long: at most 1000000s"):
+        duration_ns(text)

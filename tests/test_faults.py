@@ -48,6 +48,16 @@ def test_a_rule_and_what_it_means(text: str, meaning: dict[str, object]) -> None
     assert parse(text) == Rule(**({"text": text} | meaning))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("digits", [30, 400, 5000])
+def test_more_than_anything_is_as_much_as_there_can_be(digits: int) -> None:
+    """Beyond what a float holds and int() takes, too."""
+    number = "9" * digits
+    assert parse(f"delay {number}s before Sync").amount == 10**15
+    assert parse(f"limit {number}GB/s").amount == parse(f"close after {number}MB").threshold == parse(f"split {number}").amount == 1 << 62
+    with pytest.raises(FaultError, match="which one"):
+        parse(f"close before Sync#{number}")
+
+
 @pytest.mark.parametrize(
     ("text", "marked", "reason"),
     [

@@ -32,10 +32,12 @@ from pgtrace.errors import BudgetError
 from pgtrace.trace.counters import INTEGER_KEYS, KEYS, MESSAGES_OF, Counters
 from pgtrace.trace.groups import StatementGroup
 from pgtrace.trace.noted_marks import mark_counters
+from pgtrace.whole import whole_number
 
 if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
+_LARGEST: Final = 10**18
 About = Literal["capture", "driver", "mark", "statement"]
 EACH: Final = "*"
 """The name for every driver, mark or statement that occurs and has no budget of its own for that
@@ -68,9 +70,10 @@ class Budget:
         if not found or not counter:
             raise BudgetError(where, f"{text!r} is not a budget: use COUNTER=N, as in round_trips=4")
         check_counter(counter, about, where)
-        if not (limit.isascii() and limit.isdecimal()):
+        number = whole_number(limit, _LARGEST)
+        if number is None:
             raise BudgetError(where, f"{limit!r} is not a limit for {counter}: use a whole number, 0 or more")
-        return cls(counter, int(limit), about=about, name=name, where=where)
+        return cls(counter, number, about=about, name=name, where=where)
 
     @property
     def allowed(self) -> str:

@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _SMALLEST_KEEP = 1 << 20
+_LARGEST_KEEP = 10**18
 FILE = click.Path(path_type=Path, readable=False)
 """A path as typed. The reader says whether it can be read, with its own words and exit code."""
 
@@ -35,10 +36,12 @@ class Size(click.ParamType[int]):
         found = _SIZE.fullmatch(value.strip())
         if found is None:
             self.fail(f"{value!r} is not a size such as 512MiB or 1GiB", param, ctx)
-        size: int = round(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
+        size: float = float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ")
         if size < _SMALLEST_KEEP:
             self.fail(f"{value!r} is too small: at least 1MiB", param, ctx)
-        return size
+        if size > _LARGEST_KEEP:
+            self.fail(f"{value!r} is too large: at most 1000000TB", param, ctx)
+        return round(size)
 
 
 class Expression(click.ParamType["Filter"]):

@@ -9,6 +9,7 @@ as JSON on standard output.
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import subprocess
@@ -45,6 +46,16 @@ class CollectorUrl(click.ParamType[str]):
         return str(value)
 
 
+class _Ratio(click.FloatRange):
+    """A number from 0 to 1, not `nan`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        ratio = super().convert(value, param, ctx)
+        if math.isnan(ratio):
+            self.fail(f"{value!r} is not a number from 0 to 1", param, ctx)
+        return float(ratio)
+
+
 def exporting(command: F) -> F:
     """The options that send spans and metrics to a collector."""
     for option in reversed(
@@ -58,7 +69,7 @@ def exporting(command: F) -> F:
             click.option(
                 "--otlp-ratio",
                 metavar="RATIO",
-                type=click.FloatRange(0, 1),
+                type=_Ratio(0, 1),
                 default=1.0,
                 help="Send this fraction of the round trips, 0 to 1; those with errors are always sent.",
             ),

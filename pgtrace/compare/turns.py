@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pgtrace.durations import LONGEST_NS
 from pgtrace.inspect import details
 from pgtrace.protocol import fields
 from pgtrace.protocol.codes import BACKEND
@@ -21,6 +22,7 @@ from pgtrace.trace.rows import Columns
 from pgtrace.trace.rowsums import RowSums
 from pgtrace.trace.times import Times, keys_of, times
 from pgtrace.variant import SUFFIX
+from pgtrace.whole import whole_number
 
 if TYPE_CHECKING:
     from pgtrace.legs.joins import Joins
@@ -146,7 +148,7 @@ def measure(trace: Trace, label: str, unit: str | int, joins: Joins | None = Non
     began_ns = min((one.opened_ns for one in sessions), default=ended_ns)
     return Turn(
         label,
-        int(trace.settings.get((0, _RTT), "0") or 0),
+        whole_number(trace.settings.get((0, _RTT), ""), LONGEST_NS) or 0,
         trace.files[0],
         units,
         trace.complete,

@@ -200,7 +200,7 @@ def _retry_after_s(value: str | None) -> float:
     if value is None:
         return 0.0
     if value.strip().isdecimal():
-        return float(min(3600, int(value)))
+        return min(3600.0, float(value))
     try:
         return max(0.0, min(3600.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time()))
     except ValueError:

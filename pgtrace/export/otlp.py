@@ -30,12 +30,14 @@ from pgtrace.ask.filter import messages
 from pgtrace.export import Piece
 from pgtrace.inspect import details
 from pgtrace.legs import joins as legs
+from pgtrace.parameters import LAST_PORT
 from pgtrace.protocol.fields import error_fields
 from pgtrace.sqltext.summary import summary, without_values
 from pgtrace.sqltext.tags import Parent, parents
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.row import LONGEST_SQL, Label, RowEntry, RowKind, Shape, prepared_earlier
 from pgtrace.trace.trace import Trace
+from pgtrace.whole import whole_number
 
 SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
 SPANS_IN_A_REQUEST: Final = 512
@@ -286,9 +288,10 @@ def is_known(label: Label, shape: Shape, not_kept: Label) -> bool:
 def _split(address: str) -> tuple[str, int]:
     """Host and port, as far as it is not a socket."""
     host, _, port = address.rpartition(":")
-    if address.startswith(("/", "unix:")) or not port.isdecimal():
+    number = whole_number(port, LAST_PORT)
+    if address.startswith(("/", "unix:")) or number is None:
         return address or "unknown", 0
-    return host.strip("[]"), int(port)
+    return host.strip("[]"), number
 
 
 def resource(service: str, host: str) -> bytes:

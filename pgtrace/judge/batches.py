@@ -13,6 +13,7 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.judge.texts import LOOKED_AT
 from pgtrace.sqltext.memory import remembered
+from pgtrace.whole import whole_number
 
 ONE: Final = "one"
 """A single value: `id = $1`, a row of VALUES, an argument."""
@@ -30,6 +31,7 @@ _LISTS: Final = frozenset(
 _BOUNDS: Final = frozenset({"<", ">", "<=", ">="})
 _LIMITS: Final = frozenset({"LIMIT", "OFFSET", "FIRST", "NEXT"})
 _TOKENS: Final = 2_000
+_LAST_PARAMETER: Final = 65_535
 _ARRAY_LENGTH: Final = 12
 _ARRAY_HEAD: Final = 16
 _ONE: Final = b"\0\0\0\1"
@@ -114,17 +116,23 @@ def roles(sql: str) -> tuple[tuple[str, str], ...]:
     return tuple(zip(found, values, strict=True))
 
 
+def _parameter(text: str) -> int | None:
+    """The number of `$1`; None of anything else."""
+    return whole_number(text[1:], _LAST_PARAMETER) if text[:1] == "$" else None
+
+
 def apart(found: Sequence[tuple[str, str]], bound: Sequence[object] | None) -> list[tuple[object, bool]] | None:
     """The single values; parameters have theirs in `bound`. Each comes with whether it is a bound
     as well, as in `a > $1 or (a = $1 and b > $2)`. None if they are not known."""
     known: list[tuple[str, object]] = []
     for role, text in found:
-        if text[:1] != "$" or not text[1:].isdigit():
+        number = _parameter(text)
+        if number is None:
             known.append((role, text))
-        elif bound is None or not 0 < int(text[1:]) <= len(bound):
+        elif bound is None or not 0 < number <= len(bound):
             return None
         else:
-            known.append((role, bound[int(text[1:]) - 1]))
+            known.append((role, bound[number - 1]))
     bounds = {value for role, value in known if role == RANGE}
     return [(value, value in bounds) for role, value in known if role == ONE]
 
@@ -146,9 +154,10 @@ def of_one(found: Sequence[tuple[str, str]], bound: Sequence[bytes | None] | Non
     if len(lists) != 1:
         return False
     text = lists[0]
-    if text[:1] != "$" or not text[1:].isdigit():
+    number = _parameter(text)
+    if number is None:
         return "," not in text
-    place = int(text[1:]) - 1
+    place = number - 1
     if bound is None or not 0 <= place < len(bound):
         return False
     value = bound[place] or b""

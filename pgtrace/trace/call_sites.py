@@ -29,8 +29,10 @@ from typing import IO, Final, NamedTuple
 
 from pgtrace.callsites.notes import BATCH, HANDED_ON, PREPARE, SEPARATOR, WHOLE, Site, driver
 from pgtrace.capture.record import CallSite
+from pgtrace.parameters import LAST_PORT
 from pgtrace.session.events import Exchange, Part
 from pgtrace.trace.histogram import Histogram
+from pgtrace.whole import whole_number
 
 LOOKED_AT: Final = 1_000
 """The latest notes of one connection that are searched for a statement's note."""
@@ -140,8 +142,8 @@ class CallSites:
         """The driver that noted statements on that connection; empty if none did."""
         if backend_pid is None or not self._drivers:
             return ""
-        port = client.rpartition(":")[2]
-        found = self._drivers.get((file, backend_pid, int(port))) if port.isdecimal() else None
+        port = whole_number(client.rpartition(":")[2], LAST_PORT)
+        found = self._drivers.get((file, backend_pid, port)) if port is not None else None
         return found or self._drivers.get((file, backend_pid, 0), "")
 
     def unit(self, time_ns: int, note: CallSite) -> None:
@@ -169,13 +171,13 @@ class CallSites:
         waiting = self._waiting.get((file, backend_pid))
         if not waiting:
             return
-        port = client.rpartition(":")[2]
+        port = whole_number(client.rpartition(":")[2], LAST_PORT)
         made: list[CallSite] = []
         later: list[CallSite] = []
         for time_ns, note in islice(waiting, LOOKED_AT):
             if time_ns > closed_ns:
                 break
-            if not note.port or not port.isdecimal() or note.port == int(port):
+            if not note.port or port is None or note.port == port:
                 (made if time_ns <= flushed_ns else later).append(note)
         found, done, is_handed_on, marks = self._of(exchange, [*reversed(made), *later])
         if not done and made:

@@ -46,6 +46,20 @@ WRONG_USES = [
     ("listen 127.0.0.1:0 --upstream {there} --tls-cert {capture}", USAGE, "cannot use this certificate and key for drivers"),
     ("demo --keep much", USAGE, "'much' is not a size such as 512MiB or 1GiB"),
     ("demo --keep 3k", USAGE, "'3k' is too small: at least 1MiB"),
+    # Numbers that nothing can have: beyond what a float holds, and beyond what int() takes.
+    *(
+        (command.replace("N", "9" * digits), USAGE, words)
+        for digits in (400, 5000)
+        for command, words in (
+            ("demo --keep N", "9' is too large: at most 1000000TB"),
+            ("listen :0 --rtt Ns", "9s' is too long: at most 1000000s"),
+            ("listen :0 --startup-timeout Ns", "9s' is too long: at most 1000000s"),
+            ("listen :0 --otlp-slow Ns", "9s' is too long: at most 1000000s"),
+            ("compare --rtt 1ms,Ns a=true", "9s' is too long: at most 1000000s"),
+            ("check --max round_trips=N {capture}", "9' is not a limit for round_trips: use a whole number, 0 or more"),
+        )
+    ),
+    ("listen :0 --otlp-ratio nan", USAGE, "'nan' is not a number from 0 to 1"),
     ("open {capture}", USAGE, "needs a terminal: use `pgtrace show` or `pgtrace stats`"),
     # Addresses that mean nothing, or must not be used.
     ("listen :99999", USAGE, "'99999' is not a port: a number from 0 to 65535"),

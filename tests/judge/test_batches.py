@@ -137,3 +137,9 @@ def test_bound_values_are_compared(judged: Judge, tenants: list[int], names: lis
     ran = "B BindComplete | DataRow 1 | DataRow 2 | CommandComplete SELECT 2 | ReadyForQuery I"
     lines += [f"F Bind - s params={tenant},{place} | Execute - | Sync\n{ran}" for place, tenant in enumerate(tenants, 100)]
     assert judged(*lines, "end").names == names
+
+
+@pytest.mark.parametrize("number", ["²", "65536", "9" * 5000])
+def test_a_parameter_that_no_statement_can_have_is_a_value_like_any_other(number: str) -> None:
+    assert batches.apart([(ONE, f"${number}")], [b"1"]) == [(f"${number}", False)]
+    assert batches.of_one([(LIST, f"${number}")], [b"1"], [])

@@ -33,7 +33,7 @@ NUMBERS = (
 TEXTS = (
     "",
     "\x1b]0;PWN\x07", "\u202e", "\ud800", "\udcff", "\0", "a\0b", "x" * 5000, "'", '"', "\\", "%s{}", "::error::x", "1 python", "-1",
-    "9" * 30, "\U0001f600",
+    "9" * 30, "9" * 5000, "127.0.0.1:" + "9" * 5000, "127.0.0.1:\u00b2", "rtt", "\U0001f600",
     "TLSv1.3", "tls.frontend", "fault", "redact", "rows,params,literals", "driver", "begin; rollback", "copy t from stdin",
     "prepare s as select 1", "é",
 )  # fmt: skip

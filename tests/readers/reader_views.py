@@ -22,6 +22,9 @@ from pgtrace.capture.importing import Import, is_capture
 from pgtrace.capture.redacted import RedactedCopy
 from pgtrace.compare.behaviour import Behaviour
 from pgtrace.compare.diff import compare
+from pgtrace.compare.side_by_side import SideBySide
+from pgtrace.compare.turns import measure
+from pgtrace.compare.variants import Variant
 from pgtrace.errors import PgTraceError
 from pgtrace.export import FORMATS
 from pgtrace.export.golden import Order
@@ -32,8 +35,11 @@ from pgtrace.judge.advice import Advice
 from pgtrace.legs.joins import find
 from pgtrace.report import advice, answer, diff, messages, stats
 from pgtrace.report import budgets as budget_report
+from pgtrace.report import grouping as groups
+from pgtrace.report.comparison import forms, web
 from pgtrace.report.encoding import as_json
 from pgtrace.report.joins import joins_as_text
+from pgtrace.trace.noted_marks import mark_counters
 from pgtrace.trace.trace import Trace
 
 KEEP_BYTES = 64 * 1024 * 1024
@@ -58,8 +64,12 @@ def written(lines: Iterable[str | bytes]) -> int:
 
 def _stats(trace: Trace) -> None:
     written(stats.as_json(trace))
-    for by in ("driver", "connection", "statement", "mark"):
-        written([*stats.as_text(trace, by), *stats.messages(trace, by)])
+    for by in ("driver", "connection", "statement", "mark", "label", "file", "leg"):
+        written([*stats.as_text(trace, by), *stats.more(trace, by)])
+    for by in ("callsite", "tag.a"):
+        grouping = groups.grouping(by)
+        assert grouping is not None
+        written(groups.as_text(parse("").over(trace), grouping))
 
 
 def _joins(trace: Trace) -> None:
@@ -158,6 +168,16 @@ def _diff(trace: Trace) -> None:
         one.close()
 
 
+def _compared(trace: Trace) -> None:
+    """As `compare` measures captures, without their behaviour: that is what `diff` reads."""
+    for unit in (1, next(iter(mark_counters(trace)), "x")):
+        turns = [measure(trace, label, unit, find(trace), draws=True) for label in ("a", "b")]
+        for turn in turns:
+            turn.complete = True
+        both = SideBySide([Variant(turn.label, [turn]) for turn in turns], unit)
+        written([*forms.as_text(both), *forms.as_markdown(both), as_json(forms.as_dict(both), indent=2), web.as_html(both)])
+
+
 VIEWS: dict[str, Callable[[Trace], None]] = {
     "stats": _stats,
     "show": _show,
@@ -178,6 +198,7 @@ VIEWS: dict[str, Callable[[Trace], None]] = {
     "check": _check,
     "--filter": _filter,
     "open": _screen,
+    "compare": _compared,
     "diff": _diff,
 }
 
