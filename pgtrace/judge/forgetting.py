@@ -28,7 +28,10 @@ def cause(shape: Shape) -> str:
         return DROPPED
     if shape.block_end == "ROLLBACK":
         return FAILED if shape.status_before == "E" else ROLLED_BACK
-    return DEFINED if any(tag.startswith(_DEFINES) for tag in shape.tags) else ""
+    for tag in shape.tags:
+        if tag.startswith(_DEFINES):
+            return DEFINED
+    return ""
 
 
 class Forgotten:

@@ -285,6 +285,29 @@ def test_a_lock_that_was_tried_and_not_got_is_not_held(judged: Judge, function: 
     assert judged(*[ask] * 6, DONE).told == ([] if refused else [("session-state", 5)])
 
 
+PINGS = {
+    "SELECT 1": "F Query SELECT 1\nB RowDescription x:23 | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I",
+    "Sync": "F Sync\nB ReadyForQuery I",
+    "empty": "F Query \nB EmptyQueryResponse | ReadyForQuery I",
+}
+
+
+@pytest.mark.parametrize("ping", PINGS)
+@pytest.mark.parametrize("works", [1, 2])
+@pytest.mark.parametrize("in_a_row", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (400, 1), (1, 1_400), (400, 1_400)])
+def test_a_heartbeat_is_no_check_before_work(judged: Judge, ping: str, works: int, in_a_row: int, before: int, after: int) -> None:
+    """A check of a pool is beside the use that it is for, once when a connection is taken and once when it is given back."""
+    lines, now = [], 10
+    for _ in range(6):
+        for pause, what in [(after, simple("SELECT now()"))] * works + [(before, PINGS[ping])] * in_a_row:
+            now += pause
+            lines += [f"{now} {line}" for line in what.splitlines()]
+    told = dict(judged(*lines, f"{now + after} F Terminate", "c1 close F", "end").told)
+    is_check = in_a_row <= 2 and (before, after) != (400, 1_400)
+    assert told.get("driver-overhead") == (6 * in_a_row if is_check else None)
+
+
 def test_begin_and_commit_are_no_work_of_their_own(judged: Judge) -> None:
     """A check before each transaction of three statements is one of four round trips that do something."""
     ping = "F Query SELECT 1\nB RowDescription a:23 | DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I"

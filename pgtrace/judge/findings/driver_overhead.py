@@ -8,8 +8,9 @@ UNLISTEN *), or `SELECT 1`. A savepoint around one statement that is released ag
 trips, unless that statement fails in its savepoint another time; a BEGIN directly after a BEGIN is
 one. Reported from TIMES of one of them on one connection, if there is one for every MOST_WORK round
 trips that do work, which BEGIN and COMMIT do not beside a ping: a reset after each transaction is
-after a unit of work. A connection that does nothing but check is no
-overhead of others.
+after a unit of work. A connection that does nothing but check is no overhead of others. Nor is a
+heartbeat: more than PINGS_TOGETHER pings in a row, or pings with PAUSE_NS before and PAUSED_NS
+after them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from typing import Final
 
 from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
-from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
+from pgtrace.judge.findings.kind import PAUSE_NS, PAUSED_NS, ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 from pgtrace.trace.row import Shape
 
 TIMES: Final = 3
 MOST_WORK: Final = 3
 """Round trips that do work, for each that checks."""
+PINGS_TOGETHER: Final = 2
+"""A pool may check a connection that is given back, and again when it is taken."""
 _CHECKS_KEPT: Final = 1_000
 AROUND: Final = frozenset({"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"})
 """Tags of what begins and ends a block."""
@@ -91,12 +94,23 @@ class _Watch(Watch):
         """Statements that failed in a savepoint of their own."""
         self._begun = False
         """Whether the previous round trip only began a block."""
+        self._pings: list[Step] = []
+        """The latest pings in a row, as far as that matters."""
+        self._pinged = 0
+        """The number of the latest among the round trips."""
 
     def row(self, step: Step) -> None:
+        words = self._words(step)
+        if self._pings and (words not in _PINGS or self.seen.round_trips > self._pinged + 1):
+            self._end_pings()
         self._around += _is_around(step)
         self._nested(step)
-        words = self._words(step)
-        if words:
+        if words in _PINGS:
+            self._checked += 1
+            self._pinged = self.seen.round_trips
+            if len(self._pings) <= PINGS_TOGETHER:
+                self._pings.append(step)
+        elif words:
             self._check(words, step)
         elif not self._is_in_check(step):
             self._block = []
@@ -112,7 +126,23 @@ class _Watch(Watch):
         return is_apart and RESETS.isdisjoint(shape.tags) and not may_be_check(step.key) and not self._words(step)
 
     def lost(self) -> None:
-        self._block, self._savepoint, self._begun = [], [], False
+        self._block, self._savepoint, self._begun, self._pings = [], [], False, []
+
+    def paused(self, before: Step, place: int, pause_ns: int, words: str, *, counts: bool) -> None:
+        if self._pings and before is self._pings[-1] and pause_ns >= PAUSED_NS:
+            pause = self._pings[0].pause_ns
+            if pause is None or pause > PAUSE_NS:
+                self._pings = []
+
+    def ended(self, place: int, pause_ns: int | None, words: str) -> None:
+        self._end_pings()
+
+    def _end_pings(self) -> None:
+        """Something else came: were they a pool's checks, or a heartbeat?"""
+        pings, self._pings = self._pings, []
+        if len(pings) <= PINGS_TOGETHER:
+            for ping in pings:
+                self._check(self._words(ping), ping)
 
     def _nested(self, step: Step) -> None:
         """Savepoints around one statement, and BEGIN after BEGIN."""
@@ -180,9 +210,12 @@ class _Watch(Watch):
         self._uses[words] += 1
         checks = self._checks.setdefault(words, [])
         checks += [(step.place, step.counts) for step in steps]
-        self._checked += len(steps)
-        self._around -= sum(map(_is_around, steps))
-        work = self.seen.round_trips + 1 - self._checked - (self._around if words in _PINGS else 0)
+        if words in _PINGS:  # they are counted already, and something came after them
+            work = self._pinged + 1 - self._checked - self._around
+        else:
+            self._checked += len(steps)
+            self._around -= sum(map(_is_around, steps))
+            work = self.seen.round_trips + 1 - self._checked
         if words not in self._told and (self._uses[words] < TIMES or not TIMES <= work <= MOST_WORK * len(checks)):
             del checks[:-_CHECKS_KEPT]
             return
