@@ -191,6 +191,40 @@ def test_a_loop_through_a_pool(judged: Judge, between: str, period: int) -> None
     assert "units of work" not in judged(*lines[::2], DONE)["n+1"].what
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("many", [1, 2, 3, 5])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_loop_on_several_connections(judged: Judge, many: int, *, pooled: bool, at_once: bool) -> None:
+    """At the same time it may be a fan-out, or separate work: that is not known."""
+    steps = [(turn, connection) for turn in range(8) for connection in range(1, many + 1)]
+    if not at_once:
+        steps.sort(key=lambda step: step[1])
+    lines = []
+    for now, (_, connection) in enumerate(steps):
+        what = run("-", parse=f"Parse - {text(1)}") + ("\n" + RESET) * pooled
+        lines += [f"{100 + now} c{connection} {line}" for line in what.splitlines()]
+    found = judged(*lines, *(f"999 c{connection} {how}" for connection in range(1, many + 1) for how in ("F Terminate", "close F")), "end")
+    told = found["n+1"]
+    assert told.cost == 7 * many
+    is_at_once = at_once and many > 1
+    assert ("at the same time" in told.what) is is_at_once
+    assert ("waiting for the answer" in told.what) is not is_at_once
+    assert ("of a pool" in told.what) is (is_at_once and pooled)
+    assert (f"on {many} connections" in told.what) is is_at_once
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_connections_that_take_turns_have_no_loop_at_the_same_time(judged: Judge, *, apart: bool) -> None:
+    lines = []
+    for number, connection in enumerate([1, 2, 1, 2]):
+        for turn in range(6):
+            now = 100 + 200 * number + turn - (0 if apart else 198 * (number % 2))
+            lines += [f"{now} c{connection} {line}" for line in run("-", parse=f"Parse - {text(1)}").splitlines()]
+    lines.sort(key=lambda line: int(line.split()[0]))
+    found = judged(*lines, *(f"999 c{connection} {how}" for connection in (1, 2) for how in ("F Terminate", "close F")), "end")
+    assert ("at the same time" in found["n+1"].what) is not apart
+
+
 def test_what_comes_later_from_a_pool_is_no_loop(judged: Judge) -> None:
     """A pause before the next use: another request, perhaps. In a loop that is known, a machine may be busy."""
     lines = [part for n in range(8) for part in (run("-", parse=f"Parse - {text(1)}"), RESET)]

@@ -40,6 +40,7 @@ EVIDENCE_KEPT: Final = 4
 CONNECTIONS_KEPT: Final = 8
 _TEXTS_KEPT: Final = 5_000
 EXPLAINS_KEPT: Final = 1_000
+_SPANS_KEPT: Final = 64
 FAILED: Final = "failed"
 ROUND_TRIPS: Final = "round trips"
 ALSO: Final = "also: "
@@ -189,6 +190,17 @@ class Evidence:
 
 
 @dataclass(slots=True)
+class Span:
+    """A time, in ns of the trace."""
+
+    since_ns: int
+    until_ns: int = 0
+
+    def overlaps(self, other: Span) -> bool:
+        return self.since_ns < other.until_ns and other.since_ns < self.until_ns
+
+
+@dataclass(slots=True)
 class Note:
     """What watches have seen of one kind and subject."""
 
@@ -219,6 +231,10 @@ class Note:
     """What has joined it, by the kind of finding."""
     explains: dict[tuple[str, str], None] = field(default_factory=dict)
     """Kinds and subjects of findings that only repeat it, under the same driver."""
+    spans: list[Span] = field(default_factory=list)
+    """When it was seen, if the kind keeps that: some of the times."""
+    at_once: bool = False
+    """Whether one connection had it while another had it, too."""
 
     def show(self, place: int, words: str = "") -> None:
         """Keep a row as evidence, if there is room."""
@@ -229,6 +245,13 @@ class Note:
         """These facts were seen on its connection."""
         for fact in facts:
             self.facts[fact] = 1
+
+    def span(self, since_ns: int) -> Span:
+        """A time from then on, whose end is to be kept up to date."""
+        span = Span(since_ns)
+        if len(self.spans) < _SPANS_KEPT:
+            self.spans.append(span)
+        return span
 
     def absorb(self, kind: str, subject: str) -> None:
         """A finding of that kind and subject only repeats this one."""
@@ -257,6 +280,8 @@ class Note:
         self.facts.update(other.facts)
         self.errors.update(other.errors)
         self.ends.update(other.ends)
+        self.at_once |= other.at_once or any(one.overlaps(more) for one in self.spans for more in other.spans)
+        self.spans += other.spans[: _SPANS_KEPT - len(self.spans)]
         for explained in other.explains:
             self.absorb(*explained)
         for index in other.connections:

@@ -10,10 +10,12 @@ units of work. Reported from REPEATS times; the cost is every execution after th
 
 A pool that is asked for a connection for each query resets or checks it each time: that is the
 driver's own doing, and part of the loop if at first the next query comes within AT_ONCE_NS of it.
-Units of work that follow each other directly look the same, so the finding says so.
+Units of work that follow each other directly look the same, so the finding says so. If several
+connections have the loop at the same time, it may also be one fan-out (gather) or separate work,
+and the finding says that.
 
-A loop whose rounds change (another relation for some of the rows) is one finding, if a statement
-is in the rounds before and after.
+A loop whose rounds change (another relation for some of the rows) is one finding, if a statement is
+in the rounds before and after.
 
 In one transaction block the rounds may be uneven, as with a relation that has several rows, or
 none, or is known already: at most MOST statements, of which those that ran REPEATS times are
@@ -28,9 +30,8 @@ differ from round to round; if another value does, it is a loop over that. A que
 limits, but without a list, asks for many things only if an answer has several rows.
 
 If the values are the same each time it is repeat, not a loop over values, also for one of several
-statements in turn. Only statements that
-could be merged count (by their first word): FETCH takes a cursor's next rows, SET changes another
-setting.
+statements in turn. Only statements that could be merged count (by their first word): FETCH takes a
+cursor's next rows, SET changes another setting.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from pgtrace.judge.findings.kind import (
     Kind,
     Note,
     Seen,
+    Span,
     Step,
     Watch,
 )
@@ -88,6 +90,8 @@ class _Watch(Watch):
         self._turns: Turns[Step] = Turns()
         """The run so far, if it may begin a loop."""
         self._loop: Note | None = None
+        self._span = Span(0)
+        """When it ran, so far."""
         self._texts: dict[str, str] = {}
         """The first text of each, without its comments."""
         self._keys: list[str] = []
@@ -199,6 +203,7 @@ class _Watch(Watch):
     def _begin_unevenly(self, often: dict[str, list[Step]]) -> None:
         self._uneven, self._keys, self._texts, self._same = None, list(often), {}, frozenset()
         note = self._loose = self.seen.note(KIND, BETWEEN.join(often))
+        self._span = note.span(min(steps[0].opened_ns for steps in often.values()))
         self._explain_repeats(note)
         note.amount += any(step.counts for steps in often.values() for step in steps)
         note.fact("uneven")
@@ -286,6 +291,7 @@ class _Watch(Watch):
             note, before = self.seen.note(KIND, BETWEEN.join(_from_least(keys))), set()
             note.amount += any(step.counts for step in run)
         self._loop = note
+        self._span = note.span(run[0].opened_ns)
         self._explain_repeats(note)
         if self._from_pool:
             note.fact(_FROM_POOL)
@@ -322,6 +328,7 @@ class _Watch(Watch):
         if not step.counts or step.key in self._same:
             return
         self.seen.row_of(step.place, KIND)
+        self._span.until_ns = step.opened_ns
         note.cost += not first
         note.times += 1
         if step.key not in self._texts:
@@ -383,7 +390,7 @@ def _cares(shape: Shape) -> bool:
 
 
 def _what(note: Note) -> str:
-    loops = f" in {note.amount} loops" if note.amount > 1 else ""
+    loops = f" in {note.amount} loops" if note.amount > 1 and not note.at_once else ""
     more = [fact.removeprefix(ALSO) for fact in note.facts if fact.startswith(ALSO)]
     keys = note.subject.split(BETWEEN) + more
     if len(keys) > 1:
@@ -394,17 +401,22 @@ def _what(note: Note) -> str:
         ) + ("; …" if len(counted) > 4 else "")
         how = "in turn" if "in turn" in note.facts and not more else "in a loop"
         ran = f"{len(keys)} statements {how}{loops}, {note.times} executions"
-        return f"{ran}, each waiting for the answer{_pooled(note)}: {texts}{_prepared(note)}{_blanked(note)}"
+        return f"{ran}{_waiting(note)}: {texts}{_prepared(note)}{_blanked(note)}"
     text = sqltext.shorten(keys[0], SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
-    how = "with others in between" if "uneven" in note.facts else "one after the other"
-    return f"{text}: {note.times} times {how}{loops}, each waiting for the answer{_pooled(note)}{_prepared(note)}{_blanked(note)}"
+    how = "" if note.at_once else " with others in between" if "uneven" in note.facts else " one after the other"
+    return f"{text}: {note.times} times{how}{loops}{_waiting(note)}{_prepared(note)}{_blanked(note)}"
 
 
-def _pooled(note: Note) -> str:
-    """What the wire does not show of a loop through a pool."""
-    if _FROM_POOL not in note.facts:
-        return ""
-    return ", on a connection from a pool each time: a loop, or units of work that follow each other at once"
+def _waiting(note: Note) -> str:
+    """Who waits for the answers, as far as the wire shows it."""
+    if note.at_once:
+        pool = " of a pool" if _FROM_POOL in note.facts else ""
+        return f" on {note.on} connections{pool}, partly at the same time (loops side by side, a fan-out, or work that is independent)"
+    if _FROM_POOL in note.facts:
+        return (
+            ", each waiting for the answer, on a connection from a pool each time: a loop, or units of work that follow each other at once"
+        )
+    return ", each waiting for the answer"
 
 
 def _prepared(note: Note) -> str:
@@ -427,7 +439,7 @@ def _joined(note: Note) -> tuple[str, ...]:
 KIND: Final = Kind(
     name="n+1",
     unit=ROUND_TRIPS,
-    why="The same statement runs once for each value, and the application waits for each answer; one statement can ask for all of them.",
+    why="The same statement runs once for each value, a round trip each; one statement can ask for all of them.",
     watch=_Watch,
     what=_what,
     cares=_cares,
