@@ -21,6 +21,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable
 from itertools import islice
 from types import TracebackType
@@ -118,8 +119,10 @@ def prepare() -> None:
     """Connect closed standard streams to the null device, to reserve their numbers: the next opened
     file must not become stdout.
 
-    Characters that the terminal's encoding lacks are spelled in ASCII.
+    Characters that the terminal's encoding lacks are spelled in ASCII. Python's warnings are off:
+    PYTHONWARNINGS is meant for the program that `run` starts, and `error` would end pgtrace.
     """
+    warnings.simplefilter("ignore")
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (as long as the process)

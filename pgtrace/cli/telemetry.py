@@ -15,6 +15,7 @@ import select
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -141,6 +142,7 @@ def _step_back() -> None:
 
 def main() -> None:
     """The process that sends."""
+    warnings.simplefilter("ignore")  # PYTHONWARNINGS is for the program that is traced
     from pgtrace.export import otlp
     from pgtrace.export.pending import Pending
     from pgtrace.trace.feed import Completed, Feed

@@ -23,6 +23,7 @@ import os
 import shutil
 import signal
 import sys
+import warnings
 from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -196,6 +197,8 @@ class Process:
 def main() -> None:
     """Read the configuration, run, and end the process with all its threads."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # PYTHONWARNINGS is for the program that is traced; where warnings are errors, uvloop hangs
+    warnings.simplefilter("ignore")
     # a parent that does not read must not stop the loop, so answers are dropped
     os.set_blocking(1, False)
     _raise_file_limit()

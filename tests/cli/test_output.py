@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -20,7 +21,7 @@ CLOSED = "import os, sys; os.close(1); sys.stdout = None"
 
 def fresh(*arguments: str, redirection: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
     command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *commands.FRESH, *arguments]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False)
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -52,3 +53,15 @@ def test_ascii_is_spelled(tmp_path: Path) -> None:
     assert ascii_only.returncode == 0
     assert "→" in utf8
     assert ascii_only.stdout.decode("ascii").splitlines()[1].split() == utf8.replace("→", "->").splitlines()[1].split()
+
+
+def test_warnings_of_python_are_the_programs_own() -> None:
+    """A test run with PYTHONWARNINGS=error: nothing else is said, and the recorder ends."""
+    shown = fresh("show", str(CAPTURE), PYTHONWARNINGS="error")
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        program = "import os; print(os.environ['PYTHONWARNINGS'])"
+        upstream = f"127.0.0.1:{server.getsockname()[1]}"
+        ran = fresh("run", "--no-last", "--upstream", upstream, "--", commands.FRESH[0], "-c", program, PYTHONWARNINGS="error")
+    assert (ran.returncode, ran.stdout) == (0, b"error\n")
+    assert b"Warning" not in ran.stderr

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 
 from pgtrace.errors import PgTraceError
 from pgtrace.trace.trace import Trace
@@ -18,6 +19,7 @@ from pgtrace.tui.model.source import Source
 
 def main(arguments: list[str]) -> int:
     """Show the captures until the visitor quits or leaves."""
+    warnings.simplefilter("ignore")  # as in all commands
     told = json.loads(arguments[0])
     try:
         trace = Trace.open(told["paths"], names=told["names"])
