@@ -110,6 +110,19 @@ def test_a_loop_over_another_value_is_one(judged: Judge, lines: list[str]) -> No
     assert judged(*lines, "end").told == [("n+1", 5)]
 
 
+@pytest.mark.parametrize("in_block", [False, True])
+@pytest.mark.parametrize("found", [0, 1, 2, 20])
+@pytest.mark.parametrize("relations", [1, 2, 3])
+def test_eager_loading_is_a_unit_of_work(judged: Judge, relations: int, found: int, *, in_block: bool) -> None:
+    """Outside a block they may be requests, and the ORM does what it should; inside one, somebody goes through parents."""
+    parents = pages("select id from t where tenant = {n}", found)
+    lines = in_turn(parents, *(pages(f"select id from r{number} where t_id in ({{n}}, {{m}}, {{k}})") for number in range(relations)))
+    if in_block:
+        begin = "F Query BEGIN\nB CommandComplete BEGIN | ReadyForQuery T"
+        lines = [begin, *(line.replace("ReadyForQuery I", "ReadyForQuery T") for line in lines)]
+    assert ("n+1" in judged(*lines, "end").names) is (in_block or found < 2)
+
+
 def binary(*items: int) -> bytes:
     """An array of int4 as a driver binds it."""
     head = struct.pack("!iii", bool(items), 0, 23) + (struct.pack("!ii", len(items), 1) if items else b"")

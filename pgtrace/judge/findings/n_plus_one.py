@@ -27,7 +27,9 @@ findings of prepared-once and prepared-leak about it are part of this one.
 Not reported is a loop whose statements ask for many things at once (judge/batches.py): a list in
 portions, several rows of VALUES, pages, a queue that is drained. Only lists, bounds and limits may
 differ from round to round; if another value does, it is a loop over that. A query with bounds or
-limits, but without a list, asks for many things only if an answer has several rows.
+limits, but without a list, asks for many things only if an answer has several rows. Outside a
+block, statements in turn of which one finds several rows and another asks for what belongs to them
+by a list are an ORM's eager loading, each round a unit of work.
 
 If the values are the same each time it is repeat, not a loop over values, also for one of several
 statements in turn. Only statements that could be merged count (by their first word): FETCH takes a
@@ -234,7 +236,8 @@ class _Watch(Watch):
             if len(self._batches) >= _LOOKED_UP:
                 self._batches.clear()
             asks = [self._asks(run[place::period]) for place in range(period)]
-            known = self._batches[keys] = all(asks) or batches.LIMIT in asks
+            is_units = batches.LIST in asks and _loads_eagerly(run, period, asks)
+            known = self._batches[keys] = all(asks) or batches.LIMIT in asks or is_units
         return known
 
     def _asks(self, steps: list[Step]) -> str:
@@ -346,6 +349,15 @@ class _Watch(Watch):
     def _show(self, note: Note, step: Step, *, first: bool = False) -> None:
         if len(note.evidence) < EVIDENCE_KEPT:
             note.show(step.place, "once" if first else "again, in the same transaction" if step.shape.status_before == "T" else "again")
+
+
+def _loads_eagerly(run: list[Step], period: int, asks: list[str]) -> bool:
+    """Whether the rounds are units of work outside a block: one of its statements finds several
+    rows, and another asks by a list for what belongs to them."""
+    if run[0].shape.status_before != "I":
+        return False
+    others = [run[place::period] for place, how in enumerate(asks) if how != batches.LIST]
+    return any(2 * sum(step.rows > 1 for step in steps) >= len(steps) for steps in others)
 
 
 def _writes(step: Step) -> bool:
