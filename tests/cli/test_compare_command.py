@@ -93,8 +93,9 @@ def test_the_counts_of_the_demo_are_those_of_its_table(shop: EmbeddedServer, tmp
         assert {key: seen[label][key] for key in COMPARED} == {key: table[label][key] for key in COMPARED}
     assert [one["drivers"] for one in told["variants"]] == [["asyncpg"], ["psycopg"], ["psycopg2"], ["pg8000"]]
     assert all(one["direct_ms"]["turns"] == one["through_ms"]["turns"] == 1 for one in told["variants"])
-    # the control run has no distance: 100 round trips and more take less than the distance alone
-    assert told["variants"][3]["through_ms"]["median"] < 20 * seen["pg8000"]["round_trips"]
+    # the control run has no distance: it takes longer than the direct one by less than 100 round trips and more of that distance
+    added_ms = told["variants"][3]["through_ms"]["median"] - told["variants"][3]["direct_ms"]["median"]
+    assert added_ms < 0.8 * 20 * seen["pg8000"]["round_trips"]
     assert all(label in page.read_text() for label in labels)
     assert sorted(path.name for path in kept.iterdir()) == ["asyncpg.pgtrace", "pg8000.pgtrace", "psycopg-text.pgtrace", "psycopg2.pgtrace"]
     for one in told["variants"]:

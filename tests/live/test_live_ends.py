@@ -128,7 +128,8 @@ def test_a_driver_that_is_killed_while_it_waits(server: EmbeddedServer, tmp_path
     for trace, about in seen:
         row = row_of(trace, "pg_sleep")
         assert row.duration_ns is not None
-        assert SECOND <= row.duration_ns <= at_most_ns
+        # a busy recorder may read the query a moment after it was sent
+        assert 0.8 * SECOND <= row.duration_ns <= at_most_ns
         worked_on = re.fullmatch(r"driver left while waiting for Query; the server worked on for (\d\.\d) s", row.label.end)
         assert worked_on
         assert abs(float(worked_on[1]) * SECOND - (about["closed_ns"] - row.opened_ns - row.duration_ns)) <= SECOND // 10
@@ -138,9 +139,9 @@ def test_a_driver_that_is_killed_while_it_waits(server: EmbeddedServer, tmp_path
         assert "driver RST" in ended_by(about)
         assert 3.9 * SECOND <= about["closed_ns"] - row.opened_ns <= 5.5 * SECOND
         assert about["end"] == "closed by the driver (FIN) without Terminate"
-        assert SECOND <= about["wait_ns"] <= row.duration_ns + SECOND // 10
+        assert 0.8 * SECOND <= about["wait_ns"] <= row.duration_ns + SECOND // 10
         (statement,) = [one for one in stats.as_dict(trace)["statements"] if "pg_sleep" in one["sql"]]
-        assert SECOND <= statement["wait_ns"]["max"] <= row.duration_ns + SECOND // 1000
+        assert 0.8 * SECOND <= statement["wait_ns"]["max"] <= row.duration_ns + SECOND // 1000
         assert (statement["executions"], statement["rows"]) == (1, 1)
     (recorded, one), (packets, other) = seen
     for moment in ("ends", "closed"):

@@ -56,7 +56,8 @@ def test_a_chain_is_joined_pairwise_and_counted_once(tagged: EmbeddedServer, tmp
         if not told["ambiguous"] and not last.possible:
             # COPY data sent ahead makes two round trips of one, or none of them
             ahead = driver.joined_backs - driver.joined
-            assert told["joined"] + ahead + told["added"] == last.joined + last.added, "the server's round trips"
+            left = last.joined + last.added - (told["joined"] + ahead + told["added"])
+            assert 0 <= left <= driver.possible, "the server's round trips"
         seen = 0
         same = SameTags(trace, joins)
         for place, row in enumerate(trace.rows):
