@@ -927,6 +927,16 @@ async def _(url: str, remedied: bool) -> None:
     await engine.dispose()
 
 
+@scenario("sqlalchemy-another-driver", "extra-describe", "sqlalchemy")
+def _(url: str, remedied: bool) -> None:
+    engine = sa.create_engine(make_url(url).set(drivername=f"postgresql+{'psycopg' if remedied else 'pg8000'}"))
+    with engine.connect() as connection:
+        for number in range(6):
+            connection.execute(sa.select(Author).where(Author.id == number))
+            connection.execute(sa.select(Book))
+    engine.dispose()
+
+
 @scenario("sqlalchemy-cache-on-once", "prepared-once", "sqlalchemy")
 @awaited
 async def _(url: str, remedied: bool) -> None:

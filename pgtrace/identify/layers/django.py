@@ -62,7 +62,9 @@ REMEDIES: Final = {
     "pooler-42P05": (Remedy("no server_side_binding; DISABLE_SERVER_SIDE_CURSORS"),),
     "aborted-transaction": (Remedy("atomic() around a statement that may fail is a savepoint; do not catch its error inside the block"),),
     "n+1": (Remedy("select_related(), prefetch_related() or in_bulk() to read; bulk_create(), bulk_update() to write"),),
-    "begin-commit": (Remedy("no ATOMIC_REQUESTS and no atomic() around a single statement"),),
+    "begin-commit": (
+        Remedy("no ATOMIC_REQUESTS and no atomic() around a single statement; get_or_create() and bulk_create() have one of their own"),
+    ),
     "connect": (Remedy("CONN_MAX_AGE above 0, or OPTIONS: {'pool': True}: the default connects for each request"),),
     "idle-in-transaction": (Remedy("no ATOMIC_REQUESTS for views that wait for others; atomic() only around the statements"),),
     "re-parse": (Remedy("OPTIONS: {'server_side_binding': True} and prepare_threshold", unless=("pooler",)),),

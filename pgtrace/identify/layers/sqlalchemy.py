@@ -91,6 +91,12 @@ REMEDIES: Final[Remedies] = {
             needs=("asyncpg",),
             unless=("pooler",),
         ),
+        Remedy(
+            "another driver under SQLAlchemy, such as psycopg: pg8000's DB-API parses and describes each time",
+            "sqlalchemy-another-driver",
+            needs=("pg8000",),
+            unless=("pooler",),
+        ),
     ),
     "prepared-once": (
         Remedy("bound parameters instead of text with values in it", "sqlalchemy-bound", needs=("values in the text",)),
