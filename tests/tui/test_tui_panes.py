@@ -362,6 +362,19 @@ async def test_a_closed_connection_tells_what_it_left(busy: Recording, drive: Dr
         assert " portals    none open" in text
 
 
+async def test_who_has_said_terminate_is_not_idle(recording: Recording, drive: Drive) -> None:
+    """A recording may end before the connection closes."""
+    one = recording.connect("psycopg")
+    recording.trip(one, query("SELECT 1"), done("SELECT 1") + ready())
+    recording.send(one, b"X\0\0\0\4")
+    recording.wait(1000)
+    recording.end()
+    async with drive(recording) as driven:
+        line = under_cursor(await driven.press("3"))
+        assert "sent Terminate" in line
+        assert "idle" not in line
+
+
 async def test_ends_are_told_as_they_come(recording: Recording, drive: Drive) -> None:
     """A driver that leaves while it waits: first that its direction has ended, then what became of it; and one that the server closed."""
     one, two = recording.connect("psycopg"), recording.connect("psycopg")

@@ -286,6 +286,8 @@ class Connections(TablePane[Standing]):
             return f"closed by {connection.closed_by}{', no Terminate' if connection.kind == 'session' else ''}", "dim"
         if connection.ends:
             return connection.end, "attention"
+        if connection.asked_to_end:
+            return "sent Terminate", "dim"
         if connection.kind == "opaque":
             return "opaque", "dim"
         now_ns = self.view.now_ns
