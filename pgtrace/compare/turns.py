@@ -6,6 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -177,18 +178,21 @@ def _ended_ns(trace: Trace, rows: Columns) -> int:
 
 
 def _sqlstates(trace: Trace, rows: Columns) -> Counter[str]:
-    """The errors of these rows by SQLSTATE, `?` without one."""
+    """The errors of these rows by SQLSTATE, `?` without one, or where their bytes are not kept."""
     found: Counter[str] = Counter()
     for place, shape, label in zip(rows.places, rows.shapes, rows.labels, strict=True):
         errors = trace.rows.shape_at(shape).errors
         if errors == 1:
             found[trace.rows.label_at(label).sqlstate or "?"] += 1
         elif errors:
-            found.update(
-                fields.error_fields(message.body).get("C") or "?"
-                for message in details.scan(trace, place)
-                if message.side == BACKEND and message.code == _ERROR
-            )
+            left = errors
+            with suppress(details.NotKept):
+                for message in details.scan(trace, place):
+                    if message.side == BACKEND and message.code == _ERROR:
+                        found[fields.error_fields(message.body).get("C") or "?"] += 1
+                        left -= 1
+            if left > 0:
+                found["?"] += left
     return found
 
 
