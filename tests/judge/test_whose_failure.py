@@ -553,6 +553,37 @@ def test_what_is_lost_on_purpose_or_not_at_all(judged: Judge, work: list[str]) -
     assert "uncommitted-writes" not in judged(begun(), *work, DONE).names
 
 
+ABORTS = "F Query SELECT 1/0\nB ErrorResponse 22012 division by zero | ReadyForQuery E"
+SENT_ANYWAY = "F Query SELECT 1\nB ErrorResponse 25P02 ignored | ReadyForQuery E"
+
+
+@pytest.mark.parametrize(
+    "end", ["COMMIT", "commit work", "/* done */ END", "COMMIT AND CHAIN", "PREPARE TRANSACTION 'a'", "ROLLBACK", "ABORT"]
+)
+@pytest.mark.parametrize("fails", [[ABORTS], [ABORTS, SENT_ANYWAY, SENT_ANYWAY], []])
+@pytest.mark.parametrize("wrote", [[INSERT], [], [simple("UPDATE item SET name = 1", "UPDATE 0", "T")], [INSERT, INSERT]])
+def test_a_commit_that_is_answered_by_rollback(judged: Judge, wrote: list[str], fails: list[str], end: str) -> None:
+    """It does not fail, so nobody notices. A ROLLBACK is what should follow an error."""
+    status = "T" if "CHAIN" in end else "I"
+    succeeds = {"ROLLBACK": "ROLLBACK", "ABORT": "ROLLBACK", "PREPARE TRANSACTION 'a'": "PREPARE TRANSACTION"}
+    tag = "ROLLBACK" if fails else succeeds.get(end, "COMMIT")
+    lines = [BEGIN, *wrote, *fails, simple(end, tag, status)] * 2
+    found = judged(begun(), *lines, DONE)
+    is_lost = INSERT in wrote and bool(fails) and end not in ("ROLLBACK", "ABORT")
+    assert ("uncommitted-writes" in found.names) is is_lost
+    if is_lost:
+        told = found["uncommitted-writes"]
+        assert told.what == "2 transactions that had written (INSERT) were not committed: after an error COMMIT was answered by ROLLBACK"
+        (remedy,) = told.remedies
+        assert remedy.startswith("roll back at the first error")
+        assert "not tried" not in remedy
+
+
+def test_what_a_savepoint_saved_is_committed(judged: Judge) -> None:
+    saved = [simple("SAVEPOINT a", "SAVEPOINT", "T"), ABORTS, simple("ROLLBACK TO a", "ROLLBACK", "T")]
+    assert "uncommitted-writes" not in judged(begun(), BEGIN, INSERT, *saved, simple("COMMIT", "COMMIT"), DONE).names
+
+
 def test_what_is_open_at_the_end_of_the_capture_may_be_committed(judged: Judge) -> None:
     assert "uncommitted-writes" not in judged(begun(), BEGIN, INSERT, "end").names
 

@@ -369,6 +369,19 @@ def _(given: Given) -> None:
         given.ask("commit")
 
 
+@alike("repeated-after-error", "uncommitted-writes")
+def _(given: Given) -> None:
+    given.ask("begin")
+    given.ask(WRITE)
+    with contextlib.suppress(Exception):
+        given.ask("select 1 / 0")
+    if given.remedied:
+        given.ask("rollback")
+        given.ask("begin")
+        given.ask(WRITE)
+    given.ask("commit")
+
+
 @alike("state-of-transaction", "session-state", pooled=1)
 def _(given: Given) -> None:
     """A setting, a lock, a table, a cursor: each for its transaction, or left to whoever is next."""

@@ -1,5 +1,5 @@
-"""uncommitted-writes: a transaction that has written ends without COMMIT, because its connection
-ends: what it wrote is lost.
+"""uncommitted-writes: what a transaction has written is lost, because its connection ends without
+COMMIT, or because COMMIT was sent after an error.
 
 A driver without autocommit begins a transaction with the first statement, and closing the
 connection does not commit it. Recognised by the status and the command tags: an INSERT, UPDATE,
@@ -7,9 +7,12 @@ DELETE, MERGE or COPY of a row or more, or DDL, in a block that is still in stat
 sends Terminate or ends its stream. Also what asyncpg's pool rolls back: its transactions are
 `BEGIN;` and `ROLLBACK;`, and only a reset of the session follows a `ROLLBACK` by the pool.
 
+And a COMMIT (or PREPARE TRANSACTION) that the server answers by ROLLBACK without an error, because
+a statement before it has failed: the application believes that it was carried out.
+
 Not reported if something else ended the transaction: a ROLLBACK by itself, which may be meant and
-looks the same if a pool sends it; an error; the server. Nor writes before a ROLLBACK TO, nor those
-to temporary tables, which end with the session anyway.
+looks the same if a pool sends it; the server; an error, unless COMMIT follows. Nor writes before a
+ROLLBACK TO, nor those to temporary tables, which end with the session anyway.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from pgtrace.trace.row import RowKind, Shape
 CLOSED: Final = "the driver closed the connection"
 LEFT: Final = "the driver left without Terminate"
 RETURNED: Final = "the pool rolled it back before its reset"
+ANSWERED: Final = "COMMIT was answered by ROLLBACK"
+_COMMITS: Final = frozenset({"COMMIT", "END", "PREPARE"})
 _COUNT_ROWS: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
 _DEFINES: Final = (
     "CREATE ", "ALTER ", "DROP ", "TRUNCATE ", "GRANT", "REVOKE", "COMMENT", "REFRESH ", "SECURITY LABEL", "IMPORT FOREIGN SCHEMA",
@@ -64,12 +69,15 @@ class _Watch(Watch):
             self._wrote, self._rolled_back = [], None
         if shape.block_began:
             self._is_drivers = step.label.sql.startswith(_DRIVERS_BEGIN) and step.label.sql.endswith(";")
-        elif self._wrote and self._is_drivers and step.label.sql == _POOLS_ROLLBACK and shape.block_end == "ROLLBACK":
-            self._rolled_back = step.place
-            return
-        if shape.status != "T" or shape.block_end or "ROLLBACK" in shape.tags:
+        elif self._wrote and shape.block_end == "ROLLBACK":
+            if shape.status_before == "E" and not _COMMITS.isdisjoint(texts.words(step.label.sql)[:1]):
+                self._lose(step.place, ANSWERED)
+            elif shape.status_before == "T" and self._is_drivers and step.label.sql == _POOLS_ROLLBACK:
+                self._rolled_back = step.place
+                return
+        if shape.status == "I" or shape.block_end or "ROLLBACK" in shape.tags:
             self._wrote.clear()
-        elif len(self._wrote) < _KEPT and not shape.errors and self._writes(step):
+        elif shape.status == "T" and len(self._wrote) < _KEPT and not shape.errors and self._writes(step):
             self._wrote.append(step)
 
     def rests(self, step: Step) -> bool:
@@ -104,6 +112,7 @@ class _Watch(Watch):
         note.times += 1
         note.show(wrote[0].place, "written in the transaction")
         note.show(place, how)
+        note.fact(how)
         for step in wrote:
             note.fact(*(list(filter(_is_write, step.shape.tags)) or [_FROM_QUERY]))
         self.seen.row_of(wrote[0].place, KIND)
@@ -154,19 +163,23 @@ def _may_make_tables(shape: Shape) -> bool:
 
 
 def _cares(shape: Shape) -> bool:
-    return "T" in (shape.status_before, shape.status) or _may_make_tables(shape) or not RESETS.isdisjoint(shape.tags)
+    is_in_block = "T" in (shape.status_before, shape.status) or shape.block_end == "ROLLBACK"
+    return is_in_block or _may_make_tables(shape) or not RESETS.isdisjoint(shape.tags)
 
 
 def _what(note: Note) -> str:
     tags = ", ".join(sorted(filter(_is_write, note.facts)))
+    if note.subject == ANSWERED:
+        were = "was" if note.times == 1 else "were"
+        return f"{counted(note.times, 'transaction')} that had written ({tags}) {were} not committed: after an error {note.subject}"
     return f"{counted(note.times, 'transaction')} that had written ({tags}) ended without COMMIT: {note.subject}"
 
 
 KIND: Final = Kind(
     name="uncommitted-writes",
     unit=FAILED,
-    why="The server rolls back a transaction that is open when its connection ends: what it has written is lost. "
-    "Without autocommit, drivers begin a transaction with the first statement.",
+    why="The server rolls back a transaction that is open when its connection ends, or in which something failed: what it has written "
+    "is lost. Without autocommit, drivers begin a transaction with the first statement.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -176,7 +189,14 @@ KIND: Final = Kind(
         Remedy(
             "commit before the connection is closed or given back, with a context manager that commits, or use autocommit; "
             "if nothing is to be kept, roll back",
+            unless=(ANSWERED,),
             tried="committed",
+            clients=DEMO_OR_UNKNOWN,
+        ),
+        Remedy(
+            "roll back at the first error, and repeat the whole transaction: COMMIT after an error does not fail",
+            needs=(ANSWERED,),
+            tried="repeated-after-error",
             clients=DEMO_OR_UNKNOWN,
         ),
     ),
