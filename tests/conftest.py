@@ -18,16 +18,19 @@ others need none. In the same way `-m live` leaves out a module without live tes
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import re
 import shutil
 import sys
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -118,9 +121,60 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(5_000)
 
 
+class _Watch(threading.Thread):
+    """Looks at the clock for all tests of a process. pytest-timeout would start a thread for each
+    test, and wait for its end: a tenth of what a short test costs."""
+
+    def __init__(self) -> None:
+        super().__init__(name="watches the time of tests", daemon=True)
+        self.running: tuple[float, pytest.Item, Any] | None = None
+        """When its time is over, the test, and what pytest-timeout is to know."""
+
+    def run(self) -> None:
+        while True:
+            sleep(1)
+            running = self.running
+            if running is not None and monotonic() > running[0]:
+                import pytest_timeout
+
+                self.running = None
+                pytest_timeout.timeout_timer(*running[1:])  # shows where all threads are and ends the process
+
+
+_WATCH = _Watch()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
+    if settings.method != "thread":
+        return None
+    if not _WATCH.is_alive():
+        _WATCH.start()
+    _WATCH.running = monotonic() + settings.timeout, item, settings
+    return True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_timeout_cancel_timer() -> None:
+    _WATCH.running = None
+
+
 def pytest_unconfigure() -> None:
     """What the tests' own runs kept goes."""
     shutil.rmtree(os.environ.pop("XDG_STATE_HOME"), ignore_errors=True)
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of the test's own. pytest would also link to the newest of each name, and such a
+    link costs more than the directory."""
+    name = re.sub(r"\W", "_", request.node.name)[:25]
+    path = tmp_path_factory.getbasetemp() / f"{name}-{next(_NUMBERS)}"
+    path.mkdir(mode=0o700)
+    return path
 
 
 _RUNNING: list[EmbeddedServer] = []
