@@ -4,6 +4,9 @@ A fresh Python takes ten times as long to import what `stats` needs as `stats` t
 capture. So each process of tests has one Python that has imported everything and forks for each
 command. A command sees what it always sees: its arguments, variables, directory and streams.
 
+`call()` needs no process at all: it is for what a command says, and not about how it starts, waits
+or ends.
+
 What a fresh start alone shows needs one, `FRESH`: what is imported, what Python makes of closed
 streams and of its own variables (PYTHON*, LC_*).
 """
@@ -26,9 +29,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from types import SimpleNamespace
+from typing import Any, ClassVar, NoReturn, Self
+
+from pgtrace import control
 
 ROOT = Path(__file__).parents[1]
 FRESH = [sys.executable, "-m", "pgtrace"]
@@ -51,6 +58,112 @@ def run(*arguments: object, text: bool = True, timeout: float = 60, **options: A
     return subprocess.CompletedProcess(command.args, command.returncode, out, err)
 
 
+def call(*arguments: object, text: bool = True, input: str | bytes | None = None, **place: Any) -> subprocess.CompletedProcess[Any]:
+    """The same in this process, with pipes for streams too: a third of the time. `place` is `cwd` and `env`."""
+    from pgtrace import cli
+
+    given = input.encode() if isinstance(input, str) else input or b""
+    with _in(**place), _traces_closed(), _Given(given), _Taken("stdout", 1) as out, _Taken("stderr", 2) as err:
+        cli.output.prepare()
+        code = cli._run(cli.root, list(map(str, arguments)))
+    told = [one.data.decode() if text else one.data for one in (out, err)]
+    return subprocess.CompletedProcess(["pgtrace", *map(str, arguments)], code, *told)
+
+
+@contextlib.contextmanager
+def _in(cwd: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None) -> Iterator[None]:
+    """There, with these variables alone."""
+    directory, variables = os.getcwd(), dict(os.environ)
+    os.chdir(cwd or directory)
+    if env is not None:
+        _set_variables(env)
+    try:
+        yield
+    finally:
+        os.chdir(directory)
+        _set_variables(variables)
+
+
+def _set_variables(wanted: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in wanted.items() if os.environ.get(name) != value})
+
+
+@contextlib.contextmanager
+def _traces_closed() -> Iterator[None]:
+    """What is open at the end of a process is closed by that."""
+    from pgtrace.trace.trace import Trace
+
+    opened: list[Trace] = []
+    make = Trace.__init__
+
+    def noted(trace: Trace, *arguments: Any, **options: Any) -> None:
+        make(trace, *arguments, **options)
+        opened.append(trace)
+
+    Trace.__init__ = noted  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Trace.__init__ = make  # type: ignore[method-assign]
+        for trace in opened:
+            trace.close()
+
+
+class _Piped:
+    """A pipe in place of one of this process's streams, with a thread at the other end."""
+
+    def __init__(self, name: str, number: int, mode: str) -> None:
+        self._name, self._number = name, number
+        self._before, self._stream_before = os.dup(number), getattr(sys, name)
+        ends = os.pipe()
+        ours, self.other_end = ends if mode == "r" else reversed(ends)
+        os.dup2(ours, number)
+        os.close(ours)
+        self._stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 (closed in __exit__)
+        setattr(sys, name, self._stream)
+        self._thread = threading.Thread(target=self.work)
+        self._thread.start()
+
+    def work(self) -> None:
+        """What the thread does with the other end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        setattr(sys, self._name, self._stream_before)
+        os.dup2(self._before, self._number)
+        os.close(self._before)
+        self._thread.join()
+
+
+class _Taken(_Piped):
+    """What is written there."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.data = b""
+        super().__init__(name, number, "w")
+
+    def work(self) -> None:
+        with open(self.other_end, "rb") as reading:
+            self.data = reading.read()
+
+
+class _Given(_Piped):
+    """What is read from standard input."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        super().__init__("stdin", 0, "r")
+
+    def work(self) -> None:
+        with contextlib.suppress(BrokenPipeError), open(self.other_end, "wb", buffering=0) as writing:
+            writing.write(self._data)
+
+
 class Forked(subprocess.Popen):  # type: ignore[type-arg]
     """`main()` of a module in a process of its own. It is the child of another process, which tells
     how it ended. `before` is Python that it runs first."""
@@ -63,22 +176,13 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
         super().__init__(arguments, **options)
 
     def _execute_child(self, args: list[str], *rest: Any) -> None:
-        (kept, directory, variables), given, in_session = rest[3:6], rest[9:15], rest[20]
-        reading, _, _, writing, _, errors = given
-        streams = [own if stream == -1 else stream for own, stream in zip(STREAMS, (reading, writing, errors), strict=True)]
-        about = {
-            "module": self._module,
-            "before": self._before,
-            "arguments": args,
-            "directory": os.fspath(directory or os.getcwd()),
-            "variables": dict(variables or os.environ),
-            "kept": list(kept),
-            "in_session": in_session,
-        }
+        about, streams = _order(self._module, args, rest)
+        about |= {"before": self._before, "recorder": isinstance(self, Command)}
         self._told, telling = socket.socketpair()
         with telling:
-            socket.send_fds(ready(*self.IMPORTED), [json.dumps(about).encode() + b"\n"], [telling.fileno(), *streams, *kept])
-        self._close_pipe_fds(*given)
+            descriptors = [telling.fileno(), *streams, *about["kept"]]
+            socket.send_fds(ready(*self.IMPORTED), [json.dumps(about).encode() + b"\n"], descriptors)
+        self._close_pipe_fds(*rest[9:15])
         self.pid = self._next_number()
 
     def _next_number(self) -> int:
@@ -100,6 +204,23 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
             return None
 
 
+def _order(module: str, arguments: list[str], options: Sequence[Any]) -> tuple[dict[str, Any], list[int]]:
+    """What Popen tells its _execute_child(), as a process needs it, and its streams."""
+    (kept, directory, variables), given, in_session = options[3:6], options[9:15], options[20]
+    reading, _, _, writing, _, errors = given
+    about = {
+        "module": module,
+        "before": "",
+        "recorder": False,
+        "arguments": arguments,
+        "directory": os.fspath(directory or os.getcwd()),
+        "variables": dict(variables or os.environ),
+        "kept": list(kept),
+        "in_session": in_session,
+    }
+    return about, [own if stream == -1 else stream for own, stream in zip(STREAMS, (reading, writing, errors), strict=True)]
+
+
 class Command(Forked):
     """A command that goes on beside the test."""
 
@@ -107,10 +228,45 @@ class Command(Forked):
         super().__init__("pgtrace.cli", ["pgtrace", *map(str, arguments)], **options)
 
 
-def recorder(command: list[str], **options: Any) -> Forked:
+class Recorder(Forked):
     """The process of a recorder, started as control.py starts it."""
-    assert command == [sys.executable, "-m", "pgtrace.proxy"]
-    return Forked("pgtrace.proxy.__main__", command, **options)
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        assert command == RECORDER
+        super().__init__(RECORDER_MODULE, command, **options)
+
+
+class OwnRecorder(subprocess.Popen):  # type: ignore[type-arg]
+    """The same for a Command: its child, with its limits and rights."""
+
+    def _execute_child(self, args: list[str], *rest: Any) -> None:
+        assert args == RECORDER
+        about, streams = _order(RECORDER_MODULE, args, rest)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                _, to_it, from_it, _, its_errors, _ = rest[9:15]
+                ours = [end for end in (to_it, from_it, its_errors) if end != -1]
+                _run(_became(about, [*streams, *about["kept"]], ours))
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        self._close_pipe_fds(*rest[9:15])
+
+
+RECORDER = [sys.executable, "-m", "pgtrace.proxy"]
+RECORDER_MODULE = "pgtrace.proxy.__main__"
+
+
+@contextlib.contextmanager
+def recorders(kind: type = Recorder) -> Iterator[None]:
+    """Within this, a recorder need not import the package first; tests/test_recorder.py starts fresh ones."""
+    control.subprocess = SimpleNamespace(**vars(subprocess) | {"Popen": kind})  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        control.subprocess = subprocess
 
 
 @functools.cache
@@ -171,11 +327,8 @@ def _fork_for_each(channel: socket.socket) -> str | None:
         if child == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for ours in (channel, woken, waking):
-                ours.close()
-            for other in (telling, *tell.values()):
-                os.close(other)
-            return _became(json.loads(asked), given)
+            ours = [one.detach() for one in (channel, woken, waking)]
+            return _became(json.loads(asked), given, [*ours, telling, *tell.values()])
         tell[child] = telling
         _tell(telling, child)
         for descriptor in given:
@@ -198,7 +351,8 @@ def _tell(telling: int, number: int) -> None:
         os.write(telling, array.array("i", [number]))
 
 
-def _became(about: dict[str, Any], given: list[int]) -> str:
+def _became(about: dict[str, Any], given: list[int], others: Iterable[int]) -> str:
+    """With what it was given, and without what belongs to others: uvloop has descriptors of its own."""
     if about["in_session"]:
         os.setsid()
     numbers = (*STREAMS, *about["kept"])
@@ -206,7 +360,7 @@ def _became(about: dict[str, Any], given: list[int]) -> str:
     for number, descriptor in zip(numbers, [fcntl.fcntl(one, fcntl.F_DUPFD, above) for one in given], strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    for descriptor in set(given).difference(numbers):
+    for descriptor in {*given, *others}.difference(numbers):
         os.close(descriptor)
     for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         old = getattr(sys, name)
@@ -217,6 +371,8 @@ def _became(about: dict[str, Any], given: list[int]) -> str:
     os.environ.clear()
     os.environ.update(about["variables"])
     sys.argv = about["arguments"]
+    if about["recorder"]:
+        control.subprocess = SimpleNamespace(**vars(subprocess) | {"Popen": OwnRecorder})  # type: ignore[assignment]
     exec(about["before"], {})
     return str(about["module"])
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def advise(*args: str) -> subprocess.CompletedProcess[str]:
-    return commands.run("advise", *args, cwd=ROOT)
+    return commands.call("advise", *args, cwd=ROOT)
 
 
 def test_json_has_the_rows_that_show_it() -> None:
@@ -23,7 +23,7 @@ def test_json_has_the_rows_that_show_it() -> None:
     assert [(one["finding"], one["round_trips"], one["number"]) for one in told["findings"]] == [
         ("extra-describe", 18, 18), ("n+1", 9, 9),
     ]  # fmt: skip
-    shown = commands.run("show", "--json", "captures/pg8000/ten_queries.pgtrace", cwd=ROOT)
+    shown = commands.call("show", "--json", "captures/pg8000/ten_queries.pgtrace", cwd=ROOT)
     flights = {row["row"]: row["flight"] for row in map(json.loads, shown.stdout.splitlines())}
     evidence = told["findings"][0]["evidence"]
     assert [flights[one["row"]] for one in evidence] == [one["flight"] for one in evidence]

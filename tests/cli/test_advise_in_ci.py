@@ -26,7 +26,7 @@ LOOP = "captures/asyncpg/ten_queries.pgtrace"
 
 
 def advise(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    return commands.run("advise", *args, cwd=ROOT)
+    return commands.call("advise", *args, cwd=ROOT)
 
 
 @pytest.mark.parametrize(

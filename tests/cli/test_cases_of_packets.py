@@ -19,14 +19,14 @@ TWICE = "appear twice, under translated addresses (127.0.0.1:22015 and 172.17.0.
 
 def printed(command: str, name: str) -> tuple[Any, str]:
     """What a command says in JSON, and on stderr."""
-    found = commands.run(command, "--json", CASES / name)
+    found = commands.call(command, "--json", CASES / name)
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout), found.stderr
 
 
 def test_show_says_what_a_driver_wanted_that_was_refused_tls() -> None:
     """Its bytes were never kept: no `bytes no longer kept`."""
-    found = commands.run("show", CASES / "direct_tls_refused.pgtrace").stdout
+    found = commands.call("show", CASES / "direct_tls_refused.pgtrace").stdout
     assert "TLS, or not PostgreSQL; the server closed: --tls auto, or sslmode=disable towards pgtrace" in found
     assert "(bytes that cannot be read are counted, not kept)" in found
     assert "no longer kept" not in found

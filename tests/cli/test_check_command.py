@@ -33,9 +33,9 @@ def capture(tmp_path: Path) -> Path:
 
 
 def test_a_budget_that_is_kept_is_0_and_one_that_is_not_is_1(capture: Path) -> None:
-    found = commands.run("check", "--max", "round_trips=2", "--max", "errors=1", capture)
+    found = commands.call("check", "--max", "round_trips=2", "--max", "errors=1", capture)
     assert (found.returncode, found.stdout, found.stderr) == (0, "2 budgets met\n", "")
-    found = commands.run("check", "--max", "round_trips=1", "--max", "errors=1", capture)
+    found = commands.call("check", "--max", "round_trips=1", "--max", "errors=1", capture)
     assert found.returncode == 1
     assert found.stdout.splitlines() == [
         "capture: round_trips is 2, at most 1",
@@ -47,29 +47,29 @@ def test_a_budget_that_is_kept_is_0_and_one_that_is_not_is_1(capture: Path) -> N
 
 
 def test_each_mark_and_a_filter(capture: Path) -> None:
-    found = commands.run("check", "--by", "mark", "--max", "errors=0", "--json", capture)
+    found = commands.call("check", "--by", "mark", "--max", "errors=0", "--json", capture)
     assert found.returncode == 1
     (budget,) = json.loads(found.stdout)["budgets"]
     assert (budget["about"], budget["name"], budget["actual"]) == ("mark", "checkout", 1)
-    assert commands.run("check", "--max", "errors=0", "--filter", "not mark:checkout", capture).returncode == 0
+    assert commands.call("check", "--max", "errors=0", "--filter", "not mark:checkout", capture).returncode == 0
 
 
 def test_the_budgets_of_the_project_are_found_from_below(capture: Path, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(CONFIG)
     below = tmp_path / "tests" / "shop"
     below.mkdir(parents=True)
-    found = commands.run("check", capture, cwd=below)
+    found = commands.call("check", capture, cwd=below)
     assert found.returncode == 1
     assert found.stdout.splitlines()[0] == "mark checkout: errors is 1, at most 0"
-    assert commands.run("check", "--max", "round_trips=2", capture, cwd=below).returncode == 0  # these alone
+    assert commands.call("check", "--max", "round_trips=2", capture, cwd=below).returncode == 0  # these alone
     other = tmp_path / "other.toml"
     other.write_text("errors = 1\n")
-    assert commands.run("check", "--config", other, capture, cwd=below).stdout == "1 budget met\n"
+    assert commands.call("check", "--config", other, capture, cwd=below).stdout == "1 budget met\n"
 
 
 def test_without_a_budget_it_says_where_one_can_be(capture: Path, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
-    found = commands.run("check", capture, cwd=tmp_path)
+    found = commands.call("check", capture, cwd=tmp_path)
     assert found.returncode == 2
     assert "--max COUNTER=N, --config FILE, or [tool.pgtrace.budgets]" in found.stderr
 
@@ -86,7 +86,7 @@ def test_without_a_budget_it_says_where_one_can_be(capture: Path, tmp_path: Path
 def test_a_wrong_budget_is_a_wrong_use_in_one_line(capture: Path, tmp_path: Path, args: tuple[str, str], message: str) -> None:
     (tmp_path / "a.toml").write_text("errrors = 0\n")
     capture.write_bytes(capture.read_bytes() + b"\xff")
-    found = commands.run("check", *args, capture, cwd=tmp_path)
+    found = commands.call("check", *args, capture, cwd=tmp_path)
     assert found.returncode == 2
     assert found.stderr.startswith(message)
     assert found.stderr.count("\n") == 1
@@ -95,7 +95,7 @@ def test_a_wrong_budget_is_a_wrong_use_in_one_line(capture: Path, tmp_path: Path
 
 @pytest.mark.parametrize("form", ["text", "json", "junit", "github", "markdown"])
 def test_every_format_tells_the_same_number(capture: Path, form: str) -> None:
-    found = commands.run("check", "--format", form, "--max", "round_trips=1", capture)
+    found = commands.call("check", "--format", form, "--max", "round_trips=1", capture)
     assert found.returncode == 1
     assert not found.stderr
     if form == "junit":
@@ -118,17 +118,17 @@ def test_what_is_incomplete_keeps_no_budget(capture: Path, tmp_path: Path, what:
         part = write(tmp_path / "part.pgtrace", SCRIPT.strip().removesuffix("end"))
     else:
         packets = tmp_path / "all.pcapng"
-        assert commands.run("export", "--to", "pcapng", capture, "-o", packets).returncode == 0
+        assert commands.call("export", "--to", "pcapng", capture, "-o", packets).returncode == 0
         part = tmp_path / "middle.pcapng"
         assert subprocess.run(["editcap", "-r", packets, part, "6-100"], check=False).returncode == 0
-    found = commands.run("check", "--max", "round_trips=100", part)
+    found = commands.call("check", "--max", "round_trips=100", part)
     assert found.returncode == 1
     assert "pgtrace: incomplete: " in found.stderr
-    assert commands.run("diff", part, part).returncode == 1
+    assert commands.call("diff", part, part).returncode == 1
 
 
 def test_an_option_is_no_program(tmp_path: Path) -> None:
-    found = commands.run("run", "--bogus", "--", "true")
+    found = commands.call("run", "--bogus", "--", "true")
     assert found.returncode == 2
     assert "--bogus" in found.stderr
     assert "there is no such program" not in found.stderr

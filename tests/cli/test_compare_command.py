@@ -182,14 +182,14 @@ def test_ctrl_c_ends_the_programs_and_leaves_nothing(shop: EmbeddedServer, tmp_p
     ],
 )
 def test_wrong_uses(arguments: list[str], says: str) -> None:
-    ran = commands.run("compare", *arguments)
+    ran = commands.call("compare", *arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert says in ran.stderr
 
 
 def test_captures_and_programs_cannot_be_mixed(tmp_path: Path) -> None:
     (tmp_path / "a.pgtrace").touch()
-    ran = commands.run("compare", tmp_path / "a.pgtrace", "a=true")
+    ran = commands.call("compare", tmp_path / "a.pgtrace", "a=true")
     assert (ran.returncode, "cannot be mixed" in ran.stderr) == (2, True)
 
 
@@ -310,5 +310,5 @@ def test_behind_a_pooler_the_drivers_side_counts(shop: EmbeddedServer, tmp_path:
 
 def test_behind_goes_with_one_distance(tmp_path: Path) -> None:
     (tmp_path / "x.ini").touch()
-    ran = commands.run("compare", "--behind", tmp_path / "x.ini", "--rtt", "0ms,1ms", "a=true")
+    ran = commands.call("compare", "--behind", tmp_path / "x.ini", "--rtt", "0ms,1ms", "a=true")
     assert (ran.returncode, "a single --rtt" in ran.stderr) == (2, True)

@@ -16,34 +16,34 @@ BEFORE, AFTER = CAPTURES / "asyncpg" / "one_query.pgtrace", CAPTURES / "asyncpg"
 
 
 def test_a_difference_is_1_and_none_is_0() -> None:
-    found = commands.run("diff", BEFORE, AFTER)
+    found = commands.call("diff", BEFORE, AFTER)
     assert (found.returncode, found.stderr) == (1, "")
     assert "\x1b" not in found.stdout
     assert "runs 10 times, was once" in found.stdout.splitlines()[1]
-    found = commands.run("diff", AFTER, AFTER)
+    found = commands.call("diff", AFTER, AFTER)
     assert found.returncode == 0
     assert found.stdout.startswith("the same wire behaviour: ")
 
 
 def test_json_says_which_side_is_which() -> None:
-    found = commands.run("diff", "--json", BEFORE, AFTER)
+    found = commands.call("diff", "--json", BEFORE, AFTER)
     assert found.returncode == 1
     told = json.loads(found.stdout)
     assert (told["schema"], told["same"]) == ("pgtrace.diff/1", False)
     assert (told["a"]["file"], told["b"]["round_trips"]) == (str(BEFORE), 11)
-    assert json.loads(commands.run("diff", "--json", AFTER, AFTER).stdout)["same"] is True
+    assert json.loads(commands.call("diff", "--json", AFTER, AFTER).stdout)["same"] is True
 
 
 def test_a_stream_may_be_one_of_the_two() -> None:
     with AFTER.open("rb") as stream:
         assert commands.run("diff", "-", AFTER, stdin=stream).returncode == 0
-    found = commands.run("diff", "-", "-")
+    found = commands.call("diff", "-", "-")
     assert found.returncode == 2
     assert "only one of the two can be standard input" in found.stderr
 
 
 def test_what_cannot_be_read_is_4(tmp_path: Path) -> None:
-    assert commands.run("diff", AFTER, tmp_path / "absent.pgtrace").returncode == 4
+    assert commands.call("diff", AFTER, tmp_path / "absent.pgtrace").returncode == 4
 
 
 @pytest.mark.parametrize("no_color", [False, True])

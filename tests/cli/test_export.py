@@ -22,8 +22,8 @@ CAPTURE = CAPTURES / "psycopg" / "failure.pgtrace"
 PCAP = Path(__file__).parents[1] / "data" / "packets" / "pg8000.pcap"
 
 
-def export(*args: str | Path, **given: object) -> subprocess.CompletedProcess[bytes]:
-    return commands.run("export", *args, text=False, **given)
+def export(*args: str | Path, **given: bytes) -> subprocess.CompletedProcess[bytes]:
+    return commands.call("export", *args, text=False, **given)
 
 
 def test_a_file_or_stdout(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_every_format_is_there_and_says_what_it_takes() -> None:
 
 def test_what_is_no_text_does_not_go_to_a_terminal() -> None:
     controller, worker = pty.openpty()
-    found = export(CAPTURE, "--to", "pcapng", stdout=worker)
+    found = commands.run("export", CAPTURE, "--to", "pcapng", stdout=worker, text=False)
     os.close(worker)
     os.close(controller)
     assert found.returncode == 2
@@ -112,7 +112,7 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
     """The pipe is closed before the first byte; nobody complains."""
     reading, writing = os.pipe()
     os.close(reading)
-    found = export(CAPTURE, "--to", "pcapng", stdout=writing)
+    found = commands.run("export", CAPTURE, "--to", "pcapng", stdout=writing, text=False)
     os.close(writing)
     assert (found.returncode, found.stderr) == (0, b"")
 
@@ -127,7 +127,7 @@ def test_what_was_not_finished_is_not_left_behind(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
 def test_a_full_disk_is_told_in_one_line() -> None:
     with open("/dev/full", "wb") as full:
-        found = export(CAPTURE, "--to", "pcapng", stdout=full)
+        found = commands.run("export", CAPTURE, "--to", "pcapng", stdout=full, text=False)
     assert found.returncode == 4
     assert found.stderr == b"pgtrace: -: cannot be written: no space left on device\n"
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,8 @@ def session(queries: int) -> Iterator[Record]:
 
 @contextmanager
 def growing(write: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that appends for as long as this lasts, faster than the command reads; it has written something when this begins."""
-    process = subprocess.Popen([sys.executable, "-c", write, *map(str, arguments)], stdout=subprocess.PIPE)
+    """A process that only appends for as long as this lasts, faster than the command reads; it has written something when this begins."""
+    process = commands.Forked("", ["writes", *map(str, arguments)], before=write, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
@@ -98,7 +99,6 @@ with open(sys.argv[2], "wb", buffering=0) as file:
 def test_a_capture_that_grows_faster_than_it_is_read_has_an_end(command: list[str], kind: str, tmp_path: Path) -> None:
     """What was there when the command began."""
     path = tmp_path / "x.pgtrace"
-    commands.ready()
     with growing(APPENDS, kind, path, *((1000, 0.01) if command[0] == "stats" else (100, 0.05))) as process:
         ended = commands.run(*command, "-q", path)
         assert ended.returncode == 0, ended.stderr
@@ -106,7 +106,6 @@ def test_a_capture_that_grows_faster_than_it_is_read_has_an_end(command: list[st
 
 
 def test_packets_that_grow_faster_than_they_are_read_have_an_end(tmp_path: Path) -> None:
-    commands.ready()
     with growing(REPEATS, PACKETS, tmp_path / "x.pcap") as process:
         assert commands.run("stats", "-q", tmp_path / "x.pcap").returncode == 0
         assert process.poll() is None
@@ -151,28 +150,69 @@ def test_show_goes_on_with_follow_until_the_recording_ends(tmp_path: Path) -> No
     assert b"select 1" in rest
 
 
+@cache
+def shown(source: Path) -> str:
+    """What `show` makes of a file."""
+    found = commands.call("show", "-q", source)
+    assert found.returncode == 0
+    return found.stdout
+
+
+@contextmanager
+def fed(number: int | Path, data: bytes) -> Iterator[None]:
+    """Somebody writes that into a pipe, and closes it."""
+
+    def feed() -> None:
+        with open(number, "wb") as pipe:
+            pipe.write(data)
+
+    feeding = threading.Thread(target=feed)
+    feeding.start()
+    yield
+    feeding.join()
+
+
+@contextmanager
+def piped(data: bytes) -> Iterator[int]:
+    """The end of a pipe from which that can be read."""
+    reading, writing = os.pipe()
+    with fed(writing, data):
+        yield reading
+        os.close(reading)
+
+
 @pytest.mark.parametrize("source", [CAPTURE, CAPTURE.with_suffix(".trace"), PACKETS])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_pipe_with_a_name_is_read_once(source: Path, packed: bool, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     data = gzip.compress(source.read_bytes()) if packed else source.read_bytes()
-    feeding = threading.Thread(target=pipe.write_bytes, args=(data,))
-    feeding.start()
-    from_pipe, from_file = commands.run("show", "-q", pipe), commands.run("show", "-q", source)
-    feeding.join()
-    assert from_pipe.returncode == from_file.returncode == 0
-    assert from_pipe.stdout == from_file.stdout
-    assert from_file.stdout
+    with fed(pipe, data):
+        from_pipe = commands.call("show", "-q", pipe)
+    assert from_pipe.returncode == 0
+    assert from_pipe.stdout == shown(source)
+    assert from_pipe.stdout
 
 
-@pytest.mark.parametrize(
-    "command", ["diff <(cat {0}) <(cat {0})", "stats -q /dev/stdin < {0}", "cat {0} | pgtrace_stats /dev/stdin", "stats -q <(cat {0}) {0}"]
-)
-def test_what_a_shell_makes_of_commands_is_a_file(command: str) -> None:
-    call = f"{sys.executable} -m pgtrace"
-    line = command.format(CAPTURE)
-    line = line.replace("pgtrace_stats", f"{call} stats -q") if "pgtrace_stats" in line else f"{call} {line}"
+def test_what_a_shell_makes_of_commands_is_a_file() -> None:
+    line = f"{sys.executable} -m pgtrace diff <(cat {CAPTURE}) <(cat {CAPTURE})"
     ended = subprocess.run(["bash", "-c", line], capture_output=True, check=False, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout
+
+
+@pytest.mark.parametrize("files", [["/dev/fd/{}"], ["/dev/fd/{}", str(CAPTURE)]], ids=["alone", "with a file"])
+def test_a_pipe_by_its_number(files: list[str]) -> None:
+    with piped(CAPTURE.read_bytes()) as pipe:
+        ended = commands.run("stats", "-q", *(file.format(pipe) for file in files), pass_fds=[pipe])
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout
+
+
+def test_standard_input_by_its_name() -> None:
+    with CAPTURE.open("rb") as file:
+        from_file = commands.run("stats", "-q", "/dev/stdin", stdin=file)
+    with piped(CAPTURE.read_bytes()) as pipe:
+        from_pipe = commands.run("stats", "-q", "/dev/stdin", stdin=pipe)
+    assert (from_file.returncode, from_file.stderr) == (from_pipe.returncode, from_pipe.stderr) == (0, "")
+    assert from_file.stdout == from_pipe.stdout != ""

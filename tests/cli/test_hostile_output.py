@@ -100,7 +100,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pgtrace(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    return commands.run(*arguments, text=False, cwd=place, env=os.environ | environment)
+    return commands.call(*arguments, text=False, cwd=place, env=os.environ | environment)
 
 
 def obeyed(output: bytes) -> list[str]:

@@ -34,13 +34,13 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     directory = tmp_path / "temporary"
     directory.mkdir()
     monkeypatch.setenv("TMPDIR", str(directory))
+    monkeypatch.setattr("tempfile.tempdir", str(directory))
     yield directory
     assert list(directory.iterdir()) == []
 
 
 def command(*args: str | Path, data: bytes | None = None) -> subprocess.CompletedProcess[str]:
-    found = commands.run(*args, text=False, input=data or b"")
-    return subprocess.CompletedProcess(found.args, found.returncode, found.stdout.decode(), found.stderr.decode())
+    return commands.call(*args, input=data)
 
 
 def statistics(*args: str | Path, data: bytes | None = None) -> dict:

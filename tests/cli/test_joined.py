@@ -17,7 +17,7 @@ SAID = "pgtrace: both sides of a pooler: 51 of 51 round trips of A were joined w
 
 def run(*words: str) -> tuple[str, str]:
     """What a command prints on stdout and on stderr."""
-    found = commands.run(*words)
+    found = commands.call(*words)
     assert found.returncode == 0, found.stderr
     return found.stdout, found.stderr
 

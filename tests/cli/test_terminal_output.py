@@ -52,7 +52,7 @@ def test_without_a_pager_it_is_written_at_once(pager: str) -> None:
 
 def test_no_colour_and_no_terminal_are_plain(tmp_path: Path) -> None:
     assert "\x1b[3" not in on_terminal("show", str(CAPTURE), PGTRACE_PAGER="", NO_COLOR="1")
-    piped = commands.run("show", CAPTURE)
+    piped = commands.call("show", CAPTURE)
     assert "\x1b" not in piped.stdout
 
 
@@ -61,7 +61,7 @@ def test_stats_has_bold_heads() -> None:
 
 
 def test_colours_change_no_text() -> None:
-    piped = commands.run("show", CAPTURE).stdout
+    piped = commands.call("show", CAPTURE).stdout
     for line in piped.splitlines():
         assert click.unstyle(terminal.message(line)) == line
         assert click.unstyle(terminal.table(line)) == line

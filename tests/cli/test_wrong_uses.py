@@ -1,9 +1,8 @@
 """What cannot be had is refused in one line on stderr that gives the reason or the remedy, with the
 exit code of its kind, and never with a traceback.
 
-Most uses run in this process, through the function the entry point calls; what opens captures, and
-what needs another environment (no permission, a package that is not installed, a signal), is a
-process of its own.
+Most uses run in this process, through the function the entry point calls; what needs another
+environment (no permission, a package that is not installed, a signal) is a process of its own.
 """
 
 from __future__ import annotations
@@ -215,7 +214,7 @@ def test_one_line_and_an_exit_code(use, code, reason, places, capsys, monkeypatc
 
 @pytest.mark.parametrize(("use", "reason"), UNREADABLE, ids=[use for use, _ in UNREADABLE])
 def test_what_cannot_be_read(use, reason, places):
-    found = commands.run(*(word.format(**places) for word in use.split()))
+    found = commands.call(*(word.format(**places) for word in use.split()))
     assert re.search(reason, one_line(found.stderr))
     assert found.returncode == CAPTURE
     assert not found.stdout
