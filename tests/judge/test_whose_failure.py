@@ -284,6 +284,30 @@ def test_a_driver_that_leaves_while_the_server_works(judged: Judge, end: str) ->
     assert not found.ends or "FIN" in end
 
 
+@pytest.mark.parametrize("many", [1, 3])
+def test_a_driver_that_leaves_before_its_login_abandons_no_statement(judged: Judge, many: int) -> None:
+    lines = []
+    for number in range(2, 2 + many):
+        lines += [
+            f"{number} c{number} F StartupMessage user=app",
+            f"{300 + number} c{number} ends F FIN",
+            f"{310 + number} c{number} close F",
+        ]
+    sleeps = [
+        "400 F Query SELECT pg_sleep(4)",
+        "600 c1 ends F RST",
+        "2000 B CommandComplete SELECT 1 | ReadyForQuery I",
+        "2001 c1 close F",
+        "end",
+    ]
+    found = judged(*sorted(lines, key=lambda line: int(line.split()[0])), *sleeps)
+    before, after = sorted((one for one in found.findings if one.name == "driver-left"), key=lambda one: "Query" in one.what)
+    assert (before.number, after.number) == (many, 1)
+    assert [remedy.partition(",")[0] for remedy in before.remedies] == ["a longer connect timeout"]
+    assert "CancelRequest" in " ".join(after.remedies)
+    assert not found.ends
+
+
 def test_a_driver_that_leaves_before_any_answer(judged: Judge) -> None:
     found = judged("0 F Query SELECT pg_sleep(4)", "1000 c1 ends F FIN", "1001 c1 close F", "end")
     assert found.told == [("driver-left", 1)]

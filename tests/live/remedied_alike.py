@@ -1055,6 +1055,7 @@ def again(given: Given, sql: str, *values: object) -> None:
 NOT_TRIED: Final[dict[str, str]] = {
     "shorter transactions; transaction_timeout of PgBouncer can be longer": "needs PgBouncer 1.25",
     "a newer pooler: PgBouncer 1.24 does so once for each of its server connections": "seen with asyncpg only",
+    "a longer connect timeout, or fewer connections at once; and ask why the start-up gets no answer": "the cause is elsewhere",
 }
 """Remedies that the clients may get with the note, and why."""
 NEVER: Final[dict[str, tuple[str, ...]]] = {

@@ -4,7 +4,8 @@ connection or sends Terminate while answers are owed.
 Leaving cancels nothing: the server runs the statement to its end, and holds its locks, until it has
 something to send. Recognised by an end that came while a round trip was open and whose answer did
 not reach the driver (session/departure.py). If an answer came, the evidence says how long the
-server continued. After a FATAL error of the server nothing is owed.
+server continued. After a FATAL error of the server nothing is owed. A driver that leaves before its
+login is complete abandons no statement: that is a finding of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, c
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.trace.row import RowKind
 
+BEFORE_LOGIN: Final = "before login"
 _LEFT: Final = ("driver left", "reset by the driver", "the driver was lost")
 
 
@@ -48,7 +50,7 @@ class _Watch(Watch):
         if not words:
             return
         self._told = True
-        note = self.seen.note(KIND)
+        note = self.seen.note(KIND, BEFORE_LOGIN if shape.kind is RowKind.SETUP else "")
         note.times += 1
         note.words = note.words or words
         note.show(step.place, words)
@@ -63,7 +65,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="driver-left",
     unit=FAILED,
-    why="While it works, a server does not notice that its client is gone: the statement runs to its end and keeps its locks.",
+    why="While it works, a server does not notice that its client is gone: a statement runs to its end and keeps its locks.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -76,4 +78,6 @@ KIND: Final = Kind(
             "in the server"
         ),
     ),
+    first=(Remedy("a longer connect timeout, or fewer connections at once; and ask why the start-up gets no answer"),),
+    is_first=lambda note: note.subject == BEFORE_LOGIN,
 )
