@@ -296,14 +296,14 @@ async def _(url: str, remedied: bool) -> None:
 @scenario("asyncpg-encoding", "pooler-added", "asyncpg", pooled=2)
 @awaited
 async def _(url: str, remedied: bool) -> None:
-    async def client() -> None:
+    async def client(first: int) -> None:  # its values are nobody else's: which round trip is whose is known
         settings = {"client_encoding": "UTF8"} if remedied else {}
         connection = await asyncpg.connect(url, statement_cache_size=0, server_settings=settings)
-        for number in range(10):
+        for number in range(first, first + 10):
             await connection.fetch(SELECT.format("$1"), number)
         await connection.close()
 
-    await asyncio.gather(*(client() for _ in range(4)))
+    await asyncio.gather(*(client(10 * number) for number in range(4)))
 
 
 @scenario("asyncpg-no-cursor", "pooler-42P05", "asyncpg", pooled=1)
