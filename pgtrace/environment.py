@@ -37,6 +37,7 @@ from pgtrace.conninfo import DIALECTS, Address, keywords, read
 from pgtrace.errors import AddressError
 from pgtrace.parameters import LEG, PARAMETERS, PLACE, SSL_MODES, TLS_WORDS
 from pgtrace.services import home, service_settings
+from pgtrace.settingsfile import text_of
 
 PLACE_VARIABLES: Final = tuple(name for key in PLACE if (name := PARAMETERS[key].variable))
 _OTHERS_TLS: Final = frozenset({"ssl", "sslaccept", "requiressl"})
@@ -271,11 +272,11 @@ def _fits(one: Host, host: str, port: str) -> bool:
 
 
 def password_file(environ: Mapping[str, str]) -> str:
-    """The text of the password file that libpq would read; empty if there is none."""
+    """The text of the password file that libpq would read, if it is a plain file; else
+    empty."""
     path = environ.get("PGPASSFILE") or os.path.join(home(environ), ".pgpass")
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+        return text_of(path, "surrogateescape") if os.path.isfile(path) else ""
     except OSError:
         return ""
 

@@ -25,6 +25,7 @@ from typing import Final
 from pgtrace.conninfo import BLANKS, Address, read, unknown
 from pgtrace.errors import AddressError
 from pgtrace.parameters import LEG, PARAMETERS, PLACE
+from pgtrace.settingsfile import text_of
 
 VARIABLES: Final = {key: one.variable for key, one in PARAMETERS.items() if key in (PLACE | LEG) - {"service"} and one.variable}
 """Settings that say where a server is and how to reach it safely, and their variables."""
@@ -75,8 +76,7 @@ def service_settings(service: str, environ: Mapping[str, str]) -> dict[str, str]
         files.append(os.path.join(environ["PGSYSCONFDIR"], "pg_service.conf"))
     for file in files:
         try:
-            with open(file, encoding="utf-8", errors="surrogateescape") as lines:
-                text = lines.read()
+            text = text_of(file, "surrogateescape")
         except OSError as error:
             if isinstance(error, FileNotFoundError) and file != environ.get("PGSERVICEFILE"):
                 continue

@@ -9,6 +9,7 @@ import click
 
 from pgtrace.cli import options
 from pgtrace.errors import BudgetError
+from pgtrace.settingsfile import text_of
 
 if TYPE_CHECKING:
     from pgtrace.ask.budgets import About, Budget
@@ -52,7 +53,7 @@ def _of_file(path: Path) -> list[Budget]:
     from pgtrace.ask.budget_tables import parse
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except OSError as error:
         raise BudgetError(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

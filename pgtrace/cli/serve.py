@@ -13,6 +13,7 @@ from pgtrace.address import Listen, parse_listen
 from pgtrace.cli import options, recorder_options
 from pgtrace.cli.stopping import Stop
 from pgtrace.errors import AddressError, UsageError
+from pgtrace.settingsfile import text_of
 
 if TYPE_CHECKING:
     from pgtrace.faults import Rule
@@ -125,7 +126,7 @@ def _verifier(file: Path | None) -> Verifier | None:
     password = os.environ.get(PASSWORD)
     if file is not None:
         try:
-            password = file.read_text("utf-8").partition("\n")[0].rstrip("\r")
+            password = text_of(file).partition("\n")[0].rstrip("\r")
         except (OSError, ValueError) as error:
             raise UsageError(f"--password-file {file}: {getattr(error, 'strerror', None) or 'is not text'}") from None
         if not password:

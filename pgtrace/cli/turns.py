@@ -20,6 +20,7 @@ from pgtrace.demo.pooler import RunningPooler, free_port, led_elsewhere
 from pgtrace.errors import UsageError
 from pgtrace.recorder import Recorder, Recording
 from pgtrace.report.comparison.sections import duration
+from pgtrace.settingsfile import text_of
 from pgtrace.temporary import PrivateDirectory
 
 _PLAIN = ("disable", "allow", "prefer")
@@ -141,7 +142,7 @@ class Turns:
         assert self._ini is not None
         listens = free_port()
         login = f"user={self._extra['PGUSER']} password={self._extra['PGPASSWORD']}" if "PGPASSWORD" in self._extra else ""
-        text = self._ini.read_text(encoding="utf-8", errors="surrogateescape")
+        text = text_of(self._ini, "surrogateescape")
         return RunningPooler(led_elsewhere(text, listens, host, port, login), listens, directory=self._ini.absolute().parent)
 
     def _run(self, program: Program, variables: Mapping[str, str]) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from pgtrace import toml
 from pgtrace.errors import UsageError
 from pgtrace.regex.automaton import Pattern, TooCostly
 from pgtrace.regex.patterns import BadPattern
+from pgtrace.settingsfile import text_of
 
 SETTINGS = "pyproject.toml"
 
@@ -70,12 +71,16 @@ def configured(directory: str | os.PathLike[str]) -> tuple[Rule, ...]:
     start = Path(directory).absolute()
     for place in (start, *start.parents):
         path = place / SETTINGS
-        try:
-            found: Any = toml.loads(path.read_text("utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
+        if not path.is_file():
             continue
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: {error}") from None
+        try:
+            found: Any = toml.loads(text_of(path))
+        except UnicodeDecodeError:
+            raise UsageError(f"{path}: not TOML: it is not UTF-8") from None
+        except ValueError as error:
+            raise UsageError(f"{path}: not valid TOML: {error}") from None
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
         for key in ("tool", "pgtrace", "golden", "rules"):
             found = found.get(key, {}) if isinstance(found, dict) else {}
         found = found or []

@@ -25,9 +25,9 @@ from pgtrace.errors import UsageError
 from pgtrace.judge.finding import Finding
 from pgtrace.judge.findings import FORMER
 from pgtrace.judge.unexplained import Unexplained
+from pgtrace.settingsfile import text_of
 
 SCHEMA: Final = "pgtrace.baseline/1"
-LARGEST: Final = 16 * 1024 * 1024
 """The largest file that is read, in bytes."""
 
 Known = tuple[str, str, str, str]
@@ -54,9 +54,7 @@ class Baseline:
     def read(cls, path: Path) -> Baseline:
         """Raises UsageError."""
         try:
-            if path.stat().st_size > LARGEST:
-                raise UsageError(f"{path}: too large for a baseline")
-            told: Any = json.loads(path.read_text(encoding="utf-8"))
+            told: Any = json.loads(text_of(path))
         except FileNotFoundError:
             raise UsageError(f"{path}: there is no such baseline; --update-baseline writes it") from None
         except OSError as error:
