@@ -123,6 +123,24 @@ def test_eager_loading_is_a_unit_of_work(judged: Judge, relations: int, found: i
     assert ("n+1" in judged(*lines, "end").names) is (in_block or found < 2)
 
 
+@pytest.mark.parametrize(
+    ("sql", "is_by_bounds"),
+    [
+        ("select count(*) from t where at >= {n} and at < {m}", True),
+        ("select rate from t where at <= {n} order by at desc limit 1", True),
+        ("select count(*) from t where at between {n} and {m}", True),
+        ("select count(*) from t where owner = {n} and at < {m}", False),
+        ("select name from t where id = {n} limit 1", False),
+        ("select name from t where id in ({n})", False),
+    ],
+)
+def test_the_remedy_of_a_loop_over_bounds_compares_no_column_with_a_list(judged: Judge, sql: str, is_by_bounds: bool) -> None:
+    told = judged(*pages(sql, 1), "end")["n+1"]
+    (remedy,) = told.remedies
+    assert remedy.startswith("one query for all bounds") is is_by_bounds
+    assert ("ANY" in remedy) is not is_by_bounds
+
+
 def binary(*items: int) -> bytes:
     """An array of int4 as a driver binds it."""
     head = struct.pack("!iii", bool(items), 0, 23) + (struct.pack("!ii", len(items), 1) if items else b"")

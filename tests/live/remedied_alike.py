@@ -336,6 +336,17 @@ def _(given: Given) -> None:
         given.ask(SELECT, 1)
 
 
+@alike("joined-to-bounds", "n+1")
+def _(given: Given) -> None:
+    if given.remedied:
+        given.ask(
+            "select bound, count(id) from (values (1), (2), (3), (4), (5), (6)) as v (bound) left join item on id <= bound group by 1"
+        )
+        return
+    for number in range(1, 7):
+        given.ask("select count(id) from item where id <= {}", number)
+
+
 @alike("called-once", "n+1")
 def _(given: Given) -> None:
     if given.remedied:

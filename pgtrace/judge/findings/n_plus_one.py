@@ -75,6 +75,8 @@ _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE",
 READS, WRITES, CALLS, RETURNS, IN_TEXT = "reads", "writes", "calls", "returns rows", "values in the text"
 CHANGES: Final = "changes rows"
 """It writes, but adds none."""
+BOUNDS: Final = "its values are bounds"
+SINGLE: Final = "its values are not all bounds"
 _BLANKED: Final = "values blanked"
 _FROM_POOL: Final = "a pool's reset or check each time"
 PREPARED_ONCE, PREPARED_LEAK = "prepared-once", "prepared-leak"
@@ -340,6 +342,9 @@ class _Watch(Watch):
             note.fact(does, *([RETURNS] if does == WRITES and step.rows else ()))
             if does == WRITES and _ADDS.isdisjoint(texts.words(step.label.sql)):
                 note.fact(CHANGES)
+            kinds = {role for role, _ in batches.roles(step.label.sql)}
+            is_by_bounds = does == READS and batches.RANGE in kinds and kinds.isdisjoint((batches.ONE, batches.LIST))
+            note.fact(BOUNDS if is_by_bounds else SINGLE)
             if does == READS and self.seen.trace.values_blanked:
                 note.fact(_BLANKED)
         elif IN_TEXT not in note.facts and sqltext.without_comments(step.label.sql) != self._texts[step.key]:
@@ -457,6 +462,14 @@ KIND: Final = Kind(
     cares=_cares,
     joins=(PREPARED_ONCE, PREPARED_LEAK),
     also={PREPARED_ONCE: ()},
+    first=(
+        Remedy(
+            "one query for all bounds: FROM unnest($1) AS bound JOIN ... ON column <= bound, LATERAL where there is a LIMIT; or GROUP BY",
+            tried="joined-to-bounds",
+            clients=DEMO,
+        ),
+    ),
+    is_first=lambda note: note.facts[BOUNDS] > 0 and not note.facts[SINGLE],
     joined=_joined,
     remedies=(
         Remedy(
