@@ -269,6 +269,20 @@ def test_a_poll_asks_for_something_that_others_do(judged: Judge, pauses: list[in
     assert [one for one in told if one[0] != "re-parse"] == ([("repeat", number)] if number else [])
 
 
+@pytest.mark.parametrize("polls", [4, 5, 9])
+@pytest.mark.parametrize("asked", [1, 4, 5, 7])
+def test_what_is_asked_after_polls_is_counted_by_itself(judged: Judge, polls: int, asked: int) -> None:
+    ask = run("-", 7, parse=f"Parse - {text(1)}")
+    lines, now = [], 10
+    for _ in range(polls):
+        now += 30
+        lines += [f"{now} {line}" for line in ask.splitlines()]
+    block = [simple("BEGIN", "BEGIN", "T"), *[ask.replace("ReadyForQuery I", "ReadyForQuery T")] * asked, simple("COMMIT", "COMMIT")]
+    lines += [f"{now + 30} {line}" for what in block for line in what.splitlines()]
+    told = dict(judged(*lines, DONE).told)
+    assert told.get("repeat") == (asked - 1 if asked >= 5 else None)
+
+
 def test_a_question_among_others_is_no_poll(judged: Judge) -> None:
     other = run("-", parse=f"Parse - {text(2)}").replace("params=", "params=9")
     assert ("repeat", 9) in judged(*at_pauses([30] * 10, other)).told

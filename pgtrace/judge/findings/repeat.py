@@ -161,8 +161,11 @@ class _Watch(Watch):
         if query.is_told:
             self._tell(step.key, step.place)
             return
+        follows = query is latest and step.shape.status_before == "I"
+        if not follows and len(query.places) == TIMES - 1 and query.is_poll:
+            query.places, query.pauses = [], []  # they were polls, and this is none
         query.places.append(step.place)
-        if query is latest and step.shape.status_before == "I":
+        if follows:
             query.pauses.append(step.opened_ns - ended_ns)
         if len(query.places) >= TIMES and query.is_poll:
             del query.places[0], query.pauses[0]
