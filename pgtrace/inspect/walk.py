@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from pgtrace.capture.record import DECRYPTED
 from pgtrace.describe.copy_messages import CopyPayload
 from pgtrace.framing import KEPT_BYTES, Framer
 from pgtrace.inspect.copy_reading import CopyReading
@@ -69,6 +70,8 @@ def passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[t
             raise NotKept
         expected[side] += len(data)
         for code, body, size in framer.feed(side, data):
+            if code == codes.SSL_REPLY and body == b"S" and DECRYPTED in connection.facts:
+                framer.decrypted()
             begin = offsets[side]
             offsets[side] += size
             if code not in (codes.RESUMED, codes.UNDECODED):

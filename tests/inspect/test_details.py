@@ -135,3 +135,18 @@ def test_what_a_reply_answers(tmp_path: Path, lines: str, said: list[str]) -> No
     ]
     assert found == said
     trace.close()
+
+
+@pytest.mark.parametrize("fact", ["1 c1 fact tls.frontend TLSv1.3\n", ""])
+def test_a_start_up_that_the_recorder_decrypted_is_there(tmp_path: Path, fact: str) -> None:
+    """What follows `S` is the plain stream if the recorder says so, and was never kept if it passed TLS on."""
+    asked = "0 c1 F SSLRequest\n1 c1 raw B 53\n" + fact
+    plain = "2 c1 F StartupMessage user=app\n3 c1 B AuthenticationOk | ReadyForQuery I\n4 c1 F Query SELECT 1\n"
+    trace = fully_read(write(tmp_path / "c", asked + (plain if fact else "2 c1 opaque F 90\n3 c1 opaque B 90\n") + "end"))
+    found = [details.read(trace, place) for place in range(len(trace.rows)) if trace.rows[place].shape.kind is RowKind.SETUP]
+    assert [[message.name for message in one.messages] for one in found] == [
+        ["SSLRequest", "SSLRequestReply"],
+        *([["StartupMessage", "AuthenticationOk", "ReadyForQuery"]] if fact else []),
+    ]
+    assert {one.note for one in found} == {""}
+    trace.close()
