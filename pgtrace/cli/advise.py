@@ -46,7 +46,7 @@ def _kinds(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str, .
     "--baseline", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Exit with 1 on findings that are not in FILE."
 )
 @click.option("--update-baseline", "update", is_flag=True, help="Write what is found to the --baseline FILE.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only data and errors.")
+@options.words(options.WHAT_WAS_READ)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -57,6 +57,7 @@ def command(
     baseline: Path | None,
     update: bool,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Find what costs round trips or fails, and the remedy.
 
@@ -65,7 +66,7 @@ def command(
     not in the --baseline.
     """
     from pgtrace.cli.output import tell, write
-    from pgtrace.cli.reading import read_joined, warn_of_losses, warn_of_undecided
+    from pgtrace.cli.reading import read_joined, tell_what_was_read, warn_of_losses, warn_of_undecided
     from pgtrace.judge.advice import Advice
     from pgtrace.judge.baseline import NOTHING, Baseline, verdict
     from pgtrace.judge.lines import with_lines
@@ -93,6 +94,8 @@ def command(
     else:
         write(advice_formats.FORMATS[form](trace, findings, left, judged))
     warn_of_losses(trace)
+    if verbose:
+        tell_what_was_read(trace)
     if quiet:
         pass
     elif judged:

@@ -53,11 +53,13 @@ _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 )
 @click.option("--plain", is_flag=True, help="pqtrace: keep the numbers and bytes that differ from run to run.")
 @click.option("--everything", is_flag=True, help="pqtrace: add AuthenticationOk, which libpq leaves out.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only losses and errors.")
-def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, redact: tuple[str, ...], quiet: bool, **given: Any) -> None:
+@options.words(options.WHAT_WAS_READ, "Print only losses and errors.")
+def command(
+    files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, redact: tuple[str, ...], quiet: bool, verbose: bool, **given: Any
+) -> None:
     from pgtrace.cli.output import Output
     from pgtrace.cli.progress import turns
-    from pgtrace.cli.reading import count, read, select, warn_of_losses
+    from pgtrace.cli.reading import count, read, select, tell_what_was_read, warn_of_losses
     from pgtrace.errors import UsageError
     from pgtrace.export import Piece, rules
 
@@ -85,3 +87,5 @@ def command(files: tuple[Path, ...], to: str, out: Path, chosen: Filter | None, 
 
         turns(step, lambda: latest.done, lambda: latest.stage, quiet=quiet)
     warn_of_losses(trace)
+    if verbose:
+        tell_what_was_read(trace)

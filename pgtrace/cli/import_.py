@@ -17,8 +17,8 @@ from pgtrace.cli import options, output
 @options.port
 @options.keylog
 @click.option("--keep", metavar="SIZE", type=options.Size(), help="Keep only the newest SIZE. OUT is then a directory.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only losses and errors.")
-def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
+@options.words(options.WHAT_WAS_READ, "Print only losses and errors.")
+def command(file: Path, out: Path, keep: int | None, quiet: bool, verbose: bool) -> None:
     """Make a capture from a pcap, JSON lines or a golden.
 
     FILE is a pcap or pcapng from tcpdump or Wireshark, JSON lines from `export --to jsonl`, or a
@@ -43,6 +43,8 @@ def command(file: Path, out: Path, keep: int | None, quiet: bool) -> None:
         raise CaptureError(name, nothing)
     for note in one.notes():
         output.tell(f"pgtrace: {name}: {note}")
+    if verbose:
+        output.tell(f"pgtrace: {name}: {one.done_bytes} bytes read")
     if not quiet:
         connections = f"{one.connections} connection{'' if one.connections == 1 else 's'}"
         output.tell(f"pgtrace: {connections} written to {out}; look at it with: pgtrace open {out}")

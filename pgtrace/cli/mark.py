@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from pgtrace.cli import output
+from pgtrace.cli import options, output
 
 
 @click.command("mark", epilog="Example: pgtrace mark begin checkout && ./checkout.sh; pgtrace mark end checkout")
 @click.argument("what", type=click.Choice(["begin", "end"]), metavar="begin|end")
 @click.argument("name")
 @click.option("--to", metavar="ADDR", help="Where the recorder listens: :6433. Needed if several are running.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
-def command(what: str, name: str, to: str | None, quiet: bool) -> int:
+@options.words("Also say which of the recording's marks it is.", "Print only errors.")
+def command(what: str, name: str, to: str | None, quiet: bool, verbose: bool) -> int:
     """Set a mark in a running `pgtrace listen`.
 
     A mark is a named interval; `pgtrace listen` runs in another shell, as the same user.
@@ -25,7 +25,9 @@ def command(what: str, name: str, to: str | None, quiet: bool) -> int:
     if not name.strip() or len(name) > marking.LONGEST_NAME:
         raise click.UsageError("a mark needs a name of at most 4096 characters")
     chosen = marking.choose(to)
-    marking.ask(chosen.path, begin=what == "begin", name=name)
+    number = marking.ask(chosen.path, begin=what == "begin", name=name)
     if not quiet:
         output.tell(f"pgtrace: mark {name!r} {'begins' if what == 'begin' else 'ends'} at {', '.join(chosen.addresses)}")
+    if verbose:
+        output.tell(f"pgtrace: mark {number} of that recording")
     return 0

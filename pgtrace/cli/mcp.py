@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from pgtrace.capture.inputs import STDIN
-from pgtrace.cli import options
+from pgtrace.cli import options, output
 
 
 @click.command("mcp", epilog="Example: pgtrace mcp checkout.pgtrace")
 @options.files
-def command(files: tuple[Path, ...]) -> None:
+@options.words("Also say which files it reads.", "Print only errors.")
+def command(files: tuple[Path, ...], quiet: bool, verbose: bool) -> None:
     """Answer an assistant's questions about captures.
 
     It speaks the Model Context Protocol (MCP) on standard input and output. It reads the files
@@ -25,6 +26,8 @@ def command(files: tuple[Path, ...]) -> None:
     from pgtrace.assistant.answers import Answers
     from pgtrace.assistant.server import build
 
+    if verbose:
+        output.tell(*(f"pgtrace: reads {file}" for file in files))
     answers = Answers(files)
     try:
         build(answers).run("stdio")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @click.option("--web", is_flag=True, help="Serve the screen to a browser on this machine, read only (pip install 'pgtrace[web]').")
 @options.joining
 @options.explaining
-def command(files: tuple[Path, ...], web: bool) -> None:
+@options.words("Also say what was read, at the end.", "Print only errors.")
+def command(files: tuple[Path, ...], web: bool, quiet: bool, verbose: bool) -> None:
     """Look at captures round trip by round trip, message by message. A capture that is still
     growing is followed. Two captures are compared in two columns; the two sides of a pooler are
     joined."""
@@ -40,7 +41,7 @@ def command(files: tuple[Path, ...], web: bool) -> None:
     if missing is not None:  # said first: no terminal would change it
         raise CaptureError(missing, "no such file")
     if web:
-        _serve(names)
+        _serve(names, quiet=quiet)
         return
     if output.is_dumb():
         raise UsageError("`open` needs a terminal with a screen (TERM is dumb): use `pgtrace show` or `pgtrace stats` for text")
@@ -48,20 +49,20 @@ def command(files: tuple[Path, ...], web: bool) -> None:
         raise UsageError("`open` needs a terminal: use `pgtrace show` or `pgtrace stats` for text")
     if names == [STDIN]:
         with imported_stdin() as stream:
-            _run(Trace.open([stream.path], names=names), names, stream)
+            _run(Trace.open([stream.path], names=names), names, stream, verbose=verbose)
         return
     with ending_on_interrupt() as begun:
         imports = Imports(names, begun)
-        turns(imports.step, lambda: imports.progress, "importing")
+        turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
     imports.tell()
-    joins = joined_at_once(imports.paths, imports.names)
+    joins = joined_at_once(imports.paths, imports.names, quiet=quiet)
     trace = Trace(imports.paths, names=imports.names, apart=joins.connections if joins is not None else ())
     if joins is not None:
         joins.of(trace)
-    _run(trace, imports.names, joins=joins)
+    _run(trace, imports.names, joins=joins, verbose=verbose)
 
 
-def _serve(names: list[str]) -> None:
+def _serve(names: list[str], *, quiet: bool) -> None:
     """Serve the screen until Ctrl-C."""
     import asyncio
     import os
@@ -81,7 +82,7 @@ def _serve(names: list[str]) -> None:
         raise UsageError("`open --web` is read only: --explain-dsn has no use with it")
     with ending_on_interrupt() as begun:
         imports = Imports(names, begun)
-        turns(imports.step, lambda: imports.progress, "importing")
+        turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
     imports.tell()
 
     async def serve() -> None:
@@ -97,10 +98,13 @@ def _serve(names: list[str]) -> None:
     asyncio.run(serve())
 
 
-def _run(trace: Trace, names: list[str], stream: Streamed | None = None, joins: Joins | None = None) -> None:
+def _run(trace: Trace, names: list[str], stream: Streamed | None = None, joins: Joins | None = None, *, verbose: bool) -> None:
+    from pgtrace.cli.reading import tell_what_was_read
     from pgtrace.tui.app import run_app
     from pgtrace.tui.model.source import Source
 
     joins_sides = not options.in_context("no_join", False)
     source = Source(files=tuple(names), live=True, temporary=stream is not None, joins_sides=joins_sides, **options.explained_on())
     run_app(trace, source=source, recorder=stream, joins=joins)
+    if verbose:
+        tell_what_was_read(trace)

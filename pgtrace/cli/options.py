@@ -194,11 +194,15 @@ def as_json(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
-def words(more: str) -> Callable[[F], F]:
-    """Less output, or more: `more` is what `-v` adds."""
+WHAT_WAS_READ = "Also say what was read."
+"""What `-v` adds where there is nothing else to add."""
+
+
+def words(more: str, less: str = "Print only data and errors.") -> Callable[[F], F]:
+    """Less output, or more: `more` is what `-v` adds, `less` what `-q` leaves."""
 
     def add(command: F) -> F:
         command = click.option("-v", "--verbose", is_flag=True, help=more)(command)
-        return click.option("-q", "--quiet", is_flag=True, is_eager=True, help="Print only data and errors.")(command)
+        return click.option("-q", "--quiet", is_flag=True, is_eager=True, help=less)(command)
 
     return add

@@ -110,7 +110,7 @@ def read_with_legs(files: Sequence[Path], *, quiet: bool = False) -> tuple[Trace
     return trace, join(trace, quiet=quiet)
 
 
-def joined_at_once(paths: Sequence[str], names: Sequence[str]) -> Joins | None:
+def joined_at_once(paths: Sequence[str], names: Sequence[str], *, quiet: bool = False) -> Joins | None:
     """The joins of a pooler's two sides, for a screen that reads these captures itself. None if
     they still grow, or are so large that the screen would have to wait."""
     if in_context("no_join", False) or sum(map(_size, paths)) > _JOINED_AT_ONCE_BYTES:
@@ -123,7 +123,7 @@ def joined_at_once(paths: Sequence[str], names: Sequence[str]) -> Joins | None:
     with closing(Trace.open(paths, names=names, still=paths)) as trace:
         while trace.update():
             pass
-        return join(trace) if trace.ended else None
+        return join(trace, quiet=quiet) if trace.ended else None
 
 
 def _size(path: str) -> int:
@@ -265,6 +265,17 @@ def is_whole(trace: Trace) -> bool:
         why = "the beginning of a connection is missing"
     tell(f"pgtrace: {behind.INCOMPLETE}: {why}, so counts are lower bounds")
     return False
+
+
+def tell_what_was_read(trace: Trace) -> None:
+    """One line for each capture: what `-v` of several commands adds."""
+    from pgtrace.describe.arguments import counted
+
+    for name, number, counters in trace.file_counters():
+        tell(
+            f"pgtrace: {name}: {counted(number, 'connection')}, {counted(counters.round_trips, 'round trip')} and "
+            f"{counters.setup_round_trips} for set-up, {counted(counters.frontend_bytes + counters.backend_bytes, 'byte')}"
+        )
 
 
 def warn_of_losses(trace: Trace) -> None:

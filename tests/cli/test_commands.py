@@ -51,6 +51,21 @@ def test_help_lists_what_exists_and_nothing_else() -> None:
         text = pgtrace_command(command, "--help")
         assert text.returncode == 0
         assert "Example: pgtrace" in text.stdout
+        assert re.findall(r"^  (-[qv], --\w+)", text.stdout, re.MULTILINE) == ["-q, --quiet", "-v, --verbose"]
+
+
+@pytest.mark.parametrize("command", [["advise"], ["export", "--to", "jsonl"]], ids=" ".join)
+def test_v_says_what_was_read(command: list[str], capture: Path) -> None:
+    plain, more = pgtrace_command(*command, str(capture)), pgtrace_command(*command, "-v", str(capture))
+    assert more.stdout == plain.stdout
+    assert re.fullmatch(
+        r"pgtrace: \S+: 2 connections, 2 round trips and \d+ for set-up, \d+ bytes\n", more.stderr.removeprefix(plain.stderr)
+    )
+
+
+def test_v_says_how_much_was_imported(capture: Path, tmp_path: Path) -> None:
+    done = pgtrace_command("import", "-qv", str(capture), "-o", str(tmp_path / "again.pgtrace"))
+    assert done.stderr == f"pgtrace: {capture}: {capture.stat().st_size} bytes read\n"
 
 
 def test_what_does_not_exist_is_a_wrong_use() -> None:

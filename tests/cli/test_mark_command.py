@@ -65,8 +65,8 @@ def test_a_mark_is_where_it_was_set(server: EmbeddedServer, tmp_path: Path, home
             host="127.0.0.1", port=port, user=server.user, password=server.password, dbname=server.database, autocommit=True
         ) as connection:
             connection.execute("select 'before'")
-            begun = mark(home, "begin", "a unit", "--to", f":{port}")
-            assert begun.returncode == 0, begun.stderr
+            begun = mark(home, "begin", "-v", "a unit", "--to", f":{port}")
+            assert (begun.returncode, begun.stderr.splitlines()[1:]) == (0, ["pgtrace: mark 1 of that recording"])
             other = mark(home, "end", "a units", "--to", f":{port}")
             assert (other.returncode, "open: 'a unit'" in other.stderr) == (2, True)
             connection.execute("select 'inside'")
