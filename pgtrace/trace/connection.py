@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol, Self
 
 from pgtrace import shelf
-from pgtrace.capture.record import DECRYPTED, OPENING
+from pgtrace.capture.record import DECRYPTED
 from pgtrace.identify.collector import EvidenceCollector
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Rest, Session
@@ -420,7 +420,7 @@ class Connection(Identity):
         """It has ended: if its driver wanted TLS, say so in its first row."""
         if self.tls_refused or self.joined or self.was_put_aside:
             return
-        self.tls_refused = refused_tls.began_with(session, self.ends[0].by if self.ends else self.closed_by, self.facts.get(OPENING))
+        self.tls_refused = refused_tls.began_with(session, self.ends[0].by if self.ends else self.closed_by, self.facts)
         place = self._observer.latest_place if self._observer is not None else None
         if self.tls_refused and self._ledger.timeline and place is not None:
             self._ledger.rows.relabel(place, Label(refused_tls.in_words(self.tls_refused)))

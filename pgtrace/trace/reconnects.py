@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Final
 
 from pgtrace.capture import peer
+from pgtrace.capture.record import DECRYPTED
 from pgtrace.trace import refused_tls
 from pgtrace.trace.connection import Connection
 from pgtrace.trace.trace import Trace
@@ -23,7 +24,8 @@ def came_back(trace: Trace, connection: Connection) -> bool:
     for other in trace.connections[connection.index + 1 : connection.index + 1 + LOOKED_AT]:
         if other.opened_ns > until_ns:
             return False
-        if other.file == connection.file and other.startup_parameters and _is_same(connection, other):
+        without_tls = other.startup_parameters and DECRYPTED not in other.facts
+        if other.file == connection.file and without_tls and _is_same(connection, other):
             return True
     return False
 

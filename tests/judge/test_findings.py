@@ -648,6 +648,23 @@ def test_no_tls_refused(advised: Advised, script: tuple[str, ...]) -> None:
     assert "tls-refused" not in dict(told(advised(*script)))
 
 
+@pytest.mark.parametrize("back", ["no", "with TLS", "without TLS"])
+def test_a_handshake_that_fails(advised: Advised, back: str) -> None:
+    """Whoever comes back without TLS did not insist."""
+    script = ["0 c1 F SSLRequest", "1 c1 raw B 53", "2 c1 fact tls.frontend.error unknown ca", "2 c1 ends F FIN", "3 c1 close F"]
+    if back != "no":
+        encrypted = ["4 c2 F SSLRequest", "5 c2 raw B 53", "5 c2 fact tls.frontend TLSv1.3"] if back == "with TLS" else []
+        login = ["6 c2 F StartupMessage user=app", "7 c2 B AuthenticationOk | ReadyForQuery I", "8 c2 F Terminate", "9 c2 close F"]
+        script += [*encrypted, *login]
+    found = advised(*script)
+    assert told(found) == ([] if back == "without TLS" else [("tls-refused", 1)])
+    if found:
+        (finding,) = found
+        assert finding.evidence[0].words == "the handshake failed: unknown ca"
+        (remedy,) = finding.remedies
+        assert remedy.startswith("sslrootcert")
+
+
 @pytest.mark.parametrize("known", [1, 2])
 def test_tls_refused_and_a_process_that_was_gone_before_it_was_found(advised: Advised, known: int) -> None:
     """pgx without sslmode comes back at once on another connection."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgtrace.certificates import DriverTls
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.judge.advice import Advice
 from pgtrace.recorder import Recorder
@@ -128,6 +129,29 @@ def test_the_remedies_help(server: EmbeddedServer, tmp_path: Path, name: str) ->
     assert (code, told) == (0, [])
     assert round_trips
     assert ran("plain", plain=True)[:2] == (0, [])
+
+
+@pytest.mark.parametrize("way", ["sslmode=require", "trusts"])
+def test_a_driver_that_does_not_trust_the_certificate(server: EmbeddedServer, tmp_path: Path, way: str) -> None:
+    """Then with the CA, or without checking it."""
+    with Recorder(upstream=f"{server.host}:{server.port}", write=tmp_path / "tls.pgtrace", tls=DriverTls("end")) as recorder:
+        checks = server.url("localhost", recorder.port) + "?sslmode=verify-full"
+        with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
+            psycopg.connect(f"{checks}&sslrootcert=system")
+        while recorder.stats()["connections"]:
+            pass
+        remedied = f"{checks}&sslrootcert={recorder.authority}" if way == "trusts" else server.url("localhost", recorder.port) + f"?{way}"
+        with psycopg.connect(remedied) as connection:
+            connection.execute("select 1")
+    with contextlib.closing(Trace.open([tmp_path / "tls.pgtrace"])) as trace:
+        trace.read_until(1 << 62)
+        advice = Advice(trace)
+        advice.update()
+        (finding,) = advice.findings()
+        assert (finding.name, finding.number) == ("tls-refused", 1)
+        assert "did not complete the handshake" in finding.what
+        assert "unknown ca" in finding.evidence[0].words
+        assert finding.remedies == (refused_tls.TRUST,)
 
 
 def test_one_that_prefers_tls_goes_on_without(proxy: Recorder, server: EmbeddedServer, trace_of: Callable[[Recorder], Trace]) -> None:

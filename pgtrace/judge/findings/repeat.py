@@ -163,7 +163,7 @@ class _Watch(Watch):
             return
         follows = query is latest and step.shape.status_before == "I"
         if not follows and len(query.places) == TIMES - 1 and query.is_poll:
-            query.places, query.pauses = [], []  # they were polls, and this is none
+            query.places, query.pauses = [], []  # what came before were polls
         query.places.append(step.place)
         if follows:
             query.pauses.append(step.opened_ns - ended_ns)

@@ -1,8 +1,9 @@
-"""tls-refused: a driver that wants TLS, gets none and leaves.
+"""tls-refused: a driver that wants TLS, does not get it and leaves.
 
 Recognised by connections that ended before a StartupMessage: after an SSLRequest that was answered
-`N`, or after an immediate TLS handshake to which no byte came back. Not reported if the same
-program connected without TLS right after, because it then did not insist (trace/reconnects.py).
+`N`, after an immediate TLS handshake to which no byte came back, or after a handshake with pgtrace
+that failed. Not reported if the same program connected without TLS right after, because it then did
+not insist (trace/reconnects.py).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class _Watch(Watch):
         note = self.seen.note(KIND)
         note.times += 1
         note.fact(how)
-        note.show(self.seen.first, "no StartupMessage came")
+        failed = self.seen.connection.facts.get(refused_tls.FAILED, "")
+        note.show(self.seen.first, f"the handshake failed: {failed}" if failed else "no StartupMessage came")
         self.seen.row_of(self.seen.first, KIND)
 
 
@@ -41,13 +43,18 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="tls-refused",
     unit=FAILED,
-    why="Without --tls pgtrace has no TLS for the driver, and passes an immediate TLS handshake on to the server. A driver that "
-    "insists on TLS gives up.",
+    why="Without --tls pgtrace has no TLS for the driver, and passes an immediate TLS handshake on to the server; with --tls auto its "
+    "certificate is from a CA of its own. A driver that insists gives up.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     remedies=(
-        Remedy(f"{refused_tls.REMEDY}; --upstream keeps TLS to the server. Without pgtrace in between: ssl = on at the server", "tls-auto"),
+        Remedy(
+            f"{refused_tls.REMEDY}; --upstream keeps TLS to the server. Without pgtrace in between: ssl = on at the server",
+            "tls-auto",
+            unless=(refused_tls.HANDSHAKE,),
+        ),
+        Remedy(refused_tls.TRUST, "tls-trusted", needs=(refused_tls.HANDSHAKE,)),
     ),
 )
