@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
+from pgtrace.judge.advice import Advice
 from pgtrace.judge.finding import Finding
+from pgtrace.judge.unexplained import Unexplained
 from pgtrace.trace.trace import Trace
+from tests.traces import fully_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,21 @@ class Judged:
     def words(self) -> str:
         """All that is said."""
         return "\n".join("\n".join((one.what, one.kind.why, *one.remedies)) for one in self.findings)
+
+
+def judge(capture: Path) -> tuple[list[Finding], Unexplained]:
+    """The findings of a capture, and what none of them explains."""
+    with closing(fully_read(capture)) as trace:
+        advice = Advice(trace)
+        assert advice.update()
+        return advice.findings(), advice.unexplained()
+
+
+@functools.cache
+def judge_once(capture: Path) -> tuple[tuple[Finding, ...], Unexplained]:
+    """The same of a capture of the repository: a process of tests reads each once."""
+    found, left = judge(capture)
+    return tuple(found), left
 
 
 Judge = Callable[..., Judged]

@@ -19,6 +19,7 @@ real writer. Nothing is mocked: messages are built by their own classes.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -212,6 +213,7 @@ def message(side: int, text: str) -> bytes:
     return _BUILDERS[side][word](rest.strip()).wire() * (int(times[1]) if times else 1)
 
 
+@functools.lru_cache(maxsize=1000)
 def wire(side: int, text: str) -> bytes:
     """The bytes of messages separated by ` | `."""
     return b"".join(message(side, one) for one in text.split(" | "))

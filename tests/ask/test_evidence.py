@@ -66,7 +66,7 @@ def check(trace: Trace, source: Trace | None = None) -> dict[str, int]:
     return rests
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_it_adds_up_on_every_capture(path: Path) -> None:
     """And so does the evidence of what a filter selects."""

@@ -66,7 +66,7 @@ def told(trace: Trace) -> dict[str, object]:
 WAYS: list[dict[str, bool]] = [{}, {"plain": True}, {"everything": True}]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("path", "options"),
     [pytest.param(path, way, id=f"{name(path)}-{''.join(way) or 'regress'}") for path, ways in in_turn(WAYS) for way in ways],
@@ -93,7 +93,7 @@ def rows(trace: Trace) -> list[object]:
     return sorted(found, key=lambda row: row.connection)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("path", [path for path in CAPTURES if path.stem in ("failure", "pool", "executemany", "copy_in")], ids=str)
 def test_by_content_the_sums_are_the_same(path: Path, tmp_path: Path, opened: Opened) -> None:
     trace = opened.read(path)

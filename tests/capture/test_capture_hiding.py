@@ -282,7 +282,7 @@ WAYS = list(in_turn([(([ALL], 100), NOT_COUNTED), (((), 0), ())]))
 """Of each capture: how it is hidden, and what that does not leave as it was."""
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("directory", sorted({path.parent for path, _ in WAYS}), ids=lambda directory: directory.name)
 def test_counts_are_the_same(directory: Path, tmp_path: Path) -> None:
     for capture, ways in WAYS:

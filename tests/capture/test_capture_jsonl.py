@@ -66,7 +66,7 @@ def read_in(*reads: tuple[int, bytes]) -> list[Record]:
     return found
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("path", [*CAPTURES, *SAMPLES], ids=name)
 def test_every_capture_comes_back(path: Path) -> None:
     header, records = records_of(path)

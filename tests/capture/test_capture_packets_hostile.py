@@ -142,7 +142,7 @@ def left_bytes(count: int) -> int:
 def test_tiny_connections_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many live ones the silent ones are given up, and what has ended leaves its numbers only: twice as many take no more."""
     for bound in ("LIVE", "PAST", "NEWCOMERS"):
-        monkeypatch.setattr(conversations, bound, 100)
+        monkeypatch.setattr(conversations, bound, 50)
     for bound in ("HELD_BYTES", "_PIECE_BYTES"):
         monkeypatch.setattr(order, bound, 10_000)
-    assert left_bytes(800) < 1.1 * left_bytes(400)
+    assert left_bytes(400) < 1.1 * left_bytes(200)

@@ -50,6 +50,7 @@ def test_it_says_what_is_blanked_and_what_was(tmp_path: Path) -> None:
         assert trace.settings[0, "redact"] == "params,rows"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("path", SAMPLE, ids=name)
 def test_everything_counts_the_same(path: Path, tmp_path: Path) -> None:
     copy = copied(path, tmp_path / path.name)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtrace.judge import batches
 from pgtrace.judge.batches import LIMIT, LIST, ONE, RANGE
+from tests.corpus import NIGHTLY
 from tests.judging import Judge
 
 VALUE = st.one_of(st.integers(0, 10**6).map(str), st.text("ab(),; ", max_size=4).map(lambda text: f"'{text}'"), st.just("$1"))
@@ -43,6 +44,7 @@ NOISE = st.sampled_from([" ", "\n", " /* in (1, 2) */ ", " -- limit 3\n"])
         ("delete from t where id in (select id from t where s = V limit V for update skip locked)", [ONE, LIMIT]),
     ],
 )
+@settings(max_examples=300 if NIGHTLY else 20)
 @given(data=st.data())
 def test_what_each_value_stands_for(text: str, expected: list[str], data: st.DataObject) -> None:
     pieces = text.split("V")

@@ -340,6 +340,7 @@ PINGS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("ping", PINGS)
 @pytest.mark.parametrize("works", [1, 2])
 @pytest.mark.parametrize("in_a_row", [1, 2, 3, 4, 9])

@@ -3,6 +3,7 @@ what every recorded scenario of every driver yields."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from pgtrace.report import advice as report
 from pgtrace.report import answer
 from pgtrace.trace.trace import Trace
 from tests import playbook
-from tests.judging import Judge
+from tests.judging import Judge, judge_once
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = ROOT / "captures"
@@ -684,6 +685,7 @@ def test_tls_refused_and_another_program_later(advised: Advised) -> None:
     assert told(advised(*REFUSED, other[0], *other[1:], "6 c1 close F")) == [("tls-refused", 1)]
 
 
+@functools.cache
 def expectations() -> dict[str, str]:
     return {line[:36].strip(): line[36:].strip() for line in EXPECTED.read_text().splitlines() if not line.startswith("#")}
 
@@ -691,15 +693,10 @@ def expectations() -> dict[str, str]:
 @pytest.mark.parametrize("capture", sorted(CAPTURES.glob("*/*.pgtrace")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_recorded_scenario(capture: Path) -> None:
     """tests/data/findings.txt was checked by hand, and says of each kind why it is right; every capture that is not in it is silent."""
-    trace = Trace.open([capture])
-    trace.read_until(1 << 62)
-    found = Advice(trace)
-    found.update()
-    left = found.unexplained()
-    told = ", ".join(f"{one.name} {one.number}" for one in found.findings())
+    found, left = judge_once(capture)
+    told = ", ".join(f"{one.name} {one.number}" for one in found)
     unexplained = ", ".join(f"{what} x{times}" for what, times in {**left.errors, **left.ends}.items())
     assert " | ".join(part for part in (told, unexplained) if part) == expectations().get(f"{capture.parent.name}/{capture.stem}", "")
-    trace.close()
 
 
 def test_expectations_are_about_captures_that_exist() -> None:

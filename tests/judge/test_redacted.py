@@ -5,15 +5,16 @@ scenario, in every way of `--redact`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from pgtrace.capture.redacted import RedactedCopy
-from pgtrace.judge.advice import Advice
 from pgtrace.judge.finding import Finding
-from pgtrace.trace.trace import Trace
+from pgtrace.judge.unexplained import Unexplained
+from tests.judging import judge, judge_once
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = sorted(
@@ -40,26 +41,10 @@ class Said(NamedTuple):
     remedies: tuple[str, ...]
 
 
-def said(capture: Path) -> tuple[list[Said], Counter[str]]:
+def said(found: Sequence[Finding], left: Unexplained) -> tuple[list[Said], Counter[str]]:
     """The findings, and what no finding explains."""
-    trace = Trace.open([capture])
-    trace.read_until(1 << 62)
-    advice = Advice(trace)
-    advice.update()
-    left = advice.unexplained()
-    found = [Said(one.name, one.number, one.note.subject, one.driver, one.remedies) for one in advice.findings()]
-    trace.close()
-    return found, Counter({**left.errors, **left.ends})
-
-
-def findings(capture: Path) -> list[Finding]:
-    trace = Trace.open([capture])
-    trace.read_until(1 << 62)
-    advice = Advice(trace)
-    advice.update()
-    found = advice.findings()
-    trace.close()
-    return found
+    shown = [Said(one.name, one.number, one.note.subject, one.driver, one.remedies) for one in found]
+    return shown, Counter({**left.errors, **left.ends})
 
 
 def blanked(capture: Path, way: str, into: Path) -> Path:
@@ -70,12 +55,12 @@ def blanked(capture: Path, way: str, into: Path) -> Path:
     return Path(copy.path)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_is_said_of_blanked_contents(tmp_path: Path, capture: Path) -> None:
-    whole, left = said(capture)
+    whole, left = said(*judge_once(capture))
     for way in WAYS:
-        found, unexplained = said(blanked(capture, way, tmp_path))
+        found, unexplained = said(*judge(blanked(capture, way, tmp_path)))
         values, rows, literals = way != "rows", way in ("rows", "all"), way in ("literals", "all")
         gone = {NEEDS_VALUES} if values else set()
         gone |= {NEEDS_COMMENTS} if literals else set()
@@ -97,7 +82,7 @@ def test_what_is_said_of_blanked_contents(tmp_path: Path, capture: Path) -> None
 def test_a_text_of_which_literals_are_blanked_gets_no_remedy_about_it(tmp_path: Path) -> None:
     """Whether values are in the text, or one text was prepared again, is not to be seen."""
     capture = ROOT / "tests" / "data" / "findings" / "comment_cache.pgtrace"
-    found, _ = said(blanked(capture, "literals", tmp_path))
+    found, _ = said(*judge(blanked(capture, "literals", tmp_path)))
     (once,) = [one for one in found if one.name == "prepared-once"]
     assert not any("prepare()" in remedy or "parameters" in remedy for remedy in once.remedies)
 
@@ -108,8 +93,8 @@ def test_whether_blanked_values_are_the_same_is_not_known(tmp_path: Path, way: s
     for case, name in (("same_question_repeated", "repeat"), ("two_statements_alternating", "n+1")):
         capture = ROOT / "tests" / "data" / "cases" / f"{case}.pgtrace"
         (tmp_path / case).mkdir()
-        (whole,) = findings(capture)
-        (found,) = findings(blanked(capture, way, tmp_path / case))
+        (whole,), _ = judge(capture)
+        (found,), _ = judge(blanked(capture, way, tmp_path / case))
         assert (whole.name, found.name) == (name, "n+1")
         assert "values are blanked" not in whole.what
         assert "its values are blanked: if they are the same each time, keep the answer" in found.what

@@ -17,6 +17,7 @@ from pgtrace.judge.findings.kind import Watch
 from pgtrace.trace import feed
 from pgtrace.trace.trace import Trace
 from tests import corpus
+from tests.traces import fully_read
 from tests.wire_recording import (
     BOUND,
     EXECUTE,
@@ -43,21 +44,18 @@ CAPTURES = FINDINGS + (corpus.CAPTURES if corpus.NIGHTLY else corpus.CAPTURES[1:
 SQL = {"s1": "SELECT name FROM items WHERE id = $1", "s2": "UPDATE items SET name = 'x' WHERE id = $1", "s3": "SELECT $1"}
 
 
-def found(path: Path, *, budget_s: float | None = None) -> dict[str, Any]:
+def found(trace: Trace, *, budget_s: float | None = None) -> dict[str, Any]:
     """All that findings say of a capture, and which rows belong to them."""
-    with closing(Trace.open([path])) as trace:
-        while trace.update():
-            pass
-        advice = Advice(trace)
-        while not advice.update(budget_s=budget_s):
-            pass
-        marked = [kind and kind.name for kind in map(advice.kind_at, range(len(trace.rows)))]
-        unexplained = advice.unexplained()
-        return {
-            "marked": marked,
-            "findings": [(one.name, one.driver, one.note) for one in advice.findings()],
-            "unexplained": (unexplained.errors, unexplained.ends),
-        }
+    advice = Advice(trace)
+    while not advice.update(budget_s=budget_s):
+        pass
+    marked = [kind and kind.name for kind in map(advice.kind_at, range(len(trace.rows)))]
+    unexplained = advice.unexplained()
+    return {
+        "marked": marked,
+        "findings": [(one.name, one.driver, one.note) for one in advice.findings()],
+        "unexplained": (unexplained.errors, unexplained.ends),
+    }
 
 
 def told_of_each(patched: pytest.MonkeyPatch) -> None:
@@ -67,15 +65,16 @@ def told_of_each(patched: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", CAPTURES, ids=corpus.name)
 def test_in_captures(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    resting = found(path)
-    with monkeypatch.context() as patched:
-        told_of_each(patched)
-        each = found(path)
+    with closing(fully_read(path)) as trace:
+        resting = found(trace)
+        with monkeypatch.context() as patched:
+            told_of_each(patched)
+            each = found(trace)
     assert resting == each
 
 
-def session(path: Path, seed: int) -> tuple[Path, int]:
-    """Runs of round trips that are alike, of many kinds, with pauses of many lengths; how many there are."""
+def session(path: Path, seed: int) -> Path:
+    """Runs of round trips that are alike, of many kinds, with pauses of many lengths."""
     rng = random.Random(seed)
     recording = Recording(path)
     numbers = [recording.connect(driver) for driver in ("asyncpg", "psycopg")]
@@ -130,25 +129,22 @@ def session(path: Path, seed: int) -> tuple[Path, int]:
             recording.trip(short, query("SELECT 1"), done("SELECT 1") + ready())
         recording.close(short)
     recording.end()
-    with closing(Trace.open([path])) as trace:
-        while trace.update():
-            pass
-        return path, len(trace.rows)
+    return path
 
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("seed", range(60))
 def test_in_sessions_made_of_runs(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the turns are cut."""
-    path, _ = session(tmp_path / "x.pgtrace", seed)
-    resting = found(path)
-    with monkeypatch.context() as patched:
-        patched.setattr(feed, "SLICE", 7)
-        patched.setattr(track, "_MOST_ALIKE", 5)
-        in_turns = found(path, budget_s=0.0)
-    with monkeypatch.context() as patched:
-        told_of_each(patched)
-        each = found(path)
+    with closing(fully_read(session(tmp_path / "x.pgtrace", seed))) as trace:
+        resting = found(trace)
+        with monkeypatch.context() as patched:
+            patched.setattr(feed, "SLICE", 7)
+            patched.setattr(track, "_MOST_ALIKE", 5)
+            in_turns = found(trace, budget_s=0.0)
+        with monkeypatch.context() as patched:
+            told_of_each(patched)
+            each = found(trace)
     assert resting == each
     assert in_turns == each
 
@@ -174,5 +170,6 @@ def test_most_watches_rest_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patched:
         for kind in KINDS:
             patched.setattr(kind.watch, "row", counting(kind.watch.row))
-        found(recording.path)
+        with closing(fully_read(recording.path)) as trace:
+            found(trace)
     assert 0 < calls < 2000

@@ -581,6 +581,7 @@ ABORTS = "F Query SELECT 1/0\nB ErrorResponse 22012 division by zero | ReadyForQ
 SENT_ANYWAY = "F Query SELECT 1\nB ErrorResponse 25P02 ignored | ReadyForQuery E"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "end", ["COMMIT", "commit work", "/* done */ END", "COMMIT AND CHAIN", "PREPARE TRANSACTION 'a'", "ROLLBACK", "ABORT"]
 )

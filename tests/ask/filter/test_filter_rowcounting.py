@@ -39,7 +39,7 @@ def both(trace: Trace, text: str) -> Iterator[tuple[RowCounts, CountedTrace]]:
         yield quick, again
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("path", "filters"), [pytest.param(*one, id=name(one[0])) for one in in_turn(FILTERS, 2)])
 def test_they_are_those_of_a_second_reading(path: Path, filters: tuple[str, ...]) -> None:
     with opened(path) as trace:
