@@ -15,7 +15,7 @@ from typing import Final
 
 from platformdirs import user_state_path
 
-from pgtrace.errors import UsageError
+from pgtrace.errors import CaptureError, UsageError
 from pgtrace.temporary import PrivateDirectory
 
 CAPTURE: Final = "capture"
@@ -51,8 +51,15 @@ def remember(written: Path) -> None:
 
 
 def capture() -> Path:
-    """The latest. Raises UsageError if there is none."""
+    """The latest. Raises UsageError if there is none, CaptureError if its place cannot be read."""
     found = place() / CAPTURE
+    try:
+        return _existing(found)
+    except OSError as error:
+        raise CaptureError(str(found), (error.strerror or str(error)).lower()) from None
+
+
+def _existing(found: Path) -> Path:
     if found.is_symlink():
         found = Path(os.readlink(found))
         if not found.exists():

@@ -108,6 +108,9 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
         output.lead_nowhere()
         return 0
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # of getcwd()
+            output.tell("pgtrace: the current directory is no longer there: change to another one")
+            return click.UsageError.exit_code
         output.lead_nowhere()
         about = error.filename or ("stdout, or a file in TMPDIR" if error.errno in _NO_ROOM else "stdout")
         output.tell(f"pgtrace: {_masked(str(about))}: {(error.strerror or str(error)).lower()}")

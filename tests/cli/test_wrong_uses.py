@@ -254,6 +254,25 @@ def test_without_permission(use, code, reason, closed):
     assert found.returncode == code
 
 
+def test_the_latest_run_of_somebody_else(closed):
+    found = commands.run("stats", "--last", env={**os.environ, "XDG_STATE_HOME": closed["unlistable"]}, before=CONFINED)
+    assert one_line(found.stderr).endswith("pgtrace/last/capture: permission denied")
+    assert found.returncode == CAPTURE
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["check {capture}", "export --to pqtrace {capture}", "run --no-last --upstream {there} -w x -- true"],
+    ids=lambda use: use.split()[0],
+)
+def test_a_directory_that_is_gone(use, places, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    found = commands.run(*(word.format(**places) for word in use.split()), cwd=gone, before="import os; os.rmdir(os.getcwd())")
+    assert one_line(found.stderr) == "the current directory is no longer there: change to another one"
+    assert found.returncode == USAGE
+
+
 def lowest_free_for_all() -> int:
     """From which port on anybody may listen."""
     try:
