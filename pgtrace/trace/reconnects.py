@@ -17,15 +17,15 @@ LOOKED_AT: Final = 8
 """The connections after it that are searched."""
 
 
-def came_back(trace: Trace, connection: Connection) -> bool:
-    """Whether the same program, or at least one on the same host, connected without TLS right
-    after."""
+def came_back(trace: Trace, connection: Connection, *, plain: bool = False) -> bool:
+    """Whether the same program, or at least one on the same host, connected right after; if
+    `plain`, without TLS."""
     until_ns = connection.last_ns + COMES_BACK_NS
     for other in trace.connections[connection.index + 1 : connection.index + 1 + LOOKED_AT]:
         if other.opened_ns > until_ns:
             return False
-        without_tls = other.startup_parameters and DECRYPTED not in other.facts
-        if other.file == connection.file and without_tls and _is_same(connection, other):
+        counts = other.startup_parameters and not (plain and DECRYPTED in other.facts)
+        if other.file == connection.file and counts and _is_same(connection, other):
             return True
     return False
 
@@ -33,7 +33,7 @@ def came_back(trace: Trace, connection: Connection) -> bool:
 def lines(trace: Trace) -> list[str]:
     """A line with the remedy for each way in which drivers asked for TLS, got none, left and did
     not come back."""
-    counted = Counter(one.tls_refused for one in trace.connections if one.tls_refused and not came_back(trace, one))
+    counted = Counter(one.tls_refused for one in trace.connections if one.tls_refused and not came_back(trace, one, plain=True))
     return [
         f"{number} {'connection' if number == 1 else 'connections'} {refused_tls.in_words(how)}" for how, number in sorted(counted.items())
     ]

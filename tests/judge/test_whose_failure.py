@@ -495,6 +495,15 @@ def refusal(connection: int, state: str, text: str) -> list[str]:
     return [f"c{connection} F StartupMessage user=app", f"c{connection} B ErrorResponse FATAL {state} {text}", f"c{connection} close B"]
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_driver_that_is_let_in_right_after(judged: Judge, *, encrypted: bool) -> None:
+    """With TLS, too: another driver's way of coming back is one without it."""
+    tls = ["20 c3 F SSLRequest", "20 c3 raw B 53", "20 c3 fact tls.frontend TLSv1.3"] if encrypted else []
+    login = ["21 c3 F StartupMessage user=app", "22 c3 B AuthenticationOk | ReadyForQuery I", "23 c3 F Terminate", "24 c3 close F"]
+    found = judged(*refusal(2, "28P01", "password authentication failed"), *tls, *login, "end")
+    assert "1 connection came right after" in found["refused"].what
+
+
 def test_start_ups_refused_with_different_texts_are_said_to_be(judged: Judge) -> None:
     texts = [f'invalid value for parameter "{name}"' for name in ("work_mem", "client_encoding", "work_mem")]
     alike = judged(*(line for number in (1, 2, 3) for line in refusal(number, "22023", texts[0])), "end")

@@ -22,7 +22,7 @@ class _Watch(Watch):
 
     def settle(self) -> None:
         how = self.seen.connection.tls_refused
-        if self._told or not how or reconnects.came_back(self.seen.trace, self.seen.connection):
+        if self._told or not how or reconnects.came_back(self.seen.trace, self.seen.connection, plain=True):
             return
         self._told = True
         note = self.seen.note(KIND)
