@@ -146,8 +146,11 @@ class MainScreen(Screen[None]):
         """Compare the two captures, in a thread."""
         begin(self, event.work, self.areas.differences.take, self.areas.differences.refuse)
 
-    def on_differences_stands(self) -> None:
+    def on_differences_answered(self) -> None:
         self.areas.draw()
+
+    def on_differences_stands(self) -> None:
+        self.areas.draw_footer()
 
     def on_differences_paired(self, event: Differences.Paired) -> None:
         """Show the messages of two round trips side by side."""

@@ -66,8 +66,11 @@ class Differences(ListWidget):
             super().__init__()
             self.work = work
 
+    class Answered(Message):
+        """They have been, or cannot be."""
+
     class Stands(Message):
-        """They have been, or the cursor has moved."""
+        """The cursor has moved."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
@@ -126,13 +129,13 @@ class Differences(ListWidget):
         self._sentences = [diff.sentence(change) for change in compared.comparison.changes[:_SENTENCES]]
         times = max((half.times for line in compared.lines for half in (line.first, line.second) if isinstance(half, Half)), default=1)
         self._times_cells = len(f"×{times} ") if times > 1 else 0
-        self.moved()
+        self.post_message(self.Answered())
 
     def refuse(self, reason: str) -> None:
         """They cannot be compared."""
         self._finished()
         self.refused = reason
-        self.moved()
+        self.post_message(self.Answered())
 
     def moved(self) -> None:
         super().moved()

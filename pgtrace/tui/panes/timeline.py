@@ -152,9 +152,7 @@ class Timeline(ListWidget):
         self._seen_place = view.listing.rows - 1 if self.following else max(self._seen_place, self.place_at(end - 1))
         self._items = [view.listing[index] for index in range(self.top, end)]
         self._in_sight = self._columns(width)
-        bar = next((column.width for column in self._in_sight if column.name == "bar"), 12)
-        spans = [(item.opened_ns, view.item_end_ns(item)) for item in self._items if item.row.is_round_trip]
-        self._axis = Axis(spans, bar, self._zoom.window if view.waterfall else None)
+        self._axis = self._axis_on(self._in_sight)
         self._near = surroundings(view.listing, self.top, self._items, self.sideways)
         self._same = view.lanes.together(self.place) if self.item is not None else set()
         view.unfinished |= any(item.sum.partial for item in self._items)
@@ -179,11 +177,20 @@ class Timeline(ListWidget):
         if not wholes:
             return []
         item, _ = max(wholes, key=lambda one: (_letters(one[0]), -one[1]))
-        row = rowline.row(self.view, item, self._columns(width), width, self._axis, Surroundings(), selected=False)
+        shown = self._columns(width)
+        axis = self._axis_on(shown)
+        head = rowline.head(self.view, shown, width, axis)
+        row = rowline.row(self.view, item, shown, width, axis, Surroundings(), selected=False)
         words = Line(self.view.pen, width).add(" ")
         for text, role in rowtext.spelled(item, self.view.pen, width - 2):
             words.add(text, role)
-        return [*self.heads(width), row, words.strip()]
+        return [head, row, words.strip()]
+
+    def _axis_on(self, shown: tuple[Column, ...]) -> Axis:
+        """The axis of the rows in sight, as wide as its column."""
+        bar = next((column.width for column in shown if column.name == "bar"), 12)
+        spans = [(item.opened_ns, self.view.item_end_ns(item)) for item in self._items if item.row.is_round_trip]
+        return Axis(spans, bar, self._zoom.window if self.view.waterfall else None)
 
     @property
     def _nothing(self) -> str:

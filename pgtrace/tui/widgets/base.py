@@ -82,9 +82,14 @@ class LineWidget(Widget):
         self._lines = []
         self.redraw()
 
+    def on_hide(self) -> None:
+        """Forget what was drawn: it is not kept up to date while hidden."""
+        self._lines = []
+
     def on_show(self) -> None:
-        """Bring it up to date: it was not drawn while hidden."""
-        self.redraw()
+        """Draw it, unless it has been drawn since, as it was laid out."""
+        if not self._lines:
+            self.redraw()
 
     def render_line(self, y: int) -> Strip:
         """A line as it was built."""

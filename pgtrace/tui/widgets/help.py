@@ -55,15 +55,17 @@ class Help(ListWidget):
         """The column that the user looks at, and its meaning."""
         self.real: Callable[[int], list[Strip]] = lambda width: []
         """An example of a row at a given width, with its heads and its words."""
+        self._told: Hints = ()
+        """The hints that the footer knows of."""
 
     class Written(Message):
         """The text has changed, and may have to be scrolled."""
 
     def redraw(self) -> None:
         """Have the footer say whether it scrolls."""
-        before = self.hints()
         super().redraw()
-        if self.hints() != before:
+        if self.hints() != self._told:
+            self._told = self.hints()
             self.post_message(self.Written())
 
     def hints(self) -> Hints:
