@@ -293,7 +293,6 @@ def _import_all() -> None:
     for module in pkgutil.walk_packages(pgtrace.__path__, "pgtrace."):
         if not module.name.startswith(NOT_IMPORTED):
             importlib.import_module(module.name)
-    importlib.import_module("pgtrace.protocol.registry").warm()
 
     async def nothing() -> None:
         """The first loop of a process takes three times as long as the next."""
@@ -393,6 +392,7 @@ if __name__ == "__main__":
         importlib.import_module(module)
     if not sys.argv[2:]:
         _import_all()
+    importlib.import_module("pgtrace.protocol.registry").warm()
     gc.collect()
     gc.freeze()
     asking = socket.socket(fileno=int(sys.argv[1]))

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from textual import events
+from textual.css.stylesheet import RuleSet, Stylesheet
+from textual.drivers.headless_driver import HeadlessDriver
+from textual.geometry import Size
 from textual.keys import _character_to_key
+from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
 from pgtrace.trace.trace import Trace
@@ -25,6 +29,21 @@ _TURNS: Final = 10
 _SETTLES_WITHIN_S: Final = 60.0
 _CHARACTERS: Final = {"space": " ", "question_mark": "?"}
 
+_RULES: Final[dict[object, list[RuleSet]]] = {}
+_parse = Stylesheet.parse
+
+
+def _parse_once(sheet: Stylesheet) -> None:
+    """Every application has the same styles: to parse them twice for each is a fifth of what its start costs."""
+    key = tuple(sheet.source.items()), tuple(sheet._variables.items())
+    if key not in _RULES:
+        _parse(sheet)
+        _RULES[key] = sheet._rules
+    sheet._rules, sheet._rules_map, sheet._require_parse = _RULES[key], None, False
+
+
+Stylesheet.parse = _parse_once  # type: ignore[method-assign]
+
 
 class Driven:
     """An application that is shown, and what it shows."""
@@ -34,13 +53,25 @@ class Driven:
         self.main = app.main
         self.areas = app.main.areas
         self.pilot = pilot
+        self._pumps: tuple[MessagePump, ...] = ()
 
     async def press(self, *keys: str) -> list[str]:
         for key in keys:
             name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
             self.app.post_message(events.Key(name, key if len(key) == 1 else _CHARACTERS.get(key)))
             await self.settle()
-        return await self.painted()
+        return await self._painted()
+
+    async def resize(self, width: int, height: int) -> list[str]:
+        """The screen at another size, without the time for which the toolkit waits for the next one."""
+        driver, size = self.app._driver, Size(width, height)
+        assert isinstance(driver, HeadlessDriver)
+        driver._size = size
+        self.app.post_message(events.Resize(size, size))
+        await self.settle()
+        self.app._check_resize()
+        await self.settle()
+        return await self._painted()
 
     async def settle(self) -> None:
         """Until no widget has a message left. (The toolkit's own pause waits for an idle processor: ten times as long.)"""
@@ -48,9 +79,13 @@ class Driven:
         while idle < _TURNS:
             await asyncio.sleep(0)
             assert time.monotonic() < until_s, "a widget always has another message, or no longer takes any"
-            if not idle:
-                pumps = (self.app, *self.app.screen.walk_children(with_self=True))
-            idle = 0 if any(pump.message_queue_size for pump in pumps) else idle + 1
+            idle = 0 if any(pump.message_queue_size for pump in self._pumps) else idle + 1
+
+    async def begin(self) -> None:
+        """Until the screen is there, with all the widgets that it will ever have."""
+        while len(pumps := (self.app, *self.app.screen.walk_children(with_self=True))) != len(self._pumps):
+            self._pumps = pumps
+            await self.settle()
 
     async def lines(self) -> list[str]:
         """The screen with all that is there by now."""
@@ -59,12 +94,17 @@ class Driven:
         return await self.painted()
 
     async def painted(self) -> list[str]:
-        """The screen as it is before the next tick; on a machine that stalls, once it has read up."""
+        """The screen as it is before the next tick."""
+        await self.settle()
+        return await self._painted()
+
+    async def _painted(self) -> list[str]:
+        """The same where no widget has a message left; on a machine that stalls, once it has read up."""
         view = self.app.view
         while view.catching_up or view._stale:
             view._next_draw_s = view._ahead_until_s = 0.0
             self.app.tick()
-        await self.settle()
+            await self.settle()
         self.app.screen._on_timer_update()
         await self.settle()
         return screen_of(self.app)
@@ -96,7 +136,7 @@ async def shown(app: PgTraceApp, size: tuple[int, int] = (120, 40)) -> AsyncIter
     compositor.render_update = lambda **_: compositor._dirty_regions.clear()  # type: ignore[method-assign]
     async with app.run_test(size=size) as pilot:
         driven = Driven(app, pilot)
-        await driven.settle()
+        await driven.begin()
         yield driven
 
 

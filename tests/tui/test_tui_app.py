@@ -3,44 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from rich.cells import cell_len
 
 from pgtrace.tui.model.theme import MONO
 from tests.tui.driving import Drive
 from tests.wire_recording import Recording, bind, checkout, done, error, int8, query, ready
-
-
-@pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 30), (120, 40), (200, 60)])
-async def test_every_screen_is_filled_exactly(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
-    async with drive(shop, size) as driven:
-        for key in (
-            "home",
-            "n",
-            "enter",
-            "tab",
-            "escape",
-            "escape",
-            "2",
-            "s",
-            "S",
-            "j",
-            "3",
-            "5",
-            "4",
-            "l",
-            "1",
-            "question_mark",
-            "escape",
-            "X",
-            "l",
-            "c",
-            "enter",
-        ):
-            lines = await driven.press(key)
-            assert len(lines) == size[1], key
-            assert {cell_len(line) for line in lines} == {size[0]}, key
-            assert "pgtrace" in lines[0], key
-            assert lines[-1].strip(), key
 
 
 async def test_long_sql_is_read_sideways(shop: Recording, drive: Drive) -> None:
@@ -260,8 +226,7 @@ async def test_too_small_says_what_it_needs(shop: Recording, drive: Drive) -> No
         lines = await driven.lines()
         assert lines[0].strip() == "needs 60x12"
         assert not "".join(lines[1:]).strip()
-        await driven.pilot.resize_terminal(80, 24)
-        assert "pgtrace" in (await driven.lines())[0]
+        assert "pgtrace" in (await driven.resize(80, 24))[0]
 
 
 async def test_following_and_not_following(recording: Recording, drive: Drive) -> None:
@@ -410,7 +375,7 @@ async def test_quit_asks_before_it_throws_a_recording_away(shop: Recording, driv
         assert "not saved" in lines[-1]
         assert driven.app.is_running
         await driven.pilot.press("q")
-        await driven.pilot.pause()
+        await driven.settle()
         assert driven.app.return_code == 0
         assert not driven.app.is_running
 
@@ -418,7 +383,7 @@ async def test_quit_asks_before_it_throws_a_recording_away(shop: Recording, driv
 async def test_quit(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         await driven.pilot.press("ctrl+c")
-        await driven.pilot.pause()
+        await driven.settle()
         assert not driven.app.is_running
 
 

@@ -20,7 +20,6 @@ from tests.tui.driving import Driven, opened
 
 ROOT = Path(__file__).parents[2]
 POOLER = ROOT / "tests" / "data" / "poolers" / "front.pgtrace", ROOT / "tests" / "data" / "poolers" / "back.pgtrace"
-SIZES = [(80, 24), (120, 40), (200, 60)]
 
 
 def recorded(driver: str, scenario: str) -> Path:
@@ -60,7 +59,7 @@ async def until_compared(driven: Driven, before: Compared | None) -> None:
         await driven.settle()
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@screens.begun
 @pytest.mark.parametrize(
     ("name", "scenario", "keys"),
     [
@@ -69,18 +68,18 @@ async def until_compared(driven: Driven, before: Compared | None) -> None:
         ("differences-messages", "failure", ("n", "enter")),
     ],
 )
-async def test_what_it_looks_like(of_drivers: Copied, name: str, scenario: str, keys: tuple[str, ...], size: tuple[int, int]) -> None:
-    async with compared(of_drivers(scenario), size) as driven:
-        lines = await driven.press(*keys)
-        assert {cell_len(line) for line in lines} == {size[0]}
-        screens.check(f"{name}-{size[0]}x{size[1]}", lines)
+async def test_what_it_looks_like(of_drivers: Copied, name: str, scenario: str, keys: tuple[str, ...], turn: int) -> None:
+    async with compared(of_drivers(scenario), screens.begun_with(name, turn)) as driven:
+        await driven.press(*keys)
+        await screens.check_sizes(name, driven)
 
 
-@pytest.mark.parametrize("width", range(60, 241, 30))
-async def test_every_width_is_filled(of_drivers: Copied, width: int) -> None:
-    async with compared(of_drivers("ten_queries"), (width, 24)) as driven:
+async def test_every_width_is_filled(of_drivers: Copied) -> None:
+    async with compared(of_drivers("ten_queries"), (60, 24)) as driven:
         for keys in (("g",), ("n",), ("enter",), ("escape", "l")):
-            assert {cell_len(line) for line in await driven.press(*keys)} == {width}
+            await driven.press(*keys)
+            for width in range(60, 241, 30):
+                assert {cell_len(line) for line in await driven.resize(width, 24)} == {width}, (keys, width)
 
 
 async def test_n_and_N_walk_the_differences(of_drivers: Copied) -> None:

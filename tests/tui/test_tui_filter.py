@@ -25,8 +25,6 @@ from tests.tui import screens
 from tests.tui.driving import Drive, Driven
 from tests.wire_recording import Recording, checkout, done, query, ready
 
-SIZES = [(80, 24), (120, 40), (200, 60)]
-
 
 def tabs(lines: list[str]) -> str:
     return next(line for line in lines if line.startswith(" 1 Time")).rstrip()
@@ -113,13 +111,13 @@ async def test_bare_words_search_the_sql(shop: Recording, drive: Drive) -> None:
         assert all("users" in rows[place].label.sql for place in shown(driven))
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+@pytest.mark.parametrize("size", screens.SIZES, ids=lambda size: "{}x{}".format(*size))
 async def test_what_it_looks_like_with_completions(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     async with drive(shop, size) as driven:
         screens.check(f"filter-{size[0]}x{size[1]}", await typed(driven, "/conn:2 d"))
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+@pytest.mark.parametrize("size", screens.SIZES, ids=lambda size: "{}x{}".format(*size))
 async def test_what_it_looks_like_when_it_is_wrong(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     async with drive(shop, size) as driven:
         await driven.press("slash")
@@ -366,7 +364,7 @@ async def test_an_expression_that_takes_too_long_is_given_up_and_said(recording:
         assert shown(driven) == everything
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+@pytest.mark.parametrize("size", screens.SIZES, ids=lambda size: "{}x{}".format(*size))
 async def test_totals_say_that_they_are_filtered_and_are_those_of_stats(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     async with drive(shop, size) as driven:
         view = driven.app.view

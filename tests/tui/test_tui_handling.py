@@ -108,17 +108,14 @@ async def test_sizes_that_change_all_the_time(shop: Recording, drive: Drive) -> 
             await driven.press(key)
             for _ in range(6):
                 width, height = chance.randint(60, 250), chance.randint(12, 70)
-                await driven.pilot.resize_terminal(width, height)
-            lines = await driven.lines()
-            assert len(lines) == height
-            assert {cell_len(line) for line in lines} == {width}
-            assert lines[-1].strip()
+                lines = await driven.resize(width, height)
+                assert {cell_len(line) for line in lines} == {width}
+                assert len(lines) == height
+                assert lines[-1].strip()
         assert driven.areas.timeline.place == place
         for size in ((10, 3), (59, 12), (60, 11), (1, 1)):
-            await driven.pilot.resize_terminal(*size)
-            await driven.lines()
-        await driven.pilot.resize_terminal(120, 40)
-        assert "round trip 17" in await driven.text()
+            await driven.resize(*size)
+        assert "round trip 17" in "\n".join(await driven.resize(120, 40))
 
 
 def test_a_storm_of_sizes_on_a_terminal(shop: Recording) -> None:
@@ -167,7 +164,7 @@ async def test_wide_and_combining_text_keeps_every_column(recording: Recording, 
     recording.end()
     async with drive(recording, (60, 12)) as driven:
         for width in (60, 61, 79, 80, 111, 120, 163, 200, 250):
-            await driven.pilot.resize_terminal(width, 30)
+            await driven.resize(width, 30)
             for key in ("1", "enter", "escape", "2", "3", "6"):
                 assert {cell_len(line) for line in await driven.press(key)} == {width}, (width, key)
         assert "日本語" in "\n".join(await driven.press("3"))

@@ -11,7 +11,7 @@ from tests.wire_recording import Recording
 async def wheel(driven: Driven, kind: type[events.MouseEvent], *, shift: bool = False) -> None:
     timeline = driven.areas.timeline
     timeline.post_message(kind(timeline, 30, 5, 0, 0, 0, shift, False, False, 30, 12))
-    await driven.pilot.pause()
+    await driven.settle()
 
 
 async def test_a_click_selects_and_a_double_click_inspects(shop: Recording, drive: Drive) -> None:

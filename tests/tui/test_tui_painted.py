@@ -1,8 +1,9 @@
-"""Every cell of the screen is painted on a ground of the palette, whatever is open: the terminal's own colour shows nowhere."""
+"""Whatever is open, the screen is filled exactly, and each cell is on a ground of the palette: the terminal's own colour shows nowhere."""
 
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 from rich.style import Style
 
 from pgtrace.tui.model.theme import LIGHT, ROLES
@@ -13,8 +14,9 @@ WALK = tuple(
     tuple(keys.split())
     for keys in (
         "", "n", "enter", "tab", "j j", "u", "escape escape", "k k k enter", "tab G", "escape escape", "w", "w", "X X",
-        "2", "s", "3", "4", "a", "5", "6", "1", "question_mark", "escape", "/ c o n n : 2 space d", "escape",
+        "2", "s", "S", "j", "3", "4", "l", "a", "5", "6", "1", "question_mark", "escape", "/ c o n n : 2 space d", "escape",
         "/ u s e r s enter", "\\", "escape", "= j =", "escape", "y", "escape", "e", "escape", ":", "escape",
+        "home", "X", "l", "c enter",
     )
 )  # fmt: skip
 """Keys that lead to every area of the screen."""
@@ -27,12 +29,16 @@ def unpainted(driven: Driven, grounds: set[object]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.sampled(2)
-@pytest.mark.parametrize("size", [(60, 12), (80, 24), (120, 40), (200, 60), (260, 70)])
+@pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 30), (120, 40), (200, 60), (260, 70)])
 async def test_nothing_of_the_screen_is_left_to_the_terminal(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     shop.end()
     grounds = {Style.parse(ground).bgcolor for ground in LIGHT.grounds.values()}
     grounds |= {style.bgcolor for style in (Style.parse(LIGHT.roles[role]) for role in ROLES) if style.bgcolor is not None}
     async with drive(shop, size, palette=LIGHT) as driven:
         for keys in WALK:
-            await driven.press(*keys)
+            lines = await driven.press(*keys)
+            assert len(lines) == size[1], keys
+            assert {cell_len(line) for line in lines} == {size[0]}, keys
+            assert "pgtrace" in lines[0], keys
+            assert lines[-1].strip(), keys
             assert unpainted(driven, grounds) == [], keys

@@ -71,14 +71,12 @@ def busy(recording: Recording) -> Recording:
     return recording
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
+@screens.begun
 @pytest.mark.parametrize("pane", ["statements", "connections", "transactions"])
-async def test_what_a_pane_looks_like(busy: Recording, drive: Drive, pane: str, size: tuple[int, int]) -> None:
-    key = {"statements": "2", "connections": "3", "transactions": "5"}[pane]
-    async with drive(busy, size) as driven:
-        lines = await driven.press(key)
-        assert {cell_len(line) for line in lines} == {size[0]}
-        screens.check(f"{pane}-{size[0]}x{size[1]}", lines)
+async def test_what_a_pane_looks_like(busy: Recording, drive: Drive, pane: str, turn: int) -> None:
+    async with drive(busy, screens.begun_with(pane, turn)) as driven:
+        await driven.press({"statements": "2", "connections": "3", "transactions": "5"}[pane])
+        await screens.check_sizes(pane, driven)
 
 
 def under_cursor(lines: list[str]) -> str:
@@ -415,19 +413,19 @@ async def test_open_portals_and_cancels_are_told(recording: Recording, drive: Dr
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-@pytest.mark.parametrize("pane", ["2", "3", "5"])
-async def test_the_head_of_a_sorted_column_keeps_its_gap(shop: Recording, drive: Drive, pane: str, size: tuple[int, int]) -> None:
+async def test_the_head_of_a_sorted_column_keeps_its_gap(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     """Whatever a table is sorted by, the heads are words of their own, the sorted one with its sign."""
     shop.end()
     async with drive(shop, size) as driven:
-        lines = await driven.press(pane)
-        table = driven.areas.panes[driven.areas.pane]
-        assert isinstance(table, TablePane)
-        for _ in table.SORTS:
-            head = lines[next(number for number, line in enumerate(lines) if line.startswith(" 1 Time")) + 1]
-            there = {column.name for column in table.columns(size[0])}
-            shown = [field.name if field.title is None else field.title for field in table.FIELDS if field.name in there]
-            assert ("▾" in head or "▴" in head) == (table.sorted_by in there)
-            plain = head.replace("▾", " ").replace("▴", " ")
-            assert plain.split() == " ".join(shown).split(), head
-            lines = await driven.press("s")
+        for pane in ("2", "3", "5"):
+            lines = await driven.press(pane)
+            table = driven.areas.panes[driven.areas.pane]
+            assert isinstance(table, TablePane)
+            for _ in table.SORTS:
+                head = lines[next(number for number, line in enumerate(lines) if line.startswith(" 1 Time")) + 1]
+                there = {column.name for column in table.columns(size[0])}
+                shown = [field.name if field.title is None else field.title for field in table.FIELDS if field.name in there]
+                assert ("▾" in head or "▴" in head) == (table.sorted_by in there)
+                plain = head.replace("▾", " ").replace("▴", " ")
+                assert plain.split() == " ".join(shown).split(), head
+                lines = await driven.press("s")

@@ -4,17 +4,17 @@ diff (screens.py says how they are written)."""
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from rich.cells import cell_len
 
 from pgtrace.capture.record import CallSite
 from tests.tui import screens
-from tests.tui.driving import Drive
+from tests.tui.driving import Drive, Driven
 from tests.wire_recording import MS, Recording, checkout, error, message, query, string
 
-SIZES = [(80, 24), (120, 40), (200, 60)]
 LOGIN = (("PGUSER", "app"), ("PGPASSWORD", "s3cret"), ("PGDATABASE", "shop"))
 
 
@@ -56,15 +56,27 @@ def clock(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgtrace.tui.model.view.time.time_ns", lambda: recording.header.wall_ns + 90_000 * MS)
 
 
+@asynccontextmanager
+async def begun(
+    recording: Recording, drive: Drive, made: Callable[[Recording], None], size: tuple[int, int], *, live: bool
+) -> AsyncIterator[Driven]:
+    made(recording)
+    if live:
+        recording.flush()
+        told = {"addresses": ("127.0.0.1:6433", "[::1]:6433"), "environment": LOGIN}
+    else:
+        recording.end()
+        told = {}
+    async with drive(recording, size, live=live, **told) as driven:
+        yield driven
+
+
 @pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@screens.begun
 @pytest.mark.parametrize(
     ("name", "made", "keys", "live"),
     [
         ("timeline", _shop, (), False),
-        ("timeline-live", _shop, ("k",), True),
-        ("inspector", _shop, ("n", "enter"), False),
-        ("inspector-bind", _shop, ("n", "enter", "r", "tab", "j", "j", "j", "j", "j", "j"), False),
         ("drivers", _shop, ("4",), False),
         ("drivers-per-execution", _shop, ("4", "a", "l"), False),
         ("help", _shop, ("n", "question_mark"), False),
@@ -73,10 +85,35 @@ def clock(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
         ("upstream-refused", _refused, (), True),
         ("call-sites", _sites, (), False),
         ("gap", _gap, ("n", "n"), False),
-        ("gap-inspected", _gap, ("n", "n", "enter"), False),
     ],
 )
 async def test_what_it_looks_like(
+    recording: Recording,
+    drive: Drive,
+    name: str,
+    made: Callable[[Recording], None],
+    keys: tuple[str, ...],
+    turn: int,
+    *,
+    live: bool,
+) -> None:
+    async with begun(recording, drive, made, screens.begun_with(name, turn), live=live) as driven:
+        await driven.press(*keys)
+        await screens.check_sizes(name, driven)
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("size", screens.SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    ("name", "made", "keys", "live"),
+    [
+        ("timeline-live", _shop, ("k",), True),
+        ("inspector", _shop, ("n", "enter"), False),
+        ("inspector-bind", _shop, ("n", "enter", "r", "tab", "j", "j", "j", "j", "j", "j"), False),
+        ("gap-inspected", _gap, ("n", "n", "enter"), False),
+    ],
+)
+async def test_what_it_looks_like_where_a_list_has_scrolled(
     recording: Recording,
     drive: Drive,
     name: str,
@@ -86,14 +123,8 @@ async def test_what_it_looks_like(
     *,
     live: bool,
 ) -> None:
-    made(recording)
-    if live:
-        recording.flush()
-        told = {"addresses": ("127.0.0.1:6433", "[::1]:6433"), "environment": LOGIN}
-    else:
-        recording.end()
-        told = {}
-    async with drive(recording, size, live=live, **told) as driven:
-        lines = await driven.press(*keys) if keys else await driven.lines()
+    """What is in sight depends on the size that it scrolled at."""
+    async with begun(recording, drive, made, size, live=live) as driven:
+        lines = await driven.press(*keys)
         assert {cell_len(line) for line in lines} == {size[0]}
         screens.check(f"{name}-{size[0]}x{size[1]}", lines)

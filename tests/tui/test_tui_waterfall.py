@@ -30,7 +30,6 @@ from tests.wire_recording import (
     row,
 )  # fmt: skip
 
-SIZES = [(80, 24), (120, 40), (200, 60)]
 ITEMS = "SELECT id, sku, price FROM items WHERE order_id = $1"
 
 
@@ -71,7 +70,7 @@ def selected(lines: list[str]) -> str:
     return next(line for line in lines if line.startswith("▌"))
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@screens.begun
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
@@ -81,15 +80,14 @@ def selected(lines: list[str]) -> str:
         ("waterfall-zoomed", ("w", "g", "j", "j", "j", "z", "minus", "minus")),
     ],
 )
-async def test_what_it_looks_like(orders: Recording, drive: Drive, name: str, keys: tuple[str, ...], size: tuple[int, int]) -> None:
-    async with drive(orders, size) as driven:
-        lines = await driven.press(*keys)
-        assert {cell_len(line) for line in lines} == {size[0]}
-        screens.check(f"{name}-{size[0]}x{size[1]}", lines)
+async def test_what_it_looks_like(orders: Recording, drive: Drive, name: str, keys: tuple[str, ...], turn: int) -> None:
+    async with drive(orders, screens.begun_with(name, turn)) as driven:
+        await driven.press(*keys)
+        await screens.check_sizes(name, driven)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-async def test_statements_in_turn_are_one_line(recording: Recording, drive: Drive, size: tuple[int, int]) -> None:
+@screens.begun
+async def test_statements_in_turn_are_one_line(recording: Recording, drive: Drive, turn: int) -> None:
     one = recording.connect("psycopg")
     for order in range(50):
         for table in ("customers", "order_lines"):
@@ -97,8 +95,9 @@ async def test_statements_in_turn_are_one_line(recording: Recording, drive: Driv
             recording.trip(one, query(f"SELECT id FROM {table} WHERE order_id = {order}"), answer)
     recording.trip(one, query("SELECT 1 FROM customers"), error("42501", "not allowed") + ready())
     recording.flush()
-    async with drive(recording, size) as driven:
-        screens.check(f"folded-loop-{size[0]}x{size[1]}", await driven.press("X"))
+    async with drive(recording, screens.begun_with("folded-loop", turn)) as driven:
+        await driven.press("X")
+        await screens.check_sizes("folded-loop", driven)
 
 
 @pytest.mark.sampled(3)

@@ -28,9 +28,10 @@ def test_the_way_back_is_told_however_little_room_there_is(hints: Hints) -> None
         assert fit == [hint for hint in hints if hint in fit]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("size", [(60, 12), (80, 24), (120, 40), (200, 60)])
 async def test_the_selected_row_says_its_marks_in_words(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
-    """Of every row: what is marked below `!+f` is in the line of words, as far as there is room, and nothing else."""
+    """Of every row: what is marked below `!+f` is in the line of words, as far as there is room, and
+    nothing else. They take nothing from the flight: one that is cut has no marks beside it."""
     shop.end()
     async with drive(shop, size) as driven:
         lines = await driven.press("g")
@@ -38,15 +39,15 @@ async def test_the_selected_row_says_its_marks_in_words(shop: Recording, drive: 
         met = set()
         for _ in range(driven.areas.timeline.count()):
             row = next(line for line in lines if line.startswith("▌"))
-            signs, words = row[column : column + 3], lines[-2]
-            if "─" in signs or " × " in row:
-                lines = await driven.press("j")
-                continue
-            said = [text for sign, text in _SIGNS.items() if sign in signs]
-            told = re.findall(r"  ([✗+=tb] (?:error|prepares|reuses|text|binary))", words)
-            assert told == [text for text in said if text in told]
-            assert told == said or len(words.rstrip()) + len("  + prepares") > size[0], (row, words)
-            met |= set(signs)
+            signs, words = row[column : column + 3], lines[-2].rstrip()
+            assert "…  " not in words
+            assert len(words) <= size[0]
+            if "─" not in signs and " × " not in row:
+                said = [text for sign, text in _SIGNS.items() if sign in signs]
+                told = re.findall(r"  ([✗+=tb] (?:error|prepares|reuses|text|binary))", words)
+                assert told == [text for text in said if text in told]
+                assert told == said or len(words) + len("  + prepares") > size[0], (row, words)
+                met |= set(signs)
             lines = await driven.press("j")
         assert {"✗", "+", "=", "b"} <= met
 
@@ -56,17 +57,6 @@ async def test_a_finding_is_named_where_its_row_is_marked(shop: Recording, drive
     async with drive(shop, (200, 60)) as driven:
         lines = await driven.press("6", "enter")
         assert "! pipeline-error" in lines[-2]
-
-
-@pytest.mark.parametrize("size", [(60, 12), (80, 24), (120, 40)])
-async def test_marks_take_nothing_from_the_flight(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
-    """A flight that is cut has no marks beside it."""
-    shop.end()
-    async with drive(shop, size) as driven:
-        for _ in range(driven.areas.timeline.count()):
-            words = (await driven.press("j"))[-2].rstrip()
-            assert "…  " not in words
-            assert len(words) <= size[0]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
