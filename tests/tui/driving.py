@@ -56,11 +56,17 @@ class Driven:
         self._pumps: tuple[MessagePump, ...] = ()
 
     async def press(self, *keys: str) -> list[str]:
+        """The screen after these keys."""
+        await self.type(*keys)
+        return screen_of(self.app)
+
+    async def type(self, *keys: str) -> None:
+        """Press keys, where nobody looks at the screen: to put it together is a quarter of what a key costs."""
         for key in keys:
             name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
             self.app.post_message(events.Key(name, key if len(key) == 1 else _CHARACTERS.get(key)))
             await self.settle()
-        return await self._painted()
+        await self._draw()
 
     async def resize(self, width: int, height: int) -> list[str]:
         """The screen at another size, without the time for which the toolkit waits for the next one."""
@@ -71,7 +77,8 @@ class Driven:
         await self.settle()
         self.app._check_resize()
         await self.settle()
-        return await self._painted()
+        await self._draw()
+        return screen_of(self.app)
 
     async def settle(self) -> None:
         """Until no widget has a message left. (The toolkit's own pause waits for an idle processor: ten times as long.)"""
@@ -96,10 +103,11 @@ class Driven:
     async def painted(self) -> list[str]:
         """The screen as it is before the next tick."""
         await self.settle()
-        return await self._painted()
+        await self._draw()
+        return screen_of(self.app)
 
-    async def _painted(self) -> list[str]:
-        """The same where no widget has a message left; on a machine that stalls, once it has read up."""
+    async def _draw(self) -> None:
+        """Have drawn what has changed; on a machine that stalls, once it has read up."""
         view = self.app.view
         while view.catching_up or view._stale:
             view._next_draw_s = view._ahead_until_s = 0.0
@@ -107,7 +115,6 @@ class Driven:
             await self.settle()
         self.app.screen._on_timer_update()
         await self.settle()
-        return screen_of(self.app)
 
     async def counted(self) -> list[str]:
         """Until what the filter selects is counted, and collected for the panes."""

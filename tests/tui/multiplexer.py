@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 TELLS = "pgtrace ended with "
 THERE = shutil.which("tmux") is not None
 _ELSEWHERE = ("TMUX", "NO_COLOR", "COLUMNS", "LINES")

@@ -21,8 +21,8 @@ from typing import Any
 
 from tests.commands import FRESH, Forked
 
-__all__ = ["FRESH", "Terminal", "modes", "sequences"]
-STARTS_WITHIN_S = 20.0
+__all__ = ["FRESH", "WITHIN_S", "Terminal", "modes", "sequences"]
+WITHIN_S = 60.0
 
 _SEQUENCE = re.compile(
     r"\x1b\[[<=>?]?[0-9;:]*[ $]?[A-Za-z~]"  # CSI
@@ -116,7 +116,7 @@ class Terminal:
         """What was printed from a place on, without the terminal's sequences."""
         return _SEQUENCE.sub("", self.written[begin:].decode(errors="replace"))
 
-    def wait_for(self, text: str, begin: int = 0, timeout_s: float = STARTS_WITHIN_S) -> float:
+    def wait_for(self, text: str, begin: int = 0, timeout_s: float = WITHIN_S) -> float:
         """Seconds until a text is on the screen; AssertionError where it does not come."""
         return self._wait(lambda: text in self.text(begin), lambda: f"{text!r} did not come: {self.text(begin)[-2000:]!r}", timeout_s)
 
@@ -126,12 +126,12 @@ class Terminal:
 
     def taken(self, times: int) -> None:
         """Wait until the screen has been taken that often."""
-        self._wait(lambda: self.written.count(b"\x1b[?1049h") >= times, lambda: f"not taken {times} times", STARTS_WITHIN_S)
+        self._wait(lambda: self.written.count(b"\x1b[?1049h") >= times, lambda: f"not taken {times} times", WITHIN_S)
 
     def ended(self) -> int:
         """The exit code, once everything that was written has been read."""
-        code = self.process.wait(STARTS_WITHIN_S)
-        self._wait(lambda: b"\x1b[?1049l" in self.written, lambda: "the screen was not given back", STARTS_WITHIN_S)
+        code = self.process.wait(WITHIN_S)
+        self._wait(lambda: b"\x1b[?1049l" in self.written, lambda: "the screen was not given back", WITHIN_S)
         return code
 
     @property

@@ -28,7 +28,7 @@ from tests.wire_recording import Recording, done, query, ready
 if TYPE_CHECKING:
     import psycopg
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ async def until(driven: Driven, met: Callable[[], object]) -> list[str]:
 
 
 async def typed(driven: Driven, text: str, then: str = "enter") -> list[str]:
-    await driven.press("ctrl+u")
+    await driven.type("ctrl+u")
     driven.main.pasted(text)
     return await driven.press(then)
 
@@ -82,7 +82,7 @@ async def test_a_recording_is_saved_with_what_comes_later(server: EmbeddedServer
     async with live(server) as (driven, recorder, session):
         assert "press again to quit" in (await driven.press("q"))[-1]
         assert driven.app.is_running
-        await driven.press("e")
+        await driven.type("e")
         assert driven.areas.prompt.value.endswith(".pgtrace")
         await typed(driven, str(path))
         saving = driven.main.files.saving
@@ -91,9 +91,9 @@ async def test_a_recording_is_saved_with_what_comes_later(server: EmbeddedServer
         assert f"saved to {path}; what comes is added until you quit" in lines[-1]
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         session.execute("SELECT 'later'")
-        await driven.press("e")
+        await driven.type("e")
         assert "being saved to" in (await typed(driven, str(here / "again.pgtrace")))[-2]
-        await driven.press("escape", "q")
+        await driven.type("escape", "q")
         assert not driven.app.is_running
         driven.main.files.finish()
         first = rows_of(recorder.capture)
@@ -108,7 +108,7 @@ async def test_a_file_that_is_there_or_cannot_be_made_is_refused_and_the_questio
     there = here / "there.pgtrace"
     there.write_text("mine")
     async with live(server) as (driven, _, _session):
-        await driven.press("e")
+        await driven.type("e")
         assert "exists already: choose another name or remove it" in (await typed(driven, str(there)))[-2]
         assert there.read_text() == "mine"
         assert "no such file or directory" in "".join(await typed(driven, str(here / "none" / "x.pgtrace")))
@@ -127,7 +127,7 @@ async def test_a_disk_that_is_full_is_one_line_and_quitting_asks_again(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("pgtrace.capture.writer.CaptureWriter.copy", full)
-        await driven.press("e")
+        await driven.type("e")
         await typed(driven, str(path))
         saving = driven.main.files.saving
         assert saving is not None
@@ -140,7 +140,7 @@ async def test_a_disk_that_is_full_is_one_line_and_quitting_asks_again(
 async def test_what_is_shown_is_exported_in_the_format_of_its_name(shop: Recording, drive: Drive, here: Path) -> None:
     shop.end()
     async with drive(shop) as driven:
-        await driven.press("n", "c", "e")
+        await driven.type("n", "c", "e")
         text = driven.areas.prompt.value
         shown: list[str] = []
         for _ in range(8):
@@ -156,29 +156,29 @@ async def test_what_is_shown_is_exported_in_the_format_of_its_name(shop: Recordi
         assert "ROLLBACK" in path.read_text()
         assert "LISTEN" not in path.read_text()
         whole = here / "shop.jsonl"
-        await driven.press(":")
+        await driven.type(":")
         await typed(driven, f"export jsonl {whole}")
         await until(driven, lambda: not driven.main.files.exports)
         assert f"everything written to {whole}" in driven.areas.footer.notice
         assert "LISTEN" in whole.read_text()
-        await driven.press("e")
+        await driven.type("e")
         assert "the recording is in " in (await typed(driven, str(here / "x.pgtrace")))[-2]
 
 
 async def test_a_mark_is_a_row_at_once_and_a_delay_is_in_the_status(server: EmbeddedServer) -> None:
     async with live(server) as (driven, recorder, session):
-        await driven.press("m")
+        await driven.type("m")
         await typed(driven, "checkout")
         lines = await until(driven, lambda: any(row.label.sql == "checkout" for row in driven.app.view.trace.rows))
         assert "mark checkout begins; m ends it" in lines[-1]
         assert "mark checkout" in lines[0]
         session.execute("SELECT 'inside'")
-        await driven.press("m")
+        await driven.type("m")
         lines = await until(driven, lambda: any(row.label.sql == "checkout ends" for row in driven.app.view.trace.rows))
         assert "mark checkout" not in lines[0]
         assert driven.app.view.trace.mark_counters()["checkout"].round_trips == 1
 
-        await driven.press(":")
+        await driven.type(":")
         assert "is not a duration" in "\n".join(await typed(driven, "rtt soon"))
         await typed(driven, "rtt 20ms")
         lines = await until(driven, lambda: driven.app.view.trace.settings.get((0, "rtt")) == "20000000" or (recorder.flush() and False))
@@ -194,7 +194,7 @@ async def test_a_finished_capture_has_nothing_to_record_into(shop: Recording, dr
     shop.end()
     async with drive(shop) as driven:
         assert "this recording is over" in (await driven.press("m"))[-1]
-        await driven.press(":")
+        await driven.type(":")
         assert "this recording is over" in "\n".join(await typed(driven, "rtt 5ms"))
 
 
@@ -208,15 +208,15 @@ def test_every_key_has_a_command() -> None:
 
 async def test_commands_by_name(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await driven.press("n", ":")
+        await driven.type("n", ":")
         listed = "\n".join(await typed(driven, "fo", "tab"))
         assert "fold-level" in listed
         assert driven.areas.prompt.value == "fold"
-        await driven.press("tab")
+        await driven.type("tab")
         assert driven.areas.prompt.value == "fold-level"
-        await driven.press("enter")
+        await driven.type("enter")
         assert driven.app.view.listing.fold == "repeats"
-        await driven.press(":")
+        await driven.type(":")
         assert "unknown command 'fly'" in "\n".join(await typed(driven, "  fly away"))
         fault = driven.areas.prompt.fault
         assert fault is not None
@@ -225,20 +225,20 @@ async def test_commands_by_name(shop: Recording, drive: Drive) -> None:
         assert "sort does nothing here" in "\n".join(await typed(driven, "sort"))
         await typed(driven, "statements")
         assert driven.areas.pane == "statements"
-        await driven.press(":")
+        await driven.type(":")
         await typed(driven, "sort")
-        await driven.press(":")
+        await driven.type(":")
         await typed(driven, "goto 0.003")
         assert driven.areas.pane == "timeline"
         item = driven.areas.timeline.item
         assert item is not None
         assert driven.app.view.listing[driven.areas.timeline.cursor - 1].opened_ns < 3_000_000 <= item.opened_ns
-        await driven.press(":", "up")
+        await driven.type(":", "up")
         assert driven.areas.prompt.value == "goto 0.003"
         assert "a time is 12.5" in "\n".join(await typed(driven, "goto there"))
         await typed(driven, "theme light")
         assert driven.app.view.pen.palette.name == "light"
-        await driven.press(":")
+        await driven.type(":")
         await typed(driven, "quit")
         assert not driven.app.is_running
 
@@ -249,10 +249,10 @@ async def test_an_argument_that_is_missing_is_said(shop: Recording, drive: Drive
         assert sorted(names) == ["export", "goto", "mark", "rtt", "save", "theme"]
         for name in names:
             if name not in by_key():
-                await driven.press(":")
+                await driven.type(":")
                 assert f"{name} " in "\n".join(await typed(driven, name))
                 assert driven.areas.prompt.fault is not None
-                await driven.press("escape")
+                await driven.type("escape")
 
 
 async def test_a_terminal_that_cannot_be_given_away_is_told(shop: Recording, drive: Drive) -> None:

@@ -22,11 +22,11 @@ async def test_a_key_without_use_says_so(shop: Recording, drive: Drive) -> None:
             assert " does nothing here" in (await driven.press(key))[-1], key
         assert "x does nothing here" in (await driven.press("j", "j", "j", "x"))[-1]
         assert "does nothing here" not in (await driven.press("j"))[-1]
-        await driven.press("4")
+        await driven.type("4")
         for key in ("x", "c", "C", "X", "n", "d", "y", "f", "t"):
             assert f" {key} does nothing here" in (await driven.press(key))[-1], key
         assert driven.app.view.listing.filtering.everything
-        await driven.press("question_mark")
+        await driven.type("question_mark")
         assert "c does nothing here" in (await driven.press("c"))[-1]
 
 
@@ -101,7 +101,7 @@ async def test_the_inspector_opens_on_the_error_with_its_bytes_inverted(shop: Re
 
 async def test_the_inspector_shows_typed_values(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await driven.press("j", "j", "j", "j", "j", "enter")
+        await driven.type("j", "j", "j", "j", "j", "enter")
         text = "\n".join(await driven.press("tab", "j", "j", "j", "j"))
     assert "Bind" in text
     assert "707" in text
@@ -122,17 +122,17 @@ async def test_at_80x24_the_inspector_has_the_body(shop: Recording, drive: Drive
 
 async def test_esc_is_one_step_back_and_never_quits(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await driven.press("c", "enter", "tab")
+        await driven.type("c", "enter", "tab")
         assert driven.app.focused is driven.areas.inspector.fields
-        await driven.press("escape")
+        await driven.type("escape")
         assert driven.app.focused is driven.areas.inspector.messages
-        await driven.press("escape")
+        await driven.type("escape")
         assert not driven.areas.inspector.display
         assert driven.app.focused is driven.areas.timeline
         assert "/ conn:1" in await driven.text()
-        await driven.press("escape")
+        await driven.type("escape")
         assert "/ conn:1" not in await driven.text()
-        await driven.press("escape", "escape")
+        await driven.type("escape", "escape")
         assert driven.app.is_running
 
 
@@ -151,7 +151,7 @@ async def test_only_this_connection_and_driver(shop: Recording, drive: Drive) ->
         lines = await driven.press("j", "c")
         assert "/ conn:2  6 of 25" in lines[6]
         assert {line[11:13] for line in lines[8:12]} == {"c2"}
-        await driven.press("c")
+        await driven.type("c")
         lines = await driven.press("C")
         assert "/ driver:" in lines[6]
         assert {line[11:13] for line in lines[8:12]} == {"c2"}
@@ -159,7 +159,7 @@ async def test_only_this_connection_and_driver(shop: Recording, drive: Drive) ->
 
 async def test_folding_keeps_the_cursor_on_its_row(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await driven.press("n")
+        await driven.type("n")
         place = driven.areas.timeline.place
         for level in ("repeats", "transactions"):
             assert f"fold {level}" in (await driven.press("X"))[6]
@@ -168,7 +168,7 @@ async def test_folding_keeps_the_cursor_on_its_row(shop: Recording, drive: Drive
         assert driven.areas.timeline.place == place
         assert "fold" not in lines[6]
         assert any("encryption requested" in line for line in lines)
-        await driven.press("X")
+        await driven.type("X")
         assert driven.areas.timeline.place == place
         lines = await driven.press("g", "x")
         assert sum("set-up rt" in line for line in lines) == 2
@@ -176,7 +176,7 @@ async def test_folding_keeps_the_cursor_on_its_row(shop: Recording, drive: Drive
 
 async def test_the_time_column_cycles(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await driven.press("j")
+        await driven.type("j")
         for head, cell in (("clock", ":"), ("above", "+0.0012"), ("same cn", " "), ("time", "0.0012")):
             lines = await driven.press("t")
             assert head in lines[7], head
@@ -193,10 +193,10 @@ async def test_drivers_side_by_side(shop: Recording, drive: Drive) -> None:
         assert "per execution" not in lines[4]
         lines = await driven.press("a")
         assert "per execution" in lines[4]
-        await driven.press("l", "l", "enter")
+        await driven.type("l", "l", "enter")
         assert driven.areas.pane == "timeline"
         assert driven.app.view.listing.filtering.text == f"driver:{driven.app.view.snapshot.drivers[2].driver}"
-        await driven.press("escape")
+        await driven.type("escape")
         assert driven.areas.pane == "drivers"
         assert driven.app.view.listing.filtering.everything
 
@@ -240,7 +240,7 @@ async def test_following_and_not_following(recording: Recording, drive: Drive) -
         recording.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
         lines = await driven.arrived(recording)
         assert driven.areas.timeline.cursor == driven.areas.timeline.count() - 1 == 19
-        await driven.press("k")
+        await driven.type("k")
         assert not driven.areas.timeline.following
         place, line = driven.areas.timeline.place, driven.areas.timeline.cursor - driven.areas.timeline.top
         for _ in range(30):
@@ -285,7 +285,7 @@ async def test_pause_freezes_the_screen_and_counts_what_waits(shop: Recording, d
             assert rows in text
             assert "SELECT 1" not in text
         assert " of 25" in (await driven.press("g"))[6]
-        await driven.press("escape", "space")
+        await driven.type("escape", "space")
         driven.app.tick()
         assert driven.areas.timeline.count() == 31
 
@@ -295,13 +295,13 @@ async def test_what_was_open_stays_open_while_paused(recording: Recording, drive
     recording.send(connection, query("SELECT slow()"))
     recording.flush()
     async with drive(recording, live=True) as driven:
-        await driven.press("enter", "space")
+        await driven.type("enter", "space")
         recording.wait(3)
         recording.answer(connection, done("SELECT 1") + ready())
         lines = await driven.arrived(recording)
         assert any("Q → …" in line for line in lines)
         assert "CommandComplete" not in "\n".join(lines)
-        await driven.press("space")
+        await driven.type("space")
         driven.app.tick()
         lines = await driven.lines()
         assert any("Q → CZ" in line for line in lines)
@@ -324,7 +324,7 @@ async def test_nothing_yet_shows_where_to_connect(recording: Recording, drive: D
         ]
         assert lines[-1] == "y copy  1 - 6 panes  q quit  ? help"
         assert "n does nothing here" in (await driven.press("n"))[-1]
-        await driven.press("y")
+        await driven.type("y")
         assert driven.app.clipboard.splitlines() == lines[start + 1 : start + 5]
         checkout(recording)
         text = "\n".join(await driven.arrived(recording))
@@ -395,13 +395,13 @@ async def test_long_runs_are_one_line_until_opened(recording: Recording, drive: 
     async with drive(recording) as driven:
         text = "\n".join(await driven.press("j", "enter"))
         assert "DataRow ×300" in text
-        await driven.press("j", "enter")
+        await driven.type("j", "enter")
         assert driven.areas.inspector.messages.count() > 100
 
 
 async def test_without_colour_nothing_has_one(shop: Recording, drive: Drive) -> None:
     async with drive(shop, palette=MONO) as driven:
-        await driven.press("n", "enter")
+        await driven.type("n", "enter")
         for strip in driven.app.screen._compositor.render_strips():
             for segment in strip:
                 style = segment.style
@@ -462,7 +462,7 @@ async def test_a_cursor_moved_while_loading_stays(shop: Recording, drive: Drive)
     async with drive(shop, live=True, listener="", files=("shop.pgtrace",)) as driven:
         timeline = driven.areas.timeline
         timeline._fresh = True
-        await driven.press("n")
+        await driven.type("n")
         place = timeline.place
         assert place > 0
         timeline.refresh_list()
@@ -473,7 +473,7 @@ async def test_a_mark_is_no_connections(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         lines = await driven.press("j", "j", "j", "enter")
         assert any(line.startswith("── mark ─") for line in lines)
-        await driven.press("escape", "g", "t", "t", "t")
+        await driven.type("escape", "g", "t", "t", "t")
         lines = await driven.press("j", "j", "j", "j")
         assert next(line for line in lines if line.startswith("▌") and "PDH" in line)[1:10].strip() == "+0.0036"
 
@@ -485,21 +485,21 @@ async def test_a_filter_taken_back_makes_nothing_new(shop: Recording, drive: Dri
     shop.flush()
     async with drive(shop, (80, 24), live=True) as driven:
         timeline = driven.areas.timeline
-        await driven.press("6", "enter")
+        await driven.type("6", "enter")
         assert timeline.new == 0
         assert timeline.count() < len(driven.app.view.trace.rows)
         lines = await driven.press("escape", "1")
         assert timeline.new == 0
         assert "new" not in lines[-1]
-        await driven.press("X", "X", "X", "X", "C", "C")
+        await driven.type("X", "X", "X", "X", "C", "C")
         assert timeline.new == 0
-        await driven.press("g")
+        await driven.type("g")
         for number in range(3):
             shop.trip(1, query(f"SELECT {number}"), done("SELECT 1") + ready())
         lines = await driven.arrived(shop)
         assert timeline.new == 3
         assert "▼ 3 new  G" in lines[-1]
-        await driven.press("G")
+        await driven.type("G")
         assert timeline.new == 0
 
 
@@ -507,6 +507,6 @@ async def test_a_tick_after_the_screens_are_closed_draws_nothing(shop: Recording
     """The timer runs on while the application closes its screens, and something may be new by then."""
     async with drive(shop, (80, 24)) as driven:
         app = driven.app
-        await driven.press("j")
+        await driven.type("j")
     app.view.growing = not app.view.growing
     app.tick()

@@ -23,7 +23,7 @@ async def test_messages_are_aligned_and_what_differs_is_marked(
 ) -> None:
     two(recording)
     async with drive(recording, size, ascii_only=ascii_only) as driven:
-        await driven.press("n", "k")
+        await driven.type("n", "k")
         assert "= on another row" in (await driven.press("="))[-1]
         lines = await driven.press("j", "=")
         sheet = driven.areas.sheet
@@ -44,9 +44,9 @@ async def test_messages_are_aligned_and_what_differs_is_marked(
         assert found["Parse/"] == "<"
         assert found["/ErrorResponse"] == ">" or size == (80, 24)
         assert "\x1b" not in "\n".join(lines)
-        await driven.press("y", "p")
+        await driven.type("y", "p")
         assert "> " in driven.app.clipboard
-        await driven.press("escape")
+        await driven.type("escape")
         assert not sheet.display
         assert driven.app.focused is driven.areas.timeline
 
@@ -55,7 +55,7 @@ async def test_the_same_row_again_is_not_picked_any_more(recording: Recording, d
     two(recording)
     async with drive(recording) as driven:
         assert "no longer picked" in (await driven.press("=", "="))[-1]
-        await driven.press("=", "j", "=")
+        await driven.type("=", "j", "=")
         assert driven.areas.sheet.display
-        await driven.press("escape", "2")
+        await driven.type("escape", "2")
         assert "= does nothing here" in (await driven.press("="))[-1]

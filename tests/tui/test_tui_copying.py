@@ -15,7 +15,7 @@ def file_of(driven: Driven) -> Path:
 
 async def test_a_menu_says_what_and_a_key_copies_it(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await driven.press("j", "j", "j", "j")
+        await driven.type("j", "j", "j", "j")
         menu = (await driven.press("y"))[-1]
         assert menu.strip() == "copy  s SQL  r row  f flight in words  t PQtrace text  esc nothing"
         lines = await driven.press("s")
@@ -25,25 +25,25 @@ async def test_a_menu_says_what_and_a_key_copies_it(shop: Recording, drive: Driv
         assert path.read_text() == driven.app.clipboard + "\n"
         assert path.parent.stat().st_mode & 0o777 == 0o700
         assert driven.app.focused is driven.areas.timeline
-        await driven.press("y", "f")
+        await driven.type("y", "f")
         assert driven.app.clipboard.startswith("Parse(__asyncpg_stmt_1__) Describe Flush → ParseComplete ParameterDescription")
-        await driven.press("y", "r")
+        await driven.type("y", "r")
         assert "PDH → 1tT" in driven.app.clipboard
     assert not path.exists()
 
 
 async def test_in_the_inspector_there_are_values_and_bytes_too(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await driven.press("j", "j", "j", "j", "j", "enter")
+        await driven.type("j", "j", "j", "j", "j", "enter")
         menu = (await driven.press("y"))[-1]
         assert menu.rstrip().endswith("t PQtrace text  m message  v value  h hex  esc nothing")
-        await driven.press("h")
+        await driven.type("h")
         whole = driven.app.clipboard
         assert whole.startswith("42000000")
-        await driven.press("tab", "j", "j", "j", "j", "j", "y", "v")
+        await driven.type("tab", "j", "j", "j", "j", "j", "y", "v")
         assert driven.app.clipboard == "707"
         assert driven.app.focused is driven.areas.inspector.fields
-        await driven.press("y", "h")
+        await driven.type("y", "h")
         assert driven.app.clipboard == "00000008" + "00000000000002c3"
         assert driven.app.clipboard in whole
 
@@ -52,10 +52,10 @@ async def test_any_other_key_closes_the_menu_and_does_nothing_else(shop: Recordi
     async with drive(shop) as driven:
         before = await driven.press("j")
         for key in ("escape", "q", "j", "question_mark"):
-            await driven.press("y")
+            await driven.type("y")
             assert await driven.press(key) == before
         assert driven.app.clipboard == ""
-        await driven.press("y")
+        await driven.type("y")
         await driven.pilot.click("#copy-menu", offset=(8, 0))
         assert " c2 " in driven.app.clipboard
 
@@ -63,19 +63,19 @@ async def test_any_other_key_closes_the_menu_and_does_nothing_else(shop: Recordi
 async def test_what_was_run_can_be_run_again(shop: Recording, drive: Drive) -> None:
     """Of a row all of its statements; of a message its own."""
     async with drive(shop) as driven:
-        await driven.press("j", "j", "j", "j", "j", "y", "p")
+        await driven.type("j", "j", "j", "j", "j", "y", "p")
         assert driven.app.clipboard == "SELECT id, email, name FROM users WHERE id = '707'::int8;"
-        await driven.press("n", "y", "p")
+        await driven.type("n", "y", "p")
         insert = "INSERT INTO audit (user_id, what) VALUES ('42'::int8, NULL);"
         assert driven.app.clipboard.splitlines() == [insert] * 5
-        await driven.press("y", "t")
+        await driven.type("y", "t")
         assert driven.app.clipboard.splitlines()[2:4] == [
             'F\t61\tParse\t "" "INSERT INTO audit (user_id, what) VALUES ($1, $2)" 1 20',
             'F\t26\tBind\t "" "" 1 0 2 2 \'42\' -1 1 0',
         ]
-        await driven.press("enter", "y", "p")
+        await driven.type("enter", "y", "p")
         assert driven.app.clipboard == insert
-        await driven.press("y", "m")
+        await driven.type("y", "m")
         assert "E ErrorResponse 23505 duplicate key" in driven.app.clipboard
         assert "sqlstate = 23505" in driven.app.clipboard
 
@@ -92,13 +92,13 @@ async def test_what_cannot_be_written_out_is_said(shop: Recording, drive: Drive)
 
 async def test_a_long_menu_takes_two_lines(shop: Recording, drive: Drive) -> None:
     async with drive(shop, (80, 24)) as driven:
-        await driven.press("n", "enter", "y")
+        await driven.type("n", "enter", "y")
         menu = (await driven.lines())[-2:]
         assert [line.split()[0] for line in menu] == ["copy", "e"]
         await driven.pilot.click("#copy-menu", offset=(menu[1].index("hex"), 1))
         assert driven.app.clipboard.startswith("45")
         assert not driven.areas.copy_menu.display
-        await driven.press("y")
+        await driven.type("y")
         await driven.pilot.click("#copy-menu", offset=(menu[1].index("nothing"), 1))
         assert driven.app.clipboard.startswith("45")
 
@@ -111,7 +111,7 @@ async def test_a_row_of_a_finding_has_its_remedy(recording: Recording, drive: Dr
     recording.trip(one, query("COMMIT"), done("COMMIT") + ready())
     recording.end()
     async with drive(recording) as driven:
-        await driven.press("n", "y", "d")
+        await driven.type("n", "y", "d")
         assert driven.app.clipboard == "\n".join(driven.app.view.snapshot.findings[0].remedies)
         assert "d remedy" not in (await driven.press("g", "y"))[-1]
 
@@ -120,12 +120,12 @@ async def test_bytes_are_what_they_are(shop: Recording, drive: Drive) -> None:
     """`u` shows a value as the bytes it took."""
     async with drive(shop) as driven:
         assert "u does nothing here" in (await driven.press("u"))[-1]
-        await driven.press("j", "j", "j", "j", "j", "enter", "u")
+        await driven.type("j", "j", "j", "j", "j", "enter", "u")
         assert r"\x00\x00\x00\x08\x00\x00" in await driven.text()
         assert r"__asyncpg_stmt_1__\x00" in await driven.text()
-        await driven.press("tab", "j", "j", "j", "j", "j")
+        await driven.type("tab", "j", "j", "j", "j", "j")
         assert r"…\x00\x00\x02\xc3 " in "\n".join(await driven.press("l", "l"))
-        await driven.press("u", "h", "h")
+        await driven.type("u", "h", "h")
         assert r"\x00" not in await driven.text()
 
 
@@ -135,12 +135,12 @@ async def test_long_values_are_read_sideways(shop: Recording, drive: Drive) -> N
     shop.trip(1, bind("s", value, binary=False) + b"S\0\0\0\4", b"2\0\0\0\4" + ready())
     shop.flush()
     async with drive(shop, (80, 24)) as driven:
-        await driven.press("G", "enter", "tab", "j", "j", "j", "j", "j")
+        await driven.type("G", "enter", "tab", "j", "j", "j", "j", "j")
         row = next(line for line in await driven.lines() if line.startswith("▌  $1"))
         assert row.rstrip().endswith("… text")
         row = next(line for line in await driven.press("l", "l", "l", "l", "l") if line.startswith("▌  $1"))
         assert row.split()[2:] == ["…9" + "0123456789" * 4 + "'", "text"]
-        await driven.press("k")
+        await driven.type("k")
         assert next(line for line in await driven.press("j") if line.startswith("▌  $1")) == row
 
 

@@ -70,14 +70,14 @@ async def until_compared(driven: Driven, before: Compared | None) -> None:
 )
 async def test_what_it_looks_like(of_drivers: Copied, name: str, scenario: str, keys: tuple[str, ...], turn: int) -> None:
     async with compared(of_drivers(scenario), screens.begun_with(name, turn)) as driven:
-        await driven.press(*keys)
+        await driven.type(*keys)
         await screens.check_sizes(name, driven)
 
 
 async def test_every_width_is_filled(of_drivers: Copied) -> None:
     async with compared(of_drivers("ten_queries"), (60, 24)) as driven:
         for keys in (("g",), ("n",), ("enter",), ("escape", "l")):
-            await driven.press(*keys)
+            await driven.type(*keys)
             for width in range(60, 241, 30):
                 assert {cell_len(line) for line in await driven.resize(width, 24)} == {width}, (keys, width)
 
@@ -92,12 +92,12 @@ async def test_n_and_N_walk_the_differences(of_drivers: Copied) -> None:
         assert "n next difference" in lines[-1]
         visited = []
         for _ in pane.compared.differences:
-            await driven.press("n")
+            await driven.type("n")
             visited.append(pane.cursor)
         assert visited == [len(pane._sentences) + number for number in pane.compared.differences]
         assert "no further difference" in (await driven.press("n"))[-1]
         assert pane.cursor == visited[-1]
-        await driven.press("N")
+        await driven.type("N")
         assert pane.cursor == visited[-2]
 
 
@@ -106,16 +106,16 @@ async def test_enter_shows_both_or_the_one_there_is_and_esc_comes_back(of_driver
         lines = await driven.press("n", "enter")
         assert any("a:1 asyncpg  beside" in line and "b:1 psycopg" in line for line in lines)
         assert driven.app.focused is driven.areas.sheet
-        await driven.press("escape")
+        await driven.type("escape")
         assert not driven.areas.sheet.display
         assert driven.app.focused is driven.areas.differences
-        await driven.press("n")
+        await driven.type("n")
         cursor = driven.areas.differences.cursor
-        await driven.press("enter")
+        await driven.type("enter")
         assert driven.areas.pane == "timeline"
         assert driven.areas.timeline.item is not None
         assert driven.areas.timeline.item.row.shape.flight == "BES → 2CZ"
-        await driven.press("escape")
+        await driven.type("escape")
         assert (driven.areas.pane, driven.areas.differences.cursor) == ("differences", cursor)
 
 
@@ -133,9 +133,9 @@ async def test_the_filter_narrows_both_columns_and_is_taken_back(of_drivers: Cop
         assert before is not None
         whole = await driven.lines()
         assert "/ filter" in whole[-1]
-        await driven.press("/", *"error")
+        await driven.type("/", *"error")
         driven.main.narrowing.look()
-        await driven.press("enter")
+        await driven.type("enter")
         while pane.position[0] == "comparing …":
             await asyncio.sleep(0.01)
         lines = await driven.lines()
@@ -147,7 +147,7 @@ async def test_the_filter_narrows_both_columns_and_is_taken_back(of_drivers: Cop
         assert all(half.step.sqlstate for half in halves)
         assert "esc back" in lines[-1]
         narrow = pane.compared
-        await driven.press("escape")
+        await driven.type("escape")
         await until_compared(driven, narrow)
         assert [line.lstrip("▌ ") for line in await driven.lines()][:-1] == [line.lstrip("▌ ") for line in whole][:-1]
 
@@ -198,7 +198,7 @@ async def test_two_sides_of_a_pooler_are_joined_instead() -> None:
 async def test_a_key_before_it_is_known_keeps_the_pane(of_drivers: Copied) -> None:
     async with opened(of_drivers("failure")) as driven:
         driven.areas._compares = False
-        await driven.press("2")
+        await driven.type("2")
         assert driven.areas.pane == "statements"
 
 

@@ -36,14 +36,14 @@ async def test_the_screen(size: tuple[int, int]) -> None:
 
 async def test_enter_goes_to_the_evidence_and_esc_comes_back() -> None:
     async with findings((120, 40)) as driven:
-        await driven.press("6", "j", "j")
+        await driven.type("6", "j", "j")
         chosen = driven.areas.panes["findings"].finding
         assert chosen is not None
-        await driven.press("enter")
+        await driven.type("enter")
         assert driven.areas.pane == "timeline"
         assert driven.areas.timeline.place == chosen.evidence[0].place
         assert driven.app.view.listing.filtering.text == f"conn:{driven.app.view.connection_name(chosen.note.connections[0])}"
-        await driven.press("escape")
+        await driven.type("escape")
         assert driven.areas.pane == "findings"
         assert driven.areas.panes["findings"].finding == chosen
 
@@ -62,15 +62,15 @@ async def test_rows_of_a_finding_have_a_sign_and_n_goes_from_finding_to_finding(
         assert [line[marks] for line in lines if " BES " in line] == ["!"] * 12
         assert " ✗" not in "\n".join(lines)
     async with findings((120, 40), (str(DATA.parents[1] / "captures" / "pq" / "ten_queries.pgtrace"),)) as driven:
-        await driven.press("1", "g")
+        await driven.type("1", "g")
         firsts = sorted({one.evidence[0].place for one in driven.app.view.snapshot.findings})
         found = []
         for _ in firsts:
-            await driven.press("n")
+            await driven.type("n")
             found.append(driven.areas.timeline.place)
         assert found == firsts
         assert (await driven.press("n"))[-1].startswith(" no further problem")
-        await driven.press("N")
+        await driven.type("N")
         assert driven.areas.timeline.place == firsts[-2]
 
 
@@ -85,12 +85,12 @@ async def test_what_was_found_grows_with_the_capture(recording: Recording, drive
         lines = await driven.arrived(recording)
         assert any(line.startswith("▌    7 round trips n+1 ") for line in lines)
         assert any("6 Findings (1)" in line for line in lines)
-        await driven.press("space")
+        await driven.type("space")
         for number in range(4):
             recording.trip(connection, query(f"SELECT name FROM item WHERE id = {number}"), done("SELECT 0") + ready())
         driven.app.view._snapshots._findings_until_s = 0.0
         assert any("7 round trips n+1 " in line for line in await driven.arrived(recording))  # paused
-        await driven.press("space")
+        await driven.type("space")
         driven.app.view._snapshots._findings_until_s = 0.0
         assert any("11 round trips n+1 " in line for line in await driven.arrived(recording))
 

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from pgtrace.demo.embedded import EmbeddedServer
 from tests.tui.driving import Drive
-from tests.tui.terminal import FRESH, Terminal, modes
+from tests.tui.terminal import FRESH, WITHIN_S, Terminal, modes
 from tests.wire_recording import Recording, done, query, ready
 
 _COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9;]*)?m")
@@ -68,7 +68,7 @@ def test_stopped_and_brought_back_by_a_shell(shop: Recording, tmp_path: Path) ->
         given_back(terminal.written[before:].decode())
         terminal.after("echo c$((6 * 7))d\r", "c42d")
         terminal.type("exit\r")
-        assert terminal.process.wait(10) == 0
+        assert terminal.process.wait(WITHIN_S) == 0
 
 
 @pytest.mark.parametrize("ignored", [False, True], ids=["hangs up", "hang-up ignored"])
@@ -88,7 +88,7 @@ def test_a_terminal_that_vanishes(server: EmbeddedServer, tmp_path: Path, *, ign
             terminal.vanish()
             for number in range(20):
                 assert connection.execute(f"select {number} as behind_it").fetchone() == (number,)
-            assert terminal.process.wait(20) == -signal.SIGHUP
+            assert terminal.process.wait(WITHIN_S) == -signal.SIGHUP
             assert connection.execute("select 'after it was gone'").fetchone() == ("after it was gone",)
     waited, patience = threading.Event(), 200
     while b"after it was gone" not in written.read_bytes():
@@ -102,10 +102,10 @@ async def test_sizes_that_change_all_the_time(shop: Recording, drive: Drive) -> 
     """From 60x12 to 250x70 and back, with everything open in turn: each screen is whole, and the cursor stays on its row."""
     chance = random.Random(4)
     async with drive(shop, live=True) as driven:
-        await driven.press("N", "enter")
+        await driven.type("N", "enter")
         place = driven.areas.timeline.place
         for key in ("escape", "2", "3", "4", "5", "6", "question_mark", "1", "enter"):
-            await driven.press(key)
+            await driven.type(key)
             for _ in range(6):
                 width, height = chance.randint(60, 250), chance.randint(12, 70)
                 lines = await driven.resize(width, height)
@@ -178,7 +178,7 @@ def test_what_is_remembered_is_private(shop: Recording, tmp_path: Path) -> None:
         terminal.wait_for("■ ")
         terminal.after("5", "idle %")
         terminal.process.send_signal(signal.SIGHUP)
-        assert terminal.process.wait(10) == -signal.SIGHUP
+        assert terminal.process.wait(WITHIN_S) == -signal.SIGHUP
     (kept,) = (state / "pgtrace").iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
     assert b"shop" not in kept.read_bytes()

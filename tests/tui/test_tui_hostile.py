@@ -105,7 +105,7 @@ async def test_every_message_and_every_field(captured: Path, size: tuple[int, in
 async def test_a_line_of_ten_megabytes_is_drawn_in_no_time(captured: Path) -> None:
     """Whatever its length, a text is looked at as far as it is seen."""
     async with opened([captured], (120, 40)) as driven:
-        await driven.press("n", "n", "n", "n")
+        await driven.type("n", "n", "n", "n")
         place = next(place for place, one in enumerate(driven.app.view.trace.rows) if one.label.sql.startswith("SELECT 'xxxxxxxx"))
         driven.areas.timeline.go_to_place(place)
         await safe(driven, "enter", "tab", "j")

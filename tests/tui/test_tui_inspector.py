@@ -37,7 +37,7 @@ async def test_a_long_run_opens_window_by_window_to_its_end(long: Recording, dri
         assert "6 003 messages" in text
         messages = driven.areas.inspector.messages
         assert messages.count() == 4
-        await driven.press("j")
+        await driven.type("j")
         for opened_now in range(1, ROWS // 1000):
             lines = await driven.press("enter")
             assert messages.count() == 4 + opened_now * 1000
@@ -45,7 +45,7 @@ async def test_a_long_run_opens_window_by_window_to_its_end(long: Recording, dri
             lines = await driven.press(*("end", "k", "k"))
             left = f"{ROWS - opened_now * 1000:,}".replace(",", " ")
             assert any(line.startswith(f"▌B←   0.400  D DataRow ×{left}") for line in lines), left
-        await driven.press("enter", "end", "k", "k")
+        await driven.type("enter", "end", "k", "k")
         assert messages.count() == ROWS + 3
         message = messages.message
         assert message is not None
@@ -64,7 +64,7 @@ async def test_h_l_scroll_a_long_value_and_its_bytes(recording: Recording, drive
         lines = await driven.press(*["l"] * 10)
         assert not any("Q····SELECT" in line for line in lines)
         assert any("▌query              …003800390040" in line for line in lines)
-        await driven.press(*["h"] * 10)
+        await driven.type(*["h"] * 10)
         assert driven.areas.inspector.fields.sideways == 0
 
 
@@ -105,27 +105,27 @@ def capture(path: str) -> AbstractAsyncContextManager[Driven]:
 
 async def test_r_goes_from_the_error_to_its_bind_and_on_to_the_parse_and_R_back() -> None:
     async with capture("tests/data/findings/pipeline_error.pgtrace") as driven:
-        await driven.press("n", "enter")
+        await driven.type("n", "enter")
         assert at_cursor(driven) == "ErrorResponse"
         lines = await driven.press("r")
         assert at_cursor(driven) == "Bind"
         assert "what failed" in lines[-1]
         assert any("$2" in line and "'tea'" in line for line in lines)
-        await driven.press("r")
+        await driven.type("r")
         assert at_cursor(driven) == "Parse"
-        await driven.press("R")
+        await driven.type("R")
         assert at_cursor(driven) == "Bind"
-        await driven.press("R")
+        await driven.type("R")
         assert at_cursor(driven) == "ErrorResponse"
         assert "R does nothing here" in (await driven.press("R"))[-1]
 
 
 async def test_r_from_the_timeline_opens_the_inspector_and_R_closes_it() -> None:
     async with capture("tests/data/findings/pipeline_error.pgtrace") as driven:
-        await driven.press("n", "r")
+        await driven.type("n", "r")
         assert driven.areas.inspecting
         assert at_cursor(driven) == "Bind"
-        await driven.press("R")
+        await driven.type("R")
         assert not driven.areas.inspecting
         assert driven.app.focused is driven.areas.timeline
 
@@ -133,39 +133,39 @@ async def test_r_from_the_timeline_opens_the_inspector_and_R_closes_it() -> None
 async def test_r_goes_through_the_evidence_of_a_finding() -> None:
     """`6 enter r`: the Parse was accepted, a run was fine, then 26000; and `R` all the way back to the finding."""
     async with capture("tests/data/findings/pooler_26000.pgtrace") as driven:
-        await driven.press("6", "r")
+        await driven.type("6", "r")
         finding = driven.app.view.snapshot.findings[0]
         seen = [driven.areas.timeline.place]
         for _ in finding.evidence[1:]:
-            await driven.press("r")
+            await driven.type("r")
             seen.append(driven.areas.timeline.place)
         assert seen == [evidence.place for evidence in finding.evidence]
         assert "26000" in driven.areas.timeline.item.row.label.error  # type: ignore[union-attr]
         for _ in seen:
-            await driven.press("R")
+            await driven.type("R")
         assert driven.areas.pane == "findings"
 
 
 async def test_r_goes_from_a_cancel_to_its_victim_and_back() -> None:
     async with capture("captures/asyncpg/cancel.pgtrace") as driven:
-        await driven.press("n")
+        await driven.type("n")
         victim = driven.areas.timeline.place
         lines = await driven.press("r")
         assert any(line.startswith("▌") and "Cancel →" in line for line in lines)
         assert "the cancel" in lines[-1]
-        await driven.press("r")
+        await driven.type("r")
         assert driven.areas.timeline.place == victim
 
 
 async def test_a_row_that_the_filter_hides_is_shown_and_R_brings_the_filter_back() -> None:
     async with capture("captures/asyncpg/cancel.pgtrace") as driven:
-        await driven.press("n", "c")
+        await driven.type("n", "c")
         filtered = driven.app.view.listing.filtering.text
         assert filtered.startswith("conn:")
         lines = await driven.press("r")
         assert driven.app.view.listing.filtering.everything
         assert "all rows are shown" in lines[-1]
-        await driven.press("R")
+        await driven.type("R")
         assert driven.app.view.listing.filtering.text == filtered
 
 

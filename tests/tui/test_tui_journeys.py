@@ -122,16 +122,16 @@ async def test_how_asyncpg_and_psycopg_differ() -> None:
 async def test_the_round_trips_of_a_cell() -> None:
     """`4`, down to a counter, `enter`: those round trips, by a filter that can be read; each counter's is understood."""
     async with opened([FINDINGS / "pipeline_error.pgtrace", *BOTH]) as driven:
-        await driven.press("4")
+        await driven.type("4")
         drivers = driven.areas.panes["drivers"]
         seen = {}
         for place in range(drivers.count()):
             drivers.go(place)
             title = drivers.column_looked_at
-            await driven.press("enter")
+            await driven.type("enter")
             listing = driven.app.view.listing
             seen[title] = listing.filtering.text, listing.matching
-            await driven.press("escape")
+            await driven.type("escape")
             assert driven.areas.pane == "drivers"
         names = {driver.driver: driver.counters for driver in driven.app.view.snapshot.drivers}
         first = names[seen["Query"][0].split()[0].removeprefix("driver:")]

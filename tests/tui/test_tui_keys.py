@@ -70,7 +70,7 @@ def test_each_pane_has_its_key() -> None:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_the_help_lists_every_key(shop: Recording, drive: Drive, size: tuple[int, int]) -> None:
     async with drive(shop, size) as driven:
-        await driven.press("question_mark")
+        await driven.type("question_mark")
         shown = driven.areas.help_screen
         assert isinstance(shown, Help)
         text = "\n".join(strip.text for strip in shown._text)

@@ -54,7 +54,7 @@ async def joined(paths: Sequence[Path], size: tuple[int, int] = (120, 40), apart
 )
 async def test_what_it_looks_like(name: str, keys: tuple[str, ...], turn: int) -> None:
     async with joined(SIDES, screens.begun_with(name, turn)) as driven:
-        await driven.press(*keys)
+        await driven.type(*keys)
         await screens.check_sizes(name, driven)
 
 
@@ -69,7 +69,7 @@ async def test_what_the_other_side_looks_like(size: tuple[int, int]) -> None:
 async def test_every_width_is_filled() -> None:
     async with joined(SIDES, (60, 24)) as driven:
         for keys in (("g", "j", "j", "j", "j"), ("w",), ("X",)):
-            await driven.press(*keys)
+            await driven.type(*keys)
             for width in range(60, 241, 12):
                 assert {cell_len(line) for line in await driven.resize(width, 24)} == {width}, (keys, width)
 
@@ -77,7 +77,7 @@ async def test_every_width_is_filled() -> None:
 async def test_r_goes_across_and_R_comes_back() -> None:
     async with joined(SIDES) as driven:
         timeline, lanes = driven.areas.timeline, driven.app.view.lanes
-        await driven.press("g", *"jjjjjj")
+        await driven.type("g", *"jjjjjj")
         front = timeline.place
         assert lanes.state(front, timeline.item.row) is State.JOINED  # type: ignore[union-attr]
         assert "r other side" in (await driven.lines())[-1]
@@ -87,9 +87,9 @@ async def test_r_goes_across_and_R_comes_back() -> None:
         assert [line[0] for line in lines].count("┊") == 1
         assert "the same on the drivers' side" in (await driven.press("r"))[-1]
         assert timeline.place == front
-        await driven.press("R")
+        await driven.type("R")
         assert timeline.place in lanes.across(front)
-        await driven.press("R")
+        await driven.type("R")
         assert timeline.place == front
 
 
@@ -101,7 +101,7 @@ async def test_totals_under_a_filter_are_those_of_stats(text: str, tmp_path: Pat
         joins = find(trace)
     assert joins is not None
     async with joined(paths, apart=joins.connections) as driven:
-        await driven.press("slash", *text, "enter")
+        await driven.type("slash", *text, "enter")
         await driven.counted()
         counted = RowCounts(parse(text).over(driven.app.view.trace))
         assert not counted.update()

@@ -52,7 +52,7 @@ async def test_a_click_on_a_fold_unfolds_it(shop: Recording, drive: Drive) -> No
 
 async def test_the_right_button_is_one_step_back(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await driven.press("j", "enter")
+        await driven.type("j", "enter")
         cursor = driven.areas.timeline.cursor
         await driven.pilot.click("#timeline", offset=(30, 5), button=3)
         assert not driven.areas.inspecting

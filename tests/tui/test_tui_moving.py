@@ -98,18 +98,18 @@ async def test_the_keys(recording: Recording, drive: Drive) -> None:
             return timeline.item.row.label.sql
 
         await loaded(driven, view)
-        await driven.press("g", "j")
+        await driven.type("g", "j")
         assert sql() == "SELECT a FROM t"
         text = "\n".join(await driven.press("."))
         assert (sql(), timeline.cursor) == ("SELECT a FROM t", 4)
-        await driven.press(",")
+        await driven.type(",")
         assert timeline.cursor == 1
         assert "no earlier round trip of this statement" in "\n".join(await driven.press(","))
 
         text = "\n".join(await driven.press("@"))
         assert "go to" in text
         assert "time of day" in text
-        await driven.press(*"+20ms", "enter")
+        await driven.type(*"+20ms", "enter")
         assert timeline.item is not None
         assert timeline.cursor == next(
             index for index in range(len(view.listing)) if view.listing[index].opened_ns >= view.listing[1].opened_ns + 20 * MS
@@ -117,9 +117,9 @@ async def test_the_keys(recording: Recording, drive: Drive) -> None:
         text = "\n".join(await driven.press("@", *"noon", "enter"))
         assert "a time is 12.5" in text
         stood = timeline.cursor
-        await driven.press("escape")
+        await driven.type("escape")
         assert timeline.cursor == stood
-        await driven.press("@", *"1e9"[:1], *"000000", "enter")
+        await driven.type("@", *"1e9"[:1], *"000000", "enter")
         assert timeline.cursor == len(view.listing) - 1
 
 
@@ -136,10 +136,10 @@ async def test_slow_keys_say_what_slow_is(recording: Recording, drive: Drive) ->
         assert f"slow: {slow_ms:.2f} ms or more" in "\n".join(await driven.press("g", ">"))
         assert timeline.item is not None
         assert timeline.item.row.label.sql == "SELECT 11 FROM t"
-        await driven.press(">")
+        await driven.type(">")
         assert timeline.item.row.label.sql == "SELECT 30 FROM t"
         assert f"no further round trip of {slow_ms:.2f} ms or more" in "\n".join(await driven.press(">"))
-        await driven.press("<")
+        await driven.type("<")
         assert timeline.item.row.label.sql == "SELECT 11 FROM t"
 
 

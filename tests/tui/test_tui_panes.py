@@ -75,7 +75,7 @@ def busy(recording: Recording) -> Recording:
 @pytest.mark.parametrize("pane", ["statements", "connections", "transactions"])
 async def test_what_a_pane_looks_like(busy: Recording, drive: Drive, pane: str, turn: int) -> None:
     async with drive(busy, screens.begun_with(pane, turn)) as driven:
-        await driven.press({"statements": "2", "connections": "3", "transactions": "5"}[pane])
+        await driven.type({"statements": "2", "connections": "3", "transactions": "5"}[pane])
         await screens.check_sizes(pane, driven)
 
 
@@ -95,23 +95,23 @@ async def test_which_statement_costs_most_round_trips(busy: Recording, drive: Dr
         tabs = next(line for line in lines if line.startswith(" 1 Timeline"))
         assert "/ driver:asyncpg" in tabs
         assert tabs.rstrip().endswith(f"12 of {len(driven.app.view.trace.rows)}")
-        await driven.press("escape")
+        await driven.type("escape")
         assert driven.areas.pane == "statements"
         assert driven.app.view.listing.filtering.everything
 
 
 async def test_each_statement_has_the_round_trips_it_counts(busy: Recording, drive: Drive) -> None:
     async with drive(busy) as driven:
-        await driven.press("2")
+        await driven.type("2")
         statements = driven.areas.panes["statements"]
         assert isinstance(statements, Statements)
         seen = set()
         for item in list(statements.items):
-            await driven.press("enter")
+            await driven.type("enter")
             shown = driven.app.view.listing
             assert shown.matching == item.group.round_trips, item.group.sql
             seen.add(item.group.sql)
-            await driven.press("escape", "j")
+            await driven.type("escape", "j")
         assert len(seen) > 12
 
 
@@ -136,12 +136,12 @@ async def test_the_longest_and_the_idlest_transaction(busy: Recording, drive: Dr
         assert any("lost" in line for line in rows)
         assert any("ROLLBACK" in line and "c2" in line for line in rows)
         assert any("COMMIT" in line and "c3" in line for line in rows)
-        await driven.press("j", "enter")
+        await driven.type("j", "enter")
         chosen = driven.areas.panes["transactions"]
         assert isinstance(chosen, Transactions)
         assert chosen.item is not None
         assert driven.app.view.listing.matching == chosen.item.round_trips + (chosen.item.end == "lost")
-        await driven.press("escape")
+        await driven.type("escape")
         assert driven.areas.pane == "transactions"
         lines = await driven.press("s")
         assert "idle▾" in lines[4]
@@ -150,14 +150,14 @@ async def test_the_longest_and_the_idlest_transaction(busy: Recording, drive: Dr
 async def test_sorting_goes_round_and_turns(busy: Recording, drive: Drive) -> None:
     async with drive(busy, (200, 60)) as driven:
         for key, pane in PANES.items():
-            await driven.press(key)
+            await driven.type(key)
             for name in (*pane.SORTS[1:], pane.SORTS[0]):
                 head = (await driven.press("s"))[4]
                 assert f"{name}▾" in head or f"{name}▴" in head, name
             shown = driven.areas.panes[driven.areas.pane]
             assert isinstance(shown, TablePane)
             before = list(shown.items)
-            await driven.press("S")
+            await driven.type("S")
             assert [shown.identity(one) for one in shown.items] != [shown.identity(one) for one in before]
             keys = [(shown.first(one), shown._fields[shown.sorted_by].key(shown, one)) for one in shown.items]  # type: ignore[misc]
             assert [first for first, _ in keys] == sorted((first for first, _ in keys), reverse=True)
@@ -168,7 +168,7 @@ async def test_the_cursor_stays_on_its_item(recording: Recording, drive: Drive) 
     checkout(recording)
     recording.flush()
     async with drive(recording, live=True) as driven:
-        await driven.press("2", "j", "j")
+        await driven.type("2", "j", "j")
         pane = driven.areas.panes["statements"]
         assert isinstance(pane, Statements)
         assert pane.item is not None
@@ -194,11 +194,11 @@ async def test_a_click_on_a_head_sorts(busy: Recording, drive: Drive) -> None:
 
 async def test_copying(busy: Recording, drive: Drive) -> None:
     async with drive(busy) as driven:
-        await driven.press("2", "y", "s")
+        await driven.type("2", "y", "s")
         assert driven.app.clipboard == "SELECT id FROM items WHERE id IN ($1)"
-        await driven.press("3", "y", "r")
+        await driven.type("3", "y", "r")
         assert driven.app.clipboard.startswith("            c1  asyncpg: client_encoding")
-        await driven.press("5", "y", "f")
+        await driven.type("5", "y", "f")
         assert driven.app.clipboard == "Q×2"
 
 
@@ -225,7 +225,7 @@ async def test_paused_panes_stand_still(recording: Recording, drive: Drive) -> N
     checkout(recording)
     recording.flush()
     async with drive(recording, live=True) as driven:
-        await driven.press("2", "space")
+        await driven.type("2", "space")
         pane = driven.areas.panes["statements"]
         assert isinstance(pane, Statements)
         while pane.advance(1e9, 1.0):  # what was there before the pause
@@ -303,9 +303,9 @@ async def test_statements_of_several_drivers_as_one(busy: Recording, drive: Driv
         assert len(one) == 1
         assert one[0].split()[1] == "8"
         assert any(line.startswith(" drivers    asyncpg 5 · pg8000 3 round trips") for line in lines)
-        await driven.press("enter")
+        await driven.type("enter")
         assert driven.app.view.listing.matching == 8
-        await driven.press("escape")
+        await driven.type("escape")
         assert sum("FROM both" in line and ("asyncpg" in line or "pg8000" in line) for line in await driven.press("D")) == 2
 
 

@@ -108,10 +108,10 @@ async def test_keys_edit_as_in_a_shell(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         for text, keys, left in EDITED:
             await asked(driven, text=text)
-            await driven.press(*keys)
+            await driven.type(*keys)
             prompt = driven.areas.prompt
             assert (text, keys, prompt.value[: prompt.cursor_position] + "|" + prompt.value[prompt.cursor_position :]) == (text, keys, left)
-            await driven.press("escape")
+            await driven.type("escape")
 
 
 async def test_every_key_of_the_library_leaves_a_text_that_can_be_shown(shop: Recording, drive: Drive) -> None:
@@ -122,7 +122,7 @@ async def test_every_key_of_the_library_leaves_a_text_that_can_be_shown(shop: Re
     async with drive(shop) as driven:
         asking = await asked(driven, text="one e\u0301界\U0001f468\u200d\U0001f469 two")
         for _ in range(60):
-            await driven.press(*made.choices(pressed, k=5))
+            await driven.type(*made.choices(pressed, k=5))
             prompt = driven.areas.prompt
             edges = {0, len(prompt.value), *(start for start, _ in characters(prompt.value))}
             assert set(prompt.selection) <= edges, (prompt.value, prompt.selection)
@@ -133,13 +133,13 @@ async def test_every_key_of_the_library_leaves_a_text_that_can_be_shown(shop: Re
 async def test_nothing_that_a_terminal_obeys_can_be_typed(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         await asked(driven, text="ad")
-        await driven.press("left")
+        await driven.type("left")
         prompt = driven.areas.prompt
         prompt.paste("b\n\tc\x1b]52;\x9b\u202e\u200b\udcff")
         assert prompt.value == "ab  c]52;d"
         assert prompt.cursor_position == len(prompt.value) - 1
         driven.app.copy_to_clipboard("\x1b[2Jx")
-        await driven.press("ctrl+v")
+        await driven.type("ctrl+v")
         assert prompt.value == "ab  c]52;[2Jxd"
         prompt.paste("x" * LONGEST)
         assert len(prompt.value) == LONGEST
@@ -151,7 +151,7 @@ async def test_the_terminals_own_cursor_is_where_one_types(shop: Recording, driv
         await asked(driven, room=4, text="界b")
         await driven.lines()
         assert driven.app.cursor_position == (len(" colour 界b") + 1, 23)
-        await driven.press("left")
+        await driven.type("left")
         assert driven.app.cursor_position == (len(" colour 界") + 1, 23)
 
 
@@ -165,7 +165,7 @@ async def test_it_takes_the_footers_place_and_every_key(shop: Recording, drive: 
         assert lines[:-1] == before[:-1]
         assert asking.told == ["q", "q2", "q2 ", "q2 n", "q2 n?"]
         assert at_cursor(driven) == " "
-        await driven.press("left")
+        await driven.type("left")
         assert at_cursor(driven) == "?"
         assert await driven.press("escape") == before
         assert asking.told[-1] == "nothing"
@@ -192,9 +192,9 @@ async def test_what_is_wrong_is_underlined_and_said(shop: Recording, drive: Driv
         assert lines[-1].rstrip() == " colour a?b   no colour has a question mark"
         assert at_cursor(driven, "wrong") == "?"
         assert not asking.told[-1].startswith("took")
-        await driven.press("left", "backspace")
+        await driven.type("left", "backspace")
         assert at_cursor(driven, "wrong") == ""
-        await driven.press("enter")
+        await driven.type("enter")
         assert asking.told[-1] == "took ab"
 
 
@@ -213,12 +213,12 @@ async def test_choices_stand_above_and_tab_puts_them_in(shop: Recording, drive: 
         lines = await typed(driven, " r")
         assert lines[-1].startswith(" colour x ruby r  ")
         assert (await driven.press("ctrl+n", "tab"))[-1].startswith(" colour x ruby rose  ")
-        await driven.press("ctrl+u")
+        await driven.type("ctrl+u")
         await typed(driven, "l")
         lines = await driven.press("tab")
         assert lines[-1].startswith(" colour light-  ")
         assert lines[-5].strip() == ""
-        await driven.press("escape")
+        await driven.type("escape")
         assert await driven.lines() == before
 
 
@@ -240,7 +240,7 @@ async def test_history_comes_back_to_what_was_being_typed(shop: Recording, drive
         for key, shown in (("up", "black"), ("up", "brown"), ("up", "brown"), ("down", "black"), ("down", "gre"), ("down", "gre")):
             assert (await driven.press(key))[-1].startswith(f" colour {shown}  "), key
         assert asking.told == ["black", "brown", "black", "gre"]
-        await driven.press("up", "backspace", "down")
+        await driven.type("up", "backspace", "down")
         assert (await driven.lines())[-1].startswith(" colour blac  ")
 
 

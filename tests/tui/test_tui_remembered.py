@@ -97,15 +97,15 @@ def grounds(driven: Driven) -> set[str]:
 
 async def test_T_changes_the_theme_of_everything(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
-        await driven.press("n", "enter")
+        await driven.type("n", "enter")
         assert "#12161c" in grounds(driven)
         assert "theme light" in (await driven.press("T"))[-1]
         assert {ground for ground in grounds(driven) if ground.startswith("#")} <= {"#fbfaf7", "#dde8f6", "#f1f0ea", "#8a5a00"}
-        await driven.press("2", "T")
+        await driven.type("2", "T")
         assert grounds(driven) == {"default"}
         assert "light" in (await driven.press("T"))[-1]
         assert grounds(driven) == {"default"}
-        await driven.press("T")
+        await driven.type("T")
         assert grounds(driven) <= {"#12161c", "#222c3a", "#181e26"}
 
 
@@ -119,7 +119,7 @@ async def test_the_screen_is_as_it_was_left(shop: Recording, view_of: ViewOf, tm
     path = tmp_path / "screen.json"
     app = PgTraceApp(view_of(shop), remembered=Remembered(path))
     async with shown(app) as driven:
-        await driven.press("t", "t", "X", "d", "T", "5")
+        await driven.type("t", "t", "X", "d", "T", "5")
     assert set(json.loads(path.read_text()).values()) == {"transactions", "no", "above", app.view.listing.fold, "light"}
     remembered = Remembered(path)
     app = PgTraceApp(view_of(shop), remembered=remembered)
@@ -138,7 +138,7 @@ async def test_each_column_that_can_be_looked_at_is_defined(shop: Recording, dri
     for name, pane in (("statements", Statements), ("connections", Connections), ("transactions", Transactions)):
         assert set(DEFINITIONS[name]) == set(pane.SORTS), name
     async with drive(shop) as driven:
-        await driven.press("4")
+        await driven.type("4")
         drivers = driven.areas.panes["drivers"]
         assert isinstance(drivers, Drivers)
         titles = {entry.title for entry in drivers._entries if entry.cells and entry.title}
@@ -147,13 +147,13 @@ async def test_each_column_that_can_be_looked_at_is_defined(shop: Recording, dri
 
 async def test_the_help_defines_the_column_that_is_looked_at_and_shows_a_real_row(shop: Recording, drive: Drive) -> None:
     async with drive(shop, (120, 60)) as driven:
-        await driven.press("n")
+        await driven.type("n")
         text = "\n".join(await driven.press("question_mark"))
         assert "sent → back" in text
         assert "Bind Flush Execute Flush Sync → BindComplete DataRow×20 CommandComplete ReadyForQuery(T)" in text
         text = "\n".join(await driven.press("escape", "2", "s", "s", "question_mark"))
         assert " exec  statements run: an Execute, a statement of a simple Query, a FunctionCall" in text
-        await driven.press("escape", "4")
+        await driven.type("escape", "4")
         text = "\n".join(await driven.press(*"jjjj", "question_mark"))
         assert " round trips  how often the driver had to wait for the network, after set-up" in text
         text = "\n".join(await driven.press("escape", "6", "question_mark"))

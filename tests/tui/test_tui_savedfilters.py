@@ -81,18 +81,18 @@ async def test_a_filter_is_named_and_recalled(shop: Recording, view_of: Callable
         async with shown(app) as driven:
             filtering = app.view.listing.filtering
             if first:
-                await driven.press("slash", *"error", "space", "@", *"bad")
+                await driven.type("slash", *"error", "space", "@", *"bad")
                 assert "this filter is now @bad" in (await driven.press("enter"))[-1]
                 assert filtering.text == "error"
                 assert (await driven.press("slash"))[-1].startswith(" / error ")
                 continue
             lines = await driven.press("slash", "@")
             assert lines[-5].split() == ["error", "@bad"]
-            await driven.press("tab", "enter")
+            await driven.type("tab", "enter")
             assert filtering.text == "error"
-            await driven.press("escape", "slash", "up")
+            await driven.type("escape", "slash", "up")
             assert (await driven.lines())[-1].startswith(" / error ")
-            await driven.press("ctrl+u", *"@bad", "enter")
+            await driven.type("ctrl+u", *"@bad", "enter")
             assert filtering.text == "error"
             lines = await driven.press("slash", "ctrl+u", *"@good", "enter")
             assert "there is no filter @good yet" in lines[-2]

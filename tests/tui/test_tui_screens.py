@@ -98,7 +98,7 @@ async def test_what_it_looks_like(
     live: bool,
 ) -> None:
     async with begun(recording, drive, made, screens.begun_with(name, turn), live=live) as driven:
-        await driven.press(*keys)
+        await driven.type(*keys)
         await screens.check_sizes(name, driven)
 
 

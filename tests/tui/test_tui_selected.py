@@ -62,7 +62,7 @@ async def test_a_filter_is_typed_where_one_is_and_esc_takes_it_back(pane: str) -
     async with opened([FINDINGS / "pipeline_error.pgtrace", ROOT / "captures" / "asyncpg" / "ten_queries.pgtrace"]) as driven:
         name = (await driven.press(pane)) and driven.areas.pane
         before = driven.areas.panes[name].count()
-        await driven.press("/", *"driver:psycopg", "enter")
+        await driven.type("/", *"driver:psycopg", "enter")
         driven.app.tick()
         text = await driven.text()
         assert driven.areas.pane == name
@@ -70,7 +70,7 @@ async def test_a_filter_is_typed_where_one_is_and_esc_takes_it_back(pane: str) -
         assert " filtered " in text
         assert "asyncpg" not in text.partition("fold")[2].partition("Findings")[2]
         assert driven.areas.panes[name].count() <= before
-        await driven.press("escape")
+        await driven.type("escape")
         driven.app.tick()
         assert driven.areas.pane == name
         assert driven.app.view.listing.filtering.everything
@@ -79,9 +79,9 @@ async def test_a_filter_is_typed_where_one_is_and_esc_takes_it_back(pane: str) -
 
 async def test_a_pane_narrows_what_the_filter_shows() -> None:
     async with opened([FINDINGS / "pipeline_error.pgtrace"]) as driven:
-        await driven.press("/", *"type:Parse or error", "enter", "2")
+        await driven.type("/", *"type:Parse or error", "enter", "2")
         await driven.counted()
-        await driven.press("enter")
+        await driven.type("enter")
         assert driven.app.view.listing.filtering.text.startswith("(type:Parse or error) driver:psycopg like:")
 
 

@@ -54,7 +54,7 @@ async def test_a_reused_bind_has_its_statement_and_y_copies_it_first(shop: Recor
         assert "Bind" in text
         assert " SELECT id, email, name FROM users WHERE id = $1   $1 707" in text
         assert " SELECT id, email, name FROM users WHERE id = 707" in "\n".join(await driven.press("p"))
-        await driven.press("p", "y")
+        await driven.type("p", "y")
         offers = driven.main.clipboard.offers()
         assert offers[0].name == "SQL"
         assert offers[0].text() == "SELECT id, email, name FROM users WHERE id = $1"

@@ -16,7 +16,7 @@ import pytest
 
 from captures.recording.packets import LOOPBACK
 from pgtrace.demo.embedded import EmbeddedServer
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import WITHIN_S, Terminal
 
 SAMPLE = Path(__file__).parent.parent / "data" / "packets" / "psycopg_text.pcap"
 TMPDIR = "temporary"
@@ -95,7 +95,7 @@ def test_ctrl_c_before_anything_has_come(tmp_path: Path) -> None:
     with opened(tmp_path) as (terminal, _, _):
         until_a_child(terminal)
         terminal.process.send_signal(signal.SIGINT)
-        assert terminal.process.wait(10) == 130
+        assert terminal.process.wait(WITHIN_S) == 130
         assert terminal.attributes == terminal.before
 
 
@@ -141,7 +141,7 @@ def test_nothing_that_can_be_shown(data: bytes, said: str, tmp_path: Path) -> No
         send(data)
         end()
         terminal.wait_for(said)
-        assert terminal.process.wait(10) == 4
+        assert terminal.process.wait(WITHIN_S) == 4
         assert terminal.attributes == terminal.before
 
 

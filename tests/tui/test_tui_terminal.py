@@ -17,7 +17,7 @@ from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.tui.app import NICE
 from tests.hostile import HARM, hostile
 from tests.traces import fully_read
-from tests.tui.terminal import FRESH, Terminal, sequences
+from tests.tui.terminal import FRESH, WITHIN_S, Terminal, sequences
 from tests.wire_recording import Recording
 
 _POINTER = "\x1b]22;default\x07"
@@ -114,7 +114,7 @@ def test_a_locale_without_utf8_gets_ascii_and_a_terminal_that_is_closed_leaves_n
         copied = Path(re.search(r"also in (\S+/copied)", terminal.text())[1])  # type: ignore[index]
         assert copied.read_text().startswith("INSERT INTO audit")
         terminal.process.send_signal(signal.SIGHUP)
-        assert terminal.process.wait(10) == -signal.SIGHUP
+        assert terminal.process.wait(WITHIN_S) == -signal.SIGHUP
         assert not copied.parent.exists()
         assert terminal.written.isascii()
         assert "-> " in terminal.text()

@@ -82,7 +82,7 @@ def selected(lines: list[str]) -> str:
 )
 async def test_what_it_looks_like(orders: Recording, drive: Drive, name: str, keys: tuple[str, ...], turn: int) -> None:
     async with drive(orders, screens.begun_with(name, turn)) as driven:
-        await driven.press(*keys)
+        await driven.type(*keys)
         await screens.check_sizes(name, driven)
 
 
@@ -96,7 +96,7 @@ async def test_statements_in_turn_are_one_line(recording: Recording, drive: Driv
     recording.trip(one, query("SELECT 1 FROM customers"), error("42501", "not allowed") + ready())
     recording.flush()
     async with drive(recording, screens.begun_with("folded-loop", turn)) as driven:
-        await driven.press("X")
+        await driven.type("X")
         await screens.check_sizes("folded-loop", driven)
 
 
@@ -119,30 +119,30 @@ async def test_w_gives_the_bar_the_room_of_rows_and_bytes_and_takes_it_back(orde
 
 async def test_z_sets_the_axis_to_the_row_and_Z_back(orders: Recording, drive: Drive) -> None:
     async with drive(orders) as driven:
-        await driven.press("w", "g", "j", "j", "j")
+        await driven.type("w", "g", "j", "j", "j")
         whole, item = axis(driven), driven.areas.timeline.item
         assert item is not None
-        await driven.press("z")
+        await driven.type("z")
         assert axis(driven) == (item.opened_ns, item.end_ns)
-        await driven.press("Z")
+        await driven.type("Z")
         assert axis(driven) == whole
 
 
 async def test_plus_and_minus_zoom_around_the_row_and_h_l_move_along(orders: Recording, drive: Drive) -> None:
     async with drive(orders) as driven:
-        await driven.press("w", "g", "j", "j", "j", "z")
+        await driven.type("w", "g", "j", "j", "j", "z")
         start, end = axis(driven)
-        await driven.press("minus")
+        await driven.type("minus")
         wider = axis(driven)
         assert wider[0] < start
         assert wider[1] > end
         assert wider[1] - wider[0] == pytest.approx(2 * (end - start), rel=0.01)
-        await driven.press("plus")
+        await driven.type("plus")
         assert axis(driven)[1] - axis(driven)[0] == pytest.approx(end - start, rel=0.01)
         before = axis(driven)
-        await driven.press("l")
+        await driven.type("l")
         assert axis(driven)[0] - before[0] == pytest.approx((end - start) / 4, rel=0.01)
-        await driven.press("h")
+        await driven.type("h")
         assert axis(driven) == before
         assert driven.areas.timeline.sideways == 0
 
@@ -151,15 +151,15 @@ async def test_without_a_waterfall_nothing_zooms(orders: Recording, drive: Drive
     async with drive(orders) as driven:
         for key in ("z", "plus"):
             before = axis(driven)
-            await driven.press(key)
+            await driven.type(key)
             assert axis(driven) == before
-        await driven.press("l")
+        await driven.type("l")
         assert driven.areas.timeline.sideways
 
 
 async def test_a_drag_on_the_axis_is_the_axis(orders: Recording, drive: Drive) -> None:
     async with drive(orders) as driven:
-        await driven.press("w")
+        await driven.type("w")
         timeline = driven.areas.timeline
         bar = next(column for column in timeline._columns(timeline.size.width) if column.name == "bar")
         begun, ended = (timeline._axis.time_at(cell) for cell in (4, 12))

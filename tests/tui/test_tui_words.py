@@ -64,7 +64,7 @@ async def test_the_help_names_letters_and_explains_a_row(shop: Recording, drive:
     """Also where the cursor is on a fold or a mark, which would explain little."""
     shop.end()
     async with drive(shop, size) as driven:
-        await driven.press("g", "question_mark")
+        await driven.type("g", "question_mark")
         text = [strip.text.rstrip() for strip in driven.areas.help_screen._text]
         whole = "\n".join(text)
         for names, letters in ((FRONTEND_NAMES, "PBDESHCQX"), (BACKEND_NAMES, "123tTnDCsEZ")):

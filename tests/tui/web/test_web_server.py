@@ -166,26 +166,19 @@ async def test_two_sides_of_a_pooler_are_joined_or_compared(joins_sides: bool) -
 
 @pytest.mark.skipif(chromium.PROGRAM is None, reason="needs Chromium")
 async def test_in_chromium(tmp_path: Path) -> None:
+    """The page asks nobody else for anything, and keys work without a click: `?` opens the help as soon as the screen is there."""
     async with visited() as here, chromium.page(tmp_path) as page:
         await page.call("Page.navigate", url=here.server.address)
         await page.wait_for("document.body && document.body.classList.contains('-first-byte')")
         assert await page.value("location.href") == here.base
         assert await page.value("document.cookie") == ""
-        own = here.base.partition("://")[2]
-        assert all(asked.partition("://")[2].startswith(own) for asked in page.asked), page.asked
-        assert any(asked.startswith("ws://") for asked in page.asked)
-        assert not await page.value("document.body.classList.contains('-closed')")
-
-
-@pytest.mark.skipif(chromium.PROGRAM is None, reason="needs Chromium")
-async def test_keys_work_without_a_click(tmp_path: Path) -> None:
-    """`?` opens the help as soon as the screen is there."""
-    async with visited() as here, chromium.page(tmp_path) as page:
-        await page.call("Page.navigate", url=here.server.address)
-        await page.wait_for("document.body && document.body.classList.contains('-first-byte')")
         await page.wait_for("document.activeElement.classList.contains('xterm-helper-textarea')")
         before = len(page.received)
         await page.call("Input.dispatchKeyEvent", type="keyDown", key="?", code="Slash", text="?", windowsVirtualKeyCode=191)
         async with asyncio.timeout(60):
             while b"the driver had to wait for the network once" not in b"".join(page.received[before:]):
                 await asyncio.sleep(0.1)
+        own = here.base.partition("://")[2]
+        assert all(asked.partition("://")[2].startswith(own) for asked in page.asked), page.asked
+        assert any(asked.startswith("ws://") for asked in page.asked)
+        assert not await page.value("document.body.classList.contains('-closed')")
