@@ -26,6 +26,7 @@ from pgtrace.capture.versions import Header
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.errors import PgTraceError
 from pgtrace.export import FORMATS
+from pgtrace.protocol import registry
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from tests import commands
 from tests.readers import reader_fuzz, reader_mutants, reader_views
@@ -37,13 +38,20 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is bound
 HOSTILE = Path(__file__).parent.parent / "data" / "hostile"
 FILES = sorted(HOSTILE.iterdir())
 NIGHTLY = bool(os.environ.get("PGTRACE_NIGHTLY"))
-COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (800, 15.0)
+COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (500, 15.0)
 EACH_KIND = 150 if NIGHTLY else 60
 """Of eleven handlers taken out of the readers, 60 find what 150 find: six."""
 HEADER = Header((1, 1), b"\1\2\3\4", 10**18, 10**9, "0.1.0", "here")
 STARTUP = b"\0\0\0\x17\0\3\0\0user\0somebody\0\0"
 READY = b"Z\0\0\0\5I"
 WELCOME = b"R\0\0\0\x08\0\0\0\0" + READY
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the views import and compile is there before a process is made for each file."""
+    look(reader_mutants.ROOT / "captures/psycopg/ten_queries.pgtrace", tmp_path_factory.mktemp("imported"))
+    registry.warm()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -110,9 +118,9 @@ def grows(_scratch: Path) -> None:
     bytearray(300 * 1024 * 1024)
 
 
-@pytest.mark.parametrize(("action", "words"), [(breaks, "IndexError"), (hangs, "Hang"), (grows, "MemoryError")])
-def test_what_breaks_the_rule_is_seen(action: Callable[[Path], None], words: str) -> None:
-    assert words in contained(action, 0.5)
+@pytest.mark.parametrize(("action", "most_s", "words"), [(breaks, 60.0, "IndexError"), (hangs, 0.1, "Hang"), (grows, 60.0, "MemoryError")])
+def test_what_breaks_the_rule_is_seen(action: Callable[[Path], None], most_s: float, words: str) -> None:
+    assert words in contained(action, most_s)
 
 
 # Large inputs.
@@ -163,12 +171,12 @@ def bombs() -> Iterable[tuple[str, bytes, Callable[[], bytes], int]]:
     capture = HEADER.encode()
     golden = b"# pgtrace golden 1\n"
     lines = b'{"schema":"pgtrace.jsonl/1","wall_ns":1,"monotonic_ns":1,"pgtrace":"a","host":"b","mark":"00000000","version":[1,0]}\n'
-    yield "zeros behind a header", capture, lambda: bytes(1 << 20), 400
+    yield "zeros behind a header", capture, lambda: bytes(1 << 20), 300
     yield "heads of blocks", capture, lambda: (b"PGTB" + HEADER.mark + bytes(4) + (1 << 24).to_bytes(4, "big")) * (1 << 16), 3
-    yield "a line of a golden", golden + b'F\t100000\tQuery\t "', lambda: b"a" * (1 << 20), 400
+    yield "a line of a golden", golden + b'F\t100000\tQuery\t "', lambda: b"a" * (1 << 20), 300
     yield "quotes in a golden", golden + b'F\t1000000\tParse\t "', lambda: b'" "' * 300_000, 30
     yield "rows of which a golden has nothing", golden, lambda: b"B\t1073741823\tDataRow\n" * 40_000, 1
-    yield "data of which a golden has nothing", golden, lambda: b"F\t60000\tCopyData\t 'BBBB'\n" * 10_000, 1
+    yield "data of which a golden has nothing", golden, lambda: b"F\t60000\tCopyData\t 'BBBB'\n" * 5_000, 1
     yield "lines that are none", golden, lambda: b"\n" * (1 << 20), 60
     yield "a line of jsonl", lines, lambda: b'{"a":"' + b"a" * (1 << 20), 60
     yield "lists in jsonl", lines, lambda: b"[[],[]," * 140_000, 60
@@ -226,6 +234,6 @@ def test_several_files_are_bounded_in_number(tmp_path: Path) -> None:
 
 def test_a_run_takes_no_longer_than_it_may(tmp_path: Path) -> None:
     began = time.monotonic()
-    result = reader_fuzz.run(1_000_000, seed=1, seconds=1.0, finds=tmp_path)
+    result = reader_fuzz.run(1_000_000, seed=1, seconds=0.5, finds=tmp_path)
     assert 0 < result.inputs < 1_000_000
     assert time.monotonic() - began < 20
