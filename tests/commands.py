@@ -231,6 +231,8 @@ class Command(Forked):
 class Recorder(Forked):
     """The process of a recorder, started as control.py starts it."""
 
+    IMPORTED = ("uvloop", "pgtrace.proxy.__main__", "pgtrace.capture.hiding", "pgtrace.capture.segments", "pgtrace.capture.writer")
+
     def __init__(self, command: list[str], **options: Any) -> None:
         assert command == RECORDER
         super().__init__(RECORDER_MODULE, command, **options)
@@ -286,13 +288,17 @@ def ready(*modules: str) -> socket.socket:
 
 
 def _import_all() -> None:
-    import uvloop
+    import uvloop  # noqa: F401 (recorders import it late)
 
     import pgtrace
 
     for module in pkgutil.walk_packages(pgtrace.__path__, "pgtrace."):
         if not module.name.startswith(NOT_IMPORTED):
             importlib.import_module(module.name)
+
+
+def _run_a_loop() -> None:
+    import uvloop
 
     async def nothing() -> None:
         """The first loop of a process takes three times as long as the next."""
@@ -392,7 +398,10 @@ if __name__ == "__main__":
         importlib.import_module(module)
     if not sys.argv[2:]:
         _import_all()
-    importlib.import_module("pgtrace.protocol.registry").warm()
+    if "uvloop" in sys.modules:
+        _run_a_loop()
+    if sys.argv[2:] != [*Recorder.IMPORTED]:
+        importlib.import_module("pgtrace.protocol.registry").warm()
     gc.collect()
     gc.freeze()
     asking = socket.socket(fileno=int(sys.argv[1]))

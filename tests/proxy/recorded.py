@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from pgtrace.capture.record import Data, Made, Record, Rewrite
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.recorder import Recorder
 
+ASKED_AGAIN_S = 0.002
+"""Without a pause, two processes would be busy with the question."""
 ANY_PORT = Listen(("127.0.0.1",), 0)
 
 
@@ -58,5 +61,5 @@ def stream(found: list[Record], side: int, connection: int = 1) -> bytes:
 def wait_for_end(recorder: Recorder) -> list[Record]:
     """The records once no session is left."""
     while recorder.stats()["connections"]:
-        pass
+        time.sleep(ASKED_AGAIN_S)
     return records(recorder)

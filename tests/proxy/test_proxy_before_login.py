@@ -75,8 +75,10 @@ def nobody_accepts() -> Iterator[Upstream]:
 
 
 def flood(drivers: list[socket.socket], data: bytes) -> None:
-    """Send as much as is taken."""
+    """Send as much as is taken. Buffers of their own are small, so that a driver offers more than the
+    recorder takes, and not all that the kernel would hold."""
     for driver in drivers:
+        driver.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(FLOOD))
         driver.setblocking(False)
     taking = set(drivers)
     while ready := select.select([], taking, [], 0.5)[1]:

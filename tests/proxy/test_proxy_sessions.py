@@ -16,11 +16,12 @@ import pytest
 from pgtrace.address import Host, Upstream
 from pgtrace.certificates import DriverTls, Issued, issue
 from pgtrace.faults import parse
+from tests.corpus import NIGHTLY
 from tests.proxy.inside import run, served
 from tests.proxy.wire import READY, STARTUP, row
 
 DRIVERS = 25
-ROUNDS = 3
+ROUNDS = 3 if NIGHTLY else 2
 SIZES = (1, 100, 5_000, 200_000, 2_000_000)
 
 
