@@ -3,14 +3,17 @@
 Rows are in the order in which they began and never move; an open one is completed in place.
 
 An entry takes 96 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow
-with the capture. What many rows share is kept once, in memory (interned.py). The counts of a row
-are an Effect (session/effects.py), stored by number.
+with the capture. If the disk of TMPDIR is full, the index goes on in memory, up to a bound. What
+many rows share is kept once, in memory (interned.py). The counts of a row are an Effect
+(session/effects.py), stored by number.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import mmap
+import os
 import struct
 import tempfile
 from collections import Counter
@@ -50,6 +53,7 @@ _COLUMNS: Final[dict[str, tuple[Literal["q", "Q", "I", "f"], int]]] = {
 _CLOSE_TOGETHER: Final = 8
 """If one row in this many is wanted, all are decoded at once."""
 _FIRST_ENTRIES: Final = 4096
+_MOST_IN_MEMORY: Final = 64 * 1024 * 1024
 _MOST_UINT32: Final = 0xFFFFFFFF
 _MOST_UINT64: Final = 0xFFFFFFFFFFFFFFFF
 
@@ -194,6 +198,7 @@ class RowIndex:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="pgtrace-rows-")  # noqa: SIM115 - lives as long as the index
+        self._in_memory = False
         self._map = self._mapped(_FIRST_ENTRIES)
         self._size = _FIRST_ENTRIES
         self._count = 0
@@ -240,9 +245,8 @@ class RowIndex:
         """The place of a new row at the end, empty until put() fills it."""
         place = self._count
         if place == self._size:
+            self._map = self._mapped(2 * self._size, self._map)
             self._size *= 2
-            self._map.close()
-            self._map = self._mapped(self._size)
         self._count += 1
         return place
 
@@ -364,6 +368,37 @@ class RowIndex:
         self._map.close()
         self._file.close()
 
-    def _mapped(self, entries: int) -> mmap.mmap:
-        self._file.truncate(entries * _ENTRY.size)
-        return mmap.mmap(self._file.fileno(), entries * _ENTRY.size)
+    def _mapped(self, entries: int, before: mmap.mmap | None = None) -> mmap.mmap:
+        """Room for that many entries, with those of the map `before`, which is closed. Raises
+        OSError."""
+        size = entries * _ENTRY.size
+        if not self._in_memory:
+            try:
+                _allocate(self._file.fileno(), size)
+            except OSError:
+                self._in_memory = True
+            else:
+                if before is not None:
+                    before.close()
+                return mmap.mmap(self._file.fileno(), size)
+        if size > _MOST_IN_MEMORY:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        grown = mmap.mmap(-1, size)
+        if before is not None:
+            with memoryview(before) as entries_before:
+                grown.write(entries_before)
+            before.close()
+        return grown
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Make a file that large, with its room on the disk: writing into the map of a file with holes
+    ends the process (SIGBUS) if the disk is full. Raises OSError."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except AttributeError:  # macOS
+        os.truncate(descriptor, size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot do it
+            raise
+        os.truncate(descriptor, size)

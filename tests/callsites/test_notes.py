@@ -151,3 +151,26 @@ hook()
     notes = Notes(str(tmp_path))
     assert [(one.backend_pid, one.port) for one in notes.read()] == [(pid % 2**32, 40112)]
     notes.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot take the room at once")
+def test_a_disk_that_is_full_costs_the_notes_and_not_the_program(tmp_path: Path) -> None:
+    """Writing into the map of a file with holes would end the program with SIGBUS."""
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAM), "PGTRACE_CALL_SITES": str(tmp_path)}
+    program = """
+import os, sys
+from _pgtrace_callsites import _Key, _begin, note
+def full(*_):
+    raise OSError(28, "No space left on device")
+if sys.argv[1] == "full":
+    os.posix_fallocate = full
+def hook():
+    note(_Key(40112, 1, lambda sender: True), "select 1", None)
+_begin()
+hook()
+print("ran")
+"""
+    for disk, found in (("full", []), ("empty", [True])):
+        ended = subprocess.run([sys.executable, "-c", program, disk], env=environment, capture_output=True, text=True, check=True)
+        assert (ended.stdout, ended.stderr) == ("ran\n", "")
+        assert [path.stat().st_blocks * 512 >= path.stat().st_size > 0 for path in tmp_path.glob("*.n*")] == found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -102,6 +105,35 @@ def test_an_index_grows_beyond_its_first_size(index: RowIndex) -> None:
     assert index.columns(0, count).opened_ns == list(range(count))
     with pytest.raises(IndexError):
         index[count]
+
+
+def test_an_index_whose_disk_is_full_goes_on_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its second size on; beyond the bound it is an error in words, no end by a signal."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    allocated = []
+
+    def allocate(descriptor: int, size: int) -> None:
+        if allocated:
+            raise full
+        allocated.append(size)
+        os.truncate(descriptor, size)
+
+    monkeypatch.setattr(rows, "_allocate", allocate)
+    monkeypatch.setattr(rows, "_MOST_IN_MEMORY", 4 * rows._FIRST_ENTRIES * rows._ENTRY.size)
+    with closing(RowIndex()) as index:
+        for place in range(4 * rows._FIRST_ENTRIES):
+            index.append(RowEntry(place, place, (0, 0), 0, 0, 0))
+        assert index.columns(0, len(index)).opened_ns == list(range(4 * rows._FIRST_ENTRIES))
+        with pytest.raises(OSError, match="No space left"):
+            index.append(RowEntry(0, 0, (0, 0), 0, 0, 0))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot take the room at once")
+def test_the_room_of_an_index_is_on_the_disk(tmp_path: Path) -> None:
+    with (tmp_path / "rows").open("wb") as file:
+        rows._allocate(file.fileno(), 1 << 20)
+        assert os.fstat(file.fileno()).st_size == 1 << 20
+        assert os.fstat(file.fileno()).st_blocks * 512 >= 1 << 20
 
 
 def test_counts_beyond_their_field_stop_at_its_end(index: RowIndex) -> None:

@@ -99,8 +99,15 @@ class _File:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         descriptor = os.open(path + ".new", flags, 0o600)
         try:
-            os.ftruncate(descriptor, SLOT_BYTES * SLOTS)
+            # with holes in it, a full disk would end the program (SIGBUS)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(descriptor, 0, SLOT_BYTES * SLOTS)
+            else:
+                os.ftruncate(descriptor, SLOT_BYTES * SLOTS)
             self.map = mmap.mmap(descriptor, SLOT_BYTES * SLOTS)
+        except Exception:
+            os.unlink(path + ".new")
+            raise
         finally:
             os.close(descriptor)
         self.sites = os.open(path + ".sites", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
