@@ -108,14 +108,24 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
         output.lead_nowhere()
         return 0
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and error.filename is None:  # of getcwd()
+        is_absent = isinstance(error, FileNotFoundError) and error.filename is None
+        if is_absent and _is_nowhere():
             output.tell("pgtrace: the current directory is no longer there: change to another one")
             return click.UsageError.exit_code
         output.lead_nowhere()
-        about = error.filename or ("stdout, or a file in TMPDIR" if error.errno in _NO_ROOM else "stdout")
+        about = error.filename or ("TMPDIR" if is_absent else "stdout, or a file in TMPDIR" if error.errno in _NO_ROOM else "stdout")
         output.tell(f"pgtrace: {_masked(str(about))}: {(error.strerror or str(error)).lower()}")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _is_nowhere() -> bool:
+    """Whether the current directory has been removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _pointed(error: PointedError) -> str:

@@ -80,15 +80,18 @@ class Baseline:
         text = (
             f'{{\n  "schema": {json.dumps(SCHEMA)},\n  "findings": {listed},\n  "unexplained": {json.dumps(sorted(self.unexplained))}\n}}\n'
         )
+        made = None
         try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+            handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             mask = os.umask(0)
             os.umask(mask)
-            Path(temporary).chmod(0o666 & ~mask)
-            Path(temporary).replace(path)
+            Path(made).chmod(0o666 & ~mask)
+            Path(made).replace(path)
         except OSError as error:
+            if made is not None:
+                Path(made).unlink(missing_ok=True)
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
     def has(self, finding: Finding) -> bool:

@@ -45,7 +45,10 @@ def text_of(window: Window, directory: Path) -> str:
 def write(path: Path, text: str) -> None:
     """Write a golden, or replace it. Never through a symbolic link, which could lead to any file.
     Raises CaptureError."""
-    path.parent.mkdir(exist_ok=True)
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CaptureError(path.parent, f"cannot be created: {(error.strerror or str(error)).lower()}") from None
     for one in (path.parent, path):
         if one.is_symlink():
             raise CaptureError(one, "is a symbolic link, and goldens are not written through one: replace it with a directory")

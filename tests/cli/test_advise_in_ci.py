@@ -86,6 +86,16 @@ def test_the_same_program_recorded_again_has_the_same_findings(tmp_path: Path) -
     assert advise("--baseline", baseline, recorded(9, "")).returncode == 0
 
 
+def test_a_baseline_that_cannot_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    baseline = tmp_path / "baseline.json"
+    baseline.write_text("as it was")
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+    found = commands.run("advise", "--baseline", baseline, "--update-baseline", LOOP, cwd=ROOT, before=limited)
+    assert found.returncode == 2
+    assert found.stderr == f"pgtrace: {baseline}: cannot be written: File too large\n"
+    assert [(path, path.read_text()) for path in tmp_path.iterdir()] == [(baseline, "as it was")]
+
+
 def test_a_former_name_in_a_baseline(tmp_path: Path) -> None:
     baseline = tmp_path / "advice.json"
     capture = "captures/sqlx/pool.pgtrace"

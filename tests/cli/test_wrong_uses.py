@@ -273,6 +273,13 @@ def test_a_directory_that_is_gone(use, places, tmp_path):
     assert found.returncode == USAGE
 
 
+def test_no_room_for_temporary_files(places):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    found = commands.run("stats", places["capture"], before=limited)
+    assert one_line(found.stderr).startswith("TMPDIR: no usable temporary directory found in [")
+    assert found.returncode == 1
+
+
 def lowest_free_for_all() -> int:
     """From which port on anybody may listen."""
     try:

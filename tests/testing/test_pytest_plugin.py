@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from pgtrace import Capture
+from pgtrace.errors import CaptureError
+from pgtrace.testing import golden as goldens
 from pgtrace.testing import pytest_plugin
 from tests.live.disks import bad_disk
 
@@ -898,3 +900,9 @@ def test_a_fixture_is_too_late_where_the_recorder_has_started(project, server, m
     project.pytester.makepyfile("def test_it(pgtrace):\n    pass\n")
     result = project.pytester.runpytest_subprocess("-q", "-pno:cacheprovider")
     result.stdout.fnmatch_lines(["*the fixture pgtrace_upstream comes too late*"])
+
+
+def test_a_golden_whose_directory_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CaptureError, match="captures: cannot be created: not a directory"):
+        goldens.write(tmp_path / "file" / "captures" / "checkout.trace", "text")
