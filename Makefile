@@ -68,7 +68,7 @@ bench-exporting: $(VENV)/.ok
 nightly: $(VENV)/.ok $(PG)
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 7200 tests/live/test_transparency.py tests/live/test_promises_kept.py tests/live/test_bounds.py tests/live/test_reader_crowds.py
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 10000 tests/readers/test_readers.py
-	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/capture tests/ask tests/sqltext tests/report
+	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/capture tests/ask tests/compare tests/judge tests/session tests/sqltext tests/report tests/trace
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -s --timeout 3600 tests/serve tests/cli/test_serve_command.py tests/replay tests/live/test_serve_drivers.py tests/live/test_replay.py
 	PGTRACE_NIGHTLY=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m sampled
 	$(MAKE) versions

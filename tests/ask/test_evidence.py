@@ -82,7 +82,7 @@ def test_it_adds_up_on_every_capture(path: Path) -> None:
     trace.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=300 if corpus.NIGHTLY else 40, deadline=None)
 @given(st.lists(st.integers(-2, len(STEPS) - 1), min_size=1, max_size=8), st.integers(1, 3), st.booleans())
 def test_it_adds_up_in_generated_sessions(tmp_path_factory: pytest.TempPathFactory, steps: list[int], times: int, cut: bool) -> None:
     """Marks begin and end anywhere, nested, with one name or two, and in the middle of a round trip."""

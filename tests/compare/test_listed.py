@@ -89,7 +89,7 @@ def check(path: Path, unit: str | int) -> set[str]:
     return without
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150 if corpus.NIGHTLY else 40, deadline=None)
 @given(
     st.lists(st.sampled_from([*range(len(STEPS)), "block", "begin", "end", "start", "within"]), min_size=1, max_size=14),
     st.booleans(),
@@ -118,7 +118,7 @@ def test_each_number_leads_to_what_it_counts(steps: list[int | str], of_marks: b
         check(path, "unit" if of_marks else 1)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("path", [one for one in corpus.CAPTURES if one.suffix == ".pgtrace"], ids=corpus.name)
 def test_each_number_of_every_capture_leads_to_what_it_counts(path: Path) -> None:
     assert not check(path, 1)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pgtrace.compare.behaviour import Behaviour
 from pgtrace.compare.diff import Comparison, compare
 from tests import playbook
+from tests.corpus import NIGHTLY
 
 RECORDED = Path(__file__).parents[1] / "data" / "diff"
 START = """
@@ -140,7 +141,7 @@ def is_true(words: str, before: dict[str, Truth], after: dict[str, Truth]) -> bo
     return first.simple > first.executions / 2 and not second.simple
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 if NIGHTLY else 75, deadline=None)
 @given(st.lists(UNITS, min_size=1, max_size=5), st.lists(UNITS, min_size=1, max_size=5))
 def test_each_sentence_is_true_of_both(tmp_path_factory: pytest.TempPathFactory, one: list[Unit], other: list[Unit]) -> None:
     directory = tmp_path_factory.mktemp("pair")

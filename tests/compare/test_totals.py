@@ -51,13 +51,13 @@ def check(path: Path) -> None:
     assert {name for name, _, of_flights in sums(compared) if of_flights} <= {"round_trips"}
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_steps_and_statements_add_up_to_the_counters(path: Path) -> None:
     check(path)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150 if corpus.NIGHTLY else 60)
 @given(st.lists(st.integers(0, len(STEPS) - 1), max_size=8), st.integers(1, 4), st.booleans())
 @example(list(range(len(STEPS))), 2, True)
 def test_so_they_do_in_generated_sessions(tmp_path_factory: pytest.TempPathFactory, steps: list[int], times: int, cut: bool) -> None:

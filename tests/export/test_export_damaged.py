@@ -86,6 +86,7 @@ def session(request: pytest.FixtureRequest) -> Packets:
     return Packets(request.param)
 
 
+@pytest.mark.sampled(2)
 def test_any_one_packet_lost(session: Packets) -> None:
     """One that carried data is a gap of its size, where anything behind it tells so; any other changes nothing."""
     for place in session.places():
@@ -103,6 +104,7 @@ def test_any_one_packet_lost(session: Packets) -> None:
             assert seen == session.truth, place
 
 
+@pytest.mark.sampled(2)
 def test_cut_at_any_packet(session: Packets) -> None:
     before: dict[str, int] = {}
     for place in session.places():
@@ -139,6 +141,7 @@ def test_some_or_all_twice(session: Packets) -> None:
     assert session.counted(mixed) == session.truth
 
 
+@pytest.mark.sampled(2)
 def test_many_packets_lost(session: Packets) -> None:
     for seed in range(8):
         chance = random.Random(seed)
@@ -150,6 +153,7 @@ def test_many_packets_lost(session: Packets) -> None:
         assert seen["capture"]["complete"] is not bool(seen["capture"]["gaps"])
 
 
+@pytest.mark.sampled(2)
 def test_damaged_bytes(session: Packets) -> None:
     """Anywhere, in headers as in what passed: it is read to some end. The times stay, for a file may say any."""
     data = bytearray(session.head + b"".join(session.packets) + session.end)

@@ -44,6 +44,7 @@ def said(span: Any) -> dict[str, Any]:
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in span.attributes}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_span_for_each_round_trip(path: Path) -> None:
     trace = fully_read(path)

@@ -87,7 +87,7 @@ def made(path: Path, *records: Record) -> Path:
     return path
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_read_back_it_is_the_capture(path: Path, tmp_path: Path) -> None:
     """Every counter of every connection, statement and driver, and every time to the nanosecond; packets do not tell processes."""

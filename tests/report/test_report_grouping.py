@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,7 @@ from pgtrace.ask.filter.rowcounting import RowCounts
 from pgtrace.report import grouping
 from pgtrace.trace import interned
 from pgtrace.trace.trace import Trace
+from tests import commands
 from tests.ask.filter.test_filter_tags import TAGGED
 from tests.playbook import write
 
@@ -56,7 +56,7 @@ def test_the_sums_are_those_of_everything(tagged: Trace) -> None:
 
 
 def run(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "pgtrace", "stats", str(path), *options], capture_output=True, text=True, check=False)
+    return commands.run("stats", path, *options)
 
 
 def test_the_command_prints_and_refuses(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pgtrace.framing import Frame
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session import machine
 from pgtrace.session.connection import Session
+from tests.corpus import NIGHTLY
 from tests.playbook import Listing, wire
 
 Reads = list[tuple[int, bytes]]
@@ -102,7 +103,7 @@ def done(times: int, then: str = "ReadyForQuery I") -> Reads:
     return [(BACKEND, wire(BACKEND, DONE) * times + wire(BACKEND, then))]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400 if NIGHTLY else 200, deadline=None)
 @given(
     st.lists(several(ASKED, FRONTEND) | several(ANSWERED, BACKEND), max_size=8).map(lambda parts: [read for part in parts for read in part])
 )

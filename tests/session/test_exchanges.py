@@ -10,6 +10,7 @@ from pgtrace.framing import Frame
 from pgtrace.protocol.codes import FRONTEND
 from pgtrace.session import cache
 from pgtrace.session.connection import Session
+from tests.corpus import NIGHTLY
 from tests.playbook import Listing, Plain, wire
 from tests.session import letters
 from tests.session.letters import SEQUENCES
@@ -81,7 +82,7 @@ def heard(session: Session, listing: Listing, reads: Reads) -> tuple[object, obj
     return listing.all, [counts, session.waited_ns(10**9)], state
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 if NIGHTLY else 150, deadline=None)
 @given(st.lists(st.sampled_from(range(len(STEPS))), max_size=12), st.integers(1, 5))
 # Where a known exchange leaves a suspended portal, the next Execute goes on with it; a portal of another name stays as it is.
 @example([PREPARE, *[SUSPENDED, COMPLETED] * 5], 1)

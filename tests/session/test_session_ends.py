@@ -12,6 +12,7 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session.connection import Session
 from pgtrace.session.departure import TERMINATE
 from pgtrace.session.events import Exchange, Passage
+from tests.corpus import NIGHTLY
 from tests.playbook import MS, Plain, play
 from tests.session.letters import reads as recorded
 from tests.session.test_exchanges import STEPS, Listing, Reads
@@ -194,7 +195,7 @@ def sessions(draw: st.DrawFn) -> list[Event]:
     return events
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 if NIGHTLY else 150, deadline=None)
 @given(sessions())
 @example([*STEPS[0], STEPS[3][0], (FRONTEND, FIN), STEPS[3][1], (FRONTEND, RST)])
 def test_the_short_cut_says_the_same(events: list[Event]) -> None:
@@ -202,7 +203,7 @@ def test_the_short_cut_says_the_same(events: list[Event]) -> None:
     assert told(Session(quick), quick, events) == told(Plain(plain), plain, events)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 if NIGHTLY else 150, deadline=None)
 @given(sessions())
 @example([*STEPS[0], STEPS[3][0], (FRONTEND, FIN), STEPS[3][1], (FRONTEND, RST)])
 @example([*STEPS[0], STEPS[3][0], (BACKEND, FIN), STEPS[3][0]])
@@ -213,7 +214,7 @@ def test_counts_are_those_of_the_same_session_without_ends(events: list[Event]) 
     assert (tally, [counts for counts, _ in said], quiet, offsets) == told(Session(without), without, events, counts_only=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200 if NIGHTLY else 100, deadline=None)
 @given(sessions(), st.data())
 def test_any_cut_says_the_same(events: list[Event], data: st.DataObject) -> None:
     """Of one time: only what was read apart differs then."""

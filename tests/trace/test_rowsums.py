@@ -42,6 +42,7 @@ def differences(trace: Trace) -> dict[str, tuple[object, object]]:
     return found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_rows_add_up_to_every_counter(path: Path) -> None:
     trace = fully_read(path)
@@ -49,7 +50,7 @@ def test_rows_add_up_to_every_counter(path: Path) -> None:
     trace.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 if corpus.NIGHTLY else 75, deadline=None)
 @given(st.lists(st.integers(0, len(STEPS) - 1), min_size=1, max_size=8), st.integers(1, 4), st.booleans())
 def test_so_they_do_in_generated_sessions(tmp_path_factory: pytest.TempPathFactory, steps: list[int], times: int, cut: bool) -> None:
     lines = script(steps * times).splitlines()

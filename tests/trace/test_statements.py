@@ -272,6 +272,7 @@ def check_bytes(trace: Trace) -> None:
     assert {group: sums for group, sums in counted.items() if any(sums)} == expected
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", corpus.CAPTURES, ids=corpus.name)
 def test_bytes_of_statements_are_those_of_their_rows(path: Path) -> None:
     with closing(fully_read(path)) as trace:

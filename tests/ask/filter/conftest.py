@@ -27,6 +27,14 @@ def read() -> Iterator[Callable[..., Trace]]:
         trace.close()
 
 
+@pytest.fixture(scope="session")
+def same_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trace]:
+    """The shop, read once, for tests that only ask it."""
+    trace = fully_read(write(tmp_path_factory.mktemp("shop") / "shop.pgtrace", SHOP, block_records=1000))
+    yield trace
+    trace.close()
+
+
 @pytest.fixture
 def shop(read: Callable[..., Trace], tmp_path: Path) -> Trace:
     return read(write(tmp_path / "shop.pgtrace", SHOP, block_records=1000))

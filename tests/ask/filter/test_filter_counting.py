@@ -21,6 +21,7 @@ from pgtrace.report import stats
 from pgtrace.trace.counters import KEYS, Counters
 from pgtrace.trace.trace import Trace
 from tests.ask.filter.filter_shop import SHOP
+from tests.corpus import NIGHTLY
 from tests.playbook import write
 
 NO_SUMS = ("max_pipeline_depth", "statements_live", "client_ns")
@@ -149,7 +150,7 @@ def scripts(draw: st.DrawFn) -> str:
     return "\n".join([*(lines[:-cut] if cut else lines), *(["end"] if draw(st.booleans()) else [])])
 
 
-@settings(max_examples=60)
+@settings(max_examples=300 if NIGHTLY else 40)
 @given(scripts(), st.lists(st.sampled_from(FILTERS), min_size=1, max_size=2, unique=True))
 def test_sums_of_any_capture(script: str, texts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as directory:

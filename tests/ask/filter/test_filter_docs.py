@@ -15,6 +15,7 @@ from pgtrace.ask.filter.values import COUNTERS, MESSAGES
 from pgtrace.ask.filter.words import KEYED, OPERATORS, WORDS, ValueKind
 from pgtrace.errors import FilterError
 from pgtrace.regex.automaton import MOST_NODES
+from tests.corpus import NIGHTLY
 
 PAGE = (Path(__file__).parent.parent.parent.parent / "docs" / "filter.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `([\w.]+)` \| (.*) \| (.*) \| `(.*)` \|$", PAGE, re.MULTILINE)
@@ -148,7 +149,7 @@ def test_the_grammar_is_whole() -> None:
     assert words <= set(re.findall(r'"(\w+\.?)"', GRAMMAR))
 
 
-@settings(max_examples=100)
+@settings(max_examples=300 if NIGHTLY else 60)
 @given(Sentences().of("filter"))
 def test_every_sentence_of_the_grammar_is_a_filter(sentence: str) -> None:
     parse(sentence)

@@ -18,6 +18,7 @@ from pgtrace.inspect.message import MessageView
 from pgtrace.trace import interned
 from pgtrace.trace.trace import Trace
 from tests.ask.filter.filter_shop import SHOP
+from tests.corpus import NIGHTLY
 from tests.playbook import WALL_NS, write
 
 Read = Callable[..., Trace]
@@ -118,7 +119,7 @@ def _put_together(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(parts.map(lambda part: f"not ({part})"), two.map(lambda found: f"({found[0]}) {found[1]} ({found[2]})"))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500 if NIGHTLY else 100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.recursive(st.sampled_from([text for text in QUESTIONS if text]), _put_together, max_leaves=6), st.integers(0, 12), st.booleans())
 def test_many_rows_at_once_are_what_each_row_says(shop: Trace, forgetful: Trace, text: str, first: int, forgets: bool) -> None:
     trace = forgetful if forgets else shop
@@ -133,8 +134,8 @@ def test_many_rows_at_once_are_what_each_row_says(shop: Trace, forgetful: Trace,
 
 
 @pytest.mark.parametrize("text", QUESTIONS)
-def test_what_is_selected(shop: Trace, text: str) -> None:
-    assert selected(shop, text) == QUESTIONS[text]
+def test_what_is_selected(same_shop: Trace, text: str) -> None:
+    assert selected(same_shop, text) == QUESTIONS[text]
 
 
 def test_every_word_is_asked() -> None:
