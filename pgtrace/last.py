@@ -9,6 +9,7 @@ is the latest.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Final
@@ -20,17 +21,20 @@ from pgtrace.temporary import PrivateDirectory
 
 CAPTURE: Final = "capture"
 """Its name in such a directory."""
+LEAST_ROOM: Final = 1024 * 1024
 _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def directory() -> PrivateDirectory | None:
-    """Where to record; None if nothing can be kept, because the place is not writable or others may
-    write to it."""
+    """Where to record; None if nothing can be kept, because the place is not writable, its disk is
+    full, or others may write to it."""
     home = user_state_path("pgtrace", appauthor=False)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = os.lstat(home)
         if not stat.S_ISDIR(found.st_mode) or (os.name == "posix" and (found.st_uid != os.geteuid() or found.st_mode & _OTHERS_MAY_WRITE)):
+            return None
+        if shutil.disk_usage(home).free < LEAST_ROOM:
             return None
         return PrivateDirectory("run", parent=str(home))
     except OSError:

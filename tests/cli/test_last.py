@@ -9,9 +9,11 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pgtrace import last
 from pgtrace.demo.embedded import EmbeddedServer
 from tests import commands
 
@@ -77,6 +79,18 @@ def test_a_place_that_others_may_write_to_keeps_nothing(home: Path, server: Embe
     found = run(home, server, 3)
     assert "--last" not in found.stderr
     assert list((home / "pgtrace").iterdir()) == []
+
+
+def test_a_disk_without_room_keeps_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program runs all the same, recorded below TMPDIR."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=last.LEAST_ROOM - 1))
+    assert last.directory() is None
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=last.LEAST_ROOM))
+    made = last.directory()
+    assert made is not None
+    assert made.path.startswith(str(home))
+    made.remove()
 
 
 def test_without_a_run_and_with_a_file_the_error_says_what_to_do(home: Path) -> None:
