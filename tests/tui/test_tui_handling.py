@@ -106,7 +106,7 @@ async def test_sizes_that_change_all_the_time(shop: Recording, drive: Drive) -> 
         place = driven.areas.timeline.place
         for key in ("escape", "2", "3", "4", "5", "6", "question_mark", "1", "enter"):
             await driven.type(key)
-            for _ in range(6):
+            for _ in range(3):
                 width, height = chance.randint(60, 250), chance.randint(12, 70)
                 lines = await driven.resize(width, height)
                 assert {cell_len(line) for line in lines} == {width}

@@ -93,22 +93,24 @@ async def test_r_goes_across_and_R_comes_back() -> None:
         assert timeline.place == front
 
 
-@pytest.mark.parametrize("text", ["ms >= 0", "leg:a", "leg:b", "ms >= 0 leg:b", "conn:b2", "conn:b:1", "not conn:a1"])
-async def test_totals_under_a_filter_are_those_of_stats(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["both in one", "two captures"])
+async def test_totals_under_a_filter_are_those_of_stats(tmp_path: Path, *, apart: bool) -> None:
     """The server's side counts only where the filter asks for a leg or a connection."""
-    paths = SIDES if "b:" in text else [playbook.write(tmp_path / "both.pgtrace", BOTH)]
+    paths = SIDES if apart else [playbook.write(tmp_path / "both.pgtrace", BOTH)]
     with closing(fully_read(*paths)) as trace:
         joins = find(trace)
     assert joins is not None
     async with joined(paths, apart=joins.connections) as driven:
-        await driven.type("slash", *text, "enter")
-        await driven.counted()
-        counted = RowCounts(parse(text).over(driven.app.view.trace))
-        assert not counted.update()
-        sums = driven.app.view.counted.sums
-        assert sums is not None
-        assert sums.totals.as_dict() == counted.totals().as_dict()
-        assert sums.totals.round_trips + sums.totals.setup_round_trips > 0
+        for text in ["conn:b:1"] if apart else ["ms >= 0", "leg:a", "leg:b", "ms >= 0 leg:b", "conn:b2", "not conn:a1"]:
+            await driven.type("slash", "ctrl+u", *text, "enter")
+            await driven.counted()
+            counted = RowCounts(parse(text).over(driven.app.view.trace))
+            assert not counted.update()
+            assert driven.app.view.listing.filtering.text == text
+            sums = driven.app.view.counted.sums
+            assert sums is not None
+            assert sums.totals.as_dict() == counted.totals().as_dict(), text
+            assert sums.totals.round_trips + sums.totals.setup_round_trips > 0, text
 
 
 async def test_what_a_row_is_on_the_other_side(tmp_path: Path) -> None:
