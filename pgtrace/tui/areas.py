@@ -167,6 +167,16 @@ class Areas:
 
     # Layout.
 
+    def resize(self, size: Size) -> None:
+        """Share out another size. If it was known already, as at the start, each widget has drawn
+        itself."""
+        known, self.size = self._laid_out, size
+        if known is not None and known[:2] == tuple(size):
+            self.follow_cursor()
+            self.draw_footer()
+        else:
+            self.lay_out()
+
     def lay_out(self) -> None:
         """Decide what is on display and how high it is."""
         width, height = self.size or self.screen.app.size

@@ -77,8 +77,7 @@ class MainScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Share the lines out again. When it starts, its size comes several times."""
         if event.size != self.areas.size:
-            self.areas.size = event.size
-            self.areas.lay_out()
+            self.areas.resize(event.size)
 
     async def before_bindings(self, event: events.Key) -> None:
         """Take every key before its binding: a question or an open menu gets it, and the footer
