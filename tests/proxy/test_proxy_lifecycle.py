@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from pgtrace.address import Host, Listen, Upstream
+from pgtrace.capture.peer import KEY
 from pgtrace.capture.record import Close, End, Fact, Made
 from pgtrace.certificates import DriverTls
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -30,7 +31,7 @@ from pgtrace.protocol.fields import error_fields
 from pgtrace.proxy.kernel import KEEPALIVE_IDLE_S
 from pgtrace.recorder import Recorder
 from tests.proxy.drivers import Tls, connect, log_in
-from tests.proxy.recorded import of_kind, recording, records_in, stream, wait_for_end
+from tests.proxy.recorded import of_kind, recording, records, records_in, stream, wait_for_end
 from tests.proxy.upstreams import Scripted, echo
 from tests.proxy.wire import READY, SSL_REQUEST, STARTUP, read_all, read_exactly, reset, row
 
@@ -339,6 +340,9 @@ def test_beyond_the_reserve_nobody_waits_and_nothing_spins() -> None:
     """Drivers that say nothing take every descriptor there is: the rest is closed, sessions go on, and all is well once they leave."""
     with Scripted(echo) as server, recording(server.upstream) as recorder, connect(recorder) as session:
         log_in(session)
+        looked_by = time.monotonic() + 20
+        while not any(fact.key == KEY for fact in of_kind(records(recorder), Fact)) and time.monotonic() < looked_by:
+            time.sleep(0.01)  # who looks for a driver's process needs descriptors, too
         allow(recorder, 2)
         before = cpu_s(recorder.pid)
         silent = [connect(recorder) for _ in range(200)]
