@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtrace.capture.importing import Import
@@ -22,7 +22,7 @@ from pgtrace.errors import CaptureError
 from pgtrace.protocol import backend, frontend, registry, startup
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from tests import commands
-from tests.corpus import CAPTURES, name
+from tests.corpus import CAPTURES, NIGHTLY, name
 from tests.playbook import records as played
 
 SAMPLES = sorted((Path(__file__).parents[1] / "data").glob("v*.pgtrace"))
@@ -148,6 +148,7 @@ def sessions(draw: st.DrawFn) -> list[Record]:
     return found
 
 
+@settings(max_examples=300 if NIGHTLY else 30)
 @given(sessions(), st.sampled_from([0, 1, 100]))
 def test_any_session_comes_back(records: list[Record], piece: int) -> None:
     assert joined(cut(HEADER, records), piece) == (HEADER, records)
