@@ -47,16 +47,17 @@ def read(data: bytes, directory: Path) -> None:
     path.write_bytes(data)
     capture = directory / "capture"
     capture.unlink(missing_ok=True)
-    begun = time.monotonic()
+    begun = time.process_time()  # how long the machine does something else does not matter
     try:
         with Import(str(path), str(capture)) as one:
             while one.step():
-                assert time.monotonic() - begun < SECONDS
+                assert time.process_time() - begun < SECONDS
             one.notes()
             one.nothing_found()
         Trace.open([capture]).close()
     except PgTraceError:
-        return
+        pass
+    assert time.process_time() - begun < SECONDS
 
 
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.stem)
@@ -116,7 +117,7 @@ def files(draw: st.DrawFn) -> bytes:
     return bytes(data[: draw(st.integers(24, len(data)))] if draw(st.booleans()) else data)
 
 
-@settings(deadline=SECONDS * 1000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(files())
 def test_no_file_raises_or_hangs(tmp_path: Path, data: bytes) -> None:
     read(data, tmp_path)

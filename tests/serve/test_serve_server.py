@@ -182,14 +182,18 @@ async def test_recorded_waits_are_repeated_at_a_speed(tmp_path: Path) -> None:
     403 close F
     """
     path = write(tmp_path / "slow.pgtrace", script)
-    took = []
-    for timing in (0.0, 0.5):
+
+    async def seconds(timing: float) -> float:
         async with serving(path, timing=timing) as server:
             begun = time.monotonic()
             await talk(server.port, wire(FRONTEND, START), ASKS, LEAVES)
-            took.append(time.monotonic() - begun)
-    assert took[1] >= 0.2
-    assert took[0] < took[1]
+            return time.monotonic() - begun
+
+    assert await seconds(0.5) >= 0.2
+    fastest = await seconds(0.0)
+    for _ in range(4):  # a busy machine takes its time now and then
+        fastest = min(fastest, await seconds(0.0)) if fastest >= 0.2 else fastest
+    assert fastest < 0.2
 
 
 async def test_a_recorded_reset_is_a_reset(tmp_path: Path) -> None:
