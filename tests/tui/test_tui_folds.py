@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,13 +25,17 @@ from pgtrace.tui.model.sums import MEMBERS_KEPT, MOST
 from pgtrace.tui.model.view import View
 from tests.traces import fully_read
 from tests.wire_recording import (
+    EXECUTE,
     INT8,
+    SYNC,
     Recording,
+    bind,
     columns,
     done,
     error,
     int32,
     message,
+    parse,
     query,
     ready,
     row,
@@ -326,6 +331,26 @@ def test_a_loop_tells_its_statements_and_what_they_sent(recording: Recording, vi
     view.listing.choose("items")
     view.sync()
     assert rowtext.words(view.listing[0], None, 60) == ("SELECT 1 FROM items", False)
+
+
+@pytest.mark.parametrize("rounds", [REPEATS, REPEATS + 3])
+def test_a_loop_over_the_flights_of_one_statement_tells_its_rounds(recording: Recording, view_of: Callable[..., View], rounds: int) -> None:
+    """pg8000 waits three times for each execution: for Parse, for Describe, for Bind and Execute."""
+    connection = recording.connect()
+    for _ in range(rounds):
+        recording.trip(connection, parse("", "SELECT $1") + SYNC, message("1") + ready())
+        recording.trip(connection, bind("", b"1") + EXECUTE + SYNC, message("2") + done("SELECT 1") + ready())
+    recording.flush()
+    view = view_of(recording)
+    view.listing.fold_to("repeats")
+    view.trace.update()
+    view.sync()
+    loop = view.listing[1]
+    assert loop.sum.number == 2 * rounds
+    assert rowtext.flight(loop, view.pen, 60) == f"▸ {rounds} × (PS · BES)"
+    assert rowtext.words(loop, None, 60) == (f"SELECT $1 ×{rounds}", False)
+    told = "".join(run for run, _ in rowtext.spelled(loop, view.pen, 200))
+    assert told.startswith(f"{rounds} × (Parse Sync → ParseComplete ReadyForQuery(I) · Bind Execute Sync → ")
 
 
 def test_what_is_open_is_in_no_repeat_and_ends_in_one(recording: Recording, view_of: Callable[..., View]) -> None:

@@ -33,6 +33,15 @@ def test_a_long_one_is_cut_and_counted() -> None:
     assert "$1 7" in lines[-1]
 
 
+def test_those_of_several_rows_are_numbered_through() -> None:
+    """Each is the first execution of its row."""
+    ran = [Ran(place, 1, f"SELECT {place}") for place in range(3, 6)]
+    assert texts(statement.lines(ran, 0, 80)) == [" 1 of 3  SELECT 3", " 2 of 3  SELECT 4", " 3 of 3  SELECT 5"]
+    assert texts(statement.whole(ran, 80, in_place=False))[::3] == ["-- 1 of 3", "-- 2 of 3", "-- 3 of 3"]
+    (alone,) = texts(statement.lines(ran[:1], 0, 80))
+    assert alone == " SELECT 3"
+
+
 def test_equal_ones_are_told_once() -> None:
     ran = [Ran(0, number, "SELECT $1", (("$1", str(number)),)) for number in range(1, 6)]
     assert texts(statement.lines(ran, 2, 80)) == [

@@ -29,7 +29,7 @@ class Item:
     is_open: bool = False
     """Whether it is a transaction that is still open."""
     period: int = 1
-    """For repeats: how many statements run in turn."""
+    """For repeats: how many round trips run in turn."""
     is_whole: bool = True
     """For repeats: whether all of them are listed."""
 
@@ -49,8 +49,16 @@ class Item:
 
     @property
     def in_turn(self) -> list[Row]:
-        """Of a loop over several statements, the first row of each that is listed."""
-        return list({row.label.groups: row for row in reversed(self.rows[: self.period])}.values())[::-1] if self.period > 1 else []
+        """Of a loop over several round trips, the first row of each statement and flight that is
+        listed."""
+        first = {(row.label.groups, row.shape.flight): row for row in reversed(self.rows[: self.period])}
+        return list(first.values())[::-1] if self.period > 1 else []
+
+    @property
+    def rounds(self) -> int | None:
+        """How often a loop ran, its last round maybe not to its end; None if some of it is not
+        listed."""
+        return -(-self.sum.number // self.period) if self.is_whole else None
 
     @property
     def opened_ns(self) -> int:

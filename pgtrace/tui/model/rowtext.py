@@ -95,8 +95,8 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
 def _loop(item: Item, width: int) -> str:
     """Its statements, or without room for them their tables, and how many rounds it had: some may
     be hidden, then that is not known."""
-    statements = [row.label.sql for row in item.in_turn]
-    rounds = f" ×{-(-item.sum.number // item.period)}" if item.is_whole else ""
+    statements = list(dict.fromkeys(row.label.sql for row in item.in_turn))
+    rounds = f" ×{item.rounds}" if item.rounds is not None else ""
     room = width - len(rounds)
     shown = statements[: max(1, (room + _BETWEEN_CELLS) // (_SQL_LEAST + _BETWEEN_CELLS))]
     rounds = rounds if len(shown) == len(statements) else f" · …{rounds}"
@@ -160,10 +160,11 @@ def flight(item: Item, pen: Pen, width: int) -> str:
         return cells.cut(pen.text(f"▸ {flights(item)}"), width, pen.ellipsis)
     if item.folded:
         times = pen.text(f"▸ {item.sum.number} × ")
-        different = dict.fromkeys(row.shape.flight for row in item.in_turn)
-        if len(different) > 1:
-            sent = " · ".join(dict.fromkeys(row.shape.sent_flight or row.shape.flight for row in item.in_turn))
-            return cells.cut(times + pen.text(sent), width, pen.ellipsis)
+        if len({row.shape.flight for row in item.in_turn}) > 1:
+            sent = list(dict.fromkeys(row.shape.sent_flight or row.shape.flight for row in item.in_turn))
+            if len(sent) > 1:
+                times = f"▸ {item.rounds} × " if item.rounds is not None else f"▸ {item.sum.number} of "
+            return cells.cut(pen.text(times + (f"({' · '.join(sent)})" if len(sent) > 1 else sent[0])), width, pen.ellipsis)
         return cells.cut(times + pen.text(notation.fit(item.row.shape.flight, width - cells.width(times))), width, pen.ellipsis)
     text = item.row.shape.flight
     if item.row.is_open and not text.endswith("…"):
@@ -298,7 +299,9 @@ def spelled(item: Item, pen: Pen, width: int) -> list[tuple[str, str]]:
         return [(plain(row.label.error or row.label.sql, width), "dim")]
     text = plain(in_words(row), 4 * width)
     if item.folded:
-        text = f"{item.sum.number} × ({' · '.join(dict.fromkeys(plain(in_words(one), 4 * width) for one in item.in_turn)) or text})"
+        different = dict.fromkeys(plain(in_words(one), 4 * width) for one in item.in_turn)
+        times = item.sum.number if len(different) < 2 or item.rounds is None else item.rounds
+        text = f"{times} × ({' · '.join(different) or text})"
     sent, found, received = cells.cut(pen.text(text), width, pen.ellipsis).partition(pen.text(" → "))
     before, error, after = received.partition("ErrorResponse")
     state, _, rest = after.partition(" ")

@@ -90,13 +90,20 @@ def lines(statements: Sequence[Ran], first: int, width: int, most: int = LINES, 
             break
         one = statements[index]
         same = index > first and one.sql == statements[index - 1].sql
-        made += _lines(one, len(statements), width, most - len(made), in_place=in_place, same=same)
+        made += _lines(one, _number(statements, index), width, most - len(made), in_place=in_place, same=same)
     return made
 
 
-def _lines(one: Ran, of: int, width: int, most: int, *, in_place: bool, same: bool) -> list[Runs]:
+def _number(statements: Sequence[Ran], index: int) -> str:
+    """`2 of 5`: which of its row's executions that statement is, or which of all statements if
+    these are of several rows; empty if it is the only one."""
+    is_of_one_row = statements[0].place == statements[-1].place
+    return f"{statements[index].execution if is_of_one_row else index + 1} of {len(statements)}" if len(statements) > 1 else ""
+
+
+def _lines(one: Ran, number: str, width: int, most: int, *, in_place: bool, same: bool) -> list[Runs]:
     """One statement, its label before it and its values after it."""
-    label = f"{one.execution} of {of}  " if of > 1 else ""
+    label = f"{number}  " if number else ""
     role = "error" if one.failed else "dim"
     before: Runs = ((f" {label}", role),) if label else ((" ", "text"),)
     if one.skipped:
@@ -139,7 +146,7 @@ def whole(statements: Sequence[Ran], width: int, *, in_place: bool) -> list[Runs
         if index:
             made.append(())
         if len(statements) > 1 or one.skipped:
-            head = f"-- {one.execution} of {len(statements)}" + (", skipped by the server" if one.skipped else "")
+            head = f"-- {_number(statements, index) or '1'}" + (", skipped by the server" if one.skipped else "")
             made.append(((head, "error" if one.failed else "dim"),))
         if index and one.sql == statements[index - 1].sql:
             made.append((("the same statement", "dim"),))
