@@ -13,7 +13,7 @@ the rest, on Linux only.
   through its descriptors.
 - A look reads at most LINKS descriptors. The thread takes at most a tenth of one processor, because
   it rests nine times as long as it looked. At most WAITING connections are in the queue; beyond
-  that a connection has no process.
+  that a connection has no process. There is no look while the recorder's descriptors are short.
 
 A process that is gone or out of sight (another user's, another container's) is not found. That is
 not an error, and we do not look again. A process that is found becomes a fact (capture/peer.py) if
@@ -64,10 +64,12 @@ Found = list[tuple[int, Process]]
 class DriverProcesses:
     """The thread, and its queue."""
 
-    def __init__(self, found: Callable[[Found], object]) -> None:
+    def __init__(self, found: Callable[[Found], object], may_look: Callable[[], bool] = lambda: True) -> None:
         """`found` is called in the thread, with connections and their processes. If it raises
-        RuntimeError, the loop is closed and the thread ends."""
+        RuntimeError, the loop is closed and the thread ends. `may_look` says, in the thread too,
+        whether there are descriptors for a look."""
         self._found = found
+        self._may_look = may_look
         self._waiting: queue.SimpleQueue[DriverSocket | None] = queue.SimpleQueue()
         self._stopped = False
         if sys.platform == "linux":
@@ -93,7 +95,7 @@ class DriverProcesses:
                 peers.append(self._waiting.get())
             began = time.monotonic()
             try:
-                found = look([peer for peer in peers if peer is not None], known)
+                found = look([peer for peer in peers if peer is not None], known) if self._may_look() else []
             except OSError:
                 found = []
             known = list(dict.fromkeys([*(process.pid for _, process in found), *known]))[:KNOWN]

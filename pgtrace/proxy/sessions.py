@@ -3,7 +3,8 @@ they run.
 
 A session takes two descriptors. When only a reserve of descriptors is left, new drivers are refused
 (startup.py). When the reserve is gone too, libuv accepts and closes, so that nobody waits and
-nothing spins.
+nothing spins. For that it gives up a descriptor of its own for a moment, and never gets it back if
+somebody else takes it: so nobody looks for drivers' processes then.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Sessions:
         self._rtt_ns = rtt_ns
         self._loop = asyncio.get_running_loop()
         self._own_files = 0
-        self._processes = DriverProcesses(lambda found: self._loop.call_soon_threadsafe(self._processes_found, found))
+        self._processes = DriverProcesses(
+            lambda found: self._loop.call_soon_threadsafe(self._processes_found, found), may_look=lambda: not self.is_full
+        )
 
     def begin(self) -> None:
         """The listener is open: the descriptors that exist now are the recorder's own."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import queue
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,6 +148,19 @@ def test_what_waits_is_bounded(monkeypatch):
         for number in range(10):
             asked.ask(number, sock, ("127.0.0.1", 4000 + number), ("127.0.0.1", 6433))
     assert asked._waiting.qsize() == 3
+
+
+def test_nobody_looks_where_descriptors_are_short(monkeypatch):
+    looked, found, short = [], queue.SimpleQueue(), threading.Event()
+    monkeypatch.setattr(driver_processes, "look", lambda peers, known: looked.append([peer.connection for peer in peers]) or [])
+    asked = DriverProcesses(found.put, may_look=lambda: not short.is_set())
+    with socket.socket() as sock:
+        for number in range(3):
+            asked.ask(number, sock, ("127.0.0.1", 4000), ("127.0.0.1", 6433))
+            assert found.get(timeout=20) == []
+            short.set() if number == 0 else short.clear()
+    asked.stop()
+    assert looked == [[0], [2]]
 
 
 @pytest.mark.parametrize("text", [None, "", "4711", "x python", "-1 python", "٤٢ python", f"{'9' * 30} python"])
