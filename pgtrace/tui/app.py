@@ -155,6 +155,10 @@ class PgTraceApp(App[None]):
         """Leave nothing behind, then die as if the signal had no handler."""
         self.on_unmount()
         self.main.clipboard.close()
+        if self._driver is not None and sys.__stdin__ is not None and os.isatty(sys.__stdin__.fileno()):
+            # the terminal is still there: the signal came from elsewhere
+            self._driver.stop_application_mode()
+            self._driver.close()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
 

@@ -179,6 +179,7 @@ def test_what_is_remembered_is_private(shop: Recording, tmp_path: Path) -> None:
         terminal.after("5", "idle %")
         terminal.process.send_signal(signal.SIGHUP)
         assert terminal.process.wait(WITHIN_S) == -signal.SIGHUP
+        assert terminal.attributes == terminal.before  # it was not the terminal that hung up
     (kept,) = (state / "pgtrace").iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
     assert b"shop" not in kept.read_bytes()
