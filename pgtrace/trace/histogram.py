@@ -61,13 +61,16 @@ class Histogram:
         self.max = max(self.max, other.max)
 
     def percentile(self, percent: float) -> int:
-        """The value below which that part of all values lies; 0 without values."""
+        """The value below which that part of all values lies, exact if it is the greatest and no
+        other is about as great; 0 without values."""
         wanted = self.count * percent / 100
         seen = 0
         buckets = self.buckets or {_bucket(self.max): self.count}
         for bucket in sorted(buckets):
             seen += buckets[bucket]
             if seen >= wanted:
+                if seen == self.count and buckets[bucket] == 1:
+                    return self.max
                 shift, value = bucket >> 6, bucket & 63
                 return min(self.max, (value << shift) + (1 << shift >> 1))
         return self.max

@@ -50,3 +50,9 @@ def test_a_histogram_in_parts_has_every_value() -> None:
     assert shares[0][0] in range(95, 106)
     assert shares[-1][1] == 100_000
     assert sum(times for _, _, times in of([0]).shares(4)) == 1
+
+
+@given(st.lists(st.integers(0, 10**13), min_size=1), st.integers(0, 10**13))
+def test_the_greatest_value_is_exact_where_it_stands_alone(values: list[int], one: int) -> None:
+    assert {of([one]).percentile(percent) for percent in (0, 50, 95, 100)} == {one}
+    assert of([*values, 2 * max(values) + 100]).percentile(100) == 2 * max(values) + 100
