@@ -308,9 +308,7 @@ def _statements(trace: Trace) -> list[Shown]:
                 count(group.live),
                 formats,
                 count(group.rows),
-                ms(wait.percentile(50)),
-                ms(wait.percentile(95)),
-                ms(wait.total),
+                *(ms(part) if wait.count else NOTHING for part in (wait.percentile(50), wait.percentile(95), wait.total)),
                 count(group.errors),
                 " ".join(group.sql.split()),
             ]
