@@ -17,6 +17,7 @@
 - transactions.py, activity.py, sightings.py, stretches.py: sums over complete rows, for views.
 - feed.py: every row once, complete, for all that look at rows; times.py, histogram.py: how long
   things took; waits.py, full_buffers.py: what the recorder waited for.
+- unread.py: how much a trace has not read yet.
 - call_sites.py, noted_marks.py: what the program noted, by row.
 - turns.py: what runs again and again in turn.
 - blocks.py: the capture by position, to read a row again.

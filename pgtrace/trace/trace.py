@@ -42,6 +42,7 @@ from pgtrace.trace.observer import ConnectionObserver, ObserverType
 from pgtrace.trace.row import Row
 from pgtrace.trace.rows import RowIndex
 from pgtrace.trace.totals import StatementView, TraceTotals, statements_within
+from pgtrace.trace.unread import Unread
 
 _VALUES = frozenset({"params", "literals"})
 
@@ -145,6 +146,11 @@ class Trace:
         """Read the (single) capture up to the recorder's flush position, or to its present end."""
         while self.update() and self._files[0].reader.position < position:
             pass
+
+    def unread(self) -> Unread:
+        """What the captures have from here on, to be counted without being read."""
+        waiting = {(connection.file, connection.number) for connection in self._totals.open.values() if not connection.is_quiet}
+        return Unread(self._files, waiting)
 
     def recorded(self) -> Iterator[tuple[int, Connection | None, Record]]:
         """Everything that was read, again in the same order: its time, and its connection."""

@@ -239,11 +239,11 @@ class Areas:
         if self.view.compares:
             self.differences.advance(now_s)
 
-    def filter_changed(self) -> None:
-        """Another filter is in force: the tables hold something else."""
+    def gather_again(self) -> None:
+        """Another filter is in force, or another moment: the tables hold something else."""
         for pane in self.panes.values():
             if isinstance(pane, TablePane):
-                pane.filter_changed()
+                pane.gather_again()
 
     def restore(self, remembered: Remembered) -> None:
         """Begin as the screen was left, before anything is shown."""

@@ -305,6 +305,8 @@ class MainScreen(Screen[None]):
     def action_pause(self) -> None:
         """Freeze the screen, or continue."""
         self.view.pause()
+        if self.view.paused:
+            self.areas.gather_again()
         self.areas.turn()
 
     def action_copy(self) -> None:

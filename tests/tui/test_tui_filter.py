@@ -240,7 +240,7 @@ async def test_a_pane_says_counting_until_it_has_been_gathered(shop: Recording, 
         view, pane = driven.app.view, driven.areas.panes["statements"]
         assert isinstance(pane, Statements)
         view.listing.choose("sql ~ FROM")
-        driven.areas.filter_changed()
+        driven.areas.gather_again()
         pane.items = []
         assert pane._nothing == "counting …"
         while view.selected is None:
@@ -417,7 +417,10 @@ def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, vie
         pass
     view.sync()
     assert not view.counted.advance(0.1)
+    assert not view.counted.is_behind  # these are of a moment ago
     now_s = 1000.0
+    view.counted.advance(now_s, 0.0)
+    assert view.counted.is_behind
     while view.counted.is_behind:
         view.counted.advance(now_s)
     assert view.counted.sums.totals.round_trips == before + 1

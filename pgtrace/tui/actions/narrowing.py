@@ -58,7 +58,7 @@ class Narrowing:
         if listing.filtering.everything:
             self._steps.clear()
         self._areas.view.sync()
-        self._areas.filter_changed()
+        self._areas.gather_again()
         self._areas.turn()
 
     def only_connection(self) -> None:

@@ -4,7 +4,8 @@ They are those of `stats --filter`: exact sums over the selected round trips, fr
 (ask/filter/rowcounting.py) or, where the index does not have all of them, from a second reading
 (ask/filter/counting.py). The listing already knows which rows are selected, so nothing is asked
 twice. There are no sums until the first are complete. When more rows come, they are added up again:
-at most once a second, and once in ten times what it took; until then they are lower bounds.
+at most once a second, and once in ten times what it took. Until then they are those of a moment
+ago, as the tables are; if that is long ago and more rows match by now, they are lower bounds.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ BUDGET_S: Final = 0.004
 FIRST_BUDGET_S: Final = 0.04
 """While there are none yet and the user waits for them."""
 _AGAIN_S: Final = 1.0
+LATE_S: Final = 2.0
+"""How old sums may be before they are lower bounds of what has been read since."""
 _SLICE: Final = 4096
 """Rows collected between two looks at the clock."""
 
@@ -55,7 +58,10 @@ class Counted:
         self._listing = listing
         self._of: tuple[str, int] = ("", 0)  # the filter and its turn; another one starts again
         self._rows = -1  # rows there were when the latest sums were begun
-        self._summed = 0  # rows that the latest sums are about
+        self._matching = 0  # rows that match, when the latest sums were begun
+        self._begun_s = 0.0
+        self._summed = 0, 0.0  # both of the latest sums that are complete
+        self._now_s = 0.0
         self._work: RowCounts | CountedTrace | Iterator[None] | None = None
         self._took_s = 0.0
         self._next_s = 0.0
@@ -67,8 +73,9 @@ class Counted:
 
     @property
     def is_behind(self) -> bool:
-        """Whether there are rows that the sums do not count yet."""
-        return self.sums is not None and self._summed < self._listing.rows
+        """Whether there have been rows for a while that the sums do not count."""
+        matching, begun_s = self._summed
+        return self.sums is not None and matching < self._listing.matching and self._now_s - begun_s > LATE_S
 
     @property
     def _in_force(self) -> tuple[str, int]:
@@ -77,7 +84,7 @@ class Counted:
     def advance(self, now_s: float, budget_s: float | None = None) -> bool:
         """Continue adding up, without a budget for as long as usual. Returns whether the sums have
         changed, or are gone."""
-        listing = self._listing
+        listing, self._now_s = self._listing, now_s
         known = self._in_force
         changed = False
         if known != self._of:
@@ -91,6 +98,7 @@ class Counted:
                 return changed
             self._rows, self._took_s = listing.rows, 0.0
             places = listing.all_places()
+            self._matching, self._begun_s = len(places), now_s
             self._work = RowCounts(Listed(listing.filtering.selection, places), places, listing.stretches)
         usual_s = FIRST_BUDGET_S if self._sums is None or self._sums.rows is None else BUDGET_S
         budget_s = usual_s if budget_s is None else budget_s
@@ -102,6 +110,14 @@ class Counted:
         """Add up again as soon as there is time; until then the sums are those of before."""
         self.close()
         self._rows, self._next_s = -1, 0.0
+
+    def hurry(self, now_s: float, budget_s: float = FIRST_BUDGET_S) -> None:
+        """Add up again, at once as far as the budget lasts: no more rows come for a while."""
+        until = time.perf_counter() + budget_s
+        self.begin_again()
+        self.advance(now_s, budget_s)
+        while self._work is not None and (left_s := until - time.perf_counter()) > 0:
+            self.advance(now_s, left_s)
 
     def close(self) -> None:
         """Stop reading."""
@@ -139,7 +155,7 @@ class Counted:
             return False
         drivers = {driver: (number, counters) for driver, number, counters in work.drivers()}
         self._sums = Sums(len(by_connection), work.totals(), drivers, by_connection, self._sums.rows if self._sums is not None else None)
-        self._summed = self._rows
+        self._summed = self._matching, self._begun_s
         self.close()
         self._work = self._pass(self._listing.all_places())
         return True

@@ -7,6 +7,7 @@ reused for a second, and drivers for half a second if there are many connections
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final, NamedTuple
 
 from pgtrace.identify.drivers.evidence import UNKNOWN
@@ -84,6 +85,10 @@ class Snapshots:
             self._unexplained = self._advice.unexplained()
             self._found = frozenset((finding.name, finding.driver) for finding in self._findings)
         return Snapshot(trace.totals(), self._drivers, trace.counted, trace.duration_ns, trace.gaps, self._findings, self._unexplained)
+
+    def ask_again(self) -> None:
+        """Have the next moment's findings of that moment, however young the latest are."""
+        self.findings_due, self._findings_until_s = True, -inf
 
     def shows(self, kind: str, driver: str) -> bool:
         """Whether there is a finding of that kind for a driver."""

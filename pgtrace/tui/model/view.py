@@ -3,8 +3,9 @@ the totals, whether it moves.
 
 tick() is called ten times a second. It reads what is there within its budget, brings listing and
 survey up to date, and takes one snapshot of the totals, which every widget draws from, so all of
-them show the same moment. While paused the trace is still read, so that the waiting rows can be
-counted, but neither listing nor snapshot changes.
+them show the same moment. While paused the trace is not read: whatever a pane asks it, sorted or
+filtered in whatever way, is of the moment of the pause. What waits to be read is only counted
+(trace/unread.py), and when the screen goes on it is read as at the beginning.
 
 After a redraw that took longer than SLOW_REDRAW_S the next ones come four times a second.
 """
@@ -27,6 +28,7 @@ from pgtrace.trace.connection import Connection
 from pgtrace.trace.feed import Feed
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
+from pgtrace.trace.unread import Unread
 from pgtrace.trace.waits import Wait
 from pgtrace.tui.model.counted import Counted
 from pgtrace.tui.model.items import Item
@@ -50,6 +52,8 @@ GROWING_S: Final = 3.0
 READ_BUDGET_S: Final = 0.03
 CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace lags far behind the file."""
+GO_ON_BUDGET_S: Final = 0.2
+"""Spent at once on what waited when the screen goes on."""
 FEED_BUDGET_S: Final = 0.05
 LIST_BUDGET_S: Final = 0.04
 WAITS_NS: Final = 1_000_000_000
@@ -96,7 +100,7 @@ class View:
     now_ns: int = 0
     """The present, since the start of the capture: where open round trips end for now."""
     waiting: int = 0
-    """Rows that came while paused."""
+    """Round trips that began while paused."""
     catching_up: bool = False
     """Whether the latest reading stopped because its time was up."""
     loaded: bool = False
@@ -117,6 +121,10 @@ class View:
     _snapshots: Snapshots = field(init=False)
     _fed: bool = True
     """Whether all rows have been passed on."""
+    _unread: Unread | None = None
+    """While paused: what waits."""
+    _noted: int = 0
+    """Round trips that the rates know of, those that wait among them."""
 
     def __post_init__(self) -> None:
         self.feed = Feed(self.trace)
@@ -158,13 +166,13 @@ class View:
         if not self.paused:
             self.snapshot = self._snapshots.take(now_s, growing=growing)
         if growing:
-            totals = trace.totals() if self.paused else self.snapshot.totals
-            self.rates.note(now_s, totals.round_trips, totals.errors)
-        if self.paused:
-            self.waiting = len(trace.rows) - self.listing.rows
-            return True
-        wall_ns = time.time_ns() - trace.start_ns if trace.start_ns else 0
-        self.now_ns = max(trace.duration_ns, wall_ns) if growing else trace.duration_ns
+            totals = self.snapshot.totals
+            known = totals.round_trips + self.waiting
+            if known > self._noted or not self.catching_up:  # what waited is read a second time
+                self._noted = max(self._noted, known)
+                self.rates.note(now_s, self._noted, totals.errors)
+        if not self.paused:
+            self._look_at_the_clock()
         return True
 
     def read_ahead(self, now_s: float) -> None:
@@ -175,11 +183,13 @@ class View:
             self._stale |= self.counted.advance(now_s)
             self._ahead_until_s = now_s + READ_AHEAD_S
 
-    def _read_on(self, now_s: float) -> bool:
-        """Read what is there, or as much as the budget allows, and pass it on. Returns whether
-        there is something new to show."""
+    def _read_on(self, now_s: float, budget_s: float = 0.0) -> bool:
+        """Read what is there, or as much as the usual budget allows, at least `budget_s`, and pass
+        it on. Returns whether there is something new to show."""
+        if self._unread is not None:
+            return self._count_on(now_s, self._unread)
         with self._pace.reading(now_s):
-            budget = CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S
+            budget = max(budget_s, CATCH_UP_BUDGET_S if self.catching_up else READ_BUDGET_S)
             started = time.perf_counter()
             changed = self.trace.update(budget_s=budget)
             if changed:
@@ -190,10 +200,19 @@ class View:
             changed |= caught_up == self.catching_up
             self.catching_up = not caught_up
             self.loaded |= caught_up
-            # the filter or the folds may have changed while the screen is paused
-            if not self.paused or self.listing.behind:
-                changed |= self.sync()
-            return changed
+            return changed | self.sync()
+
+    def _count_on(self, now_s: float, unread: Unread) -> bool:
+        """Count what waits. Returns whether there is something new to show: more waits, or the
+        filter or the folds have changed while the screen is paused."""
+        changed = unread.advance(READ_BUDGET_S)
+        if changed:
+            self.waiting, self._grew_s = unread.round_trips, now_s
+        return changed or bool(self.listing.behind and self.sync())
+
+    def _look_at_the_clock(self) -> None:
+        wall_ns = time.time_ns() - self.trace.start_ns if self.trace.start_ns else 0
+        self.now_ns = max(self.trace.duration_ns, wall_ns) if self.growing else self.trace.duration_ns
 
     def _rests(self, now_s: float) -> bool:
         """Whether the traffic needs the processors more."""
@@ -231,19 +250,28 @@ class View:
         return changed
 
     def pause(self) -> None:
-        """Freeze the screen, or continue."""
-        self.paused = not self.paused
+        """Freeze the screen, all of it at what has been read, or continue."""
         self.waiting = 0
         if self.paused:
-            self.listing.freeze(self.survey.open)
-        else:
+            self.paused, self._unread = False, None
             self.listing.thaw()
+            self._stale |= self._read_on(self._drawn_s, GO_ON_BUDGET_S)
             self._next_draw_s = 0.0
+            return
+        self.sync()
+        self._drivers.clear()
+        self._snapshots.drivers_due = True
+        self._snapshots.ask_again()
+        self.snapshot = self._snapshots.take(self._drawn_s, growing=self.growing)
+        self._look_at_the_clock()
+        self.paused, self._unread = True, self.trace.unread()
+        self.listing.freeze(self.survey.open)
+        self.counted.hurry(self._drawn_s)
 
     @property
     def behind_s(self) -> float:
         """How old the latest thing read is while reading cannot keep up; else 0."""
-        if not self.catching_up or not self.growing:
+        if not self.catching_up or not self.growing or self.paused:
             return 0.0
         return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
 

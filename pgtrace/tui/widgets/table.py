@@ -109,8 +109,8 @@ class TablePane(ListWidget, Generic[T]):
         source = (view.snapshot, view.listing.filtering.turn, view.counted.sums) if view.is_filtered else (view.snapshot,)
         return self._gathering.advance(source, now_s, budget_s)
 
-    def filter_changed(self) -> None:
-        """Gather again, at once: another filter is in force."""
+    def gather_again(self) -> None:
+        """Gather again, at once: it is about another filter or another moment."""
         self._gathering.again()
         if self.display:
             self.advance(time.monotonic(), FIRST_BUDGET_S)

@@ -116,11 +116,11 @@ class Totals(LineWidget):
             "error" if c.errors == 1 else "errors": (c.errors, "error" if c.errors else "text"),
         }
         for least in ("prepared", "reused", "set-up"):
-            if sum(len(f" {at_least}{number} {word} ") for word, (number, _) in told.items()) - 1 > width:
+            if sum(len(f" {at_least if number else ''}{number} {word} ") for word, (number, _) in told.items()) - 1 > width:
                 del told[least]
         line = Line(self.view.pen, width)
         for word, (number, role) in told.items():
-            line.add(" ").add(f"{at_least}{number}", role).add(f" {word} ", "error" if role == "error" else "dim")
+            line.add(" ").add(f"{at_least if number else ''}{number}", role).add(f" {word} ", "error" if role == "error" else "dim")
         name = rowtext.plain(self._sum_name, _NAME_CELLS - 1)
         if name != "all" and len(name) + 2 <= line.room:
             line.to(width - len(name) - 1).add(name, "dim")
