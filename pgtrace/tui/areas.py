@@ -154,7 +154,7 @@ class Areas:
         self.footer.say(rowtext.plain(reason, max(1, self.width - 2)))
 
     def say_of_row(self, notice: str) -> None:
-        """Say something about the row under the cursor: it stays while the cursor does."""
+        """Say something about the row that the cursor moves to: the move does not take it back."""
         self.footer.say(notice)
         self._place_told = self.timeline.place
 

@@ -95,6 +95,9 @@ class MainScreen(Screen[None]):
             self.clipboard.chosen(areas.copy_menu.offered(event.character))
         elif event.is_printable and event.key not in self.active_bindings:
             areas.say(f"{event.character} does nothing here; ? shows the keys")
+        elif areas.footer.notice and event.key in self.active_bindings:
+            # afterwards: a key may be the answer to what the notice asks
+            self.app.call_next(areas.footer.outlive, areas.footer.said)
 
     def pasted(self, text: str) -> None:
         """Give text from the terminal's clipboard to a question, if there is one."""

@@ -268,6 +268,11 @@ async def test_on_the_screen(
             await pilot.press("E")
             await shown(RUNS[:60])
             assert "actual" not in await shown("cost=")
+            await pilot.press("j")
+            assert RUNS[:60] not in await shown("cost=")
+            await pilot.press("E")  # nobody can read the question any more: it is asked again
+            await shown(RUNS[:60])
+            assert "actual" not in await shown("cost=")
             await pilot.press("E")
             await shown("EXPLAIN ANALYZE")
             await shown("actual")

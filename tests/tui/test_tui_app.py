@@ -30,6 +30,57 @@ async def test_a_key_without_use_says_so(shop: Recording, drive: Drive) -> None:
         assert "c does nothing here" in (await driven.press("c"))[-1]
 
 
+@pytest.mark.parametrize(
+    ("before", "key", "left"),
+    [
+        ("D", "j", ""),
+        ("D", "down", ""),
+        ("D", "n", ""),
+        ("D", "tab", ""),
+        ("D", "enter", ""),
+        ("D", "2", ""),
+        ("D", "X", ""),
+        ("D", "t", ""),
+        ("D", "G", ""),
+        ("D", "y", ""),
+        ("D", "slash", ""),
+        ("D", "colon", ""),
+        ("D", "f5", "D does nothing here; ? shows the keys"),
+        ("D", "a", "a does nothing here; ? shows the keys"),
+        ("D", "T", "theme "),
+        ("R", "D", "D does nothing here; ? shows the keys"),
+        ("T", "D", "D does nothing here; ? shows the keys"),
+        ("less_than_sign", "j", ""),
+        ("less_than_sign", "less_than_sign", "no earlier round trip of "),
+        ("E", "j", ""),
+        ("E", "E", "E needs --explain-dsn"),
+        ("m", "j", ""),
+    ],
+)
+async def test_a_notice_goes_with_the_next_key_that_does_something(shop: Recording, drive: Drive, before: str, key: str, left: str) -> None:
+    async with drive(shop, (80, 24)) as driven:
+        keys = (await driven.lines())[-1]
+        footer = driven.areas.footer
+        for _ in range(2):
+            assert (await driven.press(before))[-1] != keys
+            assert footer.notice
+            last = (await driven.press(key))[-1]
+            assert footer.notice.startswith(left) if left else not footer.notice
+            assert last.startswith(f" {left}") if left else "does nothing" not in last
+            await driven.type("escape", "escape", "1", "g")
+
+
+async def test_leaving_is_confirmed_while_its_question_is_there(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, live=True, unsaved=True) as driven:
+        for _ in range(2):
+            assert "press again" in (await driven.press("q"))[-1]
+            assert "press again" not in (await driven.press("j"))[-1]
+        await driven.type("q")
+        assert driven.app.is_running
+        await driven.type("q")
+        assert not driven.app.is_running
+
+
 async def test_a_listed_key_does_something(shop: Recording, drive: Drive) -> None:
     """The footer never names a key that has no use; help is always named."""
     async with drive(shop, (80, 24), live=True) as driven:

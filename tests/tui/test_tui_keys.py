@@ -22,7 +22,7 @@ from pgtrace.tui.widgets.base import ListWidget
 from pgtrace.tui.widgets.help import Help
 from pgtrace.tui.widgets.messages import Messages
 from pgtrace.tui.widgets.table import TablePane
-from tests.tui.driving import Drive
+from tests.tui.driving import Drive, opened
 from tests.wire_recording import Recording
 
 OWNERS = {
@@ -75,4 +75,32 @@ async def test_the_help_lists_every_key(shop: Recording, drive: Drive, size: tup
         assert isinstance(shown, Help)
         text = "\n".join(strip.text for strip in shown._text)
         for key in KEYS:
-            assert re.search(rf"{re.escape(key.shown)} +{re.escape(key.meaning)}", text), key
+            keys, meaning = {"pane('1')": ("1 - 6", "pane"), "explain": ("E", "needs --explain-dsn")}.get(
+                key.action, (key.shown, key.meaning)
+            )
+            assert re.search(rf"{re.escape(keys)} +{re.escape(meaning)}( |$)", text, re.M), key
+
+
+@pytest.mark.parametrize("size", [(60, 16), (80, 24), (120, 40)])
+@pytest.mark.parametrize("explains", [False, True])
+async def test_the_help_and_the_key_say_what_explain_needs(shop: Recording, drive: Drive, size: tuple[int, int], *, explains: bool) -> None:
+    async with drive(shop, size, explain_dsn="host=nowhere.invalid" if explains else "") as driven:
+        await driven.type("question_mark")
+        text = "\n".join(strip.text for strip in driven.areas.help_screen._text)
+        needs = re.search(r" E +needs --explain-dsn" if size[0] >= 80 else r" E +needs --expl", text)
+        assert (re.search(r" E +EXPLAIN", text) is None, needs is None) == (not explains, explains)
+        if not explains:
+            assert (await driven.press("escape", "E"))[-1].startswith(" E needs --explain-dsn: ")
+
+
+@pytest.mark.parametrize("captures", [1, 2])
+async def test_the_help_names_the_panes_there_are(shop: Recording, captures: int) -> None:
+    shop.end()
+    other = shop.path.with_name("other.pgtrace")
+    other.write_bytes(shop.path.read_bytes())
+    async with opened([shop.path, other][:captures], (80, 24)) as driven:
+        tabs = next(line for line in await driven.lines() if line.startswith(" 1 Time"))
+        last = max(map(int, re.findall(r"(\d) [A-Z]", tabs)))
+        assert last == 5 + captures
+        text = "\n".join(await driven.press("question_mark"))
+        assert re.findall(r"1 - (\d) +pane ", text) == [str(last)]

@@ -212,13 +212,30 @@ async def test_nothing_from_the_wire_is_obeyed(busy: Recording, drive: Drive) ->
         assert safe(HOSTILE)[:4] in "\n".join(await driven.press("3", "G", "k"))
 
 
-async def test_a_pane_of_nothing_says_so(recording: Recording, drive: Drive) -> None:
+@pytest.mark.parametrize(("live", "ended"), [(False, True), (False, False), (True, True), (True, False)])
+async def test_a_pane_of_nothing_says_so(recording: Recording, drive: Drive, *, live: bool, ended: bool) -> None:
+    """More may come only while the capture grows."""
     recording.connect()
-    recording.end()
-    async with drive(recording, (80, 24)) as driven:
-        assert "no statements yet" in "\n".join(await driven.press("2"))
-        assert "no transactions yet" in "\n".join(await driven.press("5"))
-        assert "enter does nothing" not in "\n".join(await driven.press("enter"))
+    recording.flush()
+    if ended:
+        recording.end()
+    async with drive(recording, (80, 24), live=live) as driven:
+        for key, what in (("2", "statements"), ("5", "transactions")):
+            told = f"no {what} yet" if live and not ended else f"no {what}"
+            assert told in [line.strip() for line in await driven.press(key)]
+            assert "enter does nothing" not in "\n".join(await driven.press("enter"))
+
+
+@pytest.mark.parametrize(("live", "ended"), [(False, True), (False, False), (True, True), (True, False)])
+async def test_a_capture_of_nothing_says_so(recording: Recording, drive: Drive, *, live: bool, ended: bool) -> None:
+    recording.flush()
+    if ended:
+        recording.end()
+    async with drive(recording, (80, 24), live=live) as driven:
+        told = "nothing in this capture yet" if live and not ended else "nothing in this capture"
+        assert told in [line.strip() for line in await driven.lines()]
+        told = "no connections yet" if live and not ended else "no connections"
+        assert told in [line.strip() for line in await driven.press("3")]
 
 
 async def test_paused_panes_stand_still(recording: Recording, drive: Drive) -> None:

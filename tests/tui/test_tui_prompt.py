@@ -234,6 +234,108 @@ async def test_more_choices_than_lines_are_counted_and_reached(shop: Recording, 
         assert (await driven.lines())[-1].startswith(" colour rose ")
 
 
+REACHED: Final = [
+    (("down",), "rose"),
+    (("down", "down"), "ruby"),
+    (("down", "down", "down", "down"), "ruby"),
+    (("down", "down", "up"), "rose"),
+    (("down", "up"), "red"),
+    (("pagedown",), "ruby"),
+    (("pagedown", "pageup"), "red"),
+    (("ctrl+n",), "rose"),
+    (("ctrl+p",), "ruby"),
+    (("tab", "down"), "rose"),
+    (("tab", "down", "down", "tab"), "ruby"),
+    (("tab", "tab", "up"), "red"),
+    (("up", "down", "down"), "rose"),
+]
+"""Keys after `r`, and the choice that `enter` then takes."""
+
+
+@pytest.mark.parametrize(("keys", "taken"), REACHED)
+async def test_the_cursor_of_the_list_is_moved_and_enter_takes_it(shop: Recording, drive: Drive, keys: tuple[str, ...], taken: str) -> None:
+    async with drive(shop) as driven:
+        asking = await asked(driven, room=2)
+        await typed(driven, "x r")
+        lines = await driven.press(*keys)
+        assert any(line.startswith(f"   {taken} ") for line in lines[-3:-1])
+        await driven.type("enter")
+        assert asking.told[-1] == f"took x {taken}"
+        assert driven.areas.prompt.asking is None
+
+
+async def test_enter_stays_where_more_is_typed_and_takes_nothing_that_was_not_marked(shop: Recording, drive: Drive) -> None:
+    async with drive(shop) as driven:
+        asking = await asked(driven, room=2)
+        lines = await driven.press("down", "up", "enter")
+        assert lines[-1].startswith(" colour light-  ")
+        assert driven.areas.prompt.asking is asking
+        await driven.type("ctrl+u", "r", "down", "o", "enter")
+        assert asking.told[-1] == "took ro"
+
+
+async def test_where_no_list_is_in_sight_arrows_are_for_the_history(shop: Recording, drive: Drive) -> None:
+    """And at the first of a list, `up` is; the way back comes first on the way down."""
+    async with drive(shop) as driven:
+        asking = await asked(driven, text="r")
+        await driven.type("down", "pagedown", "enter")
+        assert asking.told[-1] == "took r"
+        await asked(driven, room=2, text="r")
+        for keys, value in ((("down", "up", "up"), "black"), (("up",), "brown"), (("down", "down"), "r"), (("down",), "r")):
+            await driven.type(*keys)
+            assert driven.areas.prompt.value == value, keys
+
+
+async def test_a_marked_choice_stays_marked_when_others_come(shop: Recording, drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values of a capture that grows are offered again, in another order."""
+    async with drive(shop) as driven:
+        asking = await asked(driven, room=2)
+        await driven.type("r", "down")
+        for offered, taken in ((["ruby", "red", "rose"], "rose"), (["red"], "r")):
+            monkeypatch.setattr(asking, "choices", lambda *_, offered=offered: Choices(0, [Choice(one) for one in offered]))
+            driven.areas.prompt.look_again()
+            prompt = driven.areas.prompt
+            assert (prompt._shown[prompt._marked].text if prompt._chosen else prompt.value) == taken
+
+
+async def test_the_wheel_moves_the_cursor_of_the_list(shop: Recording, drive: Drive) -> None:
+    async with drive(shop, (80, 24)) as driven:
+        asking = await asked(driven, room=2)
+        for kind in (events.MouseScrollDown, events.MouseScrollDown, events.MouseScrollDown, events.MouseScrollUp):
+            prompt = driven.areas.prompt
+            prompt.post_message(kind(prompt, 4, 0, 0, 0, 0, shift=False, meta=False, ctrl=False))
+            await driven.settle()
+        await driven.type("enter")
+        assert asking.told[-1] == "took rose"
+
+
+@pytest.mark.parametrize("key", ["slash", "colon"])
+@pytest.mark.parametrize("size", [(60, 12), (80, 24), (120, 40)])
+async def test_every_entry_of_a_list_can_be_reached(shop: Recording, drive: Drive, key: str, size: tuple[int, int]) -> None:
+    """What `:` and `/` show: every entry comes in sight, and nothing is left below the last. Arrows typed ahead count."""
+    async with drive(shop, size) as driven:
+        lines = await driven.press(key)
+        prompt = driven.areas.prompt
+        wanted = [choice.text.strip() for choice in prompt._shown]
+        room = prompt.room(size[1])
+        assert len(wanted) > room
+        assert lines[-2].rstrip().endswith(f"+ {len(wanted) - room} more")
+        seen = [line.split()[0] for line in lines[-1 - room : -1]]
+        for _ in range(len(wanted)):
+            lines = await driven.press("down")
+            seen += [word for word in (line.split()[0] for line in lines[-1 - room : -1]) if word not in seen]
+        assert seen == [text.split()[0] for text in wanted]
+        assert "more" not in lines[-2][-10:]
+        paged = await driven.press(*["pageup"] * len(wanted))
+        assert paged[-1 - room].split()[0] == seen[0]
+        assert await driven.press(*["pagedown"] * len(wanted)) == lines
+        await driven.type("escape")
+        for ahead in (key, "down", "pagedown", "up"):
+            driven.app.post_message(events.Key(ahead, {"slash": "/", "colon": ":"}.get(ahead)))
+        await driven.settle()
+        assert prompt._marked == room
+
+
 async def test_history_comes_back_to_what_was_being_typed(shop: Recording, drive: Drive) -> None:
     async with drive(shop) as driven:
         asking = await asked(driven, text="gre")
@@ -303,6 +405,11 @@ def test_in_tmux(shop: Recording, tmp_path: Path) -> None:
         window.press("Escape")
         window.wait_for("fold set-up")
         typed_line("/", "Up", shows="conn:2")
+        typed_line("Down", shows="")
+        typed_line("Down", "Down", "Up", "Enter", shows="conn:")
+        window.press("Down", "Enter")
+        window.wait_for("y copy")
+        window.wait_for("/ conn:3")
         window.press("Escape")
         window.wait_for("y copy")
         window.press("q")

@@ -72,7 +72,7 @@ class CommandLine(Asking):
 
     label = ":"
     room = 8
-    HINTS: ClassVar[Hints] = (("tab", "complete"), ("enter", "do"), ("esc", "back"))
+    HINTS: ClassVar[Hints] = (("↓ ↑", "choose"), ("tab", "complete"), ("enter", "do"), ("esc", "back"))
 
     def __init__(self, commands: Sequence[Command], screen: Screen[None], history: list[str]) -> None:
         self.history = self._own = history

@@ -28,12 +28,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pgtrace import sqltext
 from pgtrace.errors import MissingExtra, PgTraceError, UsageError
 from pgtrace.inspect.executed import Executed
+from pgtrace.tui.model.keys import NO_EXPLAIN
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 TIMEOUT_S: Final = 5
-HOW: Final = "EXPLAIN needs its own connection: start pgtrace with --explain-dsn DSN"
+HOW: Final = f"E {NO_EXPLAIN}: a connection of its own for EXPLAIN"
 RUNS: Final = "ANALYZE runs the statement, read only and rolled back: press E again to run it"
 CONSENT_S: Final = 5.0
 """How long a question waits for its second key, in seconds."""

@@ -21,8 +21,8 @@ class Plans:
         self._areas = areas
         # a row and execution, and the page with their plan
         self._explained: tuple[tuple[int, int], Page] | None = None
-        # what is asked about, and until when (monotonic)
-        self._question: tuple[tuple[int, int], float] | None = None
+        # what is asked about, until when (monotonic), and in which words
+        self._question: tuple[tuple[int, int], float, str] | None = None
 
     def explain(self) -> None:
         """Explain the statement under the cursor, or run the one whose plan is on display."""
@@ -74,10 +74,14 @@ class Plans:
         background.begin(areas.screen, work, done, areas.refuse)
 
     def _ask(self, what: tuple[int, int], question: str) -> None:
-        self._question = what, time.monotonic() + explaining.CONSENT_S
+        self._question = what, time.monotonic() + explaining.CONSENT_S, question
         self._areas.say(question)
 
     def _says_yes(self, what: tuple[int, int]) -> bool:
-        """Whether this key confirms what was asked; a question is asked once."""
+        """Whether this key confirms what was asked, which is still there to read; a question is
+        asked once."""
         question, self._question = self._question, None
-        return question is not None and question[0] == what and time.monotonic() <= question[1]
+        if question is None:
+            return False
+        about, until_s, words = question
+        return about == what and time.monotonic() <= until_s and words == self._areas.footer.notice

@@ -31,7 +31,7 @@ class FilterLine(Asking):
 
     label = "/"
     room = _ROOM
-    HINTS: ClassVar[Hints] = (("tab", "complete"), ("enter", "keep"), ("esc", "restore"))
+    HINTS: ClassVar[Hints] = (("↓ ↑", "choose"), ("tab", "complete"), ("enter", "keep"), ("esc", "restore"))
 
     def __init__(
         self,

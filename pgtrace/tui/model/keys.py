@@ -12,6 +12,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+NO_EXPLAIN: Final = "needs --explain-dsn"
+"""What the help says of `E` without a connection for it."""
+
 Hints = tuple[tuple[str, str], ...]
 """Keys and what they do, for the footer."""
 
@@ -110,9 +113,13 @@ KEYS: Final = (
 )
 
 
-def told(column: str) -> list[tuple[str, str]]:
-    """The keys of one column of the help, and what they do."""
-    return [(key.shown, key.meaning) for key in KEYS if key.column == column]
+def told(column: str, *, compares: bool = True, explains: bool = True) -> list[tuple[str, str]]:
+    """The keys of one column of the help, and what they do: with the pane of two captures, and with
+    a connection for EXPLAIN, only where there are such."""
+    instead = {} if compares else {"pane('1')": ("1 - 6", "pane")}
+    if not explains:
+        instead["explain"] = ("E", NO_EXPLAIN)
+    return [instead.get(key.action, (key.shown, key.meaning)) for key in KEYS if key.column == column]
 
 
 _NAMES: Final = {"esc": "escape", "?": "question_mark", "/": "slash", "\\": "backslash", "+": "plus", "-": "minus"}

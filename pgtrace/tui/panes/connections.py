@@ -124,7 +124,7 @@ class Connections(TablePane[Standing]):
     SORTS = ("cn", "rt", "live", "err", "set-up", "busy", "age", "in tx", "last")
     now_ns = 0
     LEAST = 18
-    NOTHING = "no connections yet"
+    NOTHING = "no connections"
 
     def gather(self) -> Iterator[list[Standing] | None]:
         view = self.view

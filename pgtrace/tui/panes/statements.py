@@ -106,7 +106,7 @@ class Statements(TablePane[StatementView]):
     )
     SORTS = ("rt", "all ms", "exec", "rt/ex", "parse", "live", "rows", "p50", "p95", "max", "err")
     LEAST = 28
-    NOTHING = "no statements yet"
+    NOTHING = "no statements"
 
     most_round_trips = 0
     _shared = False

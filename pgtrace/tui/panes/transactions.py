@@ -95,7 +95,7 @@ class Transactions(TablePane[Transaction]):
     )
     SORTS = ("ms", "idle", "idle %", "rt", "exec", "err", "time")
     LEAST = 14
-    NOTHING = "no transactions yet"
+    NOTHING = "no transactions"
 
     now_ns = 0
     longest_ns = 0

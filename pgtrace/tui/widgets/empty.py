@@ -76,7 +76,7 @@ class Empty(LineWidget, can_focus=True):
             for note in source.notes:
                 said += [("", "text"), *((line, "dim") for line in textwrap.wrap(sanitise.text(note), width - 4))]
         else:
-            said.append(("nothing in this capture" if view.trace.ended else "nothing in this capture yet", "dim"))
+            said.append(("nothing in this capture yet" if source.live and not view.trace.ended else "nothing in this capture", "dim"))
         longest = max(cells.width(text) for text, _ in said)
         left = max(0, min(width // 8, (width - longest) // 2))
         above = max(0, (height - len(said)) // 2 - 1)

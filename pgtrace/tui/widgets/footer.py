@@ -34,6 +34,8 @@ class Footer(LineWidget):
         self.keys: Hints = ()
         self.notice = ""
         """Shown instead of the keys for a while."""
+        self.said = 0
+        """How many notices there have been."""
         self._said_s = 0.0
         self.position = ("", "dim")
         self._work = ""
@@ -41,6 +43,7 @@ class Footer(LineWidget):
     def say(self, notice: str) -> None:
         """Say something for NOTICE_S, or until something else happens."""
         self.notice, self._said_s = notice, time.monotonic()
+        self.said += 1
         self.redraw()
 
     def work(self, told: str) -> None:
@@ -54,6 +57,12 @@ class Footer(LineWidget):
         if self.notice:
             self.notice = ""
             self.redraw()
+
+    def outlive(self, said: int) -> None:
+        """Take a notice back after a key that has done something, unless it is the key's own:
+        `said` is how many there were before it."""
+        if self.said == said:
+            self.forget()
 
     def tick(self) -> None:
         """Take a notice back when its time is over."""

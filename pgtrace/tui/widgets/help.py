@@ -20,7 +20,7 @@ from pgtrace.tui.model.view import View
 from pgtrace.tui.widgets.base import ListWidget
 from pgtrace.tui.widgets.lines import Line, blank
 
-_COLUMNS: Final = tuple((column, told(column)) for column in ("move", "look", "do"))
+_COLUMNS: Final = ("move", "look", "do")
 _ROW: Final[tuple[tuple[tuple[tuple[str, str], ...], str], ...]] = (
     ((("PBDES → 12TDCZ", "flight"),), "one letter a message, out and back; a run of rows is one D"),
     ((("BDE×100 S", "flight"),), "100 executions behind one Sync: pipelined"),
@@ -103,19 +103,26 @@ class Help(ListWidget):
         return drawn + [Line(self.view.pen, width).to(len(name) + 3).add(part, "text").strip() for part in parts[1:]]
 
     def _keys(self, width: int) -> list[Strip]:
-        pen = self.view.pen
+        """The columns. The last one reaches to the edge, and its keys leave room for what they
+        do."""
+        pen, view = self.view.pen, self.view
         third = min(34, (width - 1) // 3)
+        columns = [told(column, compares=view.compares, explains=bool(view.source.explain_dsn)) for column in _COLUMNS]
+        last = width - 1 - third * (len(columns) - 1)
+        least = max(len(keys) for keys, _ in columns[-1]) + 1
+        keys_of_last = max(least, min(_KEY_CELLS, last - max(len(meaning) for _, meaning in columns[-1])))
         head = Line(pen, width, "head").add(" ")
-        for title, _ in _COLUMNS:
+        for title in _COLUMNS:
             head.add(title, "dim", third)
         drawn = [head.strip()]
-        for number in range(max(len(entries) for _, entries in _COLUMNS)):
+        for number in range(max(map(len, columns))):
             line = Line(pen, width).add(" ")
-            for column, (_, entries) in enumerate(_COLUMNS):
+            for column, entries in enumerate(columns):
                 line.to(1 + column * third)
                 if number < len(entries):
                     keys, meaning = entries[number]
-                    line.add(keys, "you", _KEY_CELLS).add(meaning, "text", third - _KEY_CELLS - 1)
+                    own, room = (keys_of_last, last) if entries is columns[-1] else (_KEY_CELLS, third - 1)
+                    line.add(keys, "you", own).add(meaning, "text", room - own)
             drawn.append(line.strip())
         return drawn
 

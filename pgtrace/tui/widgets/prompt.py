@@ -11,8 +11,9 @@ The text is edited by Textual's `Input` (entry.py), and drawn here: it may come 
 the library would draw that as it is.
 
 `tab` puts in the marked choice; again, the next one in its place, unless more is to be typed after
-it. `ctrl-n ctrl-p` mark another one. `↑ ↓` go through the history and come back to what was being
-typed.
+it. `↓ ↑`, `pgdn pgup`, the wheel and `ctrl-n ctrl-p` mark another one, which `enter` then takes: it
+puts it in and, unless more is to be typed after it, is done. From the first choice, and where none
+are shown, `↑` goes on to the history, and `↓` comes back to what was being typed.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Prompt(LineWidget, Entry):
         self.fault: Fault | None = None
         self._offered = NO_CHOICES
         self._marked = 0
+        self._chosen = False  # whether the user has marked it
         # where the latest tab put one of these
         self._cycle: tuple[int, Sequence[Choice]] | None = None
         self._recalled: int | None = None  # the text of the history that is shown
@@ -93,7 +95,12 @@ class Prompt(LineWidget, Entry):
     def look_again(self) -> None:
         """Ask for the choices again."""
         if self.asking is not None and self._cycle is None:
+            before = self._offered.choices[self._marked].text if self._chosen else None
             self._offered = self.asking.choices(self.value, self.cursor_position)
+            if before is not None:  # it may have another place
+                found = [choice.text for choice in self._offered.choices]
+                self._chosen = before in found
+                self._marked = found.index(before) if self._chosen else 0
             self._marked = max(0, min(self._marked, len(self._offered.choices) - 1))
             self.redraw()
 
@@ -103,7 +110,7 @@ class Prompt(LineWidget, Entry):
             return
         match event.key:
             case "enter":
-                self._accept(self.asking)
+                self._enter(self.asking)
             case "escape":
                 self.dismiss()
             case "tab":
@@ -114,10 +121,18 @@ class Prompt(LineWidget, Entry):
                 self._mark(1)
             case "ctrl+p":
                 self._mark(-1)
+            case "up" if self._marked and self._lists:
+                self._move(-1)
+            case "down" if self._recalled is None and self._lists:
+                self._move(1)
             case "up":
                 self._recall(-1)
             case "down":
                 self._recall(1)
+            case "pageup":
+                self._move(-self._page)
+            case "pagedown":
+                self._move(self._page)
             case key if key in EDITING:
                 before = self.value
                 await self.run_action(EDITING[key])
@@ -146,6 +161,14 @@ class Prompt(LineWidget, Entry):
         """Keep the library from looking for the character where it would have drawn it."""
         event.prevent_default()
 
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self._move(1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self._move(-1)
+
     async def on_click(self, event: events.Click) -> None:
         """Put a clicked choice in; move the cursor to a click on the text."""
         if event.button == RIGHT_BUTTON:
@@ -163,6 +186,25 @@ class Prompt(LineWidget, Entry):
     def _shown(self) -> Sequence[Choice]:
         return self._cycle[1] if self._cycle is not None else self._offered.choices
 
+    @property
+    def _page(self) -> int:
+        """The choices in sight, or that will be: a key may come before the prompt is laid out."""
+        return self._choice_lines(self.room(self.app.size.height))
+
+    @property
+    def _lists(self) -> bool:
+        return bool(self._shown) and self._page > 0
+
+    def _enter(self, asking: Asking) -> None:
+        """Take the choice that the user has marked, if any, and the text unless more is to be typed
+        after the choice."""
+        if self._chosen:
+            opens = self._shown[self._marked].opens
+            self._put(self._marked)
+            if opens:
+                return
+        self._accept(asking)
+
     def _accept(self, asking: Asking) -> None:
         self.fault = asking.accepted(self.value)
         if self.fault is None:
@@ -178,7 +220,7 @@ class Prompt(LineWidget, Entry):
         self._look(changed=self.value != before)
 
     def _look(self, *, changed: bool = False) -> None:
-        self._cycle, self._marked = None, 0
+        self._cycle, self._marked, self._chosen = None, 0, False
         self._tell(changed=changed)
         self.look_again()
         self.redraw()
@@ -200,19 +242,26 @@ class Prompt(LineWidget, Entry):
 
     def _mark(self, step: int) -> None:
         if self._shown:
-            self._marked = (self._marked + step) % len(self._shown)
+            self._marked, self._chosen = (self._marked + step) % len(self._shown), True
+            self.redraw()
+
+    def _move(self, step: int) -> None:
+        """Mark another one of the choices in sight, no further than the last."""
+        if self._lists:
+            self._marked, self._chosen = max(0, min(self._marked + step, len(self._shown) - 1)), True
             self.redraw()
 
     def _complete(self, step: int) -> None:
         """Put in the marked choice; right after another one, the next in its place."""
         if self._shown:
-            self._put((self._marked + step) % len(self._shown) if self._cycle is not None else self._marked)
+            again = self._cycle is not None and not self._chosen
+            self._put((self._marked + step) % len(self._shown) if again else self._marked)
 
     def _put(self, index: int) -> None:
         start, shown = self._cycle or self._offered
         choice = shown[index]
         self.write(self.value[:start] + choice.text + self.value[self.cursor_position :], start + len(choice.text))
-        self._draft, self._recalled = self.value, None
+        self._draft, self._recalled, self._chosen = self.value, None, False
         if choice.opens or len(shown) == 1:
             self._look(changed=True)
             return
@@ -238,9 +287,10 @@ class Prompt(LineWidget, Entry):
         drawn = []
         for index, choice, text in visible:
             line = Line(pen, width, "selected" if index == self._marked else "background").add("   ")
-            line.add(text, "you", max(column, _LEAST_CHOICE_CELLS) + 2).add(rowtext.plain(choice.aside, max(0, line.room - 1)), "dim")
             more = len(shown) - index - 1
             tail = f"+ {more} more " if more and index == top + lines - 1 else ""
+            line.add(text, "you", max(column, _LEAST_CHOICE_CELLS) + 2)
+            line.add(rowtext.plain(choice.aside, max(0, line.room - 1 - cells.width(tail))), "dim")
             if tail and line.room > cells.width(tail):
                 line.to(width - cells.width(tail)).add(tail, "dim")
             drawn.append(line.strip())

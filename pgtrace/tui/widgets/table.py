@@ -215,7 +215,9 @@ class TablePane(ListWidget, Generic[T]):
         """Why the table is empty."""
         if self._gathering.under_way or (self.view.is_filtered and not self._is_of_the_filter):
             return "counting …"
-        return "nothing matches the filter; esc shows all" if self.view.is_filtered else self.NOTHING
+        if self.view.is_filtered:
+            return "nothing matches the filter; esc shows all"
+        return f"{self.NOTHING} yet" if self.view.growing else self.NOTHING
 
     def heads(self, width: int) -> list[Strip]:
         line = Line(self.view.pen, width, "head")
