@@ -198,3 +198,24 @@ async def test_what_has_been_counted_is_no_bound(recordings: list[Recording], wi
         assert not re.search("≥[0·]", late)
         view.counted._next_s = 0.0
         assert "≥" not in "".join((await later(driven, turns))[1:4])
+
+
+async def test_the_rate_is_that_of_the_traffic(recordings: list[Recording], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While paused and after it, whatever of it was set-up."""
+    recording = recordings[0]
+    begin(recording)
+    recording.flush()
+    async with live(recordings[:1]) as driven:
+        view = driven.app.view
+        noted = []
+        monkeypatch.setattr(view.rates, "note", lambda now_s, count, errors: noted.append(count), raising=False)
+        await driven.arrived(recording)
+        await driven.type("space")
+        checkout(recording)
+        await driven.arrived(recording)
+        await driven.type("space")
+        await driven.arrived(recording)
+        recording.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
+        await driven.arrived(recording)
+        steps = [second - first for first, second in itertools.pairwise(noted) if second != first]
+        assert steps == [13 + 9, 1]

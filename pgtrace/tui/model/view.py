@@ -125,6 +125,8 @@ class View:
     """While paused: what waits."""
     _noted: int = 0
     """Round trips that the rates know of, those that wait among them."""
+    _set_up: int = 0
+    """Those of them that turned out to be none of the totals."""
 
     def __post_init__(self) -> None:
         self.feed = Feed(self.trace)
@@ -167,10 +169,13 @@ class View:
             self.snapshot = self._snapshots.take(now_s, growing=growing)
         if growing:
             totals = self.snapshot.totals
-            known = totals.round_trips + self.waiting
-            if known > self._noted or not self.catching_up:  # what waited is read a second time
-                self._noted = max(self._noted, known)
-                self.rates.note(now_s, self._noted, totals.errors)
+            known = totals.round_trips + self.waiting + self._set_up
+            if known < self._noted and not self.catching_up:  # what waited has been read
+                self._set_up += self._noted - known
+                known = self._noted
+            if known >= self._noted:
+                self._noted = known
+                self.rates.note(now_s, known, totals.errors)
         if not self.paused:
             self._look_at_the_clock()
         return True
