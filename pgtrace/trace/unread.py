@@ -13,11 +13,10 @@ from collections.abc import Collection
 from typing import Final
 
 from pgtrace.capture.record import Close, Data, Elided, Made, Rewrite
-from pgtrace.protocol import frontend
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.files import CaptureFiles
 
-_TERMINATE: Final = frontend.Terminate().wire()
+_TERMINATE: Final = b"X\0\0\0\4"
 
 
 class Unread:

@@ -107,9 +107,9 @@ class Driven:
         return screen_of(self.app)
 
     async def _draw(self) -> None:
-        """Have drawn what has changed; on a machine that stalls, once it has read up."""
+        """Have drawn what has changed; on a machine that stalls, once it has read up. An application that has ended draws nothing."""
         view = self.app.view
-        while view.catching_up or view._stale:
+        while self.app.is_running and (view.catching_up or view._stale):
             view._next_draw_s = view._ahead_until_s = 0.0
             self.app.tick()
             await self.settle()
