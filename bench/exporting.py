@@ -24,9 +24,10 @@ from pathlib import Path
 
 from bench.forwarder import HOST
 from bench.measure import fill_tables
-from bench.routes import free_port, recording, running
+from bench.routes import recording, running
 from bench.steady import MESSAGES, TRUST, measured, percentile
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.ports import free_port
 from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from bench.forwarder import HOST
 from bench.measure import Latency, latency
-from bench.routes import Route, free_port, running
+from bench.routes import Route, running
 from pgtrace.demo.embedded import EmbeddedServer
 from pgtrace.demo.pooler import MissingProgram, Pooler, find_pgbouncer
+from pgtrace.demo.ports import free_port
 from pgtrace.legs.joins import find
 from pgtrace.trace.trace import Trace
 

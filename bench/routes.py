@@ -21,6 +21,7 @@ from pathlib import Path
 
 from bench.forwarder import HOST
 from bench.viewer import following
+from pgtrace.demo.ports import free_port
 
 DIRECT, BARE, PGTRACE = "direct", "bare uvloop forwarder", "pgtrace, recording"
 WATCHED = "pgtrace, recording, a TUI following"
@@ -158,11 +159,3 @@ def _answers(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

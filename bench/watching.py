@@ -29,10 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import fill_tables
-from bench.routes import free_port, recording
+from bench.routes import recording
 from bench.steady import MESSAGES, TRUST, load, measured, percentile
 from bench.viewer import Viewer, following
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.ports import free_port
 from pgtrace.tui.app import NICE
 
 TURN_S = 6

@@ -13,10 +13,11 @@ import pytest
 from bench.exporting import Exporting
 from bench.measure import QUERY, Client, Latency, cpu_ns
 from bench.reading import PATIENCE_S, first_screen_s
-from bench.routes import BARE, DIRECT, PGTRACE, WATCHED, Route, free_port, running
+from bench.routes import BARE, DIRECT, PGTRACE, WATCHED, Route, running
 from bench.table import Turn, markdown, missed_bars
 from bench.watching import Tick, Watching
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.ports import free_port
 
 HAPROXY = "HAProxy, TCP mode"
 

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import Pooler, find_pgbouncer, free_port
+from pgtrace.demo.pooler import Pooler, find_pgbouncer
+from pgtrace.demo.ports import free_port
 from pgtrace.recorder import Recorder
 from pgtrace.report.page.html import Markup, element, heads
 from pgtrace.report.page.page import document

@@ -16,7 +16,8 @@ from pgtrace.address import Leg, Upstream, parse_listen, parse_upstream
 from pgtrace.cli import output, recording
 from pgtrace.cli.children import Children, see_that_it_exists
 from pgtrace.conninfo import Address
-from pgtrace.demo.pooler import RunningPooler, free_port, led_elsewhere
+from pgtrace.demo.pooler import RunningPooler, led_elsewhere
+from pgtrace.demo.ports import free_port
 from pgtrace.errors import UsageError
 from pgtrace.recorder import Recorder, Recording
 from pgtrace.report.comparison.sections import duration

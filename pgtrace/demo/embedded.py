@@ -24,7 +24,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pgtrace.demo.ports import free_port
 from pgtrace.demo.ways import EmbeddedError, Way, choose_way, clean_environment, give, last_line
 from pgtrace.errors import MissingExtra
 from pgtrace.kept import Kept
@@ -163,7 +163,7 @@ class EmbeddedServer:
         self._configure(data, way)
         said: str | None = ""
         for _ in range(_PORT_TRIES):
-            self.port = _free_port(self.host)
+            self.port = free_port(self.host)
             said = self._serve([*way.prefix, str(binaries / "postgres"), "-D", str(data), "-c", f"port={self.port}"], way)
             if said is None:
                 return
@@ -244,10 +244,3 @@ def _copy_tree(binaries: Path, directory: Path) -> Path:
         if tree.is_dir():
             shutil.copytree(tree, directory / "programs" / tree.relative_to(package.parent), symlinks=True)
     return directory / "programs" / binaries.relative_to(package.parent)
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -44,14 +44,6 @@ def find_pgbouncer() -> str | None:
     return shutil.which(PROGRAM) or shutil.which(PROGRAM, path="/usr/sbin:/usr/local/sbin")
 
 
-def free_port() -> int:
-    """A port of the loopback that is free now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
 class PoolerError(PgTraceError):
     """A pooler could not be started."""
 

@@ -21,7 +21,8 @@ from typing import Unpack
 
 from pgtrace.address import Leg, Listen, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import MissingProgram, Pooler, find_pgbouncer, free_port
+from pgtrace.demo.pooler import MissingProgram, Pooler, find_pgbouncer
+from pgtrace.demo.ports import free_port
 from pgtrace.demo.workloads import BEHIND_POOLER, VARIANTS, Variant
 from pgtrace.demo.workloads.common import SCHEMA, Target
 from pgtrace.errors import MissingExtra, OutputExists

@@ -9,7 +9,8 @@ import pytest
 from pgtrace.address import parse_listen
 from pgtrace.demo import pooler, scene
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import MissingProgram, Pooler, PoolerError, find_pgbouncer, free_port
+from pgtrace.demo.pooler import MissingProgram, Pooler, PoolerError, find_pgbouncer
+from pgtrace.demo.ports import free_port
 from pgtrace.legs.joins import find
 from pgtrace.trace.trace import Trace
 

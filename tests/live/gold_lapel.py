@@ -26,7 +26,7 @@ import psycopg
 from pgtrace import Recorder
 from pgtrace.address import Leg, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import free_port
+from pgtrace.demo.ports import free_port
 from pgtrace.kept import Kept
 
 CLIENTS, TURNS, ITEMS = 2, 150, 5

@@ -11,7 +11,8 @@ import pytest
 from pgtrace import Recorder
 from pgtrace.address import Leg, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import Pooler, find_pgbouncer, free_port
+from pgtrace.demo.pooler import Pooler, find_pgbouncer
+from pgtrace.demo.ports import free_port
 from pgtrace.legs.joins import State, find
 from pgtrace.trace.trace import Trace
 from tests.live.test_pooler_legs import CLIENTS, TURNS, SameTags, in_asyncpg, in_psycopg

@@ -24,7 +24,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from pgtrace import Recorder
 from pgtrace.address import Leg, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import Pooler, find_pgbouncer, free_port
+from pgtrace.demo.pooler import Pooler, find_pgbouncer
+from pgtrace.demo.ports import free_port
 from pgtrace.inspect.walk import passed
 from pgtrace.legs.joins import Joins, State, find
 from pgtrace.trace.trace import Trace

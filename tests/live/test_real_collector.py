@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.ports import free_port
 from pgtrace.export import collector, otlp
 from tests import playbook
 from tests.export.receiver import Receiver, receiving
@@ -33,12 +34,6 @@ service:
     traces: {{receivers: [otlp], processors: [batch], exporters: [otlphttp]}}
     metrics: {{receivers: [otlp], processors: [batch], exporters: [otlphttp]}}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def answers(port: int) -> bool:

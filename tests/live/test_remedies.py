@@ -25,7 +25,8 @@ from captures.recording.scenarios import Unavailable
 from pgtrace import Recorder
 from pgtrace.address import Leg, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import Pooler, free_port
+from pgtrace.demo.pooler import Pooler
+from pgtrace.demo.ports import free_port
 from pgtrace.identify import drivers, layers
 from pgtrace.identify.remedies import DEMO, DEMO_OR_UNKNOWN, Remedy
 from pgtrace.judge.advice import Advice

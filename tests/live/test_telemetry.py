@@ -17,7 +17,8 @@ import psycopg
 import pytest
 
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import Pooler, find_pgbouncer, free_port
+from pgtrace.demo.pooler import Pooler, find_pgbouncer
+from pgtrace.demo.ports import free_port
 from pgtrace.export import otlp
 from tests.export.receiver import Receiver, receiving
 from tests.traces import fully_read

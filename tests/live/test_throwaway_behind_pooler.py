@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgtrace.demo.pooler import RunningPooler, find_pgbouncer, free_port
+from pgtrace.demo.pooler import RunningPooler, find_pgbouncer
+from pgtrace.demo.ports import free_port
 
 PGTRACE = [sys.executable, "-m", "pgtrace"]
 WITHIN_S = 60.0

@@ -16,9 +16,9 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from pgtrace.demo.ports import free_port
 from tests.live.dissector import KNOWN_PORT, Stream, dissected, fields, needs_tshark
 from tests.live.packet_recording import tcpdump
-from tests.live.traffic import free_port
 from tests.playbook import write
 
 pytestmark = needs_tshark

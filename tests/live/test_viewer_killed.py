@@ -25,8 +25,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgtrace.demo.ports import free_port
 from pgtrace.trace.trace import Trace
-from tests.live.traffic import children, free_port, until, until_ended
+from tests.live.traffic import children, until, until_ended
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,14 +54,6 @@ def peak_bytes(pid: int) -> int:
 def children(pid: int) -> list[int]:
     """The child processes of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def free_port() -> int:
-    """A port nobody listens on, on either loopback, as far as that can be said in advance."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _status(pid: int, key: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from pgtrace.address import Host, Listen, Upstream, parse_listen, parse_upstream
 from pgtrace.capture.record import Fact, Open
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.ports import free_port
 from pgtrace.errors import ListenError, UpstreamError
 from pgtrace.probe import probe
 from pgtrace.protocol.fields import error_fields
@@ -30,15 +30,9 @@ if TYPE_CHECKING:
 linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux'")
 
 
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
 def test_hosts_are_tried_in_order_until_one_takes_the_connection(tmp_path: Path) -> None:
     with Scripted(echo) as first, Scripted(echo) as second:
-        closed = a_free_port()
+        closed = free_port()
         names = f"127.0.0.1:{closed},no-such-host.invalid,{tmp_path},localhost:{first.port},127.0.0.1:{second.port}"
         upstream = parse_upstream(names, {"PGSSLMODE": "disable"})
         probe(upstream)
@@ -52,7 +46,7 @@ def test_hosts_are_tried_in_order_until_one_takes_the_connection(tmp_path: Path)
 
 
 def test_where_no_host_answers_each_says_why(tmp_path: Path) -> None:
-    closed = a_free_port()
+    closed = free_port()
     upstream = Upstream(
         (Host("127.0.0.1", closed), Host(str(tmp_path), unix=str(tmp_path)), Host("no-such-host.invalid")), sslmode="disable"
     )
@@ -116,7 +110,7 @@ def test_libpq_reaches_the_same_server(
     with recorders_before(server, LOOPBACK, LOOPBACK, IPV6) as recorders:
         where = {
             "PGHOST": hosts,
-            "PGPORT": ports.format(*[recorder.port for recorder in recorders], closed=a_free_port()),
+            "PGPORT": ports.format(*[recorder.port for recorder in recorders], closed=free_port()),
             "PGHOSTADDR": addresses,
         }
         for name, value in where.items():
@@ -163,7 +157,7 @@ def test_abstract_sockets_on_both_sides(server: EmbeddedServer) -> None:
 
 def test_bytes_pass_through_the_last_of_several(tmp_path: Path) -> None:
     with Scripted(echo, str(tmp_path / ".s.PGSQL.5432")):
-        upstream = Upstream((Host("127.0.0.1", a_free_port()), Host(str(tmp_path), unix=str(tmp_path))), sslmode="require")
+        upstream = Upstream((Host("127.0.0.1", free_port()), Host(str(tmp_path), unix=str(tmp_path))), sslmode="require")
         with recording(upstream, Listen((), 6433, str(tmp_path / "here"))) as recorder, connect(recorder) as driver:
             driver.sendall(STARTUP)  # sslmode is not for sockets
             assert read_exactly(driver, len(READY)) == READY

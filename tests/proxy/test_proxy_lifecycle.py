@@ -26,6 +26,7 @@ from pgtrace.address import Host, Listen, Upstream
 from pgtrace.capture.peer import KEY
 from pgtrace.capture.record import Close, End, Fact, Made
 from pgtrace.certificates import DriverTls
+from pgtrace.demo.ports import free_port
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
 from pgtrace.proxy.kernel import KEEPALIVE_IDLE_S
@@ -38,12 +39,6 @@ from tests.proxy.wire import READY, SSL_REQUEST, STARTUP, read_all, read_exactly
 LINUX = sys.platform.startswith("linux")
 KEY_DATA = struct.pack(">cIi", b"K", 12, 4711) + b"\x01\x02\x03\x04"
 CANCEL = struct.pack(">IIi", 16, 80877102, 4711) + b"\x01\x02\x03\x04"
-
-
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 # Ends.
@@ -82,7 +77,7 @@ def test_a_server_lost_in_the_middle_of_a_message(how: str) -> None:
 
 
 def test_a_server_that_comes_back_serves_new_connections_at_once() -> None:
-    port = a_free_port()
+    port = free_port()
     with recording(Upstream((Host("127.0.0.1", port),), sslmode="disable")) as recorder:
         for _ in range(3):
             with connect(recorder) as driver:
@@ -373,7 +368,7 @@ def test_beyond_the_reserve_nobody_waits_and_nothing_spins() -> None:
 
 @pytest.mark.parametrize("first", [b"", STARTUP, SSL_REQUEST, b"GET / HTTP/1.1\r\n\r\n"])
 def test_with_dial_first_a_driver_without_upstream_is_reset(first: bytes) -> None:
-    port = a_free_port()
+    port = free_port()
     with recording(Upstream((Host("127.0.0.1", port),), sslmode="disable"), dial_first=True) as recorder, connect(recorder) as driver:
         with pytest.raises(ConnectionResetError):
             driver.recv(1 if first == b"" or driver.send(first) else 0)

@@ -10,6 +10,7 @@ import pytest
 from pgtrace.address import Host, Upstream
 from pgtrace.capture import peer
 from pgtrace.capture.record import NEITHER, Close, Data, Fact, Made, Opaque, Open
+from pgtrace.demo.ports import free_port
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.protocol.fields import error_fields
 from pgtrace.proxy.cancel_keys import CancelKeys
@@ -21,11 +22,6 @@ from tests.proxy.wire import GSSENC_REQUEST, READY, SSL_REQUEST, STARTUP, read_a
 
 KEY_DATA = struct.pack(">cIi", b"K", 12, 4711) + b"\x01\x02\x03\x04"
 CANCEL = struct.pack(">IIi", 16, 80877102, 4711) + b"\x01\x02\x03\x04"
-
-
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
 
 
 @pytest.mark.parametrize("requests", [[SSL_REQUEST], [GSSENC_REQUEST], [GSSENC_REQUEST, SSL_REQUEST]])
@@ -69,7 +65,7 @@ def test_plain_bytes_behind_a_request_for_encryption_are_refused(request_for_enc
 
 
 def test_an_upstream_that_is_down():
-    port = a_free_port()
+    port = free_port()
     with recording(Upstream((Host("localhost", port),), sslmode="disable")) as recorder, connect(recorder) as driver:
         driver.sendall(SSL_REQUEST)
         assert driver.recv(1) == b"N"
@@ -107,7 +103,7 @@ def test_a_unix_upstream_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("first", [CANCEL, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"])
 def test_whoever_is_no_session_is_closed_without_an_upstream(first):
-    with recording(Upstream((Host("127.0.0.1", a_free_port()),), sslmode="disable")) as recorder, connect(recorder) as driver:
+    with recording(Upstream((Host("127.0.0.1", free_port()),), sslmode="disable")) as recorder, connect(recorder) as driver:
         driver.sendall(first)
         assert read_all(driver) == b""
         found = wait_for_end(recorder)

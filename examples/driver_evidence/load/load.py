@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import free_port
+from pgtrace.demo.ports import free_port
 from pgtrace.recorder import Recorder
 from pgtrace.report.table import table
 from pgtrace.trace.trace import Trace

@@ -29,7 +29,8 @@ import psycopg2
 from pgtrace import Recorder
 from pgtrace.address import Leg, parse_listen, parse_upstream
 from pgtrace.demo.embedded import EmbeddedServer
-from pgtrace.demo.pooler import Pooler, free_port
+from pgtrace.demo.pooler import Pooler
+from pgtrace.demo.ports import free_port
 
 HERE = Path(__file__).parent
 ITEM = "create table if not exists item (id int primary key, name text)"
