@@ -55,7 +55,7 @@ def remember(written: Path) -> None:
 
 
 def capture() -> Path:
-    """The latest. Raises UsageError if there is none, CaptureError if its place cannot be read."""
+    """The latest capture. Raises UsageError without one, CaptureError if it cannot be read."""
     found = place() / CAPTURE
     try:
         return _existing(found)

@@ -34,8 +34,6 @@ SAID: Final = {
     HANDSHAKE: "asked for TLS, did not complete the handshake with pgtrace, and left",
 }
 REMEDY: Final = "--tls auto, or sslmode=disable towards pgtrace"
-
-
 TRUST: Final = (
     "sslrootcert with pgtrace's CA (listen prints it, run sets PGSSLROOTCERT); --tls-cert and --tls-key with a certificate that the "
     "driver trusts; or sslmode=require towards pgtrace"

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import math
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -219,3 +219,22 @@ async def test_the_rate_is_that_of_the_traffic(recordings: list[Recording], monk
         await driven.arrived(recording)
         steps = [second - first for first, second in itertools.pairwise(noted) if second != first]
         assert steps == [13 + 9, 1]
+
+
+def test_a_screen_that_is_paused_while_it_catches_up_is_not_behind(
+    shop: Recording, view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would never come up: nothing is read. Once it goes on, it reads the rest."""
+    view = view_of(shop, live=True)
+    with monkeypatch.context() as patched:
+        patched.setattr("pgtrace.tui.model.view.READ_BUDGET_S", 0.0)
+        view.tick(0.0)
+    assert view.catching_up
+    view.pause()
+    view.tick(1.0)
+    assert not view.catching_up
+    assert view.behind_s == 0.0
+    view.pause()
+    while view.catching_up:
+        view.tick(2.0)
+    assert len(view.trace.rows) == view.feed.seen

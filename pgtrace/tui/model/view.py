@@ -270,13 +270,14 @@ class View:
         self.snapshot = self._snapshots.take(self._drawn_s, growing=self.growing)
         self._look_at_the_clock()
         self.paused, self._unread = True, self.trace.unread()
+        self.catching_up = False  # a frozen screen is not behind
         self.listing.freeze(self.survey.open)
         self.counted.hurry(self._drawn_s)
 
     @property
     def behind_s(self) -> float:
         """How old the latest thing read is while reading cannot keep up; else 0."""
-        if not self.catching_up or not self.growing or self.paused:
+        if not self.catching_up or not self.growing:
             return 0.0
         return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
 
