@@ -76,10 +76,6 @@ class Player:
         """Whether everything was sent and answered."""
         return self._next is None and not self._awaits
 
-    def ready_units(self, until_ns: int) -> bytes:
-        """What may be sent now, of what was recorded up to that time."""
-        return self._due(until_ns, b"")
-
     def feed(self, data: bytes, until_ns: int = NEVER) -> bytes:
         """Take what the server sent. Returns what has to be sent at once, and what may be sent
         then, of what was recorded up to that time."""

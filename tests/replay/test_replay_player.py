@@ -31,7 +31,7 @@ def test_a_replay_against_its_own_recording_ends(path: Path) -> None:
         player = Player(Plan(served.recording.store, script))
         turns = 0
         while not player.done:
-            driver.session.receive(player.ready_units(EVER))
+            driver.session.receive(player.feed(b"", EVER))
             answer = driver.read()
             if driver.session.replies.outputs and isinstance(driver.session.replies.outputs[0], AwaitCancel):
                 assert player.cancels
@@ -75,14 +75,14 @@ def test_it_waits_as_the_driver_did(tmp_path: Path) -> None:
     close F
     """
     player = player_of(tmp_path, script)
-    assert codes(player.ready_units(EVER)) == "PDH"
-    assert player.ready_units(EVER) == b""
+    assert codes(player.feed(b"", EVER)) == "PDH"
+    assert player.feed(b"", EVER) == b""
     says(player, "ParseComplete | ParameterDescription")
-    assert player.ready_units(EVER) == b""
+    assert player.feed(b"", EVER) == b""
     says(player, "NoData")
-    assert codes(player.ready_units(EVER)) == "BES"
+    assert codes(player.feed(b"", EVER)) == "BES"
     says(player, "BindComplete | CommandComplete SELECT 1 | ReadyForQuery I")
-    assert codes(player.ready_units(EVER)) == "BESBES"
+    assert codes(player.feed(b"", EVER)) == "BESBES"
     says(player, "BindComplete | CommandComplete SELECT 1 | ReadyForQuery I")
     assert not player.done
     says(player, "BindComplete | CommandComplete SELECT 1 | ReadyForQuery I")
@@ -101,9 +101,9 @@ def test_an_error_that_was_not_recorded_holds_up_nothing(tmp_path: Path) -> None
     close F
     """
     player = player_of(tmp_path, script)
-    player.ready_units(EVER)
+    player.feed(b"", EVER)
     says(player, "ErrorResponse 42601 no")
-    assert codes(player.ready_units(EVER)) == "BEHS"
+    assert codes(player.feed(b"", EVER)) == "BEHS"
     says(player, "ReadyForQuery I")
     assert player.done
 
@@ -120,9 +120,9 @@ def test_a_copy_that_is_refused_gets_no_data(tmp_path: Path) -> None:
     close F
     """
     player = player_of(tmp_path, script)
-    assert codes(player.ready_units(EVER)) == "Q"
+    assert codes(player.feed(b"", EVER)) == "Q"
     says(player, "ErrorResponse 42P01 no table | ReadyForQuery I")
-    assert codes(player.ready_units(EVER)) == "Q"
+    assert codes(player.feed(b"", EVER)) == "Q"
     says(player, "CommandComplete SELECT 1 | ReadyForQuery I")
     assert player.done
 
@@ -142,11 +142,11 @@ def test_a_copy_by_execute_and_flush(tmp_path: Path) -> None:
     for refused in (False, True):
         (tmp_path / "recorded.pgtrace").unlink(missing_ok=True)
         player = player_of(tmp_path, script)
-        player.ready_units(EVER)
+        player.feed(b"", EVER)
         says(player, "ParseComplete | BindComplete")
-        assert codes(player.ready_units(EVER)) == "EH"
+        assert codes(player.feed(b"", EVER)) == "EH"
         says(player, "ErrorResponse 42501 no" if refused else "CopyInResponse")
-        assert codes(player.ready_units(EVER)) == ("S" if refused else "dcS")
+        assert codes(player.feed(b"", EVER)) == ("S" if refused else "dcS")
         says(player, "ReadyForQuery I")
         assert player.done
 
@@ -159,7 +159,7 @@ def test_a_copy_that_nobody_has_data_for_is_failed(tmp_path: Path) -> None:
     close F
     """
     player = player_of(tmp_path, script)
-    player.ready_units(EVER)
+    player.feed(b"", EVER)
     assert codes(says(player, "CopyInResponse")) == "f"
     says(player, "ErrorResponse 57014 not recorded | ReadyForQuery I")
     assert player.done
@@ -167,7 +167,7 @@ def test_a_copy_that_nobody_has_data_for_is_failed(tmp_path: Path) -> None:
 
 def test_rows_cut_anywhere_are_passed_over(tmp_path: Path) -> None:
     player = player_of(tmp_path, "F Query SELECT 1\nB DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery I\nF Terminate\nclose F")
-    player.ready_units(EVER)
+    player.feed(b"", EVER)
     answer = b"D" + (100_004).to_bytes(4, "big") + b"Z\0\0\0\5I" * 16_666 + bytes(4) + wire(BACKEND, "CommandComplete SELECT 1")
     for at in range(0, len(answer), 1001):
         player.feed(answer[at : at + 1001])

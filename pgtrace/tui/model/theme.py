@@ -40,7 +40,6 @@ ROLES: Final = (
     "literal",
     "parameter",
 )
-GROUNDS: Final = ("background", "selected", "head")
 
 
 @dataclass(frozen=True, slots=True)
