@@ -189,10 +189,10 @@ def test_a_clock_holds_back_what_comes_later(tmp_path: Path) -> None:
     recording = recording_of(write(tmp_path / "recorded.pgtrace", script))
     player = Player(Plan(recording.store, recording.scripts[0]))
     begun = recording.scripts[0].steps[0].sent_ns
-    assert codes(player.ready_units(begun)) == "Q"
+    assert codes(player.feed(b"", begun)) == "Q"
     says(player, "CommandComplete SELECT 1 | ReadyForQuery I")
-    assert player.ready_units(begun + 49_000_000) == b""
-    assert codes(player.ready_units(begun + 50_000_000)) == "Q"
+    assert player.feed(b"", begun + 49_000_000) == b""
+    assert codes(player.feed(b"", begun + 50_000_000)) == "Q"
 
 
 def test_replication_and_refused_connections_are_left_out(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ ROLES: Final = (
     "literal",
     "parameter",
 )
+GROUNDS: Final = ("background", "selected", "head")
 
 
 @dataclass(frozen=True, slots=True)
