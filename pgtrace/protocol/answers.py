@@ -1,13 +1,13 @@
-"""Which message answers which: the one table for everyone who follows a conversation.
+"""Which message answers which: the one table for all code that follows a conversation.
 
-The backend answers in the order of the requests. Each message below is answered by one of the
-messages beside it, preceded by any rows, notices and copy data. An ErrorResponse may take the place
-of any of them; after one that refuses a start-up packet or a password, nothing else comes. What the
-backend sends unprompted (ASYNCHRONOUS) answers nothing.
+The backend answers in the order of the requests. The reply to each message below ends with one of
+the messages beside it; rows, notices and copy data may come before that. An ErrorResponse may
+replace any of them. After one that refuses a start-up packet or a password, nothing else follows.
+Messages that the backend sends unprompted (ASYNCHRONOUS) answer nothing.
 
-To follow a conversation you keep a queue of requests. session/ has all of the rules (errors that
-make the backend discard, COPY that swallows Sync and Flush, copy data sent ahead). proxy/replies.py
-has as many as a fault rule needs.
+To follow a conversation you keep a queue of requests. session/ implements all of the rules: errors
+that make the backend discard, COPY that swallows Sync and Flush, copy data sent ahead.
+proxy/replies.py implements as many as a fault rule needs.
 
 Source: PostgreSQL manual, "Message Flow".
 """
@@ -30,19 +30,19 @@ ENDS: Final[dict[int, frozenset[int]]] = {
     ord("Q"): frozenset(b"Z"),
     ord("F"): frozenset(b"Z"),
 }
-"""Frontend message -> what ends the reply to it. A ParameterDescription before `T` or `n` belongs
-to the Describe of a statement."""
+"""Frontend message -> the messages that can end its reply. A ParameterDescription before `T` or `n`
+belongs to the Describe of a statement."""
 ERROR: Final = ord("E")
 ASYNCHRONOUS: Final = frozenset(b"NAS")
-"""NoticeResponse, NotificationResponse, ParameterStatus: they may come at any moment."""
+"""NoticeResponse, NotificationResponse and ParameterStatus: they may arrive at any moment."""
 EXTENDED: Final = frozenset(b"PBCDE")
-"""If one of these fails, the backend discards everything before the next Sync."""
+"""If one of these fails, the backend discards everything up to the next Sync."""
 DISCARDED: Final = EXTENDED | frozenset(b"QFH")
-"""What the backend discards then."""
+"""The messages that the backend then discards."""
 RUNS: Final = frozenset(b"EQF")
 """The messages that run something."""
 COPY_ENDS: Final = frozenset(b"cf")
 """CopyDone and CopyFail. The backend waits for one of them after CopyInResponse or
 CopyBothResponse, and swallows Sync and Flush until then."""
 COPY_IN: Final = frozenset(b"GW")
-"""After these it is the frontend's turn."""
+"""After one of these it is the frontend's turn."""

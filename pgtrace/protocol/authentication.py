@@ -1,16 +1,17 @@
-"""The Authentication family: the backend's requests (`R`) and the frontend's answers (`p`).
+"""The Authentication family: the backend's requests (`R`) and the frontend's responses (`p`).
 
 All requests have the type byte `R` and differ in the Int32 at the start of the body. All responses
-have `p`, and only the request before them tells them apart: a password is a String, GSSAPI and SSPI
-tokens are plain bytes, and SASL begins with a mechanism and optional initial data. AuthenticationOk
-ends the phase. So to decode a `p` you say which request it answers.
+have the type byte `p`, and only the request before a response identifies it: a password is a
+String, GSSAPI and SSPI tokens are plain bytes, and SASL begins with a mechanism and optional
+initial data. AuthenticationOk ends the phase. So to decode a `p` you must say which request it
+answers.
 
 SASL: AuthenticationSASL lists the mechanisms; AuthenticationSASLContinue and -Final carry the
 server's data. OAUTHBEARER has no Final. The mechanism SCRAM-SHA-256-PLUS binds the login to the TLS
-connection below it, so it can be offered only to a driver with the same TLS connection as the
-server; proxy/channel_binding.py removes it from the offer.
+connection. It can be offered only if the driver and the server share one TLS connection; otherwise
+proxy/channel_binding.py removes it from the offer.
 
-Sources: PostgreSQL manual, "Message Formats", "SASL Authentication"; RFC 5802 and 7628 for the
+Sources: PostgreSQL manual, "Message Formats", "SASL Authentication"; RFC 5802 and RFC 7628 for the
 contents of the data.
 """
 
@@ -35,7 +36,7 @@ class AuthenticationOk(Message):
 
 @message(b"R", BACKEND, authentication=2)
 class AuthenticationKerberosV5(Message):
-    """Byte1('R') Int32(8) Int32(2). No supported server asks for it any more."""
+    """Byte1('R') Int32(8) Int32(2). No supported server sends it any more."""
 
     BODY = Body(Constant("authentication", 2))
     EXAMPLE = b"\0\0\0\2"
@@ -60,7 +61,7 @@ class AuthenticationMD5Password(Message):
 
 @message(b"R", BACKEND, authentication=6)
 class AuthenticationSCMCredential(Message):
-    """Byte1('R') Int32(8) Int32(6). No supported server asks for it any more."""
+    """Byte1('R') Int32(8) Int32(6). No supported server sends it any more."""
 
     BODY = Body(Constant("authentication", 6))
     EXAMPLE = b"\0\0\0\6"
@@ -93,7 +94,8 @@ class AuthenticationSSPI(Message):
 
 @message(b"R", BACKEND, authentication=codes.AUTH_SASL)
 class AuthenticationSASL(Message):
-    """Byte1('R') Int32 Int32(10) String* Int8(0): the mechanisms, the server's favourite first."""
+    """Byte1('R') Int32 Int32(10) String* Int8(0): the mechanisms in the server's order of
+    preference."""
 
     mechanisms: tuple[str, ...]
     BODY = Body(Constant("authentication", codes.AUTH_SASL), "mechanisms" / ZeroEnded(ZString))

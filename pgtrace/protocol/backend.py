@@ -1,16 +1,19 @@
 """What the backend sends after authentication.
 
-Three kinds share the stream. Replies: one for each frontend message that has one (ParseComplete,
-BindComplete, CloseComplete, the descriptions, DataRow and the end of an execution), then
-ReadyForQuery for Query, FunctionCall and Sync. Modes: after CopyInResponse, CopyOutResponse and
-CopyBothResponse the stream is CopyData. And messages that come at any time: ParameterStatus,
-NoticeResponse, NotificationResponse, and an ErrorResponse that ends an idle session.
+Three kinds of messages share the stream:
 
-RowDescription describes the columns; a DataRow has only their number and bytes. A description of a
-statement says format 0 for all columns, since Bind has not chosen yet. A value is NULL (None) if
-its length is -1, and empty if it is 0. Counts are unsigned.
+- Replies: one for each frontend message that has a reply (ParseComplete, BindComplete,
+  CloseComplete, the descriptions, DataRow and the end of an execution), then ReadyForQuery for
+  Query, FunctionCall and Sync.
+- Copy modes: after CopyInResponse, CopyOutResponse or CopyBothResponse the stream is CopyData.
+- Messages that may arrive at any time: ParameterStatus, NoticeResponse, NotificationResponse, and
+  an ErrorResponse that ends an idle session.
 
-Source: PostgreSQL manual, "Message Formats". Authentication requests are in authentication.py, the
+RowDescription describes the columns; a DataRow has only their number and bytes. The description of
+a statement gives format 0 for all columns, since Bind has not chosen the formats yet. A value is
+NULL (None) if its length is -1, and empty if its length is 0. Counts are unsigned.
+
+Source: PostgreSQL manual, "Message Formats". Authentication requests are in authentication.py,
 replies to start-up packets in startup.py.
 """
 
@@ -29,8 +32,8 @@ from pgtrace.protocol.primitives import Byte1, Int8, Int16, Int32, NullableBytes
 class NegotiateProtocolVersion(Message):
     """Byte1('v') Int32 Int32 Int32 String[].
 
-    `protocol` is what the server offers instead. On the wire it is the whole version (196610 is
-    3.2), although the manual says minor version.
+    `protocol` is the version that the server offers instead. On the wire it is the whole version
+    (196610 is 3.2), although the manual says minor version.
     """
 
     protocol: int
@@ -41,8 +44,8 @@ class NegotiateProtocolVersion(Message):
 
 @message(b"K", BACKEND)
 class BackendKeyData(Message):
-    """Byte1('K') Int32 Int32 Byten. The key has 4 bytes up to protocol 3.1; from 3.2 on the
-    message's length gives its length."""
+    """Byte1('K') Int32 Int32 Byten. The key has 4 bytes up to protocol 3.1; from 3.2 on it fills
+    the rest of the message."""
 
     process_id: int
     secret_key: bytes
@@ -62,7 +65,8 @@ class ParameterStatus(Message):
 
 @message(b"Z", BACKEND)
 class ReadyForQuery(Message):
-    """Byte1('Z') Int32(5) Byte1. `I` idle, `T` in a transaction block, `E` in a failed one."""
+    """Byte1('Z') Int32(5) Byte1. `I` idle, `T` in a transaction block, `E` in a failed transaction
+    block."""
 
     transaction_status: str
     BODY = Body("transaction_status" / Byte1)
@@ -70,8 +74,8 @@ class ReadyForQuery(Message):
 
 
 class Column(NamedTuple):
-    """One column of a RowDescription. `table_oid` and `number` are 0 if it is not a table's column;
-    `type_size` is negative if it varies."""
+    """One column of a RowDescription. `table_oid` and `number` are 0 if it is not a column of a
+    table; `type_size` is negative if the type has variable size."""
 
     name: str
     table_oid: int
@@ -111,7 +115,7 @@ class RowDescription(Message):
 
 @message(b"t", BACKEND)
 class ParameterDescription(Message):
-    """Byte1('t') Int32 Int16 Int32[]. Type OIDs."""
+    """Byte1('t') Int32 Int16 Int32[]. The OIDs of the parameters' types."""
 
     parameter_types: tuple[int, ...]
     BODY = Body("parameter_types" / Counted(UInt16, UInt32))
@@ -129,7 +133,7 @@ class DataRow(Message):
 
 @message(b"C", BACKEND)
 class CommandComplete(Message):
-    """Byte1('C') Int32 String. `INSERT 0 1`, `SELECT 20`, `BEGIN`."""
+    """Byte1('C') Int32 String. The tag, such as `INSERT 0 1`, `SELECT 20` or `BEGIN`."""
 
     command_tag: str
     BODY = Body("command_tag" / ZString)
@@ -138,7 +142,7 @@ class CommandComplete(Message):
 
 @message(b"I", BACKEND)
 class EmptyQueryResponse(Message):
-    """Byte1('I') Int32(4). In place of CommandComplete."""
+    """Byte1('I') Int32(4). Replaces CommandComplete for an empty query."""
 
     BODY = Body()
     EXAMPLE = b""
@@ -200,7 +204,7 @@ class NoData(Message):
 
 @message(b"s", BACKEND)
 class PortalSuspended(Message):
-    """Byte1('s') Int32(4). Execute's row limit was reached."""
+    """Byte1('s') Int32(4). Execute reached its row limit."""
 
     BODY = Body()
     EXAMPLE = b""
@@ -208,7 +212,8 @@ class PortalSuspended(Message):
 
 @message(b"A", BACKEND)
 class NotificationResponse(Message):
-    """Byte1('A') Int32 Int32 String String. The process is the one that sent the notification."""
+    """Byte1('A') Int32 Int32 String String. `process_id` is the backend that sent the
+    notification."""
 
     process_id: int
     channel: str
@@ -219,7 +224,7 @@ class NotificationResponse(Message):
 
 @message(b"G", BACKEND)
 class CopyInResponse(Message):
-    """Byte1('G') Int32 Int8 Int16 Int16[]. Formats: of the whole COPY (0 text, 1 binary), and of
+    """Byte1('G') Int32 Int8 Int16 Int16[]. The format of the whole COPY (0 text, 1 binary), and of
     each column."""
 
     format: int
@@ -250,7 +255,7 @@ class CopyBothResponse(Message):
 
 @message(b"d", BACKEND)
 class CopyData(Message):
-    """Byte1('d') Int32 Byten. In COPY TO one row each, except a binary COPY's header and
+    """Byte1('d') Int32 Byten. In COPY TO, one row per message, plus a binary COPY's header and
     trailer."""
 
     data: bytes

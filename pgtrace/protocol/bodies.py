@@ -1,16 +1,16 @@
 """Lists, groups and whole bodies: what message classes build from primitives.
 
-A list has a count, or ends with a zero byte where the next element would begin; both give tuples. A
-Group is a sequence of fields and gives a tuple, or a NamedTuple if you name a class. A Body is the
-group of all fields of a message, and ends where its bytes end.
+A list has a count, or ends with a zero byte where the next element would begin; both are read into
+tuples. A Group is a sequence of fields and is read into a tuple, or into a NamedTuple if you give
+its class. A Body is the group of all fields of a message, and ends where its bytes end.
 
 A compiled group is one function without construct's contexts (no field refers to another), and
 adjacent integers are one `struct` call: a Parse is read in 3 us, where a stock Struct of the same
 primitives takes 13.
 
-Spans are in the manual's order and leave no byte out: each begins where the one before it ended. A
-list of integers is one field. Any other list is a field with its count, with its elements one
-`depth` below. A list that ends with a zero byte is its elements and a `terminator`.
+Spans are in the manual's order and cover every byte: each begins where the previous one ended. A
+list of integers is one field. Any other list is a field for its count, and its elements one `depth`
+below. A list that ends with a zero byte consists of its elements and a `terminator`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pgtrace.protocol.primitives import Base, Field, append_spans, reason_of, su
 
 
 class Counted(Base):
-    """A count and as many elements. `label` names the elements of a list that is shown item by item
-    (`$` gives `$1`, `$2`)."""
+    """A count and that many elements. `label` names the elements of a list that is shown item by
+    item (`$` gives `$1`, `$2`)."""
 
     def __init__(self, count: Any, element: Any, label: str = "") -> None:
         super().__init__()
@@ -91,8 +91,8 @@ class Counted(Base):
 
 
 class ZeroEnded(Base):
-    """Elements up to a zero byte where the next would begin. A pair is shown as one field, named by
-    its first half."""
+    """Elements up to a zero byte where the next one would begin. A pair is shown as one field,
+    named after its first half."""
 
     def __init__(self, element: Any, names: Mapping[str, str] | None = None) -> None:
         super().__init__()
@@ -164,8 +164,8 @@ class ZeroEnded(Base):
 
 
 class Group(Base):
-    """Named constructs in sequence, read into `factory(...)` or a tuple. An unnamed Constant gives
-    no value."""
+    """Named constructs in sequence, read into `factory(...)` or a tuple. An unnamed Constant
+    contributes no value."""
 
     def __init__(self, *members: Any, factory: Callable[..., Any] | None = None) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ class Group(Base):
 
 
 class Body(Group):
-    """All of a message after type byte and length; nothing may follow its last field."""
+    """All of a message after its type byte and length; nothing may follow its last field."""
 
     def __init__(self, *members: Any) -> None:
         super().__init__(*members)
@@ -261,33 +261,33 @@ class Body(Group):
         return ["parse_end(io)"]
 
     def warm(self) -> Any:
-        """The compiled form, made at the first call (about a millisecond)."""
+        """The compiled form, made by the first call (about a millisecond)."""
         if self._compiled is None:
             self._compiled = self.compile()
         return self._compiled
 
     def read(self, body: bytes) -> tuple[Any, ...]:
-        """The values of a body, compiled. Raises struct.error, IndexError, ValueError or
+        """Parse a body with the compiled form. Raises struct.error, IndexError, ValueError or
         ConstructError, without a path."""
         values: tuple[Any, ...] = (self._compiled or self.warm()).parsefunc(BytesIO(body), None)
         return values
 
     def read_interpreted(self, body: bytes) -> tuple[Any, ...]:
-        """The same values, slowly. Raises ConstructError with the path of the field that could not
-        be read."""
+        """Parse a body with the slow interpreted form. Raises ConstructError with the path of the
+        field that could not be read."""
         values: tuple[Any, ...] = self._parse(BytesIO(body), Container(), "")
         return values
 
     def write(self, values: tuple[Any, ...]) -> bytes:
-        """The body with these values. Raises what struct and str.encode raise for values that do
-        not fit."""
+        """Build the body with these values. Raises what struct and str.encode raise for values that
+        do not fit."""
         stream = BytesIO()
         self.warm().buildfunc(values, stream, None)
         return stream.getvalue()
 
     def fields(self, body: bytes) -> list[Field]:
-        """Every field in order with its bytes. If the body is malformed: what could be read, then a
-        field `malformed`."""
+        """All fields in order, each with its bytes. If the body is malformed: the fields that could
+        be read, then a field `malformed`."""
         stream = BytesIO(body)
         out: list[Field] = []
         reason = ""

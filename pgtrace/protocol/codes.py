@@ -1,19 +1,19 @@
 """The protocol's numbers: which side sends, and which type byte is which message.
 
-The first byte identifies a typed message, per side: `C` is Close from the frontend and
-CommandComplete from the backend, `S` Sync and ParameterStatus, and so on. Frames without a type
-byte get a code of ours above 255, so that one integer names every kind of frame:
+The first byte of a typed message identifies it on its side: `C` is Close from the frontend and
+CommandComplete from the backend, `S` is Sync and ParameterStatus, and so on. Frames without a type
+byte get a code of our own above 255, so one integer identifies every kind of frame:
 
 - the untyped start-up packets of the frontend (StartupMessage, SSLRequest, GSSENCRequest,
   CancelRequest);
 - the one-byte replies of the backend to SSLRequest and GSSENCRequest, and the unframed error text
   of protocol 2.0;
-- OPAQUE, UNDECODED and RESUMED, which are not messages: bytes that cannot or could not be read, and
-  the place where reading resumed after a gap.
+- OPAQUE, UNDECODED and RESUMED, which are not messages: bytes that cannot be read or were not read,
+  and the place where reading resumed after a gap.
 
-Two bytes depend on more: `R` is a family that differs in its first Int32, `p` answers the latest
-`R`. Names are those of the PostgreSQL manual, chapter "Message Formats". This module knows no
-layouts and imports nothing, because the recorder uses it too.
+Two type bytes need more: `R` is a family whose members differ in their first Int32, and `p` answers
+the latest `R`. Names are those of the PostgreSQL manual, chapter "Message Formats". This module
+contains no layouts and imports no other module of pgtrace, because the recorder uses it too.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ GSSENC_REPLY: Final = 261
 VERSION_2_ERROR: Final = 262
 # Not messages.
 OPAQUE: Final = 263
-"""Encrypted or not PostgreSQL: bytes that stay meaningless to us."""
+"""Bytes that pgtrace cannot read: encrypted, or not PostgreSQL."""
 UNDECODED: Final = 264
-"""Bytes that passed while the message boundaries were lost (after a gap): counted, not decoded."""
+"""Bytes that passed after a gap, before the message boundaries were found again: counted, not
+decoded."""
 RESUMED: Final = 265
-"""The boundaries were found again. The body is the transaction status byte (`I`, `T`, `E`) of the
-ReadyForQuery before it."""
+"""The message boundaries were found again. The body is the transaction status byte (`I`, `T`, `E`)
+of the ReadyForQuery before this place."""
 
 # The second Int32 of an untyped packet.
 CANCEL_REQUEST_CODE: Final = 80877102
@@ -145,12 +146,12 @@ RESPONSE_NAMES: Final[dict[int, str]] = {
     AUTH_SASL: "SASLInitialResponse",
     AUTH_SASL_CONTINUE: "SASLResponse",
 }
-"""What a frontend `p` is, by the authentication request that it answers."""
+"""The name of a frontend `p`, by the authentication request that it answers."""
 
 
 def authentication_subtype(body: bytes) -> int:
-    """The Int32 that tells Authentication messages apart, or -1 if the body is too short to have
-    one."""
+    """The Int32 that identifies an Authentication message, or -1 if the body is too short for
+    it."""
     return int.from_bytes(body[:4], "big", signed=True) if len(body) >= 4 else -1
 
 
@@ -158,7 +159,7 @@ def message_name(side: int, code: int, authentication: int = -1) -> str:
     """The manual's name of a frame.
 
     `authentication` is the subtype of the frame itself for `R`, and of the latest `R` before it for
-    `p`. Unknown type bytes are `Unknown`.
+    `p`. For an unknown type byte the name is `Unknown`.
     """
     if code == 0x52 and side == BACKEND:
         return AUTHENTICATION_NAMES.get(authentication, "Unknown")

@@ -1,11 +1,11 @@
 """Where the rows of a binary COPY end, in CopyData that may be cut anywhere.
 
-The data is a signature, flags and an extension; then rows, each an Int16 count of values and as
-many values with their Int32 lengths, -1 for NULL. An Int16 of -1 ends the data. If the flags say
-that rows have OIDs (PostgreSQL 11 and before), one more value comes first and is not counted. After
-another signature, or a length below -1, the place is lost for good.
+The data is a signature, flags and an extension, then rows. A row is an Int16 count and that many
+values, each with an Int32 length, -1 for NULL. An Int16 of -1 ends the data. If the flags say that
+rows have OIDs (PostgreSQL 11 and before), one more value comes first and is not counted. After a
+wrong signature or a length below -1, row boundaries can no longer be found.
 
-A COPY does not tell the types of its columns, so values stay bytes.
+A COPY does not contain the types of its columns, so values stay bytes.
 
 Source: PostgreSQL manual, "COPY", "Binary Format".
 """
@@ -25,12 +25,12 @@ _INT32: Final = struct.Struct(">i").unpack
 
 
 class BinaryRows(Rows):
-    """Rows of counted values."""
+    """The rows of a binary COPY."""
 
     _SIZES: Final = {"signature": 11, "flags": 4, "extension": 4, "row": 2, "value": 4}
 
     def __init__(self, columns: tuple[str, ...] = ()) -> None:
-        """`columns` name the values, if the statement names them."""
+        """`columns` are the names of the columns, if the statement lists them."""
         super().__init__()
         self._columns = columns
         self._phase = "signature"
@@ -44,7 +44,7 @@ class BinaryRows(Rows):
         self._read(data, None)
 
     def finish(self) -> None:
-        """Nothing is left over: a row ends with its last value."""
+        """Do nothing: a row ends with its last value, so no row is left open."""
 
     def fields(self, data: bytes) -> list[Field]:
         found: list[Field] = []
@@ -84,8 +84,8 @@ class BinaryRows(Rows):
             position = self._number(head, data, start, position, found)
 
     def _number(self, head: bytes, data: bytes, start: int, position: int, found: list[Field] | None) -> int:
-        """A whole number, or the signature, and what is there of its value. Returns where the next
-        thing begins."""
+        """Read a whole number, or the signature, and the bytes of its value that are in `data`.
+        Returns where the next item begins."""
         phase = self._phase
         if phase == "signature":
             self._lost = head != SIGNATURE
@@ -121,7 +121,7 @@ class BinaryRows(Rows):
         return position
 
     def _ended_value(self, values: int = 1) -> None:
-        """That many values of the row have ended, or the extension has."""
+        """Note that this many values of the row have ended, or that the extension has."""
         if self._phase == "extension":
             self._phase = "row"
             return

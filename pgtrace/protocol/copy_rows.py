@@ -2,20 +2,20 @@
 copy_binary.py.
 
 CopyData is a stream: one message may hold several rows or a part of one. Feed a reader the messages
-of one COPY in order, and it knows after each how many rows have ended. It looks only for the ends;
-fields() shows the contents of a row when you ask.
+of one COPY in order; after each message it knows how many rows have ended. It looks only for the
+ends. fields() shows the contents of rows on request.
 
 - Text: a row is a line. A backslash escapes the next byte, so an escaped line break does not end a
   row. The first line break decides whether lines end in `\\n` (or `\\r\\n`) or in `\\r`. A line of
   `\\.` ends the data.
 - CSV: the same with quotes instead of backslashes; a line break inside quotes is data. The escape
-  byte has a meaning only inside quotes, before any byte. If quote and escape are the same, two in a
-  row are the end of a quote and the beginning of another.
-- A first line that names the columns (HEADER) is not a row. What is left after the last line break
-  is a row when the data ends.
+  byte is special only inside quotes, and it escapes any byte. If quote and escape are the same
+  byte, two in sequence are read as the end of a quoted part and the beginning of another.
+- A first line that names the columns (HEADER) is not a row. When the data ends, what follows the
+  last line break is a row.
 
 Not handled: client encodings whose trailing bytes look like a backslash (SJIS, BIG5, GBK, ...).
-There, a byte may be mistaken for an escape.
+With these, a byte may be mistaken for an escape.
 
 Source: PostgreSQL manual, "COPY", "File Formats"; the server's copyfromparse.c for what it accepts.
 """
@@ -30,13 +30,13 @@ from typing import Final, Self
 from pgtrace.protocol.primitives import Field
 
 ROWS_SHOWN: Final = 100
-"""The most rows of one message that are fields of their own; the rest is one field."""
+"""The most rows of one message that are shown as a field each; the rest are one field."""
 _MARKER: Final = b"\\."
 
 
 class Rows(ABC):
-    """A reader of one COPY's data. `rows` counts the rows that have ended; None once the place is
-    lost."""
+    """A reader of one COPY's data. `rows` is the number of rows that have ended, or None once row
+    boundaries cannot be found any more."""
 
     def __init__(self) -> None:
         self._ended = 0
@@ -48,41 +48,43 @@ class Rows(ABC):
 
     @abstractmethod
     def feed(self, data: bytes) -> None:
-        """The next bytes."""
+        """Read the next bytes of the COPY."""
 
     @abstractmethod
     def finish(self) -> None:
-        """The data has ended."""
+        """Note that the data has ended. What follows the last line break is then a row."""
 
     def lose(self) -> None:
-        """Bytes are missing from here on."""
+        """Note that bytes are missing here. `rows` is None from now on."""
         self._lost = True
 
     @abstractmethod
     def fields(self, data: bytes) -> list[Field]:
-        """The rows and parts of rows in the next bytes. This feeds them too; each field begins
-        where the one before it ended."""
+        """Read the next bytes, as feed() does, and return the rows and parts of rows in them. Each
+        field begins where the previous one ended."""
 
     def twin(self) -> Self:
-        """A copy of the reader at the same place."""
+        """A copy of the reader, at the same place in the data."""
         return copy.copy(self)
 
 
 class TextRows(Rows):
-    """Lines, with backslashes as escapes."""
+    """The rows of a text COPY: lines, with a backslash as escape."""
 
     _word = "text"
 
     def __init__(self, *, header: bool = False) -> None:
         super().__init__()
-        # Without these, and with lines known to end in \n, counting line breaks is enough.
+        # Without these bytes, and once lines are known to end in \n, counting line breaks is
+        # enough.
         self._special: tuple[bytes, ...] = (b"\\",)
-        self._header = header  # the line that names the columns is still to come
-        self._line_break = b""  # what ends a line, once known: \n or \r
-        self._return_pending = False  # the last byte was a \r: the next byte says what it is
-        self._taken = False  # an escape takes the first byte of the next data
+        self._header = header  # the line that names the columns has not been read yet
+        self._line_break = b""  # \n or \r: the byte that ends a line, empty while not known
+        # the last byte was a \r, and the next byte decides whether it ends the line
+        self._return_pending = False
+        self._taken = False  # an escape applies to the first byte of the next data
         self._head = b""  # the first bytes of the current line
-        self._over = False  # after the end marker
+        self._over = False  # the end marker has been read
 
     def feed(self, data: bytes) -> None:
         known = self._line_break == b"\n" and not (self._header or self._taken or self._over or self._head[:1] == b"\\")
@@ -108,7 +110,8 @@ class TextRows(Rows):
         began, before = bool(self._head), self._ended
         ahead = self.twin()
         shown = [position + end for end in ahead._ends(data[position:])]
-        self._line_break = ahead._line_break  # a single line does not show it
+        # a single line does not show which line break the data uses
+        self._line_break = ahead._line_break
         for number, end in enumerate(shown):
             if number == ROWS_SHOWN:
                 break
@@ -133,7 +136,7 @@ class TextRows(Rows):
         return Field(name, data[start:end].rstrip(b"\r\n").decode("utf-8", "surrogateescape"), self._word, start, end, 0)
 
     def _ends(self, data: bytes) -> list[int]:
-        """Where lines end in the next bytes, after their line breaks."""
+        """Read the next bytes and return where lines end in them, after their line breaks."""
         ends: list[int] = []
         start = position = self._resolve_return(data)
         while (at := self._next_break(data, position)) >= 0:
@@ -157,8 +160,8 @@ class TextRows(Rows):
         return ends
 
     def _resolve_return(self, data: bytes) -> int:
-        """Decide what a \\r at the end of the data before was. Returns how many of the next bytes
-        belong to it."""
+        """Decide whether the \\r that ended the previous data was a whole line break. Returns how
+        many of the next bytes belong to it."""
         if not self._return_pending or not data:
             return 0
         self._return_pending = False
@@ -179,8 +182,8 @@ class TextRows(Rows):
         return line == _MARKER
 
     def _next_break(self, data: bytes, position: int) -> int:
-        """Where the next byte is that ends a line, or may end one while that is not known; -1 if
-        there is none."""
+        """The position of the next byte that ends a line, or that may end one while the line break
+        is not known; -1 if there is no such byte."""
         if self._taken and position < len(data):
             self._taken = False
             position += 1
@@ -200,12 +203,12 @@ _TEXT: Final = {known: re.compile(rb"\\[\s\S]?|" + breaks) for known, breaks in 
 
 
 class CsvRows(TextRows):
-    """Lines, with quotes."""
+    """The rows of a CSV COPY: lines, with line breaks allowed inside quotes."""
 
     _word = "CSV"
 
     def __init__(self, *, header: bool = False, quote: bytes = b'"', escape: bytes = b'"', marker: bool = False) -> None:
-        """`marker`: whether a line of `\\.` ends the data, as before PostgreSQL 18."""
+        """`marker`: whether a line of `\\.` ends the data, as it does before PostgreSQL 18."""
         super().__init__(header=header)
         self._special = (b"\\", quote)
         self._marker = marker

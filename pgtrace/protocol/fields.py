@@ -1,8 +1,9 @@
-"""The fields of ErrorResponse and NoticeResponse: one letter each, in any order, with text.
+"""The fields of ErrorResponse and NoticeResponse: one letter and a text each, in any order.
 
 The letters are those of the manual's chapter "Error and Notice Message Fields". The names are the
-manual's too, in snake case, except that the SQLSTATE code is called `sqlstate`. An unknown letter
-is kept under itself: servers and poolers add fields. S may be translated, V never is (since 9.6).
+manual's too, in snake case, except that the SQLSTATE code is called `sqlstate`. A field with an
+unknown letter is kept under that letter: servers and poolers add fields. S may be translated, V
+never is (since 9.6).
 
 error_fields() is the tolerant reader for the reading path: it returns what it can from any bytes.
 backend.ErrorResponse is the strict one.
@@ -35,7 +36,7 @@ FIELD_NAMES: Final[dict[str, str]] = {
 
 
 def error_fields(body: bytes) -> dict[str, str]:
-    """The text by letter of the body of an ErrorResponse or NoticeResponse, as far as it can be
+    """The fields of an ErrorResponse or NoticeResponse as letter -> text, as far as the body can be
     read. Never raises."""
     fields: dict[str, str] = {}
     for part in body.split(b"\0"):

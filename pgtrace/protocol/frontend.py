@@ -1,18 +1,18 @@
-"""What the frontend sends once the session has started.
+"""What the frontend sends after start-up.
 
-The simple protocol is Query alone. The extended one splits it up: Parse makes a prepared statement,
-Bind a portal of it, Describe asks for their types, Execute runs the portal, Close drops either,
-Sync ends the batch, and Flush only asks for the replies so far. CopyData, CopyDone and CopyFail
-feed a COPY; FunctionCall is the old way to call one function. Names may be empty: the unnamed
-statement, the unnamed portal.
+The simple query protocol is Query alone. The extended one splits it up: Parse makes a prepared
+statement, Bind makes a portal from it, Describe asks for the types of either, Execute runs the
+portal, Close drops either, Sync ends the batch, and Flush only asks for the replies so far.
+CopyData, CopyDone and CopyFail feed a COPY; FunctionCall is the old way to call one function. Names
+may be empty: the unnamed statement, the unnamed portal.
 
-Lists of formats: an empty list means all text (0), one element applies to all, otherwise there is
-one for each. A parameter or result value is NULL (None) if its length is -1, and empty if it is 0.
-Counts are unsigned, as in the server: a Bind may carry 65535 parameters.
+Lists of formats: an empty list means all text (0), one element applies to all values, otherwise
+there is one element per value. A parameter or result value is NULL (None) if its length is -1, and
+empty if its length is 0. Counts are unsigned, as in the server: a Bind may carry 65535 parameters.
 
 BindHead and bind_summary() are for the reading path: a Bind's names and formats without its values.
 
-Source: PostgreSQL manual, "Message Formats". The responses to authentication, also the frontend's,
+Source: PostgreSQL manual, "Message Formats". The frontend's responses to authentication requests
 are in authentication.py.
 """
 
@@ -29,7 +29,7 @@ from pgtrace.protocol.primitives import Byte1, Int16, Int32, NullableBytes, Rest
 
 @message(b"Q", FRONTEND)
 class Query(Message):
-    """Byte1('Q') Int32 String. One or several statements, or none."""
+    """Byte1('Q') Int32 String. One statement, several, or none."""
 
     query: str
     BODY = Body("query" / ZString)
@@ -40,7 +40,7 @@ class Query(Message):
 class Parse(Message):
     """Byte1('P') Int32 String String Int16 Int32[].
 
-    `parameter_types` are OIDs. 0, or a list shorter than the parameters, leaves the type to the
+    `parameter_types` are OIDs. A 0, or a list shorter than the parameters, leaves the type to the
     backend.
     """
 
@@ -82,8 +82,8 @@ class Describe(Message):
 
 @message(b"E", FRONTEND)
 class Execute(Message):
-    """Byte1('E') Int32 String Int32. `max_rows` of 0 means no limit; when the limit is reached,
-    PortalSuspended is the answer."""
+    """Byte1('E') Int32 String Int32. `max_rows` of 0 means no limit; the backend answers with
+    PortalSuspended when it reaches the limit."""
 
     portal: str
     max_rows: int
@@ -93,8 +93,8 @@ class Execute(Message):
 
 @message(b"C", FRONTEND)
 class Close(Message):
-    """Byte1('C') Int32 Byte1 String. `kind` is `S` for a prepared statement, `P` for a portal. A
-    name that does not exist is not an error."""
+    """Byte1('C') Int32 Byte1 String. `kind` is `S` for a prepared statement, `P` for a portal. It
+    is not an error if the name does not exist."""
 
     kind: str
     name: str
@@ -137,7 +137,7 @@ class FunctionCall(Message):
 
 @message(b"d", FRONTEND)
 class CopyData(Message):
-    """Byte1('d') Int32 Byten. May be cut anywhere: a message is not a row."""
+    """Byte1('d') Int32 Byten. May be cut anywhere: one message is not one row."""
 
     data: bytes
     BODY = Body("data" / Rest)
@@ -188,8 +188,8 @@ MESSAGES: Final[tuple[type[Message], ...]] = (
 
 @message(b"B", FRONTEND)
 class BindHead(Message):
-    """The beginning of a Bind: names and parameter formats, then everything else as bytes. It also
-    reads a body that was cut."""
+    """The beginning of a Bind: names and parameter formats, then all other bytes. It also reads a
+    body that was cut."""
 
     portal: str
     statement: str
@@ -214,7 +214,7 @@ _INT32: Final = struct.Struct(">i").unpack_from
 
 
 def bind_summary(body: bytes) -> BindSummary:
-    """Names, formats and the number of parameters of a Bind, without reading its values. Raises
+    """The names, formats and number of parameters of a Bind, read without its values. Raises
     MalformedMessage."""
     head = BindHead.parse(body)
     rest = head.rest

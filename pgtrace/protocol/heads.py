@@ -1,9 +1,9 @@
-"""What the reading path needs from bodies, read without the message classes.
+"""The parts of bodies that the reading path needs, read without the message classes.
 
 A reader of a capture needs the names, formats and texts of a dozen kinds of messages, each body
 once. Importing and compiling the classes costs more than using them: a quarter of a small capture's
-CPU time. The functions here read the same layouts and return None for a body that its class
-refuses. tests/protocol/test_heads.py proves that they agree with the classes, on the classes' own
+CPU time. The functions here read the same layouts and return None for a body that its class would
+refuse. tests/protocol/test_heads.py proves that they agree with the classes, on the classes' own
 examples, cut and mutated.
 """
 
@@ -15,38 +15,41 @@ from typing import Final
 INSIDE_XLOGDATA: Final = 25
 """Where the data of an XLogData begins."""
 XID_BYTES: Final = 4
-"""The transaction id before the body of some messages of a streamed transaction."""
+"""The bytes of the transaction id that comes before the body of some messages of a streamed
+transaction."""
 _UINT16: Final = struct.Struct(">H").unpack_from
 _FORMAT: Final = struct.Struct(">h").unpack_from
 _COLUMN_BYTES: Final = 18
-"""After a column's name: table, number, type, size, modifier and, in the last two, the format."""
+"""The bytes after a column's name: table, number, type, size, modifier, and the format in the last
+two."""
 
 
 def text(data: bytes) -> str:
-    """A String, without losing a byte in any encoding."""
+    """The text of a String. It loses no byte, whatever the encoding."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def strings(body: bytes, count: int) -> tuple[str, ...] | None:
-    """That many Strings and nothing else: Query, CommandComplete, ParameterStatus."""
+    """Exactly that many Strings and nothing after them, as in Query, CommandComplete and
+    ParameterStatus."""
     parts = body.split(b"\0")
     return tuple(map(text, parts[:-1])) if len(parts) == count + 1 and not parts[-1] else None
 
 
 def named(body: bytes) -> tuple[str, str] | None:
-    """Kind and name of a Describe or Close."""
+    """The kind and name of a Describe or Close."""
     names = strings(body[1:], 1)
     return (body[:1].decode("latin-1"), names[0]) if names is not None else None
 
 
 def execute(body: bytes) -> str | None:
-    """The portal of an Execute."""
+    """The portal name of an Execute."""
     end = body.find(0)
     return text(body[:end]) if end >= 0 and len(body) == end + 5 else None
 
 
 def parse(body: bytes) -> tuple[str, str, tuple[int, ...]] | None:
-    """Name, SQL and parameter types of a Parse."""
+    """The name, SQL and parameter types of a Parse."""
     name, _, behind = body.partition(b"\0")
     sql, ended, behind = behind.partition(b"\0")
     types = type_oids(behind) if ended else None
@@ -54,12 +57,12 @@ def parse(body: bytes) -> tuple[str, str, tuple[int, ...]] | None:
 
 
 def type_oids(body: bytes) -> tuple[int, ...] | None:
-    """A ParameterDescription."""
+    """The type OIDs of a ParameterDescription."""
     return _counted(body, "I")
 
 
 def bind(head: bytes) -> tuple[str, str, tuple[int, ...]] | None:
-    """Portal, statement and parameter formats of a Bind whose values are cut off."""
+    """The portal, statement and parameter formats of a Bind whose values are cut off."""
     portal, _, behind = head.partition(b"\0")
     statement, ended, behind = behind.partition(b"\0")
     formats = _counted(behind, "h") if ended else None
@@ -81,7 +84,7 @@ def column_formats(body: bytes) -> list[int] | None:
 
 
 def startup(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:
-    """Version and parameters of a StartupMessage of protocol 3."""
+    """The version and parameters of a StartupMessage of protocol 3."""
     *parts, end, rest = [b"", *body[4:].split(b"\0")]
     names, values = parts[1::2], parts[2::2]
     if len(body) < 5 or end or rest or len(names) != len(values) or not all(names):

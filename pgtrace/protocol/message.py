@@ -8,16 +8,16 @@
         BODY = Body("statement" / ZString, "query" / ZString, "parameter_types" / Counted(UInt16, UInt32))
         EXAMPLE = b"s1\\0SELECT $1\\0\\0\\1\\0\\0\\0\\x17"
 
-The decorator checks at import that the fields are BODY's names in BODY's order, so type checkers
-and the wire cannot disagree. EXAMPLE is a body; the tests parse it, build it back, cut it and
-mutate it.
+The decorator checks at import that the class's fields are BODY's names in BODY's order, so type
+checkers and the wire cannot disagree. EXAMPLE is a body; the tests parse it, build it back, cut it
+and mutate it.
 
-Decoding has two speeds. The compiled BODY comes first. If it refuses, the same bytes are read again
-interpreted, only to learn which field was wrong, and MalformedMessage says so. A class is compiled
-when it is first used, or all of them in registry.warm().
+Decoding has two speeds. The compiled BODY is tried first. If it refuses the bytes, they are read
+again interpreted, only to find which field was wrong, and MalformedMessage names it. A class is
+compiled when it is first used, or with all others in registry.warm().
 
-This module knows no message. The recorder uses start-up and authentication without the rest of the
-protocol.
+This module knows no particular message: the recorder uses start-up and authentication without the
+rest of the protocol.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ M = TypeVar("M", bound="Message")
 
 
 class MalformedMessage(ValueError):
-    """A body that does not match its type byte. `path` is the field (empty: the body as a
-    whole)."""
+    """A body that does not match its type byte. `path` is the field, or empty for the body as a
+    whole."""
 
     def __init__(self, name: str, path: str, reason: str) -> None:
         super().__init__(f"{name}{f'.{path}' if path else ''}: {reason}")
@@ -48,7 +48,7 @@ class MalformedMessage(ValueError):
 
 
 class Message:
-    """One message of the protocol. The `message` decorator makes subclasses."""
+    """One message of the protocol. The `message` decorator makes its subclasses."""
 
     __slots__ = ()
 
@@ -63,7 +63,7 @@ class Message:
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """The message with this body. Raises MalformedMessage."""
+        """Decode a body. Raises MalformedMessage."""
         try:
             return cls(*cls.BODY.read(body))
         except (struct.error, ConstructError, ValueError, IndexError):
@@ -74,11 +74,11 @@ class Message:
             raise MalformedMessage(cls.NAME, path_of(error), reason_of(error)) from None
 
     def build(self) -> bytes:
-        """The body, without type byte and length."""
+        """Encode the body, without type byte and length."""
         return self.BODY.write(tuple([getattr(self, name) for name in self.BODY.names]))
 
     def wire(self) -> bytes:
-        """The whole message as it is on the wire."""
+        """Encode the whole message, as it is on the wire."""
         body = self.build()
         if self.code in (codes.SSL_REPLY, codes.GSSENC_REPLY):
             return body
@@ -90,11 +90,11 @@ class Message:
 
 @dataclass_transform(frozen_default=True)
 def message(code: bytes | int, side: int, *, authentication: int | None = None, name: str = "") -> Callable[[type[M]], type[M]]:
-    """Make a message class with that type byte, or with that code above 255 if it has none. Raises
-    TypeError if fields and BODY differ.
+    """Make a message class for this type byte, or for a code above 255 if the message has no type
+    byte. Raises TypeError if fields and BODY differ.
 
-    `name` is for messages that are not among the protocol's own because they travel inside one
-    (replication/).
+    `name` is for messages that travel inside a protocol message (replication/) and so have no name
+    in codes.py.
     """
 
     def decorate(plain: type[M]) -> type[M]:

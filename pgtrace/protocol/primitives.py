@@ -1,21 +1,21 @@
 """The few kinds of fields that message bodies consist of, each with an interpreted and a compiled
 form.
 
-construct's own classes are too slow or wrong: GreedyRange swallows every error, CString insists on
-an encoding that is not ours to choose, compiled Bytes returns short data, and what has no `_emit*`
-is interpreted. So a Body (bodies.py) uses only the constructs in these two modules and construct's
-fixed integers. Each one has:
+construct's own classes are too slow or wrong: GreedyRange swallows every error, CString requires an
+encoding although the client encoding is unknown, compiled Bytes returns short data, and a class
+without `_emit*` is interpreted. So a Body (bodies.py) uses only the constructs in these two modules
+and construct's fixed integers. Each one has:
 
 - `_parse` and `_build`, interpreted: slow, but an error carries its path (`columns[3].name`);
 - `_emitparse` and `_emitbuild`: Python source that construct's `compile()` joins into one function
   per message. Neither form may accept what the other refuses; tests compare them on thousands of
   mutants of all messages;
-- `wire_type`, the manual's notation, and in bodies.py `_spans`: the fields with the bytes they
-  took, to show a message beside its hex.
+- `wire_type`, the manual's notation, and in bodies.py `_spans`: the fields with their bytes, to
+  show a message beside its hex.
 
 Values: a String is text decoded as UTF-8 with `surrogateescape`, which loses no byte of any client
 encoding. Byten stays bytes. A length of -1 is None (NULL), which differs from an empty value. A
-value is read only if all its bytes are there.
+value is read only if all its bytes are present.
 
 The streams are always a BytesIO over one whole body: a String looks for its zero byte in the body
 itself. `_emit*` is internal to construct, stable through 2.10, and pinned in pyproject.toml.
@@ -49,9 +49,10 @@ Int8: Final = Int8sb
 Int16: Final = Int16sb
 Int32: Final = Int32sb
 UInt16: Final = Int16ub
-"""An Int16 that the server reads without sign: counts, up to 65535 parameters."""
+"""An Int16 that the server reads as unsigned: counts, up to 65535 parameters."""
 UInt32: Final = Int32ub
-"""An Int32 that is an OID, a protocol version or a process id: a pooler draws any number."""
+"""An unsigned Int32: an OID, a protocol version or a process id. A pooler may send any number as a
+process id."""
 
 
 class Field(NamedTuple):
@@ -132,7 +133,7 @@ class _Byte1(Base):
 
 
 class _NullableBytes(Base):
-    """Int32 and as many bytes. -1 without bytes is None, the protocol's NULL."""
+    """Int32 and that many bytes. A length of -1 is None, the protocol's NULL."""
 
     wire_type = "Int32 Byten"
 
@@ -171,7 +172,7 @@ class _NullableBytes(Base):
 
 
 class _Rest(Base):
-    """Byten: all bytes that are left, perhaps none."""
+    """Byten: all remaining bytes, possibly none."""
 
     wire_type = "Byten"
 
@@ -191,7 +192,7 @@ class _Rest(Base):
 
 
 class Fixed(Base):
-    """Byte4 and the like: exactly that many bytes."""
+    """Byte4 and similar: exactly that many bytes."""
 
     def __init__(self, length: int) -> None:
         super().__init__()
@@ -261,8 +262,8 @@ class Padded(Base):
 
 
 class Constant(Base):
-    """An Int32 that always has this value. It tells the message from others and is not a field of
-    the message class."""
+    """An Int32 with a fixed value. It identifies the message and is not a field of the message
+    class."""
 
     def __init__(self, name: str, value: int) -> None:
         super().__init__()
@@ -314,12 +315,12 @@ def append_spans(construct: Any, stream: Any, name: str, depth: int, out: list[F
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, without the line that construct puts before it."""
+    """The reason for an error, without the line that construct puts before it."""
     return str(error).rpartition("\n")[2]
 
 
 def path_of(error: ConstructError) -> str:
-    """Where it went wrong: `columns[3].name`, or nothing for the body as a whole."""
+    """The path of an error: `columns[3].name`, or empty for the body as a whole."""
     return (error.path or "").replace(" -> ", ".").lstrip(".")
 
 

@@ -1,13 +1,12 @@
 """From (side, code) to the message class, and from bytes to messages.
 
-MESSAGES lists everything that is declared; a new message is a class in its module and one line in
-that module's list. Two codes are families: an `R` is identified by the Int32 at the start of its
-body, a `p` by the request that it answers, which the caller knows (`authentication`). A `p` whose
-request was not seen is read as PasswordMessage, since the manual lists that under the letter. A
-StartupMessage says its version itself; protocol 2.0 has another layout.
+MESSAGES lists every message class. To add a message, write a class in its module and add it to that
+module's list. Two codes are families: an `R` is identified by the Int32 at the start of its body, a
+`p` by the request that it answers, which the caller must pass (`authentication`). If that request
+was not seen, a `p` is read as PasswordMessage, which is what the manual lists for the letter. A
+StartupMessage contains its version; protocol 2.0 has a different layout.
 
-decode() raises MalformedMessage and nothing else; spans() never raises. Both only read the bytes,
-which the caller keeps.
+decode() raises MalformedMessage and nothing else; spans() never raises. Neither changes the bytes.
 """
 
 from __future__ import annotations
@@ -52,8 +51,7 @@ def _class_of(side: int, code: int, body: bytes, authentication: int) -> type[Me
 
 
 def decode(side: int, code: int, body: bytes, authentication: int = -1) -> Message:
-    """The message of a frame. Raises MalformedMessage, also for a code that is not in the
-    protocol."""
+    """Decode a frame. Raises MalformedMessage, also for a code that is not in the protocol."""
     kind = _class_of(side, code, body, authentication)
     if kind is None:
         raise MalformedMessage("Unknown", "", f"no message of the {('frontend', 'backend')[side]} has the code {code:#04x}")
@@ -61,18 +59,17 @@ def decode(side: int, code: int, body: bytes, authentication: int = -1) -> Messa
 
 
 def spans(side: int, code: int, body: bytes, authentication: int = -1) -> list[Field]:
-    """The fields of a frame in the manual's order, each with the bytes it took.
+    """The fields of a frame in the manual's order, each with its bytes.
 
-    The bytes of an unknown message are one field `data`. If a body is malformed, the fields before
-    the fault are followed by a field `malformed`, whose value is the reason and whose bytes are the
-    rest.
+    An unknown message is one field `data`. If a body is malformed, the fields before the fault are
+    followed by a field `malformed`: its value is the reason, its bytes are the rest of the body.
     """
     kind = _class_of(side, code, body, authentication)
     return kind.BODY.fields(body) if kind else [Field("data", body, "Byten", 0, len(body), 0)]
 
 
 def warm() -> None:
-    """Compile every message class now, so that no later decode pays for it."""
+    """Compile every message class now, so that no later decode has to."""
     for kind in MESSAGES:
         kind.BODY.warm()
     frontend.BindHead.BODY.warm()

@@ -1,16 +1,15 @@
 """The untyped packets that begin a connection, and the backend's one-byte replies to them.
 
-A start-up packet is an Int32 length, an Int32 code, and more; there is no type byte. The bodies
-here begin after the length, with the code or version. SSLRequest and GSSENCRequest are answered
-with one raw byte, `S` or `G` for yes and `N` for no. Afterwards the frontend may send the next
-packet; a StartupMessage ends the phase. A CancelRequest has a connection of its own, and the only
-answer is that the connection ends.
+A start-up packet is an Int32 length, an Int32 code, and more; it has no type byte. The bodies here
+begin after the length, with the code or version. The backend answers SSLRequest and GSSENCRequest
+with one raw byte: `S` or `G` for yes, `N` for no. Afterwards the frontend may send the next packet;
+a StartupMessage ends the phase. A CancelRequest has a connection of its own, and the backend
+answers it only by closing that connection.
 
 A StartupMessage of version 3.m names its parameters; names that begin with `_pq_.` are protocol
 options. A server that does not know 3.m, or an option, sends NegotiateProtocolVersion. A server
-that refuses with protocol 2.0 answers with text that has no length. Protocol 2.0 has a
-StartupMessage of its own, with its version in the same place; after it no frontend message has a
-length.
+that refuses with protocol 2.0 sends text without a length. Protocol 2.0 has its own StartupMessage,
+with the version in the same place; no frontend message after it has a length.
 
 Source: PostgreSQL manual, "Message Formats", "Start-up" and "Canceling Requests in Progress" of
 "Message Flow".
@@ -31,8 +30,8 @@ from pgtrace.protocol.primitives import Byte1, Constant, Padded, Rest, UInt32, Z
 class StartupMessage(Message):
     """Int32 Int32(version) (String String)* Int8(0).
 
-    `protocol` is the major version in the high 16 bits and the minor one in the low: 196608 is 3.0,
-    196610 is 3.2.
+    `protocol` has the major version in its high 16 bits and the minor one in the low 16: 196608 is
+    3.0, 196610 is 3.2.
     """
 
     protocol: int
@@ -68,7 +67,7 @@ class Version2StartupMessage(Message):
 
     @property
     def parameters(self) -> tuple[tuple[str, str], ...]:
-        """Its fields, under the names of protocol 3."""
+        """Its fields, under their names in protocol 3."""
         named = (("user", self.user), ("database", self.database), ("options", self.options))
         return tuple(pair for pair in named if pair[1])
 
@@ -114,7 +113,7 @@ class CancelRequest(Message):
 
 @message(codes.SSL_REPLY, BACKEND)
 class SSLRequestReply(Message):
-    """Byte1: `S` for TLS from here, `N` for no."""
+    """Byte1: `S` if TLS begins now, `N` if not."""
 
     reply: str
     BODY = Body("reply" / Byte1)
@@ -123,7 +122,7 @@ class SSLRequestReply(Message):
 
 @message(codes.GSSENC_REPLY, BACKEND)
 class GSSENCRequestReply(Message):
-    """Byte1: `G` for GSSAPI encryption from here, `N` for no."""
+    """Byte1: `G` if GSSAPI encryption begins now, `N` if not."""
 
     reply: str
     BODY = Body("reply" / Byte1)
@@ -133,7 +132,7 @@ class GSSENCRequestReply(Message):
 @message(codes.VERSION_2_ERROR, BACKEND)
 class Version2Error(Message):
     """Byte1('E') String: ErrorResponse of protocol 2.0, without a length. A server that cannot
-    start a process for a connection sends it too."""
+    start a process for a connection also sends it."""
 
     text: str
     BODY = Body("text" / ZString)

@@ -63,22 +63,23 @@ LAYOUTS: Final[dict[str, str]] = {
 """The fields of each message, by its name."""
 
 CONSUMED: Final[dict[str, int]] = {"AuthenticationMD5Password": 8}
-"""The length up to which libpq prints a message that is longer; a line below it says so."""
+"""The length up to which libpq prints a message that is longer; the line after it reports the
+mismatch."""
 CONSUMED_UNKNOWN: Final = 4
 MISMATCH: Final = "mismatched message length: consumed {consumed}, expected {expected}"
 
 VOLATILE_ERROR_FIELDS: Final = frozenset("FLR")
 """File, line and routine of the server's source."""
 WITHOUT_LENGTH: Final = frozenset({"ErrorResponse", "NoticeResponse"})
-"""Their length is NN in regress mode, since the fields above differ in length too."""
+"""Regress mode prints their length as NN, since the fields above also differ in length."""
 
 REPLIES: Final = {"SSLRequestReply": "SSLResponse", "GSSENCRequestReply": "GSSENCResponse"}
-"""What libpq calls the one-byte replies."""
+"""libpq's names for the one-byte replies."""
 UNKNOWN: Final = "Unknown message: "
 
 PARTS: Final = re.compile(r"\[\w+\]|\{\w+\}|\w")
 
 
 def parts(name: str) -> list[str]:
-    """The fields of a message, one by one."""
+    """The layout of each field of a message."""
     return PARTS.findall(LAYOUTS[name])

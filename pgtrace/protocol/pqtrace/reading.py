@@ -1,15 +1,15 @@
-"""Lines of libpq's trace back to the bytes of messages.
+"""Turn lines of libpq's trace back into the bytes of messages.
 
 What regress mode blanked becomes a placeholder of the same length: 0 for NNNN, an empty text for
-"SSSS", zero bytes for 'BBBB'. A message printed without its fields becomes one of its type and
-length, filled with zero bytes.
+"SSSS", zero bytes for 'BBBB'. A message printed without its fields becomes a message of its type
+and length, filled with zero bytes.
 
 The text has no escapes: a String may hold quotes and line ends, a value may hold the four
-characters \\x00. So fields are tried from left to right, each String ending at the first quote that
-can end it. Another ending is tried if what follows makes no sense: the fields must fill the length
-that the line gives, and another line of the trace must follow. That nearly always decides. The
-number of tries, and of characters that they look at, is bounded by the message's length, since a
-file can be made to need many.
+characters \\x00. So fields are tried from left to right, and each String ends at the first quote
+that can end it. If what follows makes no sense, a later quote is tried: the fields must fill the
+length that the line gives, and another line of the trace must follow. That nearly always decides. A
+crafted file could require very many tries, so the number of tries, and of characters they look at,
+is bounded by the message's length.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from pgtrace.protocol.pqtrace import layouts
 
 TRIES: Final = 1_000
 BYTES_A_TRY: Final = 4
-"""A message gets this many tries, and one more for as many of its bytes."""
+"""A message gets TRIES tries, and one more for each BYTES_A_TRY of its bytes."""
 LOOKED_AT: Final = 1024 * 1024
 LOOKS: Final = 64
-"""Characters that the tries of one message may look at: this many, and each of its bytes this many
-times."""
+"""The tries of one message may look at LOOKED_AT characters, and at each of its bytes LOOKS times
+more."""
 _LONGEST: Final = 0x3FFFFFFF
 _LONGEST_UNTYPED: Final = 10_004
-"""The largest length word that the protocol allows, and that the server allows in the first packet.
-"""
+"""The largest length word that the protocol allows, and the largest that the server allows in the
+first packet."""
 HEAD: Final = re.compile(rb"([FB])\t(\d{1,10}|NN)\t([A-Za-z0-9 :]+)")
 """How a message begins."""
 _BOUNDARY: Final = re.compile(rb"\n(?:(?=[FB]\t(?:\d|NN)|#|mismatched message length: )|\Z)")
@@ -51,8 +51,8 @@ _SUPPRESSED: Final = b'"SSSS"'
 _UNTYPED: Final = {
     "StartupMessage": "hhP", "CancelRequest": "hhooZ", "SSLRequest": "hh", "GSSENCRequest": "hh", "SSLResponse": "b", "GSSENCResponse": "b",
 }  # fmt: skip
-"""Messages without a type byte, as layouts. P: pairs of Strings and the zero byte after them. Z:
-zero bytes up to the end."""
+"""Messages without a type byte, as layouts. P: pairs of Strings, then a zero byte. Z: zero bytes up
+to the end."""
 _CODES: Final = {
     **{(FRONTEND, kind.NAME): (kind.code, -1) for kind in (*frontend.MESSAGES, *authentication.MESSAGES) if kind.side == FRONTEND},
     **{(BACKEND, kind.NAME): (kind.code, -1) for kind in backend.MESSAGES},
@@ -65,19 +65,19 @@ UNFILLED: Final = "its fields do not match its length"
 
 
 class NoMessage(Exception):
-    """The text at that place is not a message in libpq's trace format."""
+    """The text at this place is not a message in libpq's trace format."""
 
 
 class Read(NamedTuple):
-    """A message, as far as the text has it."""
+    """A message, as far as the text contains it."""
 
     side: int
     name: str
     data: bytes
     """Its bytes, including the header."""
     missing: int
-    """Zero bytes that follow them: fields that the text does not have, or blanked at the message's
-    end."""
+    """The number of zero bytes after them: fields that the text does not contain, or that were
+    blanked at the message's end."""
     end: int
     """Where the next line begins."""
 
@@ -118,7 +118,7 @@ def message(text: bytes, start: int) -> Read:
 
 
 def _with_length(error: NoMessage, text: bytes, layout: Any, start: int, before: int) -> NoMessage:
-    """The error, with the length that the fields have if it is only the length that is wrong."""
+    """The error; if only the length is wrong, with the length that the fields have."""
     try:
         end, body, _ = _Fields(text, None).read(layout, start)
     except NoMessage:
@@ -128,7 +128,7 @@ def _with_length(error: NoMessage, text: bytes, layout: Any, start: int, before:
 
 
 def _code(side: int, name: str) -> tuple[int, int]:
-    """Type byte, and subtype of an Authentication message."""
+    """The type byte, and the subtype of an Authentication message."""
     if found := _CODES.get((side, name)):
         return found
     unknown = _UNKNOWN.fullmatch(name)
@@ -141,22 +141,22 @@ class _Tried(NamedTuple):
     """How far a value was tried."""
 
     escapes: int
-    """How many of its escaped bytes are taken for escapes."""
+    """How many of its escaped bytes are read as escapes."""
     known: int
-    """What looks like an escaped byte, up to `reached`."""
+    """How many sequences look like an escaped byte, up to `reached`."""
     reached: int
 
 
 Rest = tuple[str, Any] | None
-"""The fields still to be read, as a chain, so that a place to return to keeps its own."""
+"""The fields still to be read, as a linked list, so that every place to return to keeps its own."""
 
 
 class _Fields:
-    """The fields of one message."""
+    """A reader of the fields of one message."""
 
     def __init__(self, text: bytes, room: int | None) -> None:
         self._text = text
-        self._room = room  # bytes left in the body; None if the line does not say
+        self._room = room  # bytes left in the body; None if the line does not give the length
         self._tries = TRIES + (room or 0) // BYTES_A_TRY
         self._looks = LOOKED_AT + LOOKS * (room or 0)
         self._missing = 0  # zero bytes at the end of the body
@@ -164,11 +164,12 @@ class _Fields:
         self._later: list[tuple[int, Any, str, Rest, Any, int]] = []
 
     def read(self, layout: str, at: int) -> tuple[int, bytes, int]:
-        """Where the line ends, the body, and how many zero bytes follow it. Raises NoMessage."""
+        """Returns where the line ends, the body, and how many zero bytes follow it. Raises
+        NoMessage."""
         rest: Rest = None
         for part in reversed(layouts.PARTS.findall(layout)):
             rest = (part, rest)
-        out: Any = None  # a chain of pieces, latest first
+        out: Any = None  # a linked list of pieces, latest first
         size = 0
         while True:
             if rest is None:
@@ -182,7 +183,7 @@ class _Fields:
             at, rest, out, size = state
 
     def _step(self, part: str, rest: Rest, at: int, out: Any, size: int) -> tuple[int, Rest, Any, int] | None:
-        """One field; None if it is not there."""
+        """Read one field; None if the text does not contain it."""
         text = self._text
         if part == "s":
             return self._string(at, 0, rest, out, size)
@@ -240,7 +241,7 @@ class _Fields:
         return found.end() - 1, ("s", (part + letter, rest)), (found[1], out), size + 1
 
     def _string(self, at: int, tried: int, rest: Rest, out: Any, size: int) -> tuple[int, Rest, Any, int] | None:
-        """A String. `tried` is where the quote is that was taken for its end before."""
+        """Read a String. `tried` is the position of the quote that was taken for its end before."""
         text = self._text
         begin = at + 2
         if not text.startswith(b' "', at):
@@ -257,7 +258,7 @@ class _Fields:
         return end + 1, rest, (content + b"\0", out), size + end - begin + 1
 
     def _value(self, part: str, at: int, rest: Rest, out: Any, size: int, tried: _Tried | None = None) -> tuple[int, Rest, Any, int] | None:
-        """A value. `tried` is how far it was tried before."""
+        """Read a value. `tried` is how far it was tried before."""
         text = self._text
         if part == "d":
             if self._room is None or not text.startswith(b" '", at):
@@ -311,15 +312,15 @@ class _Fields:
         return self._value(part, at, rest, out, size, tried)
 
     def _look(self, size: int) -> None:
-        """Count the text that was looked at. Raises NoMessage if that was too much."""
+        """Count the characters that were looked at. Raises NoMessage if there were too many."""
         self._looks -= size
         if self._looks < 0:
             raise NoMessage(UNFILLED)
 
 
 def _joined(text: bytes, out: Any) -> bytes:
-    """The pieces of a chain, latest first: bytes, or what is still to be taken from the text
-    (begin, end, and how many escapes in it are literal)."""
+    """Join a linked list of pieces, latest first. A piece is bytes, or a part of the text: begin,
+    end, and how many escapes in it are literal."""
     pieces = []
     while out is not None:
         piece, out = out
@@ -328,7 +329,8 @@ def _joined(text: bytes, out: Any) -> bytes:
 
 
 def _unescaped(text: bytes, literal: int) -> bytes:
-    """The bytes of a printed value, of which the first `literal` that look like escapes are not."""
+    """The bytes of a printed value. The first `literal` sequences that look like escapes are not
+    escapes."""
     data = bytearray()
     at = 0
     for found in islice(_ESCAPE.finditer(text), literal, None):

@@ -1,9 +1,9 @@
-"""One message as libpq's trace prints it, in either of its modes.
+"""Print one message as libpq's trace does, in either of its modes.
 
 Plain mode prints every number and byte. Regress mode (PQTRACE_REGRESS_MODE) blanks what differs
 from run to run. Neither prints timestamps, as with PQTRACE_SUPPRESS_TIMESTAMPS. layouts.py has all
-the layouts. A message that cannot be decoded is its name alone, and one of an unknown type is
-`Unknown message: 7a`, in libpq's words.
+the layouts. A message that cannot be decoded is printed as its name alone, and a message of an
+unknown type as `Unknown message: 7a`, in libpq's words.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ESCAPES = {byte: f"\\x{byte:02x}" for byte in range(256) if not 32 <= byte < 12
 
 
 def line(message: Message, length: int, *, regress: bool) -> str:
-    """The line, or lines, of a message whose length word is `length`, without a line end."""
+    """The line or lines of a message, without a line end. `length` is its length word."""
     name = message.NAME
     if isinstance(message, SSLRequest | GSSENCRequest | CancelRequest | StartupMessage | Version2StartupMessage):
         return f"F\t{length}\t{name}\t{_untyped(message, regress)}"

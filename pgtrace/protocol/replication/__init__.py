@@ -1,14 +1,13 @@
 """The messages inside CopyData on a replication connection, each with a type byte of its own.
 
-There are three families, and the byte means something else in each: streaming replication in
-copy-both mode (streaming.py), a base backup in copy-out mode (base_backup.py), and the output
-plugin pgoutput inside XLogData (pgoutput.py). The command that began the copy mode decides which
-family applies, never the bytes; the caller says which. None of them changes how messages are framed
-or round trips counted.
+There are three families, and a type byte means something different in each: streaming replication
+in copy-both mode (streaming.py), a base backup in copy-out mode (base_backup.py), and the output
+plugin pgoutput inside XLogData (pgoutput.py). The command that began the copy mode decides the
+family; the bytes do not, so the caller passes it. No family changes how messages are framed or
+round trips counted.
 
-find() and spans() only read the bytes, which the caller keeps, and never raise. The fields of a
-message inside another are listed in sequence with the bytes of the whole CopyData, including the
-type bytes.
+find() and spans() never raise and do not change the bytes. If a message contains another, the
+fields of both are listed in sequence, positioned in the whole CopyData, type bytes included.
 
 Source: PostgreSQL manual, "Streaming Replication Protocol" and "Logical Replication Message
 Formats".
@@ -29,7 +28,7 @@ MESSAGES: Final[tuple[type[SubMessage], ...]] = (*streaming.MESSAGES, *base_back
 
 
 class Family(Enum):
-    """The family of a message."""
+    """A family of messages, which share one set of type bytes."""
 
     STREAMING = streaming.MESSAGES
     BASE_BACKUP = base_backup.MESSAGES
@@ -42,15 +41,16 @@ _BY_CODE: Final = {(family, kind.side, kind.code): kind for family in Family for
 
 
 def find(family: Family, side: int, data: bytes) -> type[SubMessage] | None:
-    """The class of the message `data`, by its first byte; None if the family has none."""
+    """The class of the message `data`, by its first byte; None if the family has no such
+    message."""
     return _BY_CODE.get((family, side, data[0])) if data else None
 
 
 def spans(kind: type[SubMessage], data: bytes, *, start: int = 0, depth: int = 0, in_stream: bool = False) -> list[Field]:
     """The fields of the message from `start` to the end of `data`, its type byte first.
 
-    `in_stream` is for pgoutput: whether it is between Stream Start and Stream Stop. A malformed
-    message ends with a field `malformed`.
+    `in_stream` is for pgoutput: whether the message is between Stream Start and Stream Stop. The
+    fields of a malformed message end with a field `malformed`.
     """
     found = [Field("type", kind.NAME, "Byte1", start, start + 1, depth)]
     position = start + 1

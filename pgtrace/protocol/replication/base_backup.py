@@ -1,9 +1,10 @@
 """The messages of a base backup: archives in sequence, then the manifest, in the CopyData of one
 COPY out.
 
-BASE_BACKUP answers with two result sets and one CopyOutResponse. From then on `n` begins an archive
-and `m` the manifest; `d` holds bytes of the one begun last, and `p` reports progress. This applies
-from PostgreSQL 15 on. Older servers send bare tar files, each in a COPY out of its own.
+The server answers BASE_BACKUP with two result sets and one CopyOutResponse. From then on `n` begins
+an archive and `m` the manifest; `d` holds bytes of the one begun last, and `p` reports progress.
+This applies from PostgreSQL 15 on. Older servers send bare tar files, each in a COPY out of its
+own.
 
 Source: PostgreSQL manual, "Streaming Replication Protocol", BASE_BACKUP.
 """
@@ -24,8 +25,8 @@ FIRST_MAJOR: Final = 15
 
 @message(b"n", BACKEND, name="new archive")
 class NewArchive(SubMessage):
-    """Byte1('n') String String. The archive's file name; the tablespace's directory, empty for the
-    main data directory."""
+    """Byte1('n') String String. The archive's file name, and the tablespace's directory, which is
+    empty for the main data directory."""
 
     name: str
     directory: str
@@ -52,7 +53,7 @@ class ArchiveOrManifestData(SubMessage):
 
 @message(b"p", BACKEND, name="progress report")
 class ProgressReport(SubMessage):
-    """Byte1('p') Int64. Bytes of the current tablespace done so far."""
+    """Byte1('p') Int64. How many bytes of the current tablespace are done."""
 
     completed_bytes: int
     BODY = Body("completed_bytes" / Int64)

@@ -1,17 +1,17 @@
-"""The messages of pgoutput, PostgreSQL's own output plugin: the contents of XLogData when one of
-its logical slots is streamed.
+"""The messages of pgoutput, PostgreSQL's own output plugin: the contents of XLogData while a
+logical slot that uses it is streamed.
 
-A transaction is Begin, changes, Commit. A Relation comes before the first change of its table (a
-Type before a Relation that needs one), and changes name the table only by its OID. From protocol
+A transaction is Begin, changes, Commit. A Relation comes before the first change of its table (and
+a Type before a Relation that needs it); changes identify the table only by its OID. From protocol
 version 2 on, a large transaction may be streamed before it ends: blocks of changes between Stream
-Start and Stream Stop, then Stream Commit or Stream Abort. Version 3 adds prepared transactions;
-version 4 adds the place and time of a Stream Abort, sent if `streaming` is `parallel`.
+Start and Stream Stop, then Stream Commit or Stream Abort. Version 3 adds prepared transactions.
+Version 4 adds the WAL position and time of a Stream Abort, sent if `streaming` is `parallel`.
 
-Two things are not in a message's own bytes and come from what went before, never from a guess:
+Two facts are not in a message's own bytes. Both follow from earlier messages and are never guessed:
 
-- between Stream Start and Stream Stop, the Int32 xid of the transaction comes before the body of
-  some messages (`IN_STREAM`);
-- ParallelStreamAbort is the layout of a Stream Abort if START_REPLICATION asked for
+- between Stream Start and Stream Stop, the Int32 xid of the transaction precedes the body of some
+  messages (`IN_STREAM`);
+- a Stream Abort has the layout of ParallelStreamAbort if START_REPLICATION asked for
   `streaming 'parallel'`.
 
 Sources: PostgreSQL manual, "Logical Replication Message Formats" and "Logical Streaming Replication
@@ -51,8 +51,8 @@ class LogicalMessage(SubMessage):
     __slots__ = ()
 
     IN_STREAM: ClassVar[bool] = False
-    """Whether an Int32, the transaction's xid, comes before its body between Stream Start and
-    Stream Stop."""
+    """Whether the Int32 xid of the transaction precedes its body between Stream Start and Stream
+    Stop."""
 
 
 @message(b"B", BACKEND, name="Begin")
@@ -68,8 +68,8 @@ class Begin(LogicalMessage):
 
 @message(b"M", BACKEND, name="Message")
 class LogicalDecodingMessage(LogicalMessage):
-    """Byte1('M') Int8 Int64 String Int32 Byten. Written by pg_logical_emit_message(); `flags` of 1:
-    as part of its transaction."""
+    """Byte1('M') Int8 Int64 String Int32 Byten. Written by pg_logical_emit_message(); `flags` of 1
+    means that it is part of its transaction."""
 
     flags: int
     lsn: WalPosition
@@ -94,7 +94,7 @@ class Commit(LogicalMessage):
 
 @message(b"O", BACKEND, name="Origin")
 class Origin(LogicalMessage):
-    """Byte1('O') Int64 String. Where the transaction was first committed."""
+    """Byte1('O') Int64 String. The origin where the transaction was first committed."""
 
     commit_lsn: WalPosition
     name: str
@@ -103,7 +103,7 @@ class Origin(LogicalMessage):
 
 
 class RelationColumn(NamedTuple):
-    """One column of a Relation; `flags` of 1: part of the replica identity."""
+    """One column of a Relation. `flags` of 1 means that it is part of the replica identity."""
 
     flags: int
     name: str
@@ -137,7 +137,7 @@ class Relation(LogicalMessage):
 
     @property
     def qualified_name(self) -> str:
-        """`public.items`."""
+        """Schema and name, as in `public.items`."""
         return f"{self.namespace or 'pg_catalog'}.{self.name}"
 
 
@@ -167,8 +167,8 @@ class Insert(LogicalMessage):
 
 @message(b"U", BACKEND, name="Update")
 class Update(LogicalMessage):
-    """Byte1('U') Int32 [Byte1('K') or ('O') TupleData] Byte1('N') TupleData. The old row is there
-    if the key changed, or if the identity is the whole row."""
+    """Byte1('U') Int32 [Byte1('K') or ('O') TupleData] Byte1('N') TupleData. The old row is
+    included if the key changed, or if the replica identity is the whole row."""
 
     relation_oid: int
     old: OldTuple | None
@@ -201,7 +201,7 @@ class Truncate(LogicalMessage):
 
 @message(b"S", BACKEND, name="Stream Start")
 class StreamStart(LogicalMessage):
-    """Byte1('S') Int32 Int8. `first_segment` of 1: the transaction's first block."""
+    """Byte1('S') Int32 Int8. `first_segment` of 1 means the transaction's first block."""
 
     xid: int
     first_segment: int
@@ -232,8 +232,8 @@ class StreamCommit(LogicalMessage):
 
 @message(b"A", BACKEND, name="Stream Abort")
 class StreamAbort(LogicalMessage):
-    """Byte1('A') Int32 Int32. The xid of the transaction, and of the aborted subtransaction (the
-    same if all of it is aborted)."""
+    """Byte1('A') Int32 Int32. The xid of the transaction, and of the aborted subtransaction. They
+    are equal if the whole transaction is aborted."""
 
     xid: int
     subtransaction_xid: int

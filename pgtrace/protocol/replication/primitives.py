@@ -1,13 +1,13 @@
-"""What replication messages consist of besides the common primitives: WAL positions, moments, and
-the rows of logical changes.
+"""What replication messages consist of besides the common primitives: WAL positions, timestamps,
+and the rows of logical changes.
 
-Positions and moments are integers with a text form: `0/1A2B3C4` for an XLogRecPtr, the wall clock
-for a TimestampTz, which counts microseconds from 2000-01-01. They stay integers, so what is parsed
-builds back to the same bytes.
+Positions and timestamps are integers with a text form: `0/1A2B3C4` for an XLogRecPtr, the wall
+clock for a TimestampTz, which counts microseconds from 2000-01-01. They stay integers, so a parsed
+message builds back to the same bytes.
 
-A TupleData is a count and as many values. Each begins with its kind: `n` NULL, `u` an unchanged
-TOASTed value that is not sent, `t` text, `b` binary. An old row, if there is one, comes before the
-new one, and its letter says whether it is a key (`K`) or a whole row (`O`).
+A TupleData is a count and that many values. Each begins with its kind: `n` NULL, `u` an unchanged
+TOASTed value that is not sent, `t` text, `b` binary. An old row, if there is one, precedes the new
+one, and its letter says whether it is a key (`K`) or a whole row (`O`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIMESTAMPTZ: Final = 1184
 
 class SubMessage(Message):
     """A message inside CopyData: its type byte, then its body up to the end of the CopyData. The
-    `message` decorator makes subclasses."""
+    `message` decorator makes its subclasses."""
 
     __slots__ = ()
 
@@ -40,14 +40,15 @@ class SubMessage(Message):
 
 
 class WalPosition(int):
-    """A place in the write-ahead log, in bytes: XLogRecPtr, written as the server writes pg_lsn."""
+    """A position in the write-ahead log, in bytes: XLogRecPtr, printed as the server prints
+    pg_lsn."""
 
     def __str__(self) -> str:
         return f"{self >> 32:X}/{self & 0xFFFFFFFF:X}"
 
 
 class Moment(int):
-    """A TimestampTz: microseconds since 2000-01-01 00:00 UTC, written as the server writes
+    """A TimestampTz: microseconds since 2000-01-01 00:00 UTC, printed as the server prints
     timestamptz in UTC."""
 
     def __str__(self) -> str:
@@ -70,15 +71,15 @@ class OldTuple(NamedTuple):
 
 
 class Truncation(NamedTuple):
-    """What is truncated, and how. `options` is 1 for CASCADE, 2 for RESTART IDENTITY, 3 for
-    both."""
+    """The tables that are truncated, and how. `options` is 1 for CASCADE, 2 for RESTART IDENTITY, 3
+    for both."""
 
     options: int
     relation_oids: tuple[int, ...]
 
 
 class _Meant(Base):
-    """An integer of construct's, read into a class of ours."""
+    """One of construct's integers, read into a class of our own."""
 
     def __init__(self, integer: Any, meaning: type[int], wire_type: str) -> None:
         super().__init__()
@@ -105,8 +106,7 @@ Timestamp: Final = _Meant(Int64, Moment, "Int64 (TimestampTz)")
 
 
 class Letter(Base):
-    """A Byte1 that is always the same. It marks what follows and is not a field of the message
-    class."""
+    """A fixed Byte1. It says what follows and is not a field of the message class."""
 
     wire_type = "Byte1"
 
@@ -138,7 +138,7 @@ class Letter(Base):
 
 
 class _TupleValue(Base):
-    """Byte1('n'), Byte1('u'), or Byte1('t') or ('b') with Int32 and as many bytes."""
+    """Byte1('n') or Byte1('u'); or Byte1('t') or Byte1('b'), an Int32 and that many bytes."""
 
     wire_type = "Byte1 Int32 Byten"
 
@@ -191,12 +191,12 @@ class _TupleValue(Base):
 
 
 TupleData: Final[Any] = Counted(UInt16, _TupleValue(), label="column ")
-"""Int16 and as many values."""
+"""Int16 and that many values."""
 
 
 class Old(Base):
-    """Byte1('K') or ('O') and TupleData. If `optional`, anything else means that there is none:
-    None."""
+    """Byte1('K') or ('O') and TupleData. If `optional`, any other byte means that there is no old
+    row: None."""
 
     wire_type = "Byte1 TupleData"
 
@@ -263,7 +263,7 @@ class Old(Base):
 
 
 class _Truncation(Base):
-    """Int32 Int8 Int32[]: the options come between the count and what it counts."""
+    """Int32 Int8 Int32[]: the options are between the count and the OIDs that it counts."""
 
     wire_type = "Int32 Int8 Int32[]"
 

@@ -1,12 +1,12 @@
 """The messages of streaming replication: WAL in one direction, acknowledgements in the other, and
-keepalives.
+keepalives in both.
 
 They travel in the CopyData of copy-both mode, between START_REPLICATION and the CopyDone of either
-side. In a physical stream, XLogData holds the log's own bytes, and a record is cut only if it does
-not fit. In a logical one, it holds one message of the output plugin (pgoutput.py).
+side. In a physical stream, XLogData holds the WAL's own bytes, and a record is cut only if it does
+not fit. In a logical stream, it holds one message of the output plugin (pgoutput.py).
 
-Clocks are the sender's at the moment of sending. Asking for the primary's status, and its answer,
-are new in PostgreSQL 19.
+`clock` is the sender's clock at the moment of sending. The primary status messages are new in
+PostgreSQL 19.
 
 Source: PostgreSQL manual, "Streaming Replication Protocol", START_REPLICATION.
 """
@@ -37,7 +37,7 @@ class XLogData(SubMessage):
 
 @message(b"k", BACKEND, name="Primary keepalive")
 class PrimaryKeepalive(SubMessage):
-    """Byte1('k') Int64 Int64 Byte1. `reply_requested` of 1 asks for a status update at once."""
+    """Byte1('k') Int64 Int64 Byte1. `reply_requested` of 1 asks for an immediate status update."""
 
     wal_end: WalPosition
     clock: Moment
@@ -61,8 +61,8 @@ class PrimaryStatusUpdate(SubMessage):
 
 @message(b"r", FRONTEND, name="Standby status update")
 class StandbyStatusUpdate(SubMessage):
-    """Byte1('r') Int64 Int64 Int64 Int64 Byte1. The last byte + 1 written, flushed to disk and
-    applied; 0/0 if not reported."""
+    """Byte1('r') Int64 Int64 Int64 Int64 Byte1. The position after the last byte written, flushed
+    to disk and applied; 0/0 if not reported."""
 
     written: WalPosition
     flushed: WalPosition
@@ -75,7 +75,7 @@ class StandbyStatusUpdate(SubMessage):
 
 @message(b"h", FRONTEND, name="Hot standby feedback")
 class HotStandbyFeedback(SubMessage):
-    """Byte1('h') Int64 Int32 Int32 Int32 Int32. All 0: no more feedback will be sent."""
+    """Byte1('h') Int64 Int32 Int32 Int32 Int32. All 0 means that no more feedback will be sent."""
 
     clock: Moment
     xmin: int

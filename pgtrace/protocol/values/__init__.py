@@ -42,8 +42,9 @@ _BOOLEANS: Final = {"t": "true", "f": "false", "true": "true", "false": "false"}
 
 
 def decode(oid: int, format: int, data: bytes | None, types: Types = NONE) -> str:
-    """The display text of one value of that type; Unread if it shows the bytes. `format` is 0 for
-    text and 1 for binary; `types` knows the types of its database. Never raises."""
+    """The display text of one value. `format` is 0 for text and 1 for binary; `types` knows the
+    types of the value's database. Returns an Unread if the value's bytes are shown. Never
+    raises."""
     if data is None:
         return "NULL"
     shown = _text(oid, format, data, types)
@@ -78,7 +79,7 @@ def whole_text(oid: int, format: int, data: bytes, types: Types = NONE) -> str |
 
 
 class _Whole(Reader):
-    """A reader for which a value with an unreadable part is unreadable."""
+    """A reader that refuses a value if any part of it cannot be read."""
 
     __slots__ = ()
 
@@ -90,7 +91,7 @@ class _Whole(Reader):
 
 
 def type_name(oid: int, types: Types = NONE) -> str:
-    """The name of a type as in pg_type, `text[]` for an array, `oid 12345` for an unknown type."""
+    """The name of a type as in pg_type; `text[]` for an array, `oid 12345` for an unknown type."""
     found = find(oid, types)
     if found is not None and found.kind is TypeKind.ARRAY and found.element:
         element = find(found.element, types)

@@ -2,10 +2,12 @@
 
 Each is a header and values with a length before them (-1 is NULL). `read`, from an OID and bytes to
 text, reads the inner values. Arrays and records contain the OIDs of their elements; ranges do not.
-The quoting is that of each output function: blanks, the empty text and whatever would be taken for
-syntax are in double quotes. What could not be read (Unread) is never quoted, so it cannot be
-mistaken for text: text with a backslash is quoted. Sources: arrayfuncs.c, rowtypes.c, rangetypes.c,
-multirangetypes.c in PostgreSQL's src/backend/utils/adt.
+Quoting is that of each output function: text is in double quotes if it is empty or contains blanks
+or anything that could be taken for syntax. A value that could not be read (Unread) is never quoted.
+It cannot be mistaken for text, because text with a backslash is always quoted.
+
+Sources: arrayfuncs.c, rowtypes.c, rangetypes.c, multirangetypes.c in PostgreSQL's
+src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -27,13 +29,15 @@ _IN_RANGE: Final = re.compile(r'[()\[\]",\\ \t\n\r\v\f]').search
 
 
 class Unread(str):
-    """Bytes shown as they are, because their type is not known or they do not fit it."""
+    """The display text of bytes that could not be read: their type is not known, or they do not fit
+    it."""
 
     __slots__ = ()
 
 
 def array(data: bytes, element: int, delimiter: str, read: Read) -> str:
-    """An array of that element type, 0 for any. `[0:1]={a,b}` if a lower bound is not 1."""
+    """An array of this element type, 0 for any. Its bounds are shown, as in `[0:1]={a,b}`, if a
+    lower bound is not 1."""
     cursor = Cursor(data)
     dimensions, flags, oid = cursor.integers("iiI")
     if not 0 <= dimensions <= MOST_DIMENSIONS or flags not in (0, 1) or (element and oid != element):
@@ -48,7 +52,7 @@ def array(data: bytes, element: int, delimiter: str, read: Read) -> str:
 
 
 def _bounds(cursor: Cursor, dimensions: int) -> tuple[list[int], list[int]]:
-    """Size and lower bound of each dimension."""
+    """The size and lower bound of each dimension."""
     pairs = [cursor.integers("ii") for _ in range(dimensions)]
     if any(size < 0 for size, _ in pairs):
         raise ValueError("a negative size")
@@ -73,7 +77,7 @@ def _array_item(cursor: Cursor, oid: int, delimiter: str, read: Read) -> str:
 
 
 def record(data: bytes, read: Read) -> str:
-    """A row. Each column says its own type. NULL is nothing between the commas."""
+    """A row. Each column contains its own type. NULL is printed as nothing between the commas."""
     cursor = Cursor(data)
     columns: list[str] = []
     for _ in range(cursor.count()):
@@ -85,8 +89,8 @@ def record(data: bytes, read: Read) -> str:
 
 
 def range_of(data: bytes, subtype: int, read: Read) -> str:
-    """A range: flags, then the bounds that it has. A missing bound is never inclusive, and flags
-    unknown to the server are ignored."""
+    """A range: flags, then the bounds that it has. A missing bound is never inclusive. Flags that
+    the server does not know are ignored."""
     cursor = Cursor(data)
     (flags,) = cursor.integers("B")
     lower = "" if flags & (_EMPTY | _NO_LOWER) else _bound(cursor, subtype, read)
@@ -115,7 +119,7 @@ def multirange(data: bytes, subtype: int, read: Read) -> str:
 
 
 def _doubled(text: str, special: Callable[[str], object]) -> str:
-    """Quoting as in records and ranges: special characters are doubled."""
+    """Quote as records and ranges do: special characters are doubled."""
     if isinstance(text, Unread) or (text and not special(text)):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '""')

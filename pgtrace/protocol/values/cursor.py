@@ -1,8 +1,8 @@
-"""Reading the binary form of a value from the front.
+"""Read the binary form of a value from front to back.
 
 Integers are big-endian, like everything on the wire. Missing bytes raise ValueError, and so do
 left-over bytes at end(): a value is read whole or not at all. Lengths from the wire are only used
-to take bytes that are there, never to allocate memory.
+to take bytes that are present, never to allocate memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _INT32: Final = struct.Struct(">i")
 
 
 class Cursor:
-    """A place in the bytes of one value."""
+    """A read position in the bytes of one value."""
 
     __slots__ = ("_data", "_place")
 
@@ -31,7 +31,7 @@ class Cursor:
         return taken
 
     def integers(self, layout: str) -> tuple[int, ...]:
-        """The next integers, by struct's letters."""
+        """The next integers. `layout` has struct's letters."""
         return struct.unpack(f">{layout}", self.take(struct.calcsize(f">{layout}")))
 
     def int32(self) -> int:
@@ -51,12 +51,12 @@ class Cursor:
         return [data[start : start + 8] for start in range(0, len(data), 8)]
 
     def sized(self) -> bytes | None:
-        """An Int32 and as many bytes; None for NULL, whose length is -1."""
+        """An Int32 length and that many bytes; None for NULL, whose length is -1."""
         size = self.int32()
         return None if size == -1 else self.take(size)
 
     def string(self) -> bytes:
-        """The bytes up to a zero byte, which is taken too."""
+        """The bytes up to a zero byte, which is skipped."""
         end = self._data.index(0, self._place)
         taken = self._data[self._place : end]
         self._place = end + 1
@@ -67,6 +67,6 @@ class Cursor:
         return self.take(len(self._data) - self._place)
 
     def end(self) -> None:
-        """Raises ValueError if anything is left."""
+        """Check that nothing is left. Raises ValueError if something is."""
         if self._place != len(self._data):
             raise ValueError("the value goes on after its end")

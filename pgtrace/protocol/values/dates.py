@@ -1,11 +1,12 @@
 """Dates and times, as the server prints them with DateStyle ISO, IntervalStyle postgres and
 TimeZone UTC.
 
-Dates are days and timestamps microseconds since 2000-01-01, also before Christ and beyond the year
-9999, where Python's datetime ends. The largest and the smallest number are the infinities. A
-timestamptz has no zone on the wire: the session's TimeZone decides how the server prints it; here
-it is always UTC. An interval is three numbers that are not converted into each other: months, days,
-microseconds. Sources: date.c, timestamp.c, datetime.c in PostgreSQL's src/backend/utils/adt.
+Dates are days and timestamps are microseconds since 2000-01-01. They also reach before Christ and
+beyond the year 9999, where Python's datetime ends. The largest and the smallest number are the
+infinities. A timestamptz has no zone on the wire: the session's TimeZone decides how the server
+prints it; here it is always UTC. An interval is three numbers that are not converted into each
+other: months, days, microseconds. Sources: date.c, timestamp.c, datetime.c in PostgreSQL's
+src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _LARGEST_ZONE_SECONDS: Final = 16 * 3600
 
 
 def _calendar(days: int) -> tuple[str, str]:
-    """A day counted from 2000-01-01 as `YYYY-MM-DD` and the era after it. Uses the civil calendar
-    with years that begin in March."""
+    """A day, counted from 2000-01-01, as `YYYY-MM-DD` and the era that follows. Uses the civil
+    calendar with years that begin in March."""
     era, day_of_era = divmod(days + 730_425, 146_097)
     year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
     day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
@@ -68,7 +69,7 @@ def _time(data: bytes) -> str:
 
 
 def _timetz(data: bytes) -> str:
-    """The zone is in seconds west of Greenwich."""
+    """The zone is stored as seconds west of Greenwich."""
     (west,) = struct.unpack(">i", data[8:])
     if abs(west) >= _LARGEST_ZONE_SECONDS:
         raise ValueError("not a time zone")

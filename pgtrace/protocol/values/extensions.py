@@ -1,8 +1,9 @@
 """Types of common extensions, by name: hstore, citext, ltree, cube and pgvector's.
 
 Their OIDs differ in every database, so they are read only if introspection showed that an OID has
-this name. Another type with the same name would also need the same layout to be mistaken for it.
-Sources: contrib/{hstore,ltree,cube} of PostgreSQL; pgvector's src/{vector,halfvec,sparsevec}.c.
+this name. A different type would be mistaken for one of them only if it had both the name and the
+layout. Sources: contrib/{hstore,ltree,cube} of PostgreSQL; pgvector's
+src/{vector,halfvec,sparsevec}.c.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _halfvec(data: bytes) -> str:
 
 def _listed(numbers: list[str], unused: int) -> str:
     if unused:
-        raise ValueError("no vector")
+        raise ValueError("not a vector")
     return f"[{','.join(numbers)}]"
 
 
@@ -72,7 +73,7 @@ def _sparsevec(data: bytes) -> str:
     numbers = [float4(cursor.take(4)) for _ in range(count)]
     cursor.end()
     if unused or count < 0:
-        raise ValueError("no vector")
+        raise ValueError("not a vector")
     return f"{{{','.join(f'{place + 1}:{number}' for place, number in zip(places, numbers, strict=True))}}}/{dimensions}"
 
 

@@ -1,7 +1,7 @@
-"""Geometric types: float8s, with brackets around them.
+"""Geometric types: float8s in brackets.
 
-A path says whether it is closed; a path and a polygon count their points. Source: geo_ops.c in
-PostgreSQL's src/backend/utils/adt.
+A path contains a flag for closed; a path and a polygon contain the number of their points. Source:
+geo_ops.c in PostgreSQL's src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pgtrace.protocol.values.numbers import float8
 
 
 def _points(cursor: Cursor, count: int) -> str:
-    """`(x,y),(x,y)`: the rest of the value, with nothing after it."""
+    """The rest of the value as `(x,y),(x,y)`. Raises ValueError if anything follows the points."""
     numbers = [float8(data) for data in cursor.floats(2 * count)]
     cursor.end()
     return ",".join(f"({x},{y})" for x, y in zip(numbers[::2], numbers[1::2], strict=True))

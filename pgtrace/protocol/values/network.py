@@ -16,7 +16,7 @@ from typing import Final
 from pgtrace.protocol.values.cursor import Cursor
 
 _SIZES: Final = {2: 4, 3: 16}
-"""Bytes of an address by family."""
+"""The bytes of an address, by family."""
 _V6_BYTES: Final = 16
 
 
@@ -26,7 +26,7 @@ def _inet(data: bytes) -> str:
     address = cursor.take(size)
     cursor.end()
     if _SIZES.get(family) != size or bits > 8 * size:
-        raise ValueError("no address")
+        raise ValueError("not an address")
     written = _v6(address) if size == _V6_BYTES else ".".join(map(str, address))
     return f"{written}/{bits}" if is_cidr or bits < 8 * size else written
 
@@ -42,7 +42,8 @@ def _v6(address: bytes) -> str:
 
 
 def _zeros(groups: tuple[int, ...]) -> tuple[int, int]:
-    """Where the first longest run of zero groups begins, and its length; 0 if no run has two."""
+    """Where the first longest run of zero groups begins, and its length, which is 0 if no run has
+    two groups."""
     best = (0, 1)
     for start in range(8):
         end = start
@@ -59,14 +60,14 @@ def _joined(groups: tuple[int, ...]) -> str:
 
 def _macaddr(data: bytes) -> str:
     if len(data) != 6:
-        raise ValueError("no address")
+        raise ValueError("not an address")
     return data.hex(":")
 
 
 def _macaddr8(data: bytes) -> str:
     """The server sends eight bytes, and accepts six for the same address in its shorter form."""
     if len(data) not in (6, 8):
-        raise ValueError("no address")
+        raise ValueError("not an address")
     return (data if len(data) == 8 else data[:3] + b"\xff\xfe" + data[3:]).hex(":")
 
 

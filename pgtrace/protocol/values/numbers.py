@@ -1,10 +1,10 @@
 """Numbers: integers, OIDs and their aliases, floats, numeric, money, bool.
 
-A float is written with the fewest digits that are nearer to it than to its neighbours (never
-exactly between, unlike Python's repr), in the style of float4out and float8out. numeric is
-base-10000 digits. The alias types of oid (regclass ...) are sent as the OID in binary: the name
+A float is printed with the fewest digits that are nearer to it than to its neighbours (never
+exactly between, unlike Python's repr), in the style of float4out and float8out. numeric is a series
+of base-10000 digits. The alias types of oid (regclass ...) are sent as the OID in binary: the name
 that the server would print is in its catalogue and not on the wire. So they are shown as numbers,
-and 0 as the server shows it, mostly as `-`. Money is shown as in lc_monetary C, whatever the
+and 0 as the server shows it, usually as `-`. Money is shown as in lc_monetary C, whatever the
 database uses. Sources: float.c, numeric.c, cash.c, regproc.c in PostgreSQL's src/backend/utils/adt.
 """
 
@@ -20,7 +20,7 @@ _NAMELESS: Final = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
 
 
 def integer(layout: str) -> Callable[[bytes], str]:
-    """A reader of one integer, by struct's letter."""
+    """A reader of one integer. `layout` is struct's letter."""
     unpack = struct.Struct(f">{layout}").unpack
     return lambda data: str(unpack(data)[0])
 
@@ -41,8 +41,8 @@ def _money(data: bytes) -> str:
 
 
 def _float(layout: str, bits: str, exponent_from: int, first_normal: int) -> Callable[[bytes], str]:
-    """A reader of floats. `bits` is the integer of the same size; decimals of `exponent_from`
-    digits are all different floats.
+    """A reader of floats. `bits` is the layout of the integer of the same size. All decimals with
+    `exponent_from` digits are different floats.
 
     Subnormal floats, those below the bits of `first_normal`, may need fewer digits.
     """
@@ -69,14 +69,15 @@ def _float(layout: str, bits: str, exponent_from: int, first_normal: int) -> Cal
 
 
 _EXACT: Final = Context(prec=1200)
-"""More digits than a float, or the middle between two floats, has."""
+"""More digits than any float, or the middle between two floats, has."""
 _ROUNDINGS: Final = [Context(prec=digits, rounding=way) for digits in range(1, 18) for way in (ROUND_HALF_EVEN, ROUND_CEILING)]
-"""Candidates for the shortest digits: the nearest, and the next one above (the gap below a power of
-two is the smaller one)."""
+"""How to round to the shortest digits: to the nearest, or to the next one above (the gap below a
+power of two is the smaller one)."""
 
 
 def _written(number: Decimal, exponent_from: int) -> str:
-    """Plain, or with an exponent below 1e-4 and from `exponent_from` digits on."""
+    """The number without an exponent, or with one if it is below 1e-4 or has more than
+    `exponent_from` digits before the point."""
     _, digit_tuple, scale = number.as_tuple()
     exponent = len(digit_tuple) - 1 + int(scale)
     digits = "".join(map(str, digit_tuple)).rstrip("0")
@@ -99,7 +100,7 @@ def _numeric(data: bytes) -> str:
     if sign in _NAMELESS:
         return _NAMELESS[sign]
     if sign not in (0, 0x4000) or any(group > 9999 for group in groups):
-        raise ValueError("no numeric")
+        raise ValueError("not a numeric")
     digits = "".join(f"{group:04d}" for group in groups)
     point = 4 * (weight + 1)
     whole = digits[: max(point, 0)].ljust(max(point, 0), "0").lstrip("0")

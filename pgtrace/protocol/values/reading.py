@@ -1,11 +1,11 @@
 """From an OID and bytes to the text that the server would have sent: which module reads which type.
 
-Each module has a table of readers by type name. A built-in name is only looked up for a built-in
-OID, an extension's only for an OID that was learned. A reader raises ValueError or struct.error for
-bytes that are not a value of its type; then the whole outer value is malformed. A part without a
-reader is Unread in its place, and the rest of the value is still shown. So is a part that is nested
-too deeply or would become too long: the quotes of a row in a row double with each level, and ten
-bytes of numeric can be a hundred thousand digits.
+Each module has a table of readers by type name. The name of a built-in type is only looked up for a
+built-in OID, that of an extension's type only for an OID that was learned. A reader raises
+ValueError or struct.error for bytes that are not a value of its type; then the whole outer value is
+malformed. A part without a reader is shown as Unread, and the rest of the value is still read. So
+is a part that is nested too deeply or would become too long: the quotes of a row in a row double
+with each level, and ten bytes of numeric can be a hundred thousand digits.
 
 These have no reader, although the server can send their binary form: pg_ndistinct, pg_dependencies,
 pg_mcv_list and the two brin summaries (the server's memory in its own byte order), and
@@ -23,7 +23,7 @@ from pgtrace.protocol.values.containers import Unread
 from pgtrace.protocol.values.types import BUILTIN, Type, TypeKind, Types, find
 
 DEEPEST: Final = 48
-"""How deep values may be nested; people's types have two or three levels."""
+"""How deep values may be nested. Types in practice have two or three levels."""
 LONGEST: Final = 4 * 1024 * 1024
 """The most characters made from one value, counting those of inner values again at each level."""
 
@@ -36,7 +36,7 @@ READERS: Final[dict[str, Callable[[bytes], str]]] = {
     **textsearch.READERS,
     **system.READERS,
 }
-"""By name, the types that every PostgreSQL has."""
+"""By name: the types that every PostgreSQL has."""
 
 
 def unread(oid: int, data: bytes, why: str = "") -> Unread:
@@ -45,7 +45,7 @@ def unread(oid: int, data: bytes, why: str = "") -> Unread:
 
 
 def plain(oid: int, types: Types) -> Type | None:
-    """The type of that OID; for a domain its base type."""
+    """The type with this OID, or the base type of a domain."""
     found = find(oid, types)
     for _ in range(DEEPEST):
         if found is None or found.kind is not TypeKind.DOMAIN:
@@ -66,7 +66,7 @@ class Reader:
 
     def read(self, oid: int, data: bytes) -> str:
         """The server's own text, or Unread if the type is not known. Raises ValueError or
-        struct.error for bytes that do not fit it."""
+        struct.error for bytes that do not fit the type."""
         found = plain(oid, self._types)
         if found is None or self._depth == DEEPEST or self._room < 0:
             return unread(oid, data)
@@ -102,7 +102,8 @@ class Reader:
         return containers.multirange(data, subtype, self.read)
 
     def _delimiter(self, element: int) -> str:
-        """box is the only type read here whose arrays have another delimiter (pg_type.typdelim)."""
+        """The delimiter of an array. box is the only type read here whose arrays do not use a comma
+        (pg_type.typdelim)."""
         found = plain(element, self._types)
         return ";" if found is not None and found.oid == _BOX else ","
 

@@ -1,4 +1,4 @@
-"""Text and bytes: text and its relatives, json, xml, bytea, bit strings, uuid.
+"""Text and bytes: text and similar types, json, xml, bytea, bit strings, uuid.
 
 Text is decoded as UTF-8 with `surrogateescape`, which loses no byte of another client_encoding.
 jsonb and jsonpath are a version byte and text; bytea is shown as with bytea_output hex. Sources:
@@ -15,14 +15,14 @@ from pgtrace.protocol.values.cursor import Cursor
 
 
 def text(data: bytes) -> str:
-    """The bytes as they are."""
+    """The text with these bytes."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def versioned(data: bytes) -> str:
-    """A byte that says version 1, and text."""
+    """A version byte, which must be 1, and text."""
     if data[:1] != b"\1":
-        raise ValueError("another version")
+        raise ValueError("not version 1")
     return text(data[1:])
 
 

@@ -1,4 +1,4 @@
-"""The types of system columns: places in tables and in the log, snapshots, vectors of numbers.
+"""The types of system columns: row and WAL positions, snapshots, vectors of numbers.
 
 Sources: tid.c, pg_lsn.c, xid8funcs.c, int.c, oid.c in PostgreSQL's src/backend/utils/adt.
 """
@@ -33,14 +33,15 @@ def _snapshot(data: bytes) -> str:
 
 
 def _vector(element: int, layout: str) -> Callable[[bytes], str]:
-    """Sent as an array of one dimension without NULLs, printed with blanks between its numbers."""
+    """A vector type: sent as an array of one dimension without NULLs, printed with blanks between
+    its numbers."""
     number = integer(layout)
 
     def read(data: bytes) -> str:
         cursor = Cursor(data)
         dimensions, flags, oid = cursor.integers("iiI")
         if dimensions != 1 or flags or oid != element:
-            raise ValueError("no vector")
+            raise ValueError("not a vector")
         count, _ = cursor.integers("ii")
         numbers = [number(cursor.sized() or b"") for _ in range(count)]
         cursor.end()

@@ -1,9 +1,10 @@
 """Text search: tsvector and tsquery.
 
-A tsvector is a list of lexemes, each with positions of 14 bits and a weight above them. A tsquery
-is its operators and lexemes in prefix order, the right operand before the left. It is printed
-infix, with the parentheses that the priorities need. Reading it from the end needs no recursion, so
-nothing bounds its depth. Sources: tsvector.c, tsquery.c in PostgreSQL's src/backend/utils/adt.
+A tsvector is a list of lexemes, each with positions: 14 bits, and the weight in the two above them.
+A tsquery is its operators and lexemes in prefix order, the right operand before the left. It is
+printed infix, with the parentheses that the priorities require. Reading it from the end needs no
+recursion, so its depth needs no bound. Sources: tsvector.c, tsquery.c in PostgreSQL's
+src/backend/utils/adt.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _HIGHEST: Final = 5
 _SIGNS: Final = {_AND: "&", _OR: "|"}
 
 _Node = tuple[int, str]
-"""Priority and text of a part of a query."""
+"""The priority and text of a part of a query."""
 
 
 def _quoted(lexeme: bytes) -> str:
@@ -59,7 +60,7 @@ def _tsquery(data: bytes) -> str:
             nodes.append((priority, f"!{_inside(right, priority)}"))
             continue
         left = nodes.pop()
-        # a phrase read from the other end is a different one
+        # A phrase operator does not associate: on the right it needs parentheses.
         chained = operator == _PHRASE and right[0] == priority
         shown = f"( {right[1]} )" if chained else _inside(right, priority)
         nodes.append((priority, f"{_inside(left, priority)} {item} {shown}"))
@@ -69,7 +70,7 @@ def _tsquery(data: bytes) -> str:
 
 
 def _item(cursor: Cursor) -> tuple[int, str]:
-    """Operator and how it is written, or 0 and a lexeme."""
+    """An operator and its text, or 0 and a lexeme."""
     (kind,) = cursor.integers("B")
     if kind == _VALUE:
         weights, is_prefix = cursor.integers("BB")
@@ -86,7 +87,8 @@ def _item(cursor: Cursor) -> tuple[int, str]:
 
 
 def _inside(node: _Node, priority: int) -> str:
-    """The text of an operand, in parentheses if it binds less tightly than its operator."""
+    """The text of an operand, in parentheses if its operator has a lower priority than
+    `priority`."""
     return f"( {node[1]} )" if node[0] < priority else node[1]
 
 

@@ -1,12 +1,11 @@
-"""What a type is: its name, its kind and what it consists of; and the types that every PostgreSQL
-has.
+"""What a type is: its name, its kind and its parts; and the types that every PostgreSQL has.
 
 A type is identified by its OID alone. OIDs below 10000 are fixed in PostgreSQL's catalogue data
 (src/include/catalog/pg_type.dat) and never change their meaning. They are listed here, up to
 version 18. OIDs from 10000 on are assigned when a server version is built (row types of the system
 catalogues), when a cluster is created (the domains of the information schema), or by CREATE TYPE
-and CREATE TABLE. They differ between databases and must be learned from the traffic. What is
-learned never overrides what is listed.
+and CREATE TABLE. They differ between databases and must be learned from the traffic. A learned type
+never overrides a listed one.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class TypeKind(enum.Enum):
     MULTIRANGE = "m"
     PSEUDO = "p"
     UNKNOWN = ""
-    """Its name is known, its kind is not."""
+    """The type's name is known, its kind is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +39,19 @@ class Type:
     """As in pg_type, without its schema."""
     kind: TypeKind = TypeKind.UNKNOWN
     element: int = 0
-    """OID of an array's element type, a domain's base type, a range's or multirange's subtype; 0
-    for an array that takes any element."""
+    """The OID of an array's element type, a domain's base type, or a range's or multirange's
+    subtype; 0 for an array that takes any element."""
     range: int = 0
-    """OID of a multirange's range type, if that is known instead of the subtype."""
+    """The OID of a multirange's range type, if that is known instead of the subtype."""
     evidence: str = ""
     """Where it was learned; empty for the types that every PostgreSQL has."""
 
 
 class Types(Protocol):
-    """Types by OID, beyond those that every PostgreSQL has. A dict is one."""
+    """Types by OID, beyond those that every PostgreSQL has. A dict of them will do."""
 
     def get(self, oid: int, /) -> Type | None:
-        """The type of that OID, or None."""
+        """The type with this OID, or None."""
 
 
 class _NoTypes:
@@ -61,7 +60,7 @@ class _NoTypes:
 
 
 NONE: Final[Types] = _NoTypes()
-"""No types but those that every PostgreSQL has."""
+"""Only the types that every PostgreSQL has."""
 
 _BASE: Final = (  # OID, name, OID of its array type
     (16, "bool", 1000),
@@ -135,7 +134,8 @@ _BASE: Final = (  # OID, name, OID of its array type
     (5038, "pg_snapshot", 5039),
     (5069, "xid8", 271),
 )
-# OID, name, OIDs of its array type, its subtype, its multirange type, and the array type of that
+# OID, name, OIDs of its array type, its subtype, its multirange type, and that multirange's array
+# type
 _RANGES: Final = (
     (3904, "int4", 3905, 23, 4451, 6150),
     (3906, "num", 3907, 1700, 4532, 6151),
@@ -144,7 +144,7 @@ _RANGES: Final = (
     (3912, "date", 3913, 1082, 4535, 6155),
     (3926, "int8", 3927, 20, 4536, 6157),
 )
-# row types of the catalogues with an OID of their own; most of them have no array type
+# Row types of the catalogues that have a fixed OID; most of them have no array type.
 _COMPOSITES: Final = (
     (71, "pg_type", 210),
     (75, "pg_attribute", 270),
@@ -159,8 +159,8 @@ _COMPOSITES: Final = (
 )
 _PSEUDO: Final = ((705, "unknown", 0), (2275, "cstring", 1263), (2278, "void", 0), (32, "pg_ddl_command", 0))
 _ANY_ARRAYS: Final = ((2277, "anyarray"), (5078, "anycompatiblearray"))
-"""The types of some columns of pg_statistic and pg_stats: the array's own header says what they
-hold."""
+"""The types of some columns of pg_statistic and pg_stats. The array's header contains its element
+type."""
 
 
 def _builtin() -> dict[int, Type]:
@@ -177,9 +177,9 @@ def _builtin() -> dict[int, Type]:
 
 
 BUILTIN: Final[dict[int, Type]] = _builtin()
-"""By OID, the types that every PostgreSQL has."""
+"""By OID: the types that every PostgreSQL has."""
 
 
 def find(oid: int, types: Types) -> Type | None:
-    """The type of that OID, if it is known."""
+    """The type with this OID, if it is known."""
     return BUILTIN.get(oid) or types.get(oid)
