@@ -1,12 +1,13 @@
-"""One connection's state: what each side may send next, what is owed, statements, portals,
-transactions, round trips. No I/O.
+"""The state of one connection: what each side may send next, what the backend owes, statements,
+portals, transactions, round trips. No I/O.
 
-- connection.py: bytes in, events out; cache.py: reads that are known already, by their bytes.
-- machine.py: the rules; owed.py: what the backend still owes; names.py, statements.py: what names
-  mean, hashes.py: those forgotten; bodies.py: decoded parts of bodies.
-- roundtrips.py: when a round trip opens and closes; run.py: what it counts meanwhile; departure.py:
-  an end that comes while it is open.
-- events.py: the Observer and its events; effects.py: what sessions share of them; failures.py: an
-  error without its language.
-- watched.py: the plain machine with an observer of each message.
+- connection.py: bytes in, events out; cache.py: recognises known reads by their bytes.
+- machine.py: the rules; owed.py: what the backend still owes; names.py, statements.py: the
+  statements and portals behind names; hashes.py: names that were forgotten; bodies.py: decoded
+  parts of bodies.
+- roundtrips.py: when a round trip opens and closes; run.py: what a round trip counts while it is
+  open; departure.py: an end that comes while a round trip is open.
+- events.py: the Observer and its events; effects.py: what round trips of different sessions share;
+  failures.py: the parts of an error that do not depend on the server's language.
+- watched.py: the machine without the cache, with an observer of each message.
 """

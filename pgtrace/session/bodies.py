@@ -2,7 +2,7 @@
 
 The session asks for the parts it needs (names, formats, SQL, tags) and gets them as plain values.
 Each body is decoded once by its declared layout and cached under its own bytes, within a bound; one
-cache can serve all sessions of a capture. Of a Bind the cache has the head (names and parameter
+cache can serve all sessions of a capture. For a Bind, the cache keeps the head (names and parameter
 formats; the same for every execution of a statement). The values after it are skipped, never
 copied.
 
@@ -20,10 +20,10 @@ from pgtrace import sqltext
 from pgtrace.protocol import heads
 
 REMEMBERED_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of cached bodies before the cache is emptied."""
+"""The bytes of cached bodies at which the cache is emptied."""
 _LARGEST: Final = 64 * 1024
 _OVERHEAD: Final = 300
-"""Approximate bytes per cached body, besides its own."""
+"""The approximate bytes that a cached body takes in addition to its own."""
 
 _RESULT_COUNT_BYTES: Final = 2
 _INT16: Final = struct.Struct(">H").unpack_from
@@ -31,11 +31,11 @@ _INT32: Final = struct.Struct(">i").unpack_from
 
 V = TypeVar("V")
 Bound = tuple[str, str, int, int, tuple[int, ...]]
-"""Of a Bind: portal, statement, numbers of text and binary parameters, result formats."""
+"""The parts of a Bind: portal, statement, numbers of text and binary parameters, result formats."""
 
 
 class Bodies:
-    """Decoded parts of bodies, by their bytes."""
+    """A cache of decoded parts of bodies."""
 
     def __init__(self) -> None:
         self._bytes = 0
@@ -60,11 +60,11 @@ class Bodies:
         return self._recall(self._queries, body, _statements)
 
     def parse(self, body: bytes) -> tuple[str, str, tuple[int, ...]]:
-        """Name, SQL and parameter types of a Parse."""
+        """The name, SQL and parameter types of a Parse."""
         return self._recall(self._parses, body, _parse)
 
     def bind(self, body: bytes) -> Bound:
-        """Names, parameters by format and result formats of a Bind."""
+        """The portal, the statement, the parameters by format and the result formats of a Bind."""
         try:
             end = body.index(0, body.index(0) + 1) + 3
             end += 2 * _INT16(body, end - 2)[0]
@@ -86,7 +86,7 @@ class Bodies:
         return portal, statement, max(0, count - binary), binary, results
 
     def like(self, body: bytes) -> Callable[[bytes], bool]:
-        """Whether another Bind differs from this one in its values alone."""
+        """A test whether another Bind differs from this one only in its values."""
         try:
             end = body.index(0, body.index(0) + 1) + 3
             end += 2 * _INT16(body, end - 2)[0] + 2
@@ -105,11 +105,11 @@ class Bodies:
         return is_like if len(results) >= _RESULT_COUNT_BYTES else _never
 
     def kind_and_name(self, body: bytes) -> tuple[str, str]:
-        """`S` or `P` and the name of a Describe or Close."""
+        """`S` or `P`, and the name, of a Describe or Close."""
         return self._recall(self._names, body, _kind_and_name)
 
     def portal(self, body: bytes) -> str:
-        """The portal of an Execute."""
+        """The portal name of an Execute."""
         return self._recall(self._portals, body, _portal)
 
     def tag(self, body: bytes) -> str:
@@ -117,19 +117,19 @@ class Bodies:
         return self._recall(self._tags, body, _tag)
 
     def column_formats(self, body: bytes) -> tuple[int, int]:
-        """Numbers of text and binary columns of a RowDescription."""
+        """The numbers of text and binary columns of a RowDescription."""
         return self._recall(self._columns, body, _column_formats)
 
     def parameter_types(self, body: bytes) -> tuple[int, ...]:
-        """Type OIDs of a ParameterDescription."""
+        """The type OIDs of a ParameterDescription."""
         return self._recall(self._types, body, _parameter_types)
 
     def parameter_status(self, body: bytes) -> tuple[str, str]:
-        """Name and value of a ParameterStatus."""
+        """The name and value of a ParameterStatus."""
         return self._recall(self._parameters, body, _parameter_status)
 
     def negotiated(self, body: bytes) -> tuple[int, tuple[str, ...]]:
-        """Version and unknown options of a NegotiateProtocolVersion."""
+        """The version and unknown options of a NegotiateProtocolVersion."""
         from pgtrace.protocol import backend
         from pgtrace.protocol.message import MalformedMessage
 
@@ -140,7 +140,7 @@ class Bodies:
         return message.protocol, message.unrecognized_options
 
     def function_formats(self, body: bytes) -> tuple[int, int]:
-        """Numbers of text and binary arguments of a FunctionCall."""
+        """The numbers of text and binary arguments of a FunctionCall."""
         from pgtrace.protocol import frontend
         from pgtrace.protocol.message import MalformedMessage
 
@@ -169,7 +169,7 @@ class Bodies:
 
     @staticmethod
     def _cut_bind(body: bytes) -> Bound:
-        """A Bind that is malformed or too long to be kept whole: head and count are enough for
+        """The parts of a Bind that is malformed or was cut: its head and count are enough for
         everything except the result formats."""
         from pgtrace.protocol import frontend
         from pgtrace.protocol.message import MalformedMessage
@@ -184,7 +184,7 @@ class Bodies:
 
 
 def _behind(body: bytes, position: int, values: range) -> int:
-    """Where the values of a Bind end that begin there."""
+    """The position after the values of a Bind that begin at `position`."""
     for _ in values:
         length = _INT32(body, position)[0]
         position += 4 + length if length > 0 else 4
@@ -196,8 +196,8 @@ def _never(_: bytes) -> bool:
 
 
 def _by_format(count: int, formats: tuple[int, ...]) -> tuple[int, int]:
-    """Numbers of text and binary ones among `count` values: no format means text, and one format
-    applies to all."""
+    """The numbers of text and binary values among `count` values. No format means text, and one
+    format applies to all."""
     if len(formats) <= 1:
         return (0, count) if formats and formats[0] else (count, 0)
     binary = sum(map(bool, formats))
@@ -221,7 +221,7 @@ def _parse(body: bytes) -> tuple[str, str, tuple[int, ...]]:
 def _bind_head(head: bytes) -> tuple[str, str, tuple[int, ...]]:
     found = heads.bind(head)
     if found is None:
-        raise ValueError("a Bind that ends before its values")
+        raise ValueError("the Bind ends before its values")
     return found
 
 

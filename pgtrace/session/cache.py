@@ -1,15 +1,15 @@
 """The key of a read: its bytes without the values in them.
 
-Two reads that differ only in parameter values, or in the number and values of rows with the same
-columns, mean the same to the state machine. asked_key() and answered_key() return what such reads
-of the frontend or backend have in common, skipping the values: of each Bind the head and the result
-formats, of the first run of DataRow its columns, everything else whole. A key seen for the first
+Two reads are the same to the state machine if they differ only in parameter values, or in the
+number and values of rows with the same columns. asked_key() and answered_key() return what such
+reads of the frontend or backend have in common: of each Bind the head and the result formats, of
+the first run of DataRow the number of columns, and everything else whole. A key seen for the first
 time is decoded from its frames. Reads with equal meanings share one object, and the key is kept for
 the next time.
 
-Nothing here depends on a session's state, so one cache serves all sessions of a capture. A read
-with any other message than those listed below (COPY, errors, notices, authentication) has no key:
-None.
+Nothing here depends on a session's state, so one cache serves all sessions of a capture. The key of
+a read is None if it contains any other message than those listed below (COPY, errors, notices,
+authentication).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pgtrace.session.effects import Effects
 from pgtrace.session.names import Room
 
 LONGEST: Final = 64
-"""The most messages of a read with a key; deeper pipelines are left to the machine."""
+"""The most messages of a read that has a key. Deeper pipelines are left to the machine."""
 REMEMBERED: Final = 2_048
-"""Reads cached for each side before the cache is emptied."""
+"""The most reads cached for each side; then the cache is emptied."""
 _SHORT: Final = 256
-"""Bytes at the end of a read that are cached as holding no Bind."""
+"""The most bytes at the end of a read that are remembered as containing no Bind."""
 LARGEST: Final = 16_384
-"""The most bytes of a read with a key, without values."""
+"""The most bytes of a read that has a key, without values."""
 
 _ROWS_GUESSED: Final = 4
 """The most rows of a read that is recognised by its layout."""
@@ -54,37 +54,38 @@ M = TypeVar("M")
 
 
 class Asked:
-    """The meaning of a frontend read. Equal meanings are one object."""
+    """The meaning of a frontend read. Reads with equal meanings share one object."""
 
     __slots__ = ("is_self_contained",)
 
     def __init__(self, *, is_self_contained: bool) -> None:
         self.is_self_contained = is_self_contained
-        """Whether all its portals were bound in the same read."""
+        """Whether all the portals it uses are bound in the same read."""
 
 
 class Answered:
-    """The meaning of a backend read, without its rows. Equal meanings are one object."""
+    """The meaning of a backend read, without its rows. Reads with equal meanings share one
+    object."""
 
     __slots__ = ()
 
 
 Pieces = tuple[tuple[int, int, bytes], ...]
-"""All bytes of a read but the values: where each piece begins and ends, and the piece."""
+"""All bytes of a read except the values: the start and end of each piece, and its bytes."""
 Layouts = dict[int, Pieces]
-"""By the length of the read: reads of one form and length mostly differ in nothing but values.
-Comparing pieces is quicker than walking through the lengths in a read."""
+"""The pieces of a read, by the read's length. Reads of one form and length usually differ only in
+values, and comparing pieces is quicker than walking through the lengths in a read."""
 
 
 class AskedForm:
-    """The form of a frontend read with a known key: a quick check whether another read has the same
-    key."""
+    """The form of a frontend read with a known key. It checks quickly whether another read has the
+    same key."""
 
     __slots__ = ("_at", "_before", "_behind", "_head", "_layouts", "_rest", "asked")
 
     def __init__(self, key: Key, asked: Asked, behind: int) -> None:
-        """`behind`: if the read begins with a Bind, how many bytes after its values belong to the
-        Bind."""
+        """`behind`: how many bytes after the values of a Bind at the start of the read belong to
+        that Bind."""
         self.asked = asked
         self._behind = behind
         self._before, self._head, self._rest = key if isinstance(key, tuple) and len(key) == 3 else (b"", b"", key)
@@ -92,7 +93,7 @@ class AskedForm:
         self._layouts: Layouts = {} if isinstance(self._rest, tuple) else {len(self._rest): ((0, len(self._rest), self._rest),)}
 
     def is_of(self, data: bytes) -> bool:
-        """Whether a read has the same key. May be False although the keys are equal."""
+        """Whether a read has the same key. May return False although the keys are equal."""
         pieces = self._layouts.get(len(data))
         if pieces is not None:
             for start, stop, piece in pieces:
@@ -103,7 +104,8 @@ class AskedForm:
         return bool(self._head) and self._has_key(data)
 
     def _has_key(self, data: bytes) -> bool:
-        """Whether a read with a Bind has the same key; its layout is then the first guess."""
+        """Whether a read with a Bind has the same key. If so, its layout is the first guess from
+        now on."""
         at = self._at
         start, position = 0, at + 5 + len(self._head)
         if data[at + 5 : position] != self._head or data[at] != _BIND or not data.startswith(self._before):
@@ -124,7 +126,7 @@ class AskedForm:
 
 
 class AnsweredForm:
-    """The same for a backend read."""
+    """The form of a backend read with a known key."""
 
     __slots__ = ("_before", "_columns", "_layouts", "_rest", "_rest_bytes", "_start", "answered")
 
@@ -135,7 +137,7 @@ class AnsweredForm:
         self._layouts: Layouts = {} if self._columns else {self._start: ((0, self._start, self._before),)}
 
     def rows_of(self, data: bytes) -> int:
-        """The number of rows in a read with the same key; -1 if the key differs."""
+        """The number of rows in a read with the same key; -1 if its key differs."""
         pieces = self._layouts.get(len(data))
         if pieces is not None:
             for start, stop, piece in pieces:
@@ -146,7 +148,8 @@ class AnsweredForm:
         return self._count_rows(data) if self._columns else -1
 
     def _count_rows(self, data: bytes) -> int:
-        """The same for a read with rows, which gives the next first guess if they are few."""
+        """The same for a read with rows. If they are few, its layout becomes the next first
+        guess."""
         if not data.startswith(self._before) or not data.endswith(self._rest):
             return -1
         position, stop, rows = self._start, len(data) - self._rest_bytes, 0
@@ -171,37 +174,38 @@ class AnsweredForm:
 
 
 def _remember_layout(layouts: Layouts, data: bytes, pieces: list[tuple[int, int, bytes]], rest: int) -> None:
-    """From now on compare reads of that length with these pieces and the rest."""
+    """Remember these pieces and the rest: reads of this length are compared with them from now
+    on."""
     if len(layouts) >= _LAYOUTS:
         layouts.clear()
     layouts[len(data)] = (*pieces, (rest, len(data), data[rest:]))
 
 
 class Reads:
-    """Meanings of reads, by key and by frames. One object serves all sessions of a capture."""
+    """The meanings of reads, by key and by frames. One object serves all sessions of a capture."""
 
     def __init__(self) -> None:
         self.bodies = Bodies()
-        """The parts of their bodies."""
+        """Decoded parts of the reads' bodies."""
         self.room = Room()
-        """How many statements and portals the sessions may remember."""
+        """The memory that the sessions may use for statements and portals."""
         self.effects = Effects()
-        """The effects of their round trips."""
+        """The effects of the sessions' round trips."""
         self.asked: dict[Key | None, AskedForm] = {}
         self.answered: dict[Key | None, AnsweredForm] = {}
         self._bindless: set[bytes] = set()
-        """Ends of reads, and short reads, without a Bind."""
+        """Short reads, and ends of reads, that contain no Bind."""
         self._rests: dict[bytes, int] = {}
-        """The bytes after the values of a read's first and only Bind, and how many of them belong
-        to the Bind."""
+        """The bytes after the values of a read's only Bind, and how many of them belong to that
+        Bind."""
         self._once: set[int] = set()
-        """Hashes of keys seen once: a read is decoded only when its key comes a second time."""
+        """Hashes of keys seen once. A read is only decoded when its key is seen a second time."""
         self._asked_by_meaning: dict[tuple[object, ...], Asked] = {}
         self._answered_by_meaning: dict[tuple[object, ...], Answered] = {}
 
     def asked_key(self, data: bytes) -> Key | None:
-        """The common part of two frontend reads that differ in the values of their Binds. None if
-        lengths do not fit, or for more than LONGEST messages."""
+        """The common part of frontend reads that differ only in the values of their Binds. None if
+        the lengths do not fit, or if the read has more than LONGEST messages."""
         try:
             if data[0] == _BIND:
                 end, position = _around_values(data, 0)
@@ -217,7 +221,7 @@ class Reads:
         if (data[0] == _QUERY and 1 + _INT32(data, 1)[0] == len(data)) or data in self._bindless:
             return data
         parts: list[bytes] = []
-        start = 0  # of the common part
+        start = 0  # the start of the current common part
         position, passed = _next_bind(data, 0, 0)
         while position < len(data):
             stop = position + 1 + _INT32(data, position + 1)[0]
@@ -243,7 +247,7 @@ class Reads:
         return (*parts, tail)
 
     def learn_asked(self, key: Key | None, frames: list[Frame]) -> Asked | None:
-        """The meaning of a read with these whole messages; None the first time."""
+        """The meaning of a read that consists of these whole messages; None the first time."""
         if not frames or len(frames) > LONGEST or key is None:
             return None
         known = hash(key)
@@ -274,7 +278,7 @@ class Reads:
         return asked
 
     def learn_answered(self, key: Key | None, frames: list[Frame]) -> tuple[Answered | None, int]:
-        """The meaning of a read with these whole messages, and its rows."""
+        """The meaning of a read that consists of these whole messages, and its number of rows."""
         parts: list[object] = []
         rows = runs = latest = size = 0
         for code, body, _ in frames:
@@ -336,7 +340,7 @@ def _add(known: set[bytes], data: bytes) -> None:
 
 
 def _around_values(data: bytes, position: int) -> tuple[int, int]:
-    """Where the values of the Bind at `position` begin and end."""
+    """The start and end of the values of the Bind at `position`."""
     end = data.index(0, data.index(0, position + 5) + 1) + 3
     formats = _INT16(data, end - 2)[0]
     if formats:
@@ -349,10 +353,11 @@ def _around_values(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _next_bind(data: bytes, position: int, passed: int) -> tuple[int, int]:
-    """Where the next Bind begins (or the end of the read), and how many messages come before it,
+    """The position of the next Bind (or the end of the read), and how many messages come before it,
     `passed` of them before `position`.
 
-    Raises ValueError if no message ends there, or for more than LONGEST messages.
+    Raises ValueError if the read does not end at the end of a message, or if it has more than
+    LONGEST messages.
     """
     end = len(data)
     while position < end:
@@ -369,8 +374,8 @@ def _next_bind(data: bytes, position: int, passed: int) -> tuple[int, int]:
 
 
 def answered_key(data: bytes) -> tuple[Key | None, int]:
-    """The common part of two backend reads that differ in the first run of rows, and the number of
-    rows; no key if a length does not fit."""
+    """The common part of backend reads that differ only in the first run of rows, and the number of
+    those rows. The key is None if a length does not fit."""
     end = len(data)
     position = 0
     try:

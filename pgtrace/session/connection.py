@@ -1,16 +1,16 @@
-"""One connection: bytes go in, in the order in which they passed, and an Observer receives the
+"""One connection: you feed it bytes in the order in which they passed, and an Observer receives the
 events.
 
 The Machine (machine.py) has the rules. This module puts a cache in front of it. Drivers repeat
-themselves: one read that asks, one that answers all of it, nothing owed before or after. The effect
-of such a pair of reads depends only on the session's state (a Place) and on the meaning of both
-reads without their values (cache.py). So the second time a read is sent from a place, the machine's
-result is kept: the Exchange it reported, and the place it led to. When the read is answered in the
-same way again, the same Exchange is reported with a new Passage. A known read is not even split
-into frames.
+themselves: one read asks, one read answers all of it, and nothing is owed before or after. The
+effect of such a pair of reads depends only on the session's state (a Place) and on the meaning of
+both reads without their values (cache.py). When a read is sent from one place for the second time,
+the machine's result is kept: the Exchange it reported, and the place it led to. When the read is
+answered in the same way again, the same Exchange is reported with a new Passage. A known read is
+not even split into frames.
 
-The machine has the only definition of the rules, and takes over whenever anything differs: the read
-that waited for its answer is then simply run. Reads without a key (COPY, errors, notices,
+Only the machine defines the rules, and it takes over whenever anything differs: it then runs the
+read that was held until its answer arrived. Reads without a key (COPY, errors, notices,
 authentication) and long reads are never cached.
 """
 
@@ -31,26 +31,26 @@ from pgtrace.session.owed import Owed
 from pgtrace.session.statements import Statement
 
 KNOWN: Final = 1_000
-"""Exchanges and frontend reads kept for one session before all are dropped."""
+"""The most exchanges, and the most frontend reads, kept for one session; then all are dropped."""
 SUSPENDED_KNOWN: Final = 64
-"""The most suspended portals at a place from which exchanges are kept: each one costs a step per
+"""The most suspended portals at a place where exchanges are kept: each one costs a step per
 exchange."""
 PORTALS_KNOWN: Final = 64
 """The most portals that a kept exchange may bind."""
 _DATA_ROW: Final = ord("D")
 _MAY_READ_ON: Final = (FIN, CLOSE_NOTIFY)
-"""The ends of a driver's direction after which it may still read."""
+"""The ends of a driver's direction after which the driver may still read."""
 
 _HEADER: Final = struct.Struct(">BI")
 _header: Final = _HEADER.pack
 _LAST_TYPE: Final = 0xFF
-"""A higher code is that of a packet without a type byte."""
+"""A higher code belongs to a packet without a type byte."""
 
 Place = tuple[int, str, bool, frozenset[str] | None]
-"""The state in which an exchange begins: version of the session's names, transaction status, open
-block, suspended portals."""
+"""The state in which an exchange begins: the version of the session's names, the transaction
+status, whether a block is open, the suspended portals."""
 _NOWHERE: Final[Place] = (-1, "", False, None)
-"""A place from which nothing is kept."""
+"""A place where nothing is kept."""
 
 
 class Known:
@@ -64,26 +64,26 @@ class Known:
         self.in_block = in_block
         self.suspended = suspended
         self.reused = reused
-        """The statements of its BindCompletes."""
+        """The statements of its BindCompletes, one for each."""
         self.leads_to: Standing | None = None
-        """What is known from the place it led to, if anything."""
+        """What is known at the place it led to, if anything."""
         self.asked_next: AskedForm | None = None
-        """The read that followed it last time: the first guess."""
+        """The read that followed it last time, which is the first guess for the next one."""
 
 
 class Answers:
-    """The answers to one read from one place, and their results."""
+    """The known answers to one read at one place, with their results."""
 
     __slots__ = ("known", "latest")
 
     def __init__(self) -> None:
         self.known: dict[Answered, Known] = {}
         self.latest: AnsweredForm | None = None
-        """The last answer: the first guess."""
+        """The latest answer, which is the first guess for the next one."""
 
 
 Standing = dict[Asked, Answers]
-"""What is known from one place."""
+"""What is known at one place."""
 
 
 class Rest(NamedTuple):
@@ -99,7 +99,7 @@ class Session(Machine):
     """The state machine of one connection, with its cache."""
 
     def __init__(self, observer: Observer | None = None, reads: Reads | None = None) -> None:
-        """`reads` is shared by the sessions of a capture."""
+        """`reads` is shared by all sessions of a capture."""
         self._reads = reads or Reads()
         super().__init__(observer, self._reads)
         self._known: dict[Place, Standing] = {}
@@ -107,20 +107,20 @@ class Session(Machine):
         """The number of exchanges kept."""
         self._seen: set[tuple[Place, Asked]] = set()
         self._standing: Standing | None = None
-        """What is known from the current place while only known exchanges happen; the session is
-        then idle."""
+        """What is known at the current place. Set only while nothing but known exchanges happens;
+        the session is then idle."""
         self._latest: Known | None = None
-        """The exchange that led there."""
+        """The exchange that led to that place."""
         self._held: tuple[int, bytes, Asked, Standing, Any] | None = None
-        """A known read that waits for its answer: time, bytes, meaning, place, and the note of its
-        round trip."""
+        """A known read that is held until its answer arrives: time, bytes, meaning, what is known
+        at its place, and the note of its round trip."""
         self._learning: tuple[Place, Asked] | None = None
-        """A sent read whose result will be kept."""
+        """The read that was just sent and whose result will be kept."""
 
     # Bytes.
 
     def receive(self, side: int, time_ns: int, data: bytes, offset: int | None = None) -> None:
-        """The next bytes of that side, as one read returned them. `offset`: their place in the
+        """Take the next bytes of a side, as one read returned them. `offset` is their place in the
         stream, needed after a gap."""
         self.bytes[side] += len(data)
         if self.framer.seeking and offset is not None:
@@ -131,7 +131,7 @@ class Session(Machine):
             self._take_frontend(time_ns, data)
 
     def opaque(self, side: int, time_ns: int, length: int) -> None:
-        """Bytes that were counted, not kept."""
+        """Take bytes that were counted, not kept."""
         self.settle()
         self.bytes[side] += length
         self._offsets[side] += length
@@ -139,8 +139,8 @@ class Session(Machine):
         self.observer.alone(side, codes.OPAQUE, b"", length, time_ns, None)
 
     def elided(self, time_ns: int, messages: int, size: int, columns: int) -> None:
-        """Rows left out of the capture: `messages` DataRows with `columns` columns together. They
-        are counted."""
+        """Count rows that were left out of the capture: `messages` DataRows with `columns` columns
+        in total."""
         self.settle()
         self.bytes[BACKEND] += size
         self._offsets[BACKEND] += size
@@ -160,11 +160,11 @@ class Session(Machine):
             self._data_rows(current, self._owed[0], messages, columns // messages)
 
     def decrypted(self) -> None:
-        """TLS was accepted; what follows is the plain stream."""
+        """TLS was accepted: what follows is the decrypted stream."""
         self.framer.decrypted()
 
     def gap(self, time_ns: int) -> None:
-        """Bytes are missing here, in either direction."""
+        """Bytes are missing here, in either direction or both."""
         self.settle()
         self.round_trips.lose(time_ns)
         self._owe_nothing()
@@ -175,8 +175,8 @@ class Session(Machine):
         self.framer.gap()
 
     def resume(self, time_ns: int, earlier: Session, offsets: tuple[int, int]) -> None:
-        """Continue in the middle of a connection, with what `earlier` learned from its start-up;
-        that part is not counted again."""
+        """Continue in the middle of a connection, with what `earlier` learned from its start-up.
+        That part is not counted again."""
         self.startup, self.initial_response, self.key = earlier.startup, earlier.initial_response, earlier.key
         self.negotiated, self.unrecognized_options = earlier.negotiated, earlier.unrecognized_options
         self.parameters.update(earlier.parameters)
@@ -185,8 +185,8 @@ class Session(Machine):
         self.gap(time_ns)
 
     def rest(self) -> Rest | None:
-        """Its state, so that another session can continue from it; None while something is owed or
-        a message is incomplete."""
+        """The session's state, from which another session can continue. None while something is
+        owed or a message is incomplete."""
         self.settle()
         if not self._is_idle() or not self.is_quiet:
             return None
@@ -199,7 +199,7 @@ class Session(Machine):
         self.round_trips.setup_over(time_ns)
 
     def close(self, time_ns: int) -> None:
-        """The connection has ended, which answers everything."""
+        """The connection has ended. That answers everything."""
         self.settle()
         self.is_closed = True
         self._owe_nothing()
@@ -225,7 +225,7 @@ class Session(Machine):
 
     @property
     def has_open_run(self) -> bool:
-        """Whether a run of frontend messages has begun and not ended."""
+        """Whether a run of frontend messages has begun and has not ended."""
         return self._held is not None or self.round_trips.current is not None or self.round_trips.undecided is not None
 
     @property
@@ -237,13 +237,13 @@ class Session(Machine):
 
     @property
     def due(self) -> Owed | None:
-        """What the backend answers next; None if nothing is owed."""
+        """The item that the backend answers next; None if nothing is owed."""
         self.settle()
         return self._owed[0] if self._owed else None
 
     @property
     def open_note(self) -> Any:
-        """The note of the open round trip; None if there is none."""
+        """The note of the open round trip; None if no round trip is open."""
         if self._held is not None:
             return self._held[4]
         current = self.round_trips.current
@@ -255,8 +255,8 @@ class Session(Machine):
         return self.round_trips.open_as_it_stands()
 
     def untold(self, time_ns: int) -> tuple[Tally, int]:
-        """The counts since the last report, without clearing them, and the waiting time up to that
-        moment."""
+        """The counts and the waiting time that were not reported yet, up to that moment. Reading
+        them does not clear them."""
         self.settle()
         if self.round_trips.over_ns is not None:
             time_ns = min(time_ns, self.round_trips.over_ns)
@@ -266,7 +266,7 @@ class Session(Machine):
         return tally, self.round_trips.untold_ns(time_ns) if self.round_trips.started_ns is not None else 0
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:
-        """Waiting time after set-up, up to that moment or the driver's end: with a flush point
+        """The time after set-up, up to that moment or the driver's end: how long a flush point was
         open, and the rest."""
         self.settle()
         if self.round_trips.over_ns is not None:
@@ -280,13 +280,13 @@ class Session(Machine):
     # The cache.
 
     def settle(self) -> None:
-        """Run the read that is held back, so that the state matches the bytes."""
+        """Run the read that is held, so that the state matches the bytes received."""
         if self._held is not None:
             self._run_held()
         self._learning = self._standing = self._latest = None
 
     def _take_frontend(self, time_ns: int, data: bytes) -> None:
-        """One read of the frontend."""
+        """Take one read of the frontend."""
         standing, latest = self._standing, self._latest
         if standing is not None and latest is not None:
             form = latest.asked_next
@@ -303,7 +303,7 @@ class Session(Machine):
             self._take_from_idle(time_ns, data)
 
     def _take_from_idle(self, time_ns: int, data: bytes) -> None:
-        """A read of the frontend that may begin an exchange."""
+        """Take a read of the frontend that may begin an exchange."""
         framer = self.framer
         key = self._reads.asked_key(data)
         form = self._reads.asked.get(key)
@@ -331,7 +331,8 @@ class Session(Machine):
         self._ask(time_ns, data, self.framer.feed(FRONTEND, data), begun)
 
     def _ask(self, time_ns: int, data: bytes, frames: list[Frame], begun: int = 0) -> None:
-        """The same, with its messages; `begun` bytes of the first one came before it."""
+        """Run the messages of a read in the machine. `begun` bytes of the first message came in
+        earlier reads."""
         at = self._offsets[FRONTEND]
         self._frontend(time_ns, frames)
         current = self.round_trips.current
@@ -345,7 +346,7 @@ class Session(Machine):
         current.asks(data if begin <= 0 and end == len(data) else data[max(begin, 0) : end])
 
     def _take_backend(self, time_ns: int, data: bytes) -> None:
-        """One read of the backend."""
+        """Take one read of the backend."""
         held = self._held
         if held is None and self._learning is None:
             self._standing = self._latest = None
@@ -387,7 +388,7 @@ class Session(Machine):
         return statements.version, self.status, statements.in_block, frozenset(suspended) if suspended else None
 
     def _notice(self, place: Place, asked: Asked) -> None:
-        """A read that is not known from here: it is learned the second time."""
+        """Note a read that is not known at this place. Its result is kept the second time."""
         if place is _NOWHERE:
             return
         if (place, asked) in self._seen:
@@ -417,9 +418,9 @@ class Session(Machine):
         self._run(time_ns, data)
 
     def _apply(self, known: Known, held: tuple[int, bytes, Asked, Standing, Any], time_ns: int, received_bytes: int, rows: int) -> None:
-        """The held read was answered as before."""
+        """Repeat a known exchange: the held read was answered as before."""
         sent_ns, data, _, standing, note = held
-        if known is self._latest:  # the same again: it changes nothing
+        if known is self._latest:  # the same exchange again changes nothing
             self._standing = standing
         else:
             self._change(known)
@@ -454,7 +455,7 @@ class Session(Machine):
         self._latest = known
 
     def _learn(self, answered: Answered | None) -> None:
-        """Keep what the machine just did, if it would do the same again."""
+        """Keep the result that the machine just produced, if it would produce it again."""
         if self._learning is None:
             return
         place, asked = self._learning

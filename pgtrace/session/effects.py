@@ -2,17 +2,17 @@
 counts.
 
 A round trip counts for itself while it is open (roundtrips.py). When it closes, its key gives an
-Effect with the flight and the flags, and Counts with the numbers. Equal ones are one object:
-drivers repeat themselves, so a few hundred represent millions of round trips, and sums over round
-trips are sums over Counts.
+Effect with the flight and the flags, and Counts with the numbers. Equal ones are one object.
+Drivers repeat themselves, so a few hundred objects represent millions of round trips, and sums over
+round trips are sums over Counts.
 
 Often only the rows of a result differ between executions. So if every DataRow has the same number
-of values, Counts leave out the DataRows and their values and say how many values one row has; the
-passage has the number of rows.
+of values, Counts exclude the DataRows and contain the number of values per row instead; the passage
+has the number of rows.
 
-Memory is bounded: beyond COUNTS_BYTES, Counts are not kept and their number is UNKNOWN. They still
-add up, but the number alone no longer identifies them. Beyond LOOK_BYTES, and for long flights, an
-Effect is not kept either.
+Memory is bounded: beyond COUNTS_BYTES, Counts are not kept and their number is UNKNOWN. They can
+still be summed, but the number alone does not identify them. Beyond LOOK_BYTES, and for long
+flights, an Effect is not kept either.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ LONGEST_LOOK: Final = 1024
 UNKNOWN: Final = 0
 """The number of Counts that are not kept."""
 SUBTYPED: Final = 1000
-"""Tally keys of Authentication and of `p`: SUBTYPED times (subtype + 1), plus the type byte."""
+"""The tally key of an Authentication message or a `p` is SUBTYPED times (subtype + 1), plus the
+type byte."""
 _ROW: Final = ord("D")
 _ROWS: Final = b"D"
 FIRST_LETTER: Final = 0x10
 """Lower bytes in a flight are not type bytes."""
 _OVERHEAD_BYTES: Final = 400
 _ITEM_BYTES: Final = 100
-"""Bytes that one entry of a table takes, including its numbers."""
+"""The bytes that one entry of a table takes, including its numbers."""
 
 
 class Tally:
-    """Counts that need the protocol state. Message counts are by code; Authentication and `p` by
+    """Counts that need the protocol state. Messages are counted by code; Authentication and `p` by
     code and subtype."""
 
     __slots__ = (
@@ -59,13 +60,13 @@ class Tally:
         ) = self.copy_in_rows = self.copy_out_rows = 0
 
     def copy(self) -> Tally:
-        """The counts as they are now."""
+        """A copy of the current counts."""
         other = Tally()
         other.add(self, 1)
         return other
 
     def add(self, other: Tally, times: int) -> None:
-        """Add `other` that many times; the depth becomes the larger one."""
+        """Add `other` `times` times; the depth becomes the larger of the two."""
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + times * getattr(other, name))
         for mine, its in ((self.frontend, other.frontend), (self.backend, other.backend)):
@@ -86,7 +87,7 @@ _DEPTH: Final = NUMBERS.index("max_pipeline_depth")
 _PARAMS: Final = NUMBERS.index("params_text"), NUMBERS.index("params_binary")
 
 Odd = tuple[tuple[int, int], ...]
-"""For one side: how often a message came, in addition to those in its flight."""
+"""For one side: message codes, and how often each came in addition to those in the flight."""
 _Table = tuple[tuple[int, int], ...]
 _Counts = tuple[tuple[int, ...], tuple[int, int], bool, _Table, _Table]
 
@@ -95,7 +96,8 @@ _NONE: Final = (0,) * len(NUMBERS)
 
 
 class Counts:
-    """The counts of one round trip, or of one message outside any. Immutable and shared."""
+    """The counts of one round trip, or of one message outside any round trip. Immutable and
+    shared."""
 
     __slots__ = ("_counts", "number")
 
@@ -106,11 +108,11 @@ class Counts:
 
     @property
     def parameters(self) -> tuple[int, int]:
-        """Parameters in text and in binary."""
+        """The numbers of parameters in text and in binary."""
         return self._counts[0][_PARAMS[0]], self._counts[0][_PARAMS[1]]
 
     def add_to(self, tally: Tally, times: int, rows: int) -> None:
-        """Add the counts of `times` round trips that had `rows` DataRows together."""
+        """Add the counts of `times` round trips that had `rows` DataRows in total."""
         numbers, (text, binary), exact, frontend, backend = self._counts
         for place, name in _SUMMED:
             if numbers[place]:
@@ -130,7 +132,7 @@ class Counts:
 Look = tuple[
     bytes, bytes, bool, bool, int, int, int, bool, bool, int, str, str, bool, str, bool, bytes, tuple[str, ...], tuple[str, ...], bool
 ]  # fmt: skip
-"""Attributes of an Effect from `sent` on, in their order."""
+"""The attributes of an Effect from `sent` on, in their order."""
 
 
 class Effect:
@@ -143,37 +145,37 @@ class Effect:
     )  # fmt: skip
 
     sent: bytes
-    """One byte for each frontend message, with a run of CopyData as one; events.py lists the bytes
+    """One byte for each frontend message. A run of CopyData is one byte; events.py lists the bytes
     for messages without a type byte."""
     received: bytes
-    """The same for the backend; a run of DataRow is also one."""
+    """The same for the backend. A run of DataRow is also one byte."""
     setup: bool
-    """Whether it began before the first ReadyForQuery."""
+    """Whether the round trip began before the first ReadyForQuery."""
     is_round_trip: bool
-    """Whether it has a flush point. Without one, nobody waited for it: it is a run of messages, not
-    a round trip."""
+    """Whether it has a flush point. A run of messages without a flush point is not a round trip,
+    because the driver does not wait for it."""
     depth: int
     executions: int
     errors: int
     prepares: bool
-    """Whether it has the Parse of a named statement."""
+    """Whether it contains the Parse of a named statement."""
     reuses: bool
-    """Whether it has a Bind of a named statement after the first."""
+    """Whether it contains a Bind of a named statement beyond its first."""
     formats: int
-    """Formats of its results: 1 for text, 2 for binary, 3 for both, 0 without results."""
+    """The formats of its results: 1 for text, 2 for binary, 3 for both, 0 without results."""
     status_before: str
     status: str
     """The transaction status after it, from its latest ReadyForQuery."""
     block_began: bool
     """Whether a transaction block began in it."""
     block_end: str
-    """The command tag that ended a transaction block in it."""
+    """The command tag that ended a transaction block in it, or empty."""
     uncertain: bool
     """Whether bytes are missing inside it."""
     owed_before: bytes
     """What was still owed when it began (owed.before()), after a Flush or a COPY."""
     tags: tuple[str, ...]
-    """The first few command tags without their numbers; equal ones in a row count once."""
+    """The first few command tags without their numbers. Consecutive equal tags count once."""
     warnings: tuple[str, ...]
     """The distinct SQLSTATEs of its warnings."""
     portal: bool
@@ -191,12 +193,12 @@ class Effect:
 
 
 Key = tuple[Look, tuple[int, ...], tuple[int, int], bool, Odd, Odd]
-"""The key of an Effect: its look; the NUMBERS; values in text and in binary, and whether they are
-those of all rows together, not of each; and the messages that are not in the flights."""
+"""The key of an Effect: its look; the NUMBERS; the values in text and in binary; whether those are
+the values of all rows together, not of each row; and the messages that are not in the flights."""
 
 
 class Effects:
-    """The effects of one reading."""
+    """All the effects in one reading of captures."""
 
     def __init__(self) -> None:
         self._counts: dict[_Counts, Counts] = {}
@@ -205,15 +207,15 @@ class Effects:
         self._effects: dict[Key, Effect] = {}
         self._look_bytes = 0
         self.nothing = self._known((_NONE, (0, 0), False, (), ()))
-        """For rows that are about no message."""
+        """The Counts of index rows that count no message."""
         self.idle = Effect(self.nothing, (b"", b"", False, False, 0, 0, 0, False, False, 0, "", "", False, "", False, b"", (), (), False))
 
     def __getitem__(self, number: int) -> Counts | None:
-        """The Counts of that number; None for UNKNOWN."""
+        """The Counts with this number; None for UNKNOWN."""
         return self._by_number[number]
 
     def of(self, key: Key) -> Effect:
-        """The effect with that key."""
+        """The effect with this key."""
         return self._effects.get(key) or self._new(key)
 
     def alone(self, side: int, message: int) -> Counts:
@@ -243,7 +245,7 @@ class Effects:
 
 
 def unfinished(key: Key) -> Effect:
-    """The effect of a round trip that is still open; it is not kept."""
+    """The effect of a round trip that is still open. It is not kept."""
     return Effect(Counts(_counted(key), UNKNOWN), key[0])
 
 

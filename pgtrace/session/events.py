@@ -1,15 +1,15 @@
 """What a session reports: round trips, statements, and messages outside any round trip.
 
-A session calls an Observer while it reads; everything that counts, lists or draws is one. Each
-round trip is reported once, when it has closed, as two objects:
+A session calls an Observer while it reads. Everything that counts, lists or draws is an Observer.
+Each round trip is reported once, when it has closed, as two objects:
 
 - the Exchange: everything that can repeat. It has the Effect, which all sessions of a reading
   share, and the session's statements with what happened to each. If the same happens again, it is
   the same object.
-- the Passage: what differs each time, i.e. times, places in the streams, sizes, rows.
+- the Passage: what differs each time: times, places in the streams, sizes, rows.
 
-Do not change them; `note` is for the observer. Words are those of the glossary: flush point, round
-trip, execution, reuse. Times are monotonic ns as recorded.
+Do not change them, except for `note`, which is for the observer. Words are those of the glossary:
+flush point, round trip, execution, reuse. Times are monotonic ns as recorded.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Portal, Statement
 
 FLIGHT_MESSAGES_KEPT = 1 << 16
-"""The most messages of one round trip in its flight, each side; a run of DataRow or CopyData is
-one. CUT marks the rest."""
+"""The most messages of one round trip in its flight, on each side. A run of DataRow or CopyData is
+one message. CUT replaces the rest."""
 
-# Bytes in a flight for messages without a type byte. describe/notation.py spells them.
+# Bytes in a flight for messages without a type byte. describe/notation.py has their names.
 SKIPPED = 0x01
 STARTUP = 0x02
 SSL = 0x03
@@ -53,13 +53,14 @@ class Part:
             self.errors
         ) = self.parameters = self.results = 0
 
-    # parameters, results: formats that its Binds have and ask for: 1 for text, 2 for binary, 3 for
-    # both, 0 for none. is_carried: the round trip has a message of it. executions: those that
-    # ended, without those that continue a suspended portal. ended: how often one ended or
-    # continued. at_once: how often nobody waited for it, because it came with the one before.
-    # reused: BindCompletes of a named statement after its first. errors: its ErrorResponses.
-    # dropped: the named statement was dropped, by Close or by the command with that tag. forgotten:
-    # it exists but is no longer tracked, because there are too many.
+    # parameters, results: the formats of its parameters and the result formats that it asks for,
+    # over all its Binds: 1 for text, 2 for binary, 3 for both, 0 for none. is_carried: the round
+    # trip contains a message of the statement. executions: the executions that ended, without those
+    # that continue a suspended portal. ended: how often an execution ended or continued. at_once:
+    # how often the driver did not wait for it, because its answer came with the previous one.
+    # reused: BindCompletes of a named statement beyond its first. errors: its ErrorResponses.
+    # dropped: how the named statement was dropped: by Close or by the command with that tag.
+    # forgotten: the statement exists but is not tracked any more, because there are too many.
 
 
 class Exchange:
@@ -78,33 +79,34 @@ class Exchange:
     ) -> None:
         self.effect = effect
         self.parts = parts
-        """By statement; first those that it has a message of, in order."""
+        """One part for each statement; first those that the round trip contains a message of, in
+        order."""
         self.statements = (
             (parts[0].statement,)
             if len(parts) == 1 and parts[0].is_carried
             else tuple([part.statement for part in parts if part.is_carried])
         )
-        """Those that it carries a message of."""
+        """The statements that it contains a message of."""
         self.portals = portals
         """The portals that it bound."""
         self.first = first
         """The statement whose execution ended first."""
         self.copying: Statement | None = None
-        """The COPY whose data it begins with; its Query or Execute was part of an earlier round
-        trip."""
+        """The COPY whose data it begins with. The Query or Execute of that COPY belongs to an
+        earlier round trip."""
         self.error = b""
-        """Body of the first ErrorResponse in it."""
+        """The body of the first ErrorResponse in it."""
         self.failures: tuple[Failure, ...] = ()
-        """Its ErrorResponses, the first few."""
+        """Its first few ErrorResponses."""
         self.rows_differ = rows_differ
-        """Whether it is a known exchange that happened again. The number of its rows varies;
-        returned() computes it. Its first execution was waited for as long as the round trip
-        (Passage.waited_ns), and waited() does not say so."""
+        """Whether this is a known exchange that may happen again with other numbers of rows;
+        returned() computes them. The driver waited for its first execution as long as for the round
+        trip (Passage.waited_ns), and Observer.waited() is not called for it."""
         self.note: Any = None
 
     def returned(self, part: Part, rows: int, times: int = 1) -> tuple[int, int, int]:
         """The rows of a part, and their values in text and in binary, for `times` repetitions with
-        `rows` rows in all."""
+        `rows` rows in total."""
         if not self.rows_differ:
             return times * part.rows, times * part.values_text, times * part.values_binary
         if not part.rows:
@@ -112,7 +114,8 @@ class Exchange:
         return rows, rows * part.values_text, rows * part.values_binary
 
     def again(self) -> Exchange:
-        """The same exchange for any number of rows: all asked in one read, all answered in one."""
+        """This exchange for any number of rows, if all of it was sent in one read and answered in
+        one."""
         parts = []
         for part in map(copy, self.parts):
             part.at_once = part.ended - (part.statement is self.first)
@@ -124,7 +127,7 @@ class Exchange:
 
 
 class Passage(NamedTuple):
-    """What differs each time."""
+    """What differs each time the same exchange happens."""
 
     note: Any
     """The result of Observer.begins()."""
@@ -135,28 +138,30 @@ class Passage(NamedTuple):
     """None while it is open, or while it is not known whether its driver was still there
     (departure.py)."""
     waited_ns: int
-    """How long one of its flush points was open, as waiting time."""
+    """How long a flush point of it was open: the driver's waiting time."""
     offsets: tuple[int, int]
     """Where its messages begin in the stream of each side."""
     rows: int
     sent_bytes: int
     received_bytes: int
     values: int
-    """A hash of what the driver sent: equal for two round trips that asked the same with the same
-    values. 0 if unknown, during set-up, and for a very long one."""
+    """A hash of what the driver sent: equal for two round trips that sent the same messages with
+    the same values. 0 if unknown, during set-up, and for a very long round trip."""
     departure: Departure | None = None
-    """The end that came while it was open."""
+    """The end that came while the round trip was open."""
     replaces: tuple[Exchange, Passage] | None = None
-    """What was reported of it before, if a late reply or a later known time changed it."""
+    """The previous report of this round trip, if a late reply or a time that became known changed
+    it."""
 
 
 new_passage: Final[Callable[[type[Passage], tuple[Any, ...]], Passage]] = tuple.__new__
-"""A Passage from all its fields in a tuple: what reading does for each round trip, without the
-calls of the constructor."""
+"""Make a Passage from a tuple of all its fields. Reading does this for each round trip, and so
+avoids the calls of the constructor."""
 
 
 class Observer:
-    """Override the events you need. Every method is called in the order of the bytes."""
+    """Receives the events of a session. Override the methods you need. They are called in the order
+    of the bytes."""
 
     __slots__ = ()
 
@@ -166,24 +171,24 @@ class Observer:
         return None
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
-        """Everything is answered, or the run ended without becoming a round trip. Called again when
-        a late reply is added, or when a time becomes known."""
+        """A round trip closed, or a run ended without becoming one. Called again when a late reply
+        is added, or when a time becomes known."""
 
     def waited(self, statement: Statement, wait_ns: int) -> None:
-        """How long an execution was waited for: from the later of its flush point and the end of
-        the previous execution, to the read with its last reply. Not called for a known exchange
-        (Exchange.rows_differ)."""
+        """How long the driver waited for an execution: from the later of its flush point and the
+        end of the previous execution, to the read with its last reply. Not called for a known
+        exchange (Exchange.rows_differ)."""
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
-        """A message outside any round trip: asynchronous ones, Terminate, CancelRequest, stray copy
-        data, opaque or undecoded bytes. `counts` is None if it is not counted."""
+        """A message outside any round trip: asynchronous messages, Terminate, CancelRequest, stray
+        copy data, opaque or undecoded bytes. `counts` is None if it is not counted."""
 
     def named(self, kind: str, name: str, what: Statement | Portal) -> None:
-        """From here on the name of that kind, `S` or `P`, means `what`."""
+        """From now on, the name of kind `S` or `P` refers to `what`."""
 
     def copy_began(self, note: Any, code: int, response: bytes, statement: Statement | None) -> None:
-        """CopyInResponse, CopyOutResponse or CopyBothResponse, in the round trip with that note:
-        the following CopyData belongs to that statement."""
+        """CopyInResponse, CopyOutResponse or CopyBothResponse arrived, in the round trip with that
+        note. The CopyData that follows belongs to that statement."""
 
     def copy_ended(self) -> None:
-        """The COPY of copy_began() is over: later CopyData would belong to no statement."""
+        """The COPY of copy_began() is over. Later CopyData would belong to no statement."""

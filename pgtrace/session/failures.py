@@ -9,9 +9,9 @@ from pgtrace.session import owed
 from pgtrace.session.owed import Owed
 
 FAILURES_KEPT: Final = 64
-"""The most errors kept of one round trip."""
+"""The most errors of one round trip that are kept."""
 _ALWAYS: Final = "VFLR"
-"""Fields of every PostgreSQL error: the last three always, V since 9.6."""
+"""Fields that every PostgreSQL error has: V since 9.6, the others always."""
 
 
 class Failure(NamedTuple):
@@ -20,14 +20,14 @@ class Failure(NamedTuple):
     sqlstate: str
     severity: str = "ERROR"
     routine: str = ""
-    """The function in the server that raised it."""
+    """The function in the server that raised the error."""
     is_postgres: bool = True
-    """Whether it has any of the fields V, F, L and R, which PostgreSQL always sends. A pooler's own
-    errors have none of them."""
+    """Whether the error has any of the fields V, F, L and R, which PostgreSQL always sends. A
+    pooler's own errors have none of them."""
     asked: str = ""
-    """The message that it answers; empty if it answers none."""
+    """The name of the message that the error answers; empty if it answers none."""
     name: str = ""
-    """The prepared statement or portal that the message is about."""
+    """The prepared statement or portal of that message."""
 
 
 def failure(body: bytes, item: Owed | None) -> Failure:

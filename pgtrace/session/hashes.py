@@ -1,7 +1,7 @@
-"""A set of hashes in 12 to 24 bytes each, where a set of Python takes 90: very many of them fit.
+"""A set of hashes that takes 12 to 24 bytes per hash, where a Python set takes 90.
 
-Open addressing in an array: a hash has the first free slot from the one that its low bits name.
-A discarded one keeps its slot until the next rebuild.
+It uses open addressing in an array: a hash goes to the first free slot, starting at the slot that
+its low bits give. A discarded hash keeps its slot until the next rebuild.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Final
 _FREE: Final = 0
 _GONE: Final = 1
 _INSTEAD: Final = 2
-"""Kept in place of a hash that is equal to one of the two marks above."""
+"""Stored for a hash that equals one of the two marks above."""
 _FIRST_SLOTS: Final = 8
 
 
 class Hashes:
-    """A set of what hash() returned."""
+    """A set of values that hash() returned."""
 
     __slots__ = ("_count", "_slots", "_used")
 
@@ -32,7 +32,7 @@ class Hashes:
         return self._count
 
     def _at(self, value: int) -> int:
-        """The slot that has it, or the free one where it belongs."""
+        """The slot that contains the value, or the free slot where it belongs."""
         slots, mask = self._slots, len(self._slots) - 1
         at = value & mask
         while (found := slots[at]) != value and found != _FREE:
@@ -57,7 +57,8 @@ class Hashes:
             self._count -= 1
 
     def _rebuild(self) -> None:
-        """Forget what was discarded; twice as large if more than a third is in use."""
+        """Rebuild the table without discarded hashes, and twice as large if more than a third is in
+        use."""
         old = self._slots
         size = len(old) if 3 * self._count <= len(old) else 2 * len(old)
         self._slots = array("q", bytes(8 * size))

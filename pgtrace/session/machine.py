@@ -1,32 +1,32 @@
-"""The state machine of one connection: what each side may send next, what is owed, and what just
-happened. No I/O.
+"""The state machine of one connection: what each side may send next, what the backend owes, and
+what just happened. No I/O.
 
 Each frontend message that will be answered becomes an item in the queue of what is owed (owed.py).
 Each backend message answers the oldest item, or none. The machine also tracks:
 
-- the round trips (roundtrips.py): items that are flush points keep the open one open;
-- the names (names.py): the SQL that a Bind or Execute is about;
+- the round trips (roundtrips.py): pending flush points keep a round trip open;
+- the names (names.py): the SQL that belongs to a Bind or Execute;
 - skipping: after an ErrorResponse in an extended query the backend discards everything up to the
   next Sync;
 - copy mode.
 
-The machine never raises on any bytes. A message that does not fit is counted and shown, and the
-next ReadyForQuery corrects the queue. The machine knows no files, sockets or drivers. Source of the
-rules: PostgreSQL manual, "Message Flow", "Pipelining", "COPY Operations"; measured edge cases are
-worked examples in the tests.
+The machine never raises, whatever the bytes are. A message that does not fit is counted and shown,
+and the next ReadyForQuery corrects the queue. The machine knows no files, sockets or drivers.
+Sources of the rules: PostgreSQL manual, "Message Flow", "Pipelining", "COPY Operations". Edge cases
+that were measured are worked examples in the tests.
 
-Errors. In a simple Query an error ends the Query; ReadyForQuery still comes. In an extended query
-everything up to the next Sync is discarded: what was sent ahead leaves the queue with its flush
+Errors. In a simple Query an error ends the Query; ReadyForQuery still follows. In an extended query
+everything up to the next Sync is discarded: items sent ahead leave the queue with their flush
 points answered, and what is sent later never enters it. An error while a Sync's ReadyForQuery is
-the next thing owed belongs to that Sync; an error with nothing owed belongs to no message. FATAL
-and PANIC answer everything. A backend that must stop at once (an immediate shutdown, the crash of
-another one) says so in a NoticeResponse, 57P01 or 57P02, and answers nothing more.
+the next thing owed belongs to that Sync; an error while nothing is owed belongs to no message.
+FATAL and PANIC answer everything. A backend that must stop immediately (an immediate shutdown, or
+the crash of another backend) says so in a NoticeResponse, 57P01 or 57P02, and answers nothing more.
 
 Copy mode is the backend's, at the moment it reads a message. `_copying` is the item whose
 CopyInResponse was seen and whose data has not ended. What the driver sent ahead waits in the queue
 as COPY_DATA or COPY_END until the reply before it decides. CopyInResponse and CopyBothResponse pass
-the turn to the frontend: what led to them is answered, and a Sync or Flush that the backend reads
-before the next CopyDone or CopyFail is ignored.
+the turn to the frontend: the flush points before them are answered, and a Sync or Flush that the
+backend reads before the next CopyDone or CopyFail is ignored.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from pgtrace.session.statements import FUNCTION_CALL, UNKNOWN_STATEMENT, Stateme
 from pgtrace.sqltext.replication import is_answered_in_parts
 
 Handler = Callable[[Any, int, bytes], None]
-"""Handles a message: the session, its time and its body."""
+"""Handles one message. Its arguments are the session, the time and the body."""
 
 STAND_INS: Final = {
     codes.STARTUP_MESSAGE: events.STARTUP,
@@ -66,10 +66,10 @@ STAND_INS: Final = {
 }
 """The byte in a flight for a code without a type byte."""
 MOST_OWED: Final = 100_000
-"""The most items owed at once."""
+"""The most items that may be owed at a time."""
 NO_MESSAGES: Final = frozenset({codes.OPAQUE, codes.UNDECODED, codes.RESUMED})
 _LOOKED_AT: Final = 100
-"""The most items searched for the message that a driver waits for."""
+"""The most items that are searched for the message that a driver waits for."""
 _PORTALS_KEPT: Final = 64
 _LONGEST_PARAMETER: Final = 4096
 _LONGEST_COUNT: Final = 19
@@ -81,13 +81,13 @@ _COMMAND_COMPLETE: Final = ord("C")
 _LONG: Final = 16
 """Reads with at least this many messages are searched for batches."""
 _ANSWERS_THE_OLDEST: Final = frozenset(b"123CIsDTntVNASKv")
-"""Messages that concern only the oldest item of the queue, or none."""
+"""Messages that concern only the oldest item of the queue, or no item."""
 _CHANGES_NOTHING: Final = frozenset((b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"SELECT"))
-"""Command tags that change no names and no transaction."""
+"""Command tags that change neither names nor the transaction."""
 _NEEDS_ANSWER: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
-"""Authentication requests that need an answer from the frontend."""
+"""Authentication requests that the frontend must answer."""
 _TOLD_BY_LETTER: Final = frozenset(range(0x10, 256)) - frozenset(b"pR")
-"""Messages that a flight identifies by their type byte; the others have subtypes, or no type
+"""Messages that a flight identifies by their type byte. The others have subtypes, or no type
 byte."""
 _IN, _OUT, _BOTH = b"GHW"
 _WARNING: Final = b"\0VWARNING\0"
@@ -103,32 +103,32 @@ class Machine:
         self.round_trips = RoundTrips(self.observer, reads.effects)
         self.statements = Names(self.observer, self.round_trips, reads.room)
         self.bytes = [0, 0]
-        """Bytes of each side so far, as they passed."""
+        """The bytes of each side so far, as they passed."""
         self.tls_refused = False
-        """Whether the latest SSLRequest was answered `N`."""
+        """Whether the latest SSLRequest was answered with `N`."""
         self.startup: bytes = b""
         """The body of the StartupMessage."""
         self.cancel: bytes = b""
         """The body of the CancelRequest."""
         self.key: bytes = b""
-        """The body of BackendKeyData: process id and (hashed in a capture) secret key."""
+        """The body of BackendKeyData: process id and secret key (hashed in a capture)."""
         self.parameters: dict[str, str] = {}
-        """The latest ParameterStatus of each name."""
+        """The latest value of each parameter in ParameterStatus."""
         self.negotiated: int | None = None
         """The protocol version of NegotiateProtocolVersion."""
         self.unrecognized_options: tuple[str, ...] = ()
         """The protocol options that the server does not know, from NegotiateProtocolVersion."""
         self.status = ""
-        """Transaction status of the latest ReadyForQuery."""
+        """The transaction status of the latest ReadyForQuery."""
         self.authentication = -1
-        """Subtype of the latest Authentication message."""
+        """The subtype of the latest Authentication message."""
         self.asked = -1
-        """Subtype of the first Authentication message that needed an answer."""
+        """The subtype of the first Authentication message that needed an answer."""
         self.initial_response = b""
         """The body of the SASLInitialResponse: the mechanism, and the GS2 header of its payload."""
         self.fatal = ""
-        """SQLSTATE of the FATAL or PANIC error, or of the notice from a backend that must stop at
-        once."""
+        """The SQLSTATE of the FATAL or PANIC error, or of the notice from a backend that must stop
+        immediately."""
         self.terminated = False
         self.is_closed = False
         self.unreadable = False
@@ -139,17 +139,17 @@ class Machine:
         self._pairs = 0
         """The number of items in the queue that are PAIRS."""
         self._folded = 0
-        """The number of further items that they represent."""
+        """The number of additional items that they represent."""
         self._unflushed: list[Owed] = []
         self._skipping = False
         self._copying: Owed | None = None
         self._copy_both = False
         self._copy_told = False
-        """Whether a COPY that is not over was reported to the observer."""
+        """Whether the observer has been notified of a COPY that is not over."""
         self._last_end_ns = 0
 
     def _pop(self) -> Owed:
-        """Answer the oldest item, and the following items that need no reply."""
+        """Answer the oldest item, and the items after it that need no reply."""
         queue = self._owed
         item = queue.popleft()
         if item.flush_point:
@@ -160,8 +160,8 @@ class Machine:
         return item
 
     def _pop_if(self, kind: int) -> Owed | None:
-        """Answer the oldest item, if it is of that kind. The caller settles the round trip after
-        counting everything that follows."""
+        """Answer the oldest item, if it is of this kind. The caller settles the round trip after it
+        has counted everything that follows."""
         return self._pop() if self._owed and self._owed[0].kind == kind else None
 
     def _flush_point(self, item: Owed, time_ns: int) -> None:
@@ -172,19 +172,20 @@ class Machine:
         self._unflushed.clear()
 
     def _leaves(self, time_ns: int, side: int, how: str, *, for_good: bool = False) -> None:
-        """That side ends its direction."""
+        """A side ends its direction."""
         self._unfold()
         first = [*islice(self._owed, _LOOKED_AT)]
         oldest = next((item for item in first if item.kind in owed.RUNS_SOMETHING), first[0] if first else None)
         self.round_trips.ends(time_ns, side, how, owed.NAMES[oldest.kind] if oldest is not None else "", for_good=for_good)
 
     def _may_copy(self) -> bool:
-        """Whether CopyInResponse could still answer something owed."""
+        """Whether CopyInResponse could still answer something that is owed."""
         self._unfold()
         return not self._skipping and any(item.kind in (owed.QUERY, owed.EXECUTE) and not item.copying for item in self._owed)
 
     def _discarded(self, runs: bool = False) -> bool:
-        """Whether the backend will discard the message, because of an earlier error."""
+        """Whether the backend will discard this message because of an earlier error. `runs`: the
+        message would run something."""
         if self._skipping and runs and self.round_trips.current is not None:
             self.round_trips.current.skips(1)
         return self._skipping
@@ -192,8 +193,8 @@ class Machine:
     def _executed(
         self, item: Owed, statement: Statement, time_ns: int, *, failed: bool = False, continues: bool = False, times: int = 1
     ) -> None:
-        """One execution ended, or `times` at once; `item` continues with the rest of a simple
-        Query."""
+        """One execution ended, or `times` executions in one read. `item` then continues with the
+        rest of a simple Query."""
         started = max(item.flushed_ns if item.flushed_ns is not None else item.sent_ns, self._last_end_ns)
         self._last_end_ns = time_ns
         rows, columns = item.rows, item.columns
@@ -228,13 +229,13 @@ class Machine:
             part.at_once += 1
 
     def _failed(self, statement: Statement | None) -> None:
-        """An ErrorResponse belongs to that statement, which was not executed."""
+        """An ErrorResponse belongs to this statement, which was not executed."""
         if statement is not None and (run := self.round_trips.about()) is not None:
             run.part(statement).errors += 1
 
     def _next_part(self, item: Owed) -> tuple[Statement, bool]:
-        """The statement of a simple Query that is answered now, and whether it was answered before:
-        some replication commands are answered in parts."""
+        """The statement of a simple Query that is answered now, and whether an answer to it came
+        before: some replication commands are answered in parts."""
         if item.parts:
             item.statement = item.parts.pop(0)
             return item.statement, False
@@ -243,7 +244,7 @@ class Machine:
         return UNKNOWN_STATEMENT, False
 
     def _continues(self, item: Owed) -> bool:
-        """Whether it continues a suspended portal."""
+        """Whether this Execute continues a suspended portal."""
         return item.kind == owed.EXECUTE and item.portal in self.statements.suspended
 
     def _portal_statement(self, name: str) -> Statement:
@@ -283,7 +284,7 @@ class Machine:
         self.observer.alone(side, code, body, size, time_ns, None)
 
     def _give_up(self, time_ns: int) -> None:
-        """Too much is owed for it all to be answered: what was open ends, marked, and the next
+        """Too many items are owed. Everything open ends and is marked uncertain; the next
         ReadyForQuery corrects the state."""
         self.round_trips.lose(time_ns)
         self._owe_nothing()
@@ -301,12 +302,12 @@ class Machine:
         self._unflushed.clear()
         self._pairs = self._folded = 0
 
-    # Batches: if one read repeats the same Bind and Execute, they are one item of the queue, and
-    # are answered a read at a time. The item means the same as its messages one by one; if anything
-    # else comes, it is unfolded.
+    # Batches. If one read repeats the same Bind and Execute, the repetitions are one item of the
+    # queue, which is answered one read at a time. Such an item means the same as its separate
+    # messages. If anything else arrives, it is unfolded.
 
     def _ask_batches(self, time_ns: int, frames: list[Frame]) -> None:
-        """A long read of the frontend."""
+        """Take a long read of the frontend."""
         start = at = 0
         while at + 3 < len(frames):
             times = self._repeats(frames, at) if frames[at][0] == _BIND and frames[at + 1][0] == _EXECUTE else 0
@@ -321,7 +322,7 @@ class Machine:
         self._ask_each(time_ns, frames[start:])
 
     def _repeats(self, frames: list[Frame], at: int) -> int:
-        """How often the Bind and Execute at that place are repeated directly after it, with other
+        """How often the Bind and Execute at `at` are repeated directly after it, with other
         values."""
         is_like = self._bodies.like(frames[at][1])
         execute = frames[at + 1]
@@ -331,8 +332,8 @@ class Machine:
         return (stop - at) // 2 - 1
 
     def _fold(self, time_ns: int, frames: list[Frame]) -> bool:
-        """Add the answers to the repeated messages to the queue; False if they must be read one by
-        one."""
+        """Add the repeated messages to the queue as one item. Returns False if they must be read
+        one by one."""
         run, queue, times = self.round_trips.current, self._owed, len(frames) // 2
         if run is None or self._skipping or len(queue) < 2 or len(queue) + self._folded + len(frames) > MOST_OWED:
             return False
@@ -359,7 +360,7 @@ class Machine:
         return True
 
     def _answer_batches(self, time_ns: int, frames: list[Frame]) -> None:
-        """A read of the backend while there are batches in the queue."""
+        """Take a read of the backend while there are batches in the queue."""
         at = 0
         while at < len(frames) and self._pairs:
             item = self._owed[0]
@@ -423,7 +424,7 @@ class Machine:
         self._owed.extendleft(reversed(self._unfolded(batch)))
 
     def _unfold(self) -> None:
-        """Replace all batches of the queue by their messages."""
+        """Replace all batches in the queue by their separate messages."""
         if self._pairs:
             items = [*self._owed]
             self._owed.clear()
@@ -670,8 +671,8 @@ class Machine:
                 round_trips.tell_late()
 
     def _late(self, code: int) -> Run | None:
-        """The closed round trip that this reply still belongs to, if any: a reply directly after
-        the CopyInResponse or error that closed it."""
+        """The closed round trip that this reply still belongs to, if any: the reply comes directly
+        after the CopyInResponse or error that closed it."""
         last = self.round_trips.last
         if last is None or not self._owed or code in ASYNCHRONOUS or (self._copy_both and code == _COPY_DATA):
             return None
@@ -681,10 +682,10 @@ class Machine:
         return last
 
     def _data_rows(self, run: Run, item: Owed, messages: int, columns: int) -> None:
-        """`messages` DataRows, with `columns` values each."""
+        """Count `messages` DataRows with `columns` values each."""
         item.rows += messages
         if item.columns is None:
-            formats: tuple[int, ...] = ()  # a Query without a RowDescription seen: text
+            formats: tuple[int, ...] = ()  # a Query without a RowDescription: text
             if item.kind == owed.EXECUTE:
                 portal = self.statements.live_portals.get(item.portal)
                 formats = portal.result_formats if portal is not None else ()
@@ -834,7 +835,7 @@ class Machine:
 
     def _negotiate_protocol_version(self, time_ns: int, body: bytes) -> None:
         self.negotiated, self.unrecognized_options = self._bodies.negotiated(body)
-        # only the minor version, as in the manual; PostgreSQL sends both
+        # The manual says only the minor version; PostgreSQL sends the whole version.
         if self.negotiated >> 16 == 0:
             self.negotiated |= int.from_bytes(self.startup[:2], "big") << 16
 
@@ -876,7 +877,7 @@ class Machine:
             self._failed_extended(item, time_ns)
 
     def _fatal(self, time_ns: int) -> None:
-        """It answers everything; the connection is about to end."""
+        """A FATAL error answers everything; the connection is about to end."""
         statement = None
         if self._owed and self._owed[0].kind in owed.RUNS_SOMETHING:
             item = self._owed[0]
@@ -950,7 +951,7 @@ class Machine:
             self._owe(owed.COPY_END, time_ns)
 
     def _copied(self, item: Owed) -> Statement | None:
-        """The statement that copies."""
+        """The statement that runs the COPY."""
         if item.kind == owed.EXECUTE:
             return self._portal_statement(item.portal)
         return item.parts[0] if item.parts else item.statement
@@ -967,7 +968,8 @@ class Machine:
             self.observer.copy_ended()
 
     def _count_copied(self, item: Owed, tag: str) -> None:
-        """The server's count of the rows copied, from the tag, for data that passed here."""
+        """Count the rows of the COPY, as the server reports them in the tag. Only for data that
+        passed here."""
         mode, item.copy_mode = item.copy_mode, 0
         word, _, count = tag.partition(" ")
         if word != "COPY" or len(count) > _LONGEST_COUNT or not (count.isascii() and count.isdigit()):
@@ -1006,13 +1008,13 @@ class Machine:
         self.round_trips.settle(time_ns)
 
     def _hand_over(self, item: Owed) -> None:
-        """Pass the turn to the frontend: what led to it is answered. An Execute answered by it is a
-        flush point."""
+        """Pass the turn to the frontend: the flush points up to this item are answered. An Execute
+        that is answered by a CopyInResponse or CopyBothResponse is a flush point."""
         if item.kind == owed.EXECUTE:
             self.round_trips.flush_point(item.sent_ns)
             self.round_trips.answered()
             item.flushed_ns = item.flushed_ns or item.sent_ns
-            # the flush point after the data is still to come, unless everything was sent ahead
+            # The flush point after the data is still to come, unless everything was sent ahead.
             if item not in self._unflushed:
                 self._unflushed.append(item)
         elif item.flush_point:

@@ -1,18 +1,18 @@
-"""The prepared statement or portal that a name means, and whether a transaction block is open.
+"""The prepared statement or portal that a name refers to, and whether a transaction block is open.
 
 Names are kept twice. `live` is the server's view: it changes when the reply arrives (ParseComplete,
 BindComplete, CloseComplete, a command tag). `sending` is the driver's view: it changes when the
-message is sent, and says what a Bind in flight is about before its reply. After an error the
+message is sent, so it gives the statement of a Bind before the reply arrives. After an error the
 server's view decides, plus what is still owed.
 
 SQL-level PREPARE, DEALLOCATE and DISCARD ALL are recognised by command tags and the statement's
 text; so are DECLARE and CLOSE of a cursor, which is a portal. A transaction block begins with the
-tag BEGIN or START TRANSACTION outside one. It lasts until COMMIT, PREPARE TRANSACTION, a whole
-ROLLBACK (ROLLBACK TO has the same tag; the text differs), or a ReadyForQuery `I`.
+tag BEGIN or START TRANSACTION outside a block. It lasts until COMMIT, PREPARE TRANSACTION, a whole
+ROLLBACK (ROLLBACK TO has the same tag but a different text), or a ReadyForQuery `I`.
 
-The memory for names is bounded (Room, shared by the sessions of a reading): beyond it the older
-half is forgotten. A forgotten statement still counts as alive; when it is bound again it counts as
-prepared earlier.
+The memory for names is bounded (Room, shared by the sessions of a reading). Beyond the bound the
+older half is forgotten. A forgotten statement still counts as alive; if it is bound again it counts
+as prepared earlier.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from pgtrace.session.roundtrips import RoundTrips
 from pgtrace.session.statements import Portal, Statement
 
 NAMES_BYTES: Final = 40 * 1024 * 1024
-"""Memory for the statements and portals of all sessions of a reading."""
+"""The memory for the statements and portals of all sessions of a reading."""
 FORGOTTEN_KEPT: Final = 500_000
 """The most forgotten names of a session that are distinguished from new ones."""
 _OVERHEAD: Final = 500
-"""Approximate bytes per name, besides its texts."""
+"""The approximate bytes that a name takes in addition to its texts."""
 
 
 class Room:
@@ -44,7 +44,7 @@ class Room:
     def __init__(self) -> None:
         self.bytes = 0
         self.crowded = False
-        """Whether the sessions together use too much, so that the caller should drop some."""
+        """Whether the sessions together use too much, so the caller should drop some."""
 
 
 class Names:
@@ -80,7 +80,7 @@ class Names:
         """Portals whose last Execute ended in PortalSuspended."""
         self.in_block = False
         self.version = 0
-        """Changes whenever the name of a statement gets another meaning."""
+        """Changes whenever the name of a statement refers to another statement."""
 
     @property
     def live_named(self) -> int:
@@ -102,7 +102,8 @@ class Names:
         self._bytes = 0
 
     def _bound(self) -> None:
-        """Recount the names that still exist; if they take too much, forget the older half."""
+        """Recount the names that still exist. If they take too much memory, forget the older
+        half."""
         self._recount()
         if self._room.bytes <= NAMES_BYTES * 3 // 4:
             return
@@ -130,7 +131,7 @@ class Names:
         self._bytes = size
 
     def _remembered(self, name: str) -> None:
-        """Account for a new name."""
+        """Note that a name is known again, so it is not a forgotten one."""
         if self._forgotten:
             self._forgotten.discard(hash(name))
 
@@ -139,7 +140,7 @@ class Names:
     def parse(self, name: str, sql: str, parameter_types: tuple[int, ...]) -> Statement:
         known = self.sending.get(name)
         if known is not None and known.sql == sql and known.sent_types == parameter_types and not name:
-            # the unnamed statement again: what is known of its columns stays valid
+            # The unnamed statement again: what is known of its columns stays valid.
             statement = known
         else:
             statement = self.sending[name] = Statement(name, sql, parameter_types)
@@ -162,7 +163,7 @@ class Names:
         return portal
 
     def statement(self, name: str) -> Statement:
-        """The statement that the driver means; without SQL if its Parse was not seen."""
+        """The statement that the driver means. It has no SQL if its Parse was not seen."""
         statement = self.sending.get(name)
         if statement is None:
             statement = self.sending[name] = self.live.get(name) or Statement(name, None)
@@ -171,7 +172,7 @@ class Names:
         return statement
 
     def portal(self, name: str) -> Portal:
-        """The portal that the driver means, or one without SQL."""
+        """The portal that the driver means, or a new one without SQL."""
         portal = self.sending_portals.get(name)
         if portal is None:
             portal = self.sending_portals[name] = Portal(name, Statement("", None), ())
@@ -184,7 +185,7 @@ class Names:
             self.sending_portals.pop(name, None)
 
     def lose(self) -> None:
-        """Bytes are missing: named statements are assumed to be alive, the unnamed one and portals
+        """Bytes are missing. Named statements are assumed to be alive; the unnamed one and portals
         are not."""
         self.live.pop("", None)
         self.live_portals.clear()
@@ -235,7 +236,7 @@ class Names:
             run.part(statement).dropped = how
 
     def failed(self, dropped: Iterable[owed.Owed], still_owed: Iterable[owed.Owed]) -> None:
-        """An error discarded messages."""
+        """An error made the backend discard messages."""
         if not any(item.kind in (owed.PARSE, owed.BIND, owed.CLOSE) for item in dropped):
             return
         self.restore(still_owed)
@@ -257,7 +258,8 @@ class Names:
                 self.close(item.portal, item.name)
 
     def completed(self, tag: str, statement: Statement) -> None:
-        """A command tag: transaction blocks, and statements created or dropped by SQL."""
+        """A command tag arrived: update the transaction block, and the statements and portals that
+        SQL creates or drops."""
         if tag in ("BEGIN", "START TRANSACTION"):
             if not self.in_block:
                 self.in_block = True
@@ -297,7 +299,7 @@ class Names:
                 self.sending_portals.pop(name, None)
 
     def _declared(self, name: str, sql: str | None) -> None:
-        """A cursor by DECLARE is a portal, which the protocol's messages can name."""
+        """DECLARE made a cursor. It is a portal, so protocol messages can name it."""
         known = self.live_portals.get(name)
         if known is not None and known.statement.sql == sql:
             return  # the same again: what is known of its columns stays valid

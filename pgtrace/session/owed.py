@@ -1,9 +1,9 @@
 """What the backend still owes: one item for each frontend message that will be answered, oldest
 first.
 
-The queue is the core of the state machine: replies do not refer to what they answer; only their
-order says it. An item of kind COPY_DATA or COPY_END was sent before it was known whether the
-backend would be in copy mode when it reads the item; the previous reply decides.
+The queue is the core of the state machine: a reply does not say what it answers; only the order of
+replies does. An item of kind COPY_DATA or COPY_END was sent before it was known whether the backend
+would be in copy mode when it reads the message; the reply before it decides.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAMES = (
     "StartupMessage", "SSLRequest", "Query", "FunctionCall", "Sync", "Flush", "Parse", "Bind", "Describe", "Execute", "Close",
     "CopyData", "CopyDone",
 )  # fmt: skip
-"""The names of the kinds."""
+"""The message names of the kinds."""
 ANSWERED_BY_READY = frozenset({STARTUP, QUERY, FUNCTION, SYNC})
 RUNS_SOMETHING = frozenset({QUERY, FUNCTION, EXECUTE})
 MOST_BEFORE = 200
@@ -46,7 +46,7 @@ _KIND = 0x3F
 
 
 class Owed:
-    """One item of the queue. Slots after the first three are used by some kinds only."""
+    """One item of the queue. Only some kinds use the slots after the first three."""
 
     __slots__ = (
         "asked", "columns", "copy_flush_points", "copy_mode", "copying", "flush_point", "flushed_ns", "kind", "name", "parts", "portal",
@@ -62,29 +62,29 @@ class Owed:
         """Whether a flush point waits for it."""
         self.flushed_ns: int | None = None
         self.name = ""
-        """Statement of Parse and Bind, portal of Execute, `S` or `P` and the name for Describe and
-        Close."""
+        """The statement name of a Bind, or the name in a Describe or Close. For these two `portal`
+        is `S` or `P`; for Bind and Execute it is the portal name."""
         self.statement: Statement | None = None
         self.portal = ""
         self.result_formats: tuple[int, ...] = ()
         self.parts: list[Statement] = []
-        """Statements of a simple Query that are not answered yet."""
+        """The statements of a simple Query that are not answered yet."""
         self.copying = False
         """Whether CopyInResponse answered it and its COPY is not over."""
         self.copy_mode = 0
-        """The type byte of its CopyInResponse, CopyOutResponse or CopyBothResponse; 0 before that
+        """The type byte of its CopyInResponse, CopyOutResponse or CopyBothResponse; 0 before that,
         and after the statement is answered."""
         self.copy_flush_points = 0
-        """The number of CopyDone and CopyFail of a simple COPY that wait for it."""
+        """The number of CopyDone and CopyFail messages of a simple COPY that wait for it."""
         self.rows = 0
         self.times = 1
         self.columns: tuple[int, int] | None = None
-        """Numbers of text and binary columns of its rows, once known."""
+        """The numbers of text and binary columns of its rows, once known."""
 
 
 def before(queue: Collection[Owed], copying: Owed | None, *, skipping: bool, copy_both: bool) -> bytes:
-    """What was owed at a moment, as bytes: two flags, and the kind of each item. Empty if nothing
-    was owed, or too much."""
+    """What was owed at a moment, as bytes: flags, then the kind of each item. Empty if nothing was
+    owed, or too much."""
     if not (queue or skipping or copy_both) or len(queue) > MOST_BEFORE:
         return b""
     kinds = (item.kind | (_COPYING if item is copying else 0) | (_ANSWERED_BY_COPY if item.copying else 0) for item in queue)
@@ -92,8 +92,8 @@ def before(queue: Collection[Owed], copying: Owed | None, *, skipping: bool, cop
 
 
 def restored(note: bytes) -> tuple[list[Owed], Owed | None, bool, bool]:
-    """The queue of a note, the item whose copy data continues, whether the backend discards, and
-    whether both sides copy."""
+    """The queue in a note of before(), the item whose copy data continues, whether the backend
+    discards, and whether it is in copy-both mode."""
     queue: list[Owed] = []
     copying = None
     for byte in note[1:]:

@@ -1,13 +1,13 @@
 """When a round trip opens and closes, how long the driver waited, and the reports to the observer.
 
-The rules are those of the glossary. A run opens with the first frontend message sent while none is
-open. Each of its flush points must be answered. When none is pending any more, and there was one,
-the run is a round trip and closes. `withdraw` takes back a Sync or Flush that copy mode swallowed.
-The clock of `wait_ns` runs while a flush point is pending, from the end of set-up on. departure.py
-has the rules for a side that ends its direction meanwhile.
+The rules are those of the glossary. A run opens with the first frontend message sent while no run
+is open. Each of its flush points must be answered. When none is pending any more, and there was at
+least one, the run is a round trip and closes. `withdraw` takes back a Sync or Flush that copy mode
+swallowed. The clock of `wait_ns` runs while a flush point is pending, from the end of set-up on.
+departure.py has the rules for a side that ends its direction in the meantime.
 
-A run counts for itself, and is reported with its Counts when it has closed. Sums over the session
-are sums over those, and over the messages outside any run.
+A run counts for itself. When it has closed, it is reported with its Counts. The sums of a session
+are the sums over these Counts and over the messages outside any run.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pgtrace.session.run import HASHED, Run, values_of
 from pgtrace.session.statements import Statement
 
 PORTALS_TOLD: Final = 64
-"""The most portals reported of one round trip."""
+"""The most portals that are reported for one round trip."""
 _USES: Final = 1_000
-"""Different Counts of a session before they are added up."""
+"""The most different Counts of a session that are kept apart before they are added up."""
 
 
 class RoundTrips:
-    """The open round trip of one session, if any, and the sums over all."""
+    """The open round trip of one session, if any, and the sums over all its round trips."""
 
     __slots__ = (
         "_aside", "_departed", "_effect", "_is_unheard", "_key", "_told_ns", "_total", "_uses",
@@ -44,24 +44,24 @@ class RoundTrips:
         """Counts that belong to no round trip."""
         self._key: Key | None = None
         self._effect = effects.idle
-        """The latest effect and its key; the next one is usually the same."""
+        """The latest effect and its key. The next round trip usually has the same."""
         self._total = Tally()
         self._uses: dict[Counts, list[int]] = {}
         """Reported Counts that are not in the total yet: how often, and with how many DataRows."""
         self.current: Run | None = None
         self.last: Run | None = None
-        """The latest closed one, while nothing has been sent since: a late reply still belongs to
-        it."""
+        """The latest closed round trip, while nothing has been sent since: a late reply still
+        belongs to it."""
         self.late: Run | None = None
-        """The last one, if it has a late reply that is not reported yet."""
+        """The latest closed round trip, if it has a late reply that is not reported yet."""
         self.reading: Run | None = None
-        """The last one, while a late message of it is read."""
+        """The latest closed round trip, while a late message of it is processed."""
         self.departure: Departure | None = None
         """The end that came while the latest round trip was open."""
         self._departed: Run | None = None
-        """That round trip."""
+        """The round trip during which that end came."""
         self.undecided: Run | None = None
-        """The answered round trip of which it is not known yet whether its driver was still
+        """The answered round trip for which it is not known yet whether its driver was still
         there."""
         self.over_ns: int | None = None
         """When the driver's part of the session was over, as far as known."""
@@ -72,9 +72,9 @@ class RoundTrips:
         self.started_ns: int | None = None
         """When set-up was over."""
         self.settled_ns = 0
-        """Time with a flush point open, up to the last moment at which the clock stopped."""
+        """The time with a flush point open, up to the last moment at which the clock stopped."""
         self._told_ns = 0
-        """The reported part of it."""
+        """The part of that time which is already reported."""
         self._waiting_since = 0
 
     def open(self, time_ns: int, offsets: tuple[int, int], status: str, note: Any) -> Run:
@@ -84,7 +84,7 @@ class RoundTrips:
         return opened
 
     def flush_point(self, time_ns: int) -> None:
-        """The open run has one more flush point, sent at that time."""
+        """The open run has one more flush point, sent at `time_ns`."""
         current = self.current
         if current is None:
             return
@@ -99,8 +99,8 @@ class RoundTrips:
         self.pending -= min(flush_points, self.pending)
 
     def withdraw(self) -> None:
-        """A pending flush point did not count; another one, counted before, keeps the run a round
-        trip."""
+        """A pending flush point does not count after all. If another one was counted before, the
+        run is still a round trip."""
         self.answered()
         if self.current is not None and self.current.flush_points > 1:
             self.current.flush_points -= 1
@@ -114,21 +114,21 @@ class RoundTrips:
 
     @property
     def inside(self) -> Run | None:
-        """The round trip of the message that is read: the open one, or the last one for a late
+        """The round trip of the current message: the open one, or the latest closed one for a late
         message."""
         return self.current or self.reading
 
     @property
     def counting(self) -> Run:
-        """Where to count what the message that is read does."""
+        """The run that counts what the current message does."""
         found = self.current or self.reading or self._aside
         if found is None:
             found = self._aside = Run(0, setup=self.setup, offsets=(0, 0), status="")
         return found
 
     def about(self) -> Run | None:
-        """The round trip that a reply is about: the open one, or the last one, which is then
-        reported again."""
+        """The round trip that a reply belongs to: the open one, or the latest closed one, which is
+        then reported again."""
         if self.current is not None or self.last is None:
             return self.current
         if self.last.is_frozen:
@@ -138,7 +138,7 @@ class RoundTrips:
         return self.last
 
     def tell_late(self) -> None:
-        """Report a late reply."""
+        """Report the round trip of a late reply again."""
         late, self.late, self.reading = self.late, None, None
         if late is not None:
             self._tell(late)
@@ -154,7 +154,8 @@ class RoundTrips:
         received_bytes: int,
         rows: int,
     ) -> None:
-        """A known exchange happened again: all sent at one moment, all answered at another."""
+        """A known exchange happened again: all of it was sent at one moment and answered at
+        another."""
         self.last = None
         self._waiting_since = answered_ns
         waited_ns = answered_ns - sent_ns
@@ -174,16 +175,16 @@ class RoundTrips:
         )  # fmt: skip
 
     def count_answered_run(self, time_ns: int) -> None:
-        """The open run had copy data, and an ErrorResponse answered it: it counts although it has
-        no flush point."""
+        """An ErrorResponse answered the copy data of the open run: it counts as a round trip
+        although it has no flush point."""
         if self.current is not None and not self.current.flush_points:
             self.flush_point(time_ns)
             self.answered()
             self.settle(time_ns)
 
     def end(self, time_ns: int) -> None:
-        """Everything is answered: the connection ended, or a FATAL said so. A run without a flush
-        point ends without becoming a round trip."""
+        """Everything is answered: the connection ended, or a FATAL error arrived. A run without a
+        flush point stays open."""
         self.pending = 0
         self.settle(time_ns)
 
@@ -202,20 +203,20 @@ class RoundTrips:
             self._close(self.current, time_ns)
 
     def ends(self, time_ns: int, side: int, how: str, waits_for: str, *, for_good: bool) -> None:
-        """A direction ends, or the driver says that it leaves; `for_good` if nothing later reaches
-        the driver."""
+        """A direction ends, or the driver sends Terminate. `for_good`: nothing that comes later
+        reaches the driver."""
         if how != TERMINATE and (side == FRONTEND or for_good) and self.over_ns is None:
             self.over_ns = time_ns
         if self.departure is None and self.current is not None:
             self._stop_clock(time_ns)
             self.departure = self.current.departure = Departure(time_ns, side, how, waits_for, unheard=self._is_unheard)
             self._departed = self.current
-        # an answer that has come reached a driver that was there
+        # An answer that has already passed reached a driver that was still there.
         if for_good and (self.undecided is None or side == FRONTEND):
             self._decide(reached=False)
 
     def stays(self) -> None:
-        """The driver sends more, so it was there."""
+        """The driver sends more, so it is still there."""
         departure, departed = self.departure, self._departed
         if departure is None or departed is None or departure.reached is not None:
             return
@@ -223,8 +224,8 @@ class RoundTrips:
         self.over_ns = self.departure = departed.departure = self._departed = None
 
     def lose(self, time_ns: int) -> None:
-        """Bytes are missing from here on: what was open ends, marked. Nothing more is reported of
-        what was answered."""
+        """Bytes are missing from here on. What was open ends and is marked uncertain. What was
+        answered is not reported again."""
         if self.undecided is not None:
             self._decide(reached=True)
         if self.current is not None:
@@ -242,17 +243,17 @@ class RoundTrips:
         self._waiting_since = time_ns
 
     def waited_ns(self, time_ns: int) -> int:
-        """Time with a flush point open between the end of set-up and that moment."""
+        """The time with a flush point open between the end of set-up and `time_ns`."""
         runs = self.pending and self.started_ns is not None and self.departure is None
         return self.settled_ns + (max(0, time_ns - self._waiting_since) if runs else 0)
 
     def untold_ns(self, time_ns: int) -> int:
-        """The part of it that is not reported yet."""
+        """The part of waited_ns() that is not reported yet."""
         return self.waited_ns(time_ns) - self._told_ns
 
     def waited(self, statement: Statement, started_ns: int, ended_ns: int) -> bool:
-        """An execution was waited for; returns True if the wait was 0, because its answer came
-        with another one."""
+        """Report how long the driver waited for an execution. Returns True if the wait was 0,
+        because its answer came with another one."""
         departure = self.departure
         wait_ns = max(0, ended_ns - started_ns) if departure is None else departure.wait_ns(started_ns, ended_ns)
         if wait_ns:
@@ -277,7 +278,7 @@ class RoundTrips:
         return counts
 
     def sum(self) -> Tally:
-        """All counts."""
+        """The sum of all counts."""
         sums = Tally()
         for counts, (times, rows) in self._uses.items():
             counts.add_to(sums, times, rows)

@@ -1,6 +1,6 @@
-"""A run of frontend messages: what it counts for itself while it is open.
+"""A run of frontend messages, and what it counts for itself while it is open.
 
-What it has counted becomes an Effect, by its key, and an Exchange and a Passage: roundtrips.py
+From what it has counted it makes an Effect, by its key, an Exchange and a Passage. roundtrips.py
 decides when.
 """
 
@@ -17,14 +17,14 @@ from pgtrace.session.statements import Portal, Statement
 LONGEST_HASHED: Final = 256 * 1024
 """The most bytes of a round trip that are hashed for Passage.values."""
 HASHED: Final = 4096
-"""Bytes are hashed in blocks of this many, so the hash does not depend on how reads were cut."""
+"""Bytes are hashed in blocks of this size, so the hash does not depend on how reads were cut."""
 _TAGS_KEPT: Final = 8
 _COPY_DATA: Final = ord("d")
 
 
 class Run:
-    """A run of frontend messages during which something was always unanswered: a round trip, if
-    anything waits for it."""
+    """A run of frontend messages during which something was always unanswered. It is a round trip
+    if it has a flush point."""
 
     __slots__ = (
         "block_began", "block_end", "bound", "closed_ns", "copies_received", "copies_sent",
@@ -69,61 +69,61 @@ class Run:
         self.parts: dict[Statement, Part] = {}
         self.portals: dict[str, Portal] = {}
 
-    # Most of it is described in events.py and effects.py. ran: executions that ended, including
-    # those that a message outside the run ended. passed_text, passed_binary: values of the rows
-    # that came. copies_sent, copies_received: CopyData that are not in the flight. bound: Binds of
-    # named statements. values_text, values_binary: of the executions that ended in it. is_frozen:
-    # it has been reported, so late changes go to a copy. values: the hash of what it asked, without
-    # the end that fills no block, `unhashed`.
+    # events.py and effects.py describe most of the attributes. ran: executions that ended,
+    # including those ended by a message outside the run. passed_text, passed_binary: values of the
+    # rows that arrived. copies_sent, copies_received: CopyData messages that are not in the flight.
+    # bound: Binds of named statements. values_text, values_binary: values of the executions that
+    # ended in it. is_frozen: it has been reported, so late changes go to a copy. values: the hash
+    # of the whole blocks that the driver sent; unhashed: the bytes after the last whole block.
 
     def part(self, statement: Statement) -> Part:
-        """The Part of a statement."""
+        """The Part of a statement, made if needed."""
         found = self.parts.get(statement)
         if found is None:
             found = self.parts[statement] = Part(statement)
         return found
 
     def carries(self, statement: Statement) -> None:
-        """It has a message of that statement."""
+        """Note that the run contains a message of this statement."""
         found = self.parts.get(statement)
         if found is None:
             found = self.parts[statement] = Part(statement)
         found.is_carried = True
 
     def skips(self, times: int) -> None:
-        """The backend discarded `times` executions."""
+        """Note that the backend discarded `times` executions."""
         room = max(0, FLIGHT_MESSAGES_KEPT - len(self.received))
         self.received += bytes([SKIPPED]) * min(times, room)
         if times > room and self.received[-1:] != bytes([CUT]):
             self.received.append(CUT)
 
     def asks(self, wire: bytes) -> None:
-        """These whole messages of the driver are part of it: add them to the hash."""
+        """Add whole messages of the driver that belong to the run to its hash."""
         if not self.unhashed and len(wire) <= HASHED:
             self.unhashed = wire
         elif self.sent_bytes <= LONGEST_HASHED:
             self.values, self.unhashed = _hashed(self.values, self.unhashed + wire)
 
     def sends(self, letter: int, message: int) -> None:
-        """A message was sent that its letter in the flight does not identify."""
+        """Note a sent message that its letter in the flight does not identify."""
         self.sent_odd = _add(self.sent, self.sent_odd, letter, message)
 
     def sends_pairs(self, first: int, second: int, times: int) -> None:
-        """Two messages were sent alternately, `times` each."""
+        """Note that two messages were sent alternately, `times` times each."""
         self.sent_odd = _add_pairs(self.sent, self.sent_odd, first, second, times)
 
     def receives_pairs(self, first: int, second: int, times: int) -> None:
-        """The same for received messages."""
+        """Note that two messages were received alternately, `times` times each."""
         self.received_odd = _add_pairs(self.received, self.received_odd, first, second, times)
 
     def tagged(self, tag: str) -> None:
-        """A command is complete."""
+        """Note the tag of a command that is complete."""
         short = tag.rstrip("0123456789 ")
         if short not in self.tags[-1:] and len(self.tags) < _TAGS_KEPT:
             self.tags += (short,)
 
     def receives(self, letter: int, message: int) -> None:
-        """The same for a received message."""
+        """Note a received message that its letter in the flight does not identify."""
         self.received_odd = _add(self.received, self.received_odd, letter, message)
 
     def key(self) -> Key:
@@ -170,7 +170,7 @@ class Run:
 
 
 def values_of(wire: bytes) -> int:
-    """Passage.values of a round trip that asked with these bytes."""
+    """Passage.values of a round trip in which the driver sent these bytes."""
     return _value(*_hashed(0, wire)) if len(wire) <= LONGEST_HASHED else 0
 
 
@@ -179,7 +179,7 @@ def _value(values: int, rest: bytes) -> int:
 
 
 def _hashed(values: int, wire: bytes) -> tuple[int, bytes]:
-    """The hash with these bytes added, as far as they fill blocks, and the rest."""
+    """Hash the blocks that these bytes fill. Returns the hash and the remaining bytes."""
     at = 0
     while len(wire) - at > HASHED:
         values = hash((values, wire[at : at + HASHED]))

@@ -13,27 +13,27 @@ class Statement:
     def __init__(self, name: str, sql: str | None, parameter_types: tuple[int, ...] = (), *, simple: bool = False) -> None:
         self.name = name
         self.sql = sql
-        """None: prepared earlier, its Parse was not seen."""
+        """None if it was prepared earlier, i.e. its Parse was not seen."""
         self.sent_types = parameter_types
-        """Type OIDs of Parse."""
+        """The type OIDs in Parse."""
         self.parameter_types = parameter_types
-        """Type OIDs of ParameterDescription once it came, of Parse before."""
+        """The type OIDs in ParameterDescription once it has arrived; those in Parse before."""
         self.columns = b""
         """The body of the RowDescription that answered its Describe, or empty."""
         self.binds = 0
         """The number of BindCompletes so far."""
         self.accepted = False
-        """Whether ParseComplete came."""
+        """Whether ParseComplete arrived."""
         self.simple = simple
         self.query_crc: int | None = None
-        """CRC-32 of the text of the Query in which it came first, which may have comments and
-        semicolons around it."""
+        """CRC-32 of the text of the Query that begins with this statement, which may contain
+        comments, semicolons and further statements."""
         self.note: Any = None
         """For the observer."""
 
 
 class Portal:
-    """The result of a Bind."""
+    """A portal: what a Bind makes."""
 
     __slots__ = ("name", "result_formats", "statement")
 

@@ -1,14 +1,14 @@
-"""The plain machine with an observer of each message: which message each reply answers, and which
-ones the backend discarded.
+"""The machine without the cache, with an observer of each message: which message each reply
+answers, and which messages the backend discarded.
 
 The queue of what is owed has the answer: a reply answers the first item, ReadyForQuery the item
 that it ends. Each item keeps the message it was made from (`asked`), as an object of the observer.
-CopyDone and CopyFail replace the message that began their COPY, because the following replies
-answer them; if that message is not known, the first CopyData does. Nothing here decides what a
-message means.
+CopyDone and CopyFail replace the message that began their COPY, because they are what the following
+replies answer. If the message that began the COPY is not known, the first CopyData replaces it.
+Nothing here decides what a message means.
 
 It can begin in the middle of a connection: at a round trip, with what was owed then
-(RoundTrip.owed_before). Earlier items have no message.
+(Effect.owed_before). Earlier items have no message.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Watched(Machine, Generic[M]):
     a message."""
 
     def __init__(self, before: bytes = b"", offsets: tuple[int, int] = (0, 0)) -> None:
-        """`before` and `offsets` are those of the round trip to begin with."""
+        """`before` and `offsets` are Effect.owed_before and Passage.offsets of the round trip to
+        begin with."""
         super().__init__(None, Reads())
         queue, self._copying, self._skipping, self._copy_both = owed.restored(before)
         self._owed.extend(queue)
@@ -45,17 +46,16 @@ class Watched(Machine, Generic[M]):
 
     @property
     def due(self) -> Owed | None:
-        """The item that is answered next."""
+        """The item that is answered next; None if nothing is owed."""
         return self._owed[0] if self._owed else None
 
     @property
     def copies_in(self) -> bool:
-        """Whether the backend copies from the frontend now, and the end of that has not been
-        sent."""
+        """Whether the backend is in copy-in mode, and the driver has not ended the data."""
         return self._copying is not None
 
     def sent(self, time_ns: int, frame: Frame, message: M) -> bool:
-        """The driver's next message; returns whether the backend will discard it."""
+        """Take the driver's next message. Returns whether the backend will discard it."""
         copying, latest = self._copying, self._owed[-1] if self._owed else None
         both = self._owed[0] if self._copy_both and self._owed else None
         self._frontend(time_ns, [frame])
@@ -68,8 +68,8 @@ class Watched(Machine, Generic[M]):
         return self._skipping and frame[0] in answers.DISCARDED
 
     def received(self, time_ns: int, frame: Frame) -> tuple[Owed | None, list[Any]]:
-        """The server's next message: returns the item that it answers, and the messages that the
-        backend discarded because of it."""
+        """Take the server's next message. Returns the item that it answers, and the messages that
+        the backend discarded because of it."""
         code = frame[0]
         queue = self._owed
         before = list(queue) if code in (_READY, answers.ERROR) or code in answers.COPY_IN else [queue[0]] if queue else []
@@ -85,7 +85,7 @@ class Watched(Machine, Generic[M]):
         return before[0], [item.asked for item in skipped if item.asked is not None]
 
     def _take_over(self, before: list[Owed]) -> None:
-        """The replies after this one answer the CopyDone that was sent ahead."""
+        """Make the CopyDone that was sent ahead the message that the following replies answer."""
         for item in before[1:]:
             if item.kind == owed.COPY_END and item not in self._owed:
                 before[0].asked = item.asked
