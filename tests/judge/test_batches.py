@@ -139,7 +139,7 @@ def test_eager_loading_is_a_unit_of_work(judged: Judge, relations: int, found: i
 def test_the_remedy_of_a_loop_over_bounds_compares_no_column_with_a_list(judged: Judge, sql: str, is_by_bounds: bool) -> None:
     told = judged(*pages(sql, 1), "end")["n+1"]
     (remedy,) = told.remedies
-    assert remedy.startswith("one query for all bounds") is is_by_bounds
+    assert remedy.startswith("use one query for all bounds") is is_by_bounds
     assert ("ANY" in remedy) is not is_by_bounds
 
 

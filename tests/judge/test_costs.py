@@ -57,7 +57,7 @@ def test_what_is_advised_where_statements_are_prepared_once(judged: Judge, names
     assert found.driver == (driver or "unknown")
     (remedy,) = found.remedies
     assert ("values as parameters" in remedy) is differ
-    assert ("prepare" in remedy.replace("prepares nothing", "")) is not differ
+    assert ("prepare" in remedy.replace("does not prepare", "")) is not differ
 
 
 @pytest.mark.parametrize("uses", [0, 1, 2, 5])
@@ -187,7 +187,7 @@ def test_a_loop_through_a_pool(judged: Judge, between: str, period: int) -> None
     lines = [part for n in range(8 * period) for part in (run("-", parse=f"Parse - {text(n % period)}"), between)]
     found = judged(*lines, DONE)
     assert ("n+1", 7 * period) in found.told
-    assert "a loop, or units of work that follow each other at once" in found["n+1"].what
+    assert "a loop, or units of work that follow each other directly" in found["n+1"].what
     assert "units of work" not in judged(*lines[::2], DONE)["n+1"].what
 
 
@@ -586,7 +586,7 @@ def test_types_that_alternate(judged: Judge) -> None:
     ]
     found = judged(*lines, DONE)
     assert "the types of its parameters alternate: (int4) and (int8)" in found["re-parse"].what
-    assert "one setter" in found.words
+    assert "the same setter" in found.words
 
 
 # The driver's own.
@@ -665,7 +665,7 @@ def test_each_cursor_needs_its_own_portions(judged: Judge, cursors: int, rows: i
             lines += [begin, *[more] * (portions - 2), "F Execute c 1 | Sync\nB DataRow 1 | CommandComplete SELECT 1 | ReadyForQuery T"]
     found = judged(*lines, simple("COMMIT", "COMMIT"), DONE)["fetch-size"]
     assert found.cost == cursors * (portions - -(-rows // 100))
-    assert f"{cursors * rows} rows in {cursors * portions} portions, 1 a round trip" in found.what
+    assert f"{cursors * rows} rows in {cursors * portions} portions, 1 per round trip" in found.what
 
 
 @pytest.mark.parametrize("rows", [1, 3])

@@ -11,11 +11,11 @@ from pgtrace.trace.row import Label
 from tests.judging import Judge
 
 POOLERS = {
-    "client_idle_timeout": ("client_idle_timeout", "a pool's maximum idle time"),
+    "client_idle_timeout": ("client_idle_timeout", "the pool's maximum idle time"),
     "idle transaction timeout": ("idle_transaction_timeout", "end the transaction before slow work"),
     "query_wait_timeout": ("no server connection was free", "a larger pool"),
-    "query timeout": ("query_timeout", "a faster statement"),
-    "transaction timeout": ("transaction_timeout", "shorter transactions"),
+    "query timeout": ("query_timeout", "make the statement faster"),
+    "transaction timeout": ("transaction_timeout", "make transactions shorter"),
     "tidy up, go home": ("tidy up, go home", "the pooler's log"),
 }
 

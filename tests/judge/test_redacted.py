@@ -97,5 +97,5 @@ def test_whether_blanked_values_are_the_same_is_not_known(tmp_path: Path, way: s
         (found,), _ = judge(blanked(capture, way, tmp_path / case))
         assert (whole.name, found.name) == (name, "n+1")
         assert "values are blanked" not in whole.what
-        assert "its values are blanked: if they are the same each time, keep the answer" in found.what
+        assert "its values are blanked: if they are the same each time, cache the answer" in found.what
         assert found.cost == whole.cost

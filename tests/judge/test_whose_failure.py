@@ -128,7 +128,7 @@ def test_statements_of_sql(judged: Judge) -> None:
     ("drop", "fails", "remedy"),
     [
         (simple("DISCARD ALL", "DISCARD ALL"), FAILS, "leave statements to the driver"),
-        ("F Close S s1 | Sync\nB CloseComplete | ReadyForQuery I", FAILS, "after it was closed"),
+        ("F Close S s1 | Sync\nB CloseComplete | ReadyForQuery I", FAILS, "statement that was closed"),
         (simple("DEALLOCATE ALL", "DEALLOCATE ALL"), EXECUTE.replace("p (7)", "s1"), "PREPARE it again"),
     ],
 )
@@ -153,8 +153,8 @@ PREPARE_P = simple("PREPARE p AS SELECT 1", "PREPARE")
     [
         (PREPARE_P, EXECUTE, "made by SQL-level PREPARE", "without PREPARE"),
         (PREPARE_P, EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE p"), "made by SQL-level PREPARE", "without PREPARE"),
-        (PARSE, EXECUTE.replace("p (7)", "s1"), "EXECUTE of prepared statement", "run it by Bind"),
-        (PARSE, EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE s1"), "DEALLOCATE of prepared statement", "drop statements by Close"),
+        (PARSE, EXECUTE.replace("p (7)", "s1"), "EXECUTE of prepared statement", "run it with Bind"),
+        (PARSE, EXECUTE.replace("EXECUTE p (7)", "DEALLOCATE s1"), "DEALLOCATE of prepared statement", "drop statements with Close"),
         (PARSE, FAILS, "nothing dropped it", "PgBouncer 1.21 or later"),
     ],
 )  # fmt: skip
@@ -303,7 +303,7 @@ def test_a_driver_that_leaves_before_its_login_abandons_no_statement(judged: Jud
     found = judged(*sorted(lines, key=lambda line: int(line.split()[0])), *sleeps)
     before, after = sorted((one for one in found.findings if one.name == "driver-left"), key=lambda one: "Query" in one.what)
     assert (before.number, after.number) == (many, 1)
-    assert [remedy.partition(",")[0] for remedy in before.remedies] == ["a longer connect timeout"]
+    assert [remedy.partition(",")[0] for remedy in before.remedies] == ["use a longer connect timeout"]
     assert "CancelRequest" in " ".join(after.remedies)
     assert not found.ends
 
@@ -354,7 +354,7 @@ def test_an_end_by_the_server_is_one_finding(judged: Judge, sqlstate: str, statu
     assert found.names == ["server-ended", *(["idle-in-transaction"] if waits else [])]
     ended = found["server-ended"]
     assert ("used afterwards" in ended.what) is bool(used)
-    assert any("check a connection" in remedy for remedy in ended.remedies) is bool(used)
+    assert any("check an idle connection" in remedy for remedy in ended.remedies) is bool(used)
     assert set(ended.note.parts) == ({"used-after-fatal"} if used else set()) | (
         {"idle-in-transaction"} if times_out and status != "I" else set()
     )
@@ -407,7 +407,7 @@ def test_a_role_that_may_not_log_in_is_no_matter_of_pg_hba(judged: Judge) -> Non
     refused = f"F StartupMessage user=app\n1 raw B 45{len(body) + 4:08x}{body.hex()}"
     found = judged(refused, "2 c1 close B", "end")["refused"]
     assert "the role may not log in" in found.what
-    assert [one.partition(" (")[0] for one in found.remedies] == ["ALTER ROLE ... LOGIN, or another role"]
+    assert [one.partition(" (")[0] for one in found.remedies] == ["ALTER ROLE ... LOGIN, or use another role"]
 
 
 def test_how_long_after_is_the_longest_of_all_connections(judged: Judge) -> None:

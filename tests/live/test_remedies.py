@@ -324,5 +324,5 @@ def test_what_was_not_tried_is_on_the_page() -> None:
     assert set(NOT_TRIED) <= general_texts
     for begins in (one for several in NEVER.values() for one in several):
         assert any(text.startswith(begins) for text in general_texts), begins
-    for words in ("transaction_timeout of PgBouncer", "pooler-added"):
+    for words in ("`transaction_timeout` of PgBouncer", "pooler-added"):
         assert words in page.partition("## pooler-26000")[0], words

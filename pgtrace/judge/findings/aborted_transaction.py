@@ -53,7 +53,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="aborted-transaction",
     unit=FAILED,
-    why="After an error a block accepts only ROLLBACK, or ROLLBACK TO a savepoint. Until then every statement fails, a round trip each.",
+    why="After an error, a block accepts only ROLLBACK or ROLLBACK TO a savepoint. Until then each statement fails and wastes a "
+    "round trip.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -61,7 +62,7 @@ KIND: Final = Kind(
     cares=failures,
     remedies=(
         Remedy(
-            "roll back at the first error; a savepoint before a statement that may fail; or INSERT ... ON CONFLICT",
+            "roll back at the first error; set a savepoint before a statement that may fail; or use INSERT ... ON CONFLICT",
             tried="roll-back",
             clients=("pg8000",),
         ),

@@ -134,12 +134,12 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="cache-thrash",
     unit=ROUND_TRIPS,
-    why="A cache smaller than the number of texts in use finds nothing: each statement is prepared, dropped for the next one, and "
+    why="With more texts in use than the cache holds, it never has the one that is needed: each is prepared, dropped for the next one, and "
     "prepared again.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.cost or note.times,
     cares=_cares,
-    remedies=(Remedy("a larger statement cache: at least as large as the number of texts in use"),),
+    remedies=(Remedy("use a larger statement cache, at least as large as the number of texts in use"),),
 )

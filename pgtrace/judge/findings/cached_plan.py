@@ -33,13 +33,16 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{shown(note)}: fails {times(note.times)}: its result type has changed since it was prepared, and it fails until it is dropped"
+    return (
+        f"{shown(note)}: fails {times(note.times)}: its result type has changed since it was prepared, "
+        "and it keeps failing until it is dropped"
+    )
 
 
 KIND: Final = Kind(
     name="cached-plan",
     unit=FAILED,
-    why="A statement keeps the columns it was prepared with; after ALTER TABLE, or another search_path, the server refuses to run it.",
+    why="A prepared statement keeps its result columns. If ALTER TABLE or another search_path changes them, the server refuses to run it.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -47,7 +50,7 @@ KIND: Final = Kind(
     cares=failures,
     remedies=(
         Remedy(
-            "name the columns instead of SELECT *; drop prepared statements, or reconnect, after a migration",
+            "list the columns instead of SELECT *; after a migration, drop prepared statements or reconnect",
             tried="columns-named",
             clients=DEMO,
         ),

@@ -94,8 +94,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="comment-cache",
     unit=ROUND_TRIPS,
-    why="Drivers identify a statement by its whole text. A different comment makes it a new one, "
-    "parsed and planned each time, and pushes others out.",
+    why="Drivers cache a statement by its whole text. A different comment makes it a new one, "
+    "which is parsed and planned each time and pushes others out of the cache.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -103,8 +103,8 @@ KIND: Final = Kind(
     cares=_cares,
     remedies=(
         Remedy(
-            "leave what differs each time (traceparent, request id) out of the comment; "
-            "keep what stays the same: route, controller, action",
+            "keep values that differ each time (traceparent, request id) out of the comment; "
+            "values that stay the same (route, controller, action) do no harm",
             tried="comment-kept-alike",
             clients=("asyncpg", "psycopg", "sqlalchemy"),
         ),

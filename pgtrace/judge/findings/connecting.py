@@ -22,7 +22,7 @@ APART: Final = "apart"
 _LOOKED_AT: Final = 50
 """Earlier connections."""
 _FEWER: Final = Remedy(
-    "fewer connections: a pool that opens them when it needs them, with a smaller minimum; and one for the whole process",
+    "open fewer connections: one pool for the whole process, with a smaller minimum, that opens them when it needs them",
     tried="fewer-at-once",
     clients=DEMO,
 )
@@ -90,11 +90,11 @@ KIND: Final = Kind(
     name="connect",
     unit=ROUND_TRIPS,
     of_setup=True,
-    why="Each connection costs its set-up round trips, a handshake, and a server process, before the first query; a pool pays once.",
+    why="Each connection costs set-up round trips, a handshake and a server process before its first query. A pool pays that once.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= CONNECTIONS,
-    remedies=(Remedy("a pool of long-lived connections, in the application or in front of the server"),),
+    remedies=(Remedy("use a pool of long-lived connections, in the application or in front of the server"),),
     first=(_FEWER,),
     is_first=lambda note: not note.facts[APART],
 )

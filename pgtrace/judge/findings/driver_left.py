@@ -65,7 +65,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="driver-left",
     unit=FAILED,
-    why="While it works, a server does not notice that its client is gone: a statement runs to its end and keeps its locks.",
+    why="A busy server does not notice that its client is gone: the statement runs to its end and keeps its locks.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -74,10 +74,10 @@ KIND: Final = Kind(
     cares_other=lambda step: step.shape.kind is RowKind.SETUP and bool(step.label.end),
     remedies=(
         Remedy(
-            "send CancelRequest for the statement before leaving; statement_timeout and client_connection_check_interval limit it "
+            "send CancelRequest before disconnecting; statement_timeout and client_connection_check_interval limit such a statement "
             "in the server"
         ),
     ),
-    first=(Remedy("a longer connect timeout, or fewer connections at once; and ask why the start-up gets no answer"),),
+    first=(Remedy("use a longer connect timeout, or open fewer connections at once; and find out why the start-up gets no answer"),),
     is_first=lambda note: note.subject == BEFORE_LOGIN,
 )

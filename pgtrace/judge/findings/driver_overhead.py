@@ -261,22 +261,25 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="driver-overhead",
     unit=ROUND_TRIPS,
-    why="Pools and layers check, reset and nest for each use of a connection: hold a connection for a whole unit of work to pay once.",
+    why="Pools and layers check, reset or nest each time a connection is used. Hold it for a whole unit of work, and you pay only once.",
     watch=_Watch,
     what=_what,
     cares=_cares,
     remedies=(
         Remedy(
-            "no savepoint around a statement that cannot fail; or one around several",
+            "do not put a savepoint around a statement that cannot fail; or put one around several statements",
             needs=(_SAVEPOINTS,),
             tried="no-savepoint",
             clients=DEMO,
         ),
         Remedy(
-            "one BEGIN for a transaction: either the driver or the application sends it", needs=(_NESTED,), tried="one-begin", clients=DEMO
+            "send one BEGIN per transaction, from the driver or from the application, not from both",
+            needs=(_NESTED,),
+            tried="one-begin",
+            clients=DEMO,
         ),
         Remedy(
-            "hold one connection for a unit of work; let the pool check a connection that was idle, not each time",
+            "hold one connection for a unit of work; let the pool check a connection only after it was idle, not at each use",
             unless=(_SAVEPOINTS, _NESTED),
             tried="checked-once",
             clients=("psycopg", "psycopg2", "pg8000", "sqlalchemy"),

@@ -71,8 +71,8 @@ def _joined(note: Note) -> tuple[str, ...]:
 KIND: Final = Kind(
     name="extra-describe",
     unit=ROUND_TRIPS,
-    why="The driver waits for Parse and Describe each time before it binds. Keep the statement, or declare the types, to make it "
-    "one round trip.",
+    why="The driver waits for Parse and Describe each time before it binds. If it keeps the statement, or declares the types, "
+    "it needs only one round trip.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),
@@ -81,7 +81,7 @@ KIND: Final = Kind(
     also={SPLIT: ()},
     joined=_joined,
     remedies=(
-        Remedy("keep the prepared statement, or use the form of a query that sends Parse, Bind and Execute together", unless=(POOLER,)),
+        Remedy("keep the prepared statement, or use a call that sends Parse, Bind and Execute together", unless=(POOLER,)),
         Remedy(KEEPS_BEHIND_POOLER, needs=(POOLER,), tried="kept-behind", clients=("asyncpg", "sqlalchemy")),
     ),
 )

@@ -84,19 +84,19 @@ def _cares(shape: Shape) -> bool:
 
 def _what(note: Note) -> str:
     each = note.amount / max(1, note.times)
-    return f"{shown(note)}: {note.amount} rows in {note.times} portions, {each:.0f} a round trip: the fetch size is too small"
+    return f"{shown(note)}: {note.amount} rows in {note.times} portions, {each:.0f} per round trip: the fetch size is too small"
 
 
 KIND: Final = Kind(
     name="fetch-size",
     unit=ROUND_TRIPS,
-    why="Each portion of a result is a round trip; with a few rows in each, the network's delay is most of the time.",
+    why="Each portion of a result costs a round trip. With only a few rows in each, most of the time is network latency.",
     watch=_Watch,
     what=_what,
     cares=_cares,
     remedies=(
         Remedy(
-            "a larger fetch size, a few hundred rows at once; or the whole result, if it is small",
+            "use a larger fetch size, a few hundred rows at once; or fetch the whole result, if it is small",
             tried="larger-portions",
             clients=("pg8000",),
         ),

@@ -45,7 +45,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="idle-in-transaction",
     unit="s idle",
-    why="Locks, the snapshot that holds VACUUM back, and the pooler's server connection are held while the application "
+    why="The transaction holds its locks, a snapshot that holds back VACUUM, and the pooler's server connection while the application "
     "does something else.",
     watch=_Watch,
     what=_what,
@@ -54,7 +54,7 @@ KIND: Final = Kind(
     cares=nothing,
     remedies=(
         Remedy(
-            "do slow work before BEGIN or after COMMIT; idle_in_transaction_session_timeout in the server limits it",
+            "do slow work before BEGIN or after COMMIT; the server's idle_in_transaction_session_timeout limits such pauses",
             tried="slow-work-outside",
             clients=("asyncpg",),
         ),

@@ -70,9 +70,9 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="introspection",
     unit=ROUND_TRIPS,
-    why="A driver that does not know a type looks it up in the catalogs, again on each new connection. Long-lived connections pay once.",
+    why="A driver that does not know a type looks it up in the catalogs, again on each new connection. Long-lived connections do so once.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= CONNECTIONS and note.cost * FIFTH >= note.amount,
-    remedies=(Remedy("a pool of long-lived connections; or tell the driver how to read the types, once for each new connection"),),
+    remedies=(Remedy("use a pool of long-lived connections; or register the types with the driver, once for each new connection"),),
 )

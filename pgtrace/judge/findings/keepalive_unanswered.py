@@ -52,7 +52,7 @@ KIND: Final = Kind(
     cares=nothing,
     remedies=(
         Remedy(
-            "send a Standby status update when a keepalive asks for it, and at least every third of wal_sender_timeout",
+            "send a Standby status update when a keepalive asks for one, and at least three times per wal_sender_timeout",
             tried="says-it-is-there",
             clients=("psycopg2", "unknown"),
         ),

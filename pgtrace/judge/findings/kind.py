@@ -311,7 +311,7 @@ def shown(note: Note) -> str:
 POOLER: Final = "pooler"
 """A fact of any note: there is a sign of a pooler between driver and server."""
 KEEPS_BEHIND_POOLER: Final = (
-    "behind a pooler in transaction mode: PgBouncer 1.21 or later with max_prepared_statements > 0, then the driver can keep statements"
+    "behind a pooler in transaction mode, use PgBouncer 1.21 or later with max_prepared_statements > 0, so the driver can keep statements"
 )
 
 

@@ -97,7 +97,7 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"{note.times} transactions of one statement: it is a transaction by itself, without the round trips before and after it"
+    return f"{note.times} transactions of one statement: each is a transaction by itself, so BEGIN and COMMIT only add round trips"
 
 
 KIND: Final = Kind(
@@ -108,5 +108,5 @@ KIND: Final = Kind(
     what=_what,
     cares=lambda shape: "T" in (shape.status_before, shape.status),
     is_counted=lambda shape: shape.status_before == shape.status,
-    remedies=(Remedy("autocommit for single statements"),),
+    remedies=(Remedy("use autocommit for single statements"),),
 )

@@ -431,7 +431,7 @@ def _waiting(note: Note) -> str:
         return f" on {note.on} connections{pool}, partly at the same time (loops side by side, a fan-out, or work that is independent)"
     if _FROM_POOL in note.facts:
         return (
-            ", each waiting for the answer, on a connection from a pool each time: a loop, or units of work that follow each other at once"
+            ", each waiting for the answer, on a connection from a pool each time: a loop, or units of work that follow each other directly"
         )
     return ", each waiting for the answer"
 
@@ -441,12 +441,12 @@ def _prepared(note: Note) -> str:
     if not note.parts:
         return ""
     alive = f", and {note.parts[PREPARED_LEAK].times} are alive" if PREPARED_LEAK in note.parts else ""
-    return f"; with its values in the text each is another statement, prepared and run once{alive}"
+    return f"; its values are in the text, so each is another statement, prepared and run once{alive}"
 
 
 def _blanked(note: Note) -> str:
     """What is not known of a query without its values."""
-    return "; its values are blanked: if they are the same each time, keep the answer" if _BLANKED in note.facts else ""
+    return "; its values are blanked: if they are the same each time, cache the answer" if _BLANKED in note.facts else ""
 
 
 def _joined(note: Note) -> tuple[str, ...]:
@@ -456,7 +456,7 @@ def _joined(note: Note) -> tuple[str, ...]:
 KIND: Final = Kind(
     name="n+1",
     unit=ROUND_TRIPS,
-    why="The same statement runs once for each value, a round trip each; one statement can ask for all of them.",
+    why="The same statement runs once for each value, and each run costs a round trip. One statement can ask for all values at once.",
     watch=_Watch,
     what=_what,
     cares=_cares,
@@ -464,7 +464,7 @@ KIND: Final = Kind(
     also={PREPARED_ONCE: ()},
     first=(
         Remedy(
-            "one query for all bounds: FROM unnest($1) AS bound JOIN ... ON column <= bound, LATERAL where there is a LIMIT; or GROUP BY",
+            "use one query for all bounds: FROM unnest($1) AS bound JOIN ... ON column <= bound (LATERAL for a LIMIT); or use GROUP BY",
             tried="joined-to-bounds",
             clients=DEMO,
         ),
@@ -473,11 +473,11 @@ KIND: Final = Kind(
     joined=_joined,
     remedies=(
         Remedy(
-            "ask for all values at once: WHERE column = ANY($1) or a join to read, INSERT with several rows to write; or a pipeline",
+            "ask for all values at once: WHERE column = ANY($1) or a join to read, INSERT with several rows to write; or use a pipeline",
             unless=(CALLS,),
         ),
         Remedy(
-            "one call for all values: SELECT f(x) FROM unnest($1) AS x, or with an array as its argument",
+            "use one call for all values: SELECT f(x) FROM unnest($1) AS x, or a function that takes an array",
             needs=(CALLS,),
             tried="called-once",
             clients=DEMO,

@@ -72,8 +72,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="no-answer",
     unit=FAILED,
-    why="A server answers these messages at once, unless a Parse waits for a lock. Some poolers drop Flush; the driver then waits "
-    "for ever.",
+    why="A server answers these messages at once, unless a Parse waits for a lock. Some poolers drop Flush, and then the driver waits "
+    "forever.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -82,8 +82,8 @@ KIND: Final = Kind(
     cares_other=lambda step: step.shape.kind is RowKind.SETUP and step.duration_ms >= WAITS_NS / 1e6,
     remedies=(
         Remedy(
-            "if a Parse waits for a lock (pg_blocking_pids() says whose), a shorter transaction there, or lock_timeout here; behind a "
-            "pooler, record its other side as well, and connect without it to compare",
+            "if a Parse waits for a lock (pg_blocking_pids() names the holder), shorten that transaction, or set "
+            "lock_timeout here; behind a pooler, record its other side as well, and compare with a direct connection",
             tried="lock-held-shortly",
             clients=("asyncpg", "psycopg", "pg8000", "sqlalchemy"),
         ),

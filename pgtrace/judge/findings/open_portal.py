@@ -41,5 +41,5 @@ KIND: Final = Kind(
     told=lambda note: note.times > 0,
     number=lambda note: in_seconds(note.amount),
     cares=nothing,
-    remedies=(Remedy("read the cursor to its end, or close it, before doing something else; a separate connection for a long cursor"),),
+    remedies=(Remedy("read the cursor to its end, or close it, before you do anything else; use a separate connection for a long cursor"),),
 )

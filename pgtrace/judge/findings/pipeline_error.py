@@ -39,12 +39,14 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="pipeline-error",
     unit=FAILED,
-    why="After an error the server discards everything up to the next Sync. Outside a transaction block, what ran since the "
-    "previous Sync is undone.",
+    why="After an error the server discards everything up to the next Sync. Outside a transaction block, everything since the "
+    "previous Sync is rolled back.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=failures,
-    remedies=(Remedy("a Sync after each statement that may fail alone; or statements that cannot fail, such as INSERT ... ON CONFLICT"),),
+    remedies=(
+        Remedy("send a Sync after each statement that may fail; or use statements that cannot fail, such as INSERT ... ON CONFLICT"),
+    ),
 )

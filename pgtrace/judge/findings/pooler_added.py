@@ -25,10 +25,10 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="pooler-added",
     unit=ROUND_TRIPS,
-    why="The driver waits for it as for its own statement, and each one keeps a server connection busy.",
+    why="The driver waits for these statements as it does for its own, and each one keeps a server connection busy.",
     watch=Watch,
     what=_what,
     told=lambda note: note.times >= TIMES and note.times * ONE_IN >= note.amount,
     cares=nothing,
-    remedies=(Remedy("a newer pooler: PgBouncer 1.24 does so once for each of its server connections"),),
+    remedies=(Remedy("use a newer pooler: PgBouncer 1.24 does this once per server connection"),),
 )

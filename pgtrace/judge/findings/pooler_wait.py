@@ -37,14 +37,14 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="pooler-wait",
     unit="s waited",
-    why="All server connections of the pool are taken: by other drivers, or by transactions that wait for their application.",
+    why="All server connections of the pool are in use, by other drivers or by transactions that wait for their application.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times >= TIMES,
     number=lambda note: in_seconds(note.amount),
     remedies=(
         Remedy(
-            "a larger pool (default_pool_size of PgBouncer), if the server can take it; or shorter transactions",
+            "use a larger pool (PgBouncer's default_pool_size), if the server can take it; or make transactions shorter",
             tried="larger-pool-behind",
             clients=DEMO,
         ),

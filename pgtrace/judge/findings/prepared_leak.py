@@ -20,7 +20,7 @@ ALIKE: Final = 10
 MANY: Final = 600
 """pgx keeps 512, pgjdbc 256, asyncpg, psycopg and sqlx 100."""
 _BOUNDED: Final = Remedy(
-    "a bounded statement cache; and close what you prepare yourself",
+    "use a bounded statement cache, and close the statements that you prepare yourself",
     tried="bounded-cache",
     clients=("asyncpg", "psycopg", "pg8000", "sqlalchemy"),
 )
@@ -96,15 +96,17 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="prepared-leak",
     unit="live",
-    why="Prepared statements stay in the server's memory until they are dropped or the session ends; behind a pooler that is for days.",
+    why="Prepared statements stay in the server's memory until they are dropped or the session ends. Behind a pooler, that can take days.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: shape.prepares,
     told=lambda note: note.times > 0,
     number=lambda note: note.amount,
     remedies=(
-        Remedy("values as parameters, not in the text", needs=(IN_TEXT,), tried="parameters-kept", clients=("pg8000",)),
-        Remedy("prepare a text once and keep the statement, or close it", unless=(IN_TEXT,), tried="kept-or-closed", clients=("pg8000",)),
+        Remedy("pass values as parameters, not in the text", needs=(IN_TEXT,), tried="parameters-kept", clients=("pg8000",)),
+        Remedy(
+            "prepare each text once and keep the statement, or close it", unless=(IN_TEXT,), tried="kept-or-closed", clients=("pg8000",)
+        ),
     ),
     first=(_BOUNDED,),
     is_first=lambda note: not note.subject,

@@ -146,26 +146,26 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="prepared-once",
     unit=ROUND_TRIPS,
-    why="Preparing a statement that is run once costs a round trip, and one more to drop it, and gains nothing.",
+    why="Preparing a statement that runs only once costs a round trip, dropping it costs another, and nothing is gained.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags or bool(cause(shape)),
     joins=(_LEAK,),
     remedies=(
         Remedy(
-            "prepare once and keep the statement; or use the form of a query that prepares nothing",
+            "prepare once and keep the statement; or use a call that does not prepare",
             unless=(IN_TEXT, DROPPED),
             tried="prepared-for-all",
             clients=("pg8000",),
         ),
         Remedy(
-            "values as parameters, not in the text; or the form of a query that prepares nothing",
+            "pass values as parameters, not in the text; or use a call that does not prepare",
             needs=(IN_TEXT,),
             tried="parameters-for-all",
             clients=("pg8000",),
         ),
         Remedy(
-            "a reset that keeps what was prepared: RESET ALL, not DISCARD ALL or DEALLOCATE ALL",
+            "use a reset that keeps prepared statements: RESET ALL, not DISCARD ALL or DEALLOCATE ALL",
             needs=(DROPPED,),
             unless=(IN_TEXT,),
             tried="kept-by-the-reset",

@@ -24,10 +24,10 @@ _WORDS: Final = {
     "3D000": "there is no such database",
     "53300": "there are too many connections",
     "57P03": "the server is not ready, or cannot be reached",
-    "57P01": "the server shuts down",
+    "57P01": "the server is shutting down",
     "42704": "a setting does not exist",
     "22023": "a setting has an invalid value",
-    "42501": "the role is not allowed to",
+    "42501": "the role lacks a privilege",
 }
 _SETTINGS: Final = {"42704": "name", "22023": "value"}
 PARAMETER, VERSION = "parameter", "protocol version"
@@ -93,7 +93,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="refused",
     unit=FAILED,
-    why="Nothing runs on a connection whose start-up is answered with an error.",
+    why="The server refuses the connection: nothing runs on it, and its round trips are wasted.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
@@ -102,7 +102,7 @@ KIND: Final = Kind(
     cares_other=lambda step: bool(step.shape.errors),
     remedies=(
         Remedy(
-            "SET LOCAL in a transaction, or ALTER ROLE ... SET; ignore_startup_parameters in pgbouncer.ini, with that name, lets the "
+            "use SET LOCAL in a transaction, or ALTER ROLE ... SET; ignore_startup_parameters in pgbouncer.ini, with that name, lets the "
             "driver in, but the parameter has no effect",
             needs=(PARAMETER,),
             tried="parameter-ignored",
@@ -115,34 +115,34 @@ KIND: Final = Kind(
             clients=("psycopg", "sqlalchemy", "unknown"),
         ),
         Remedy(
-            "make sure that the upstream of pgtrace is reachable: --upstream",
+            "make sure that pgtrace's upstream is reachable: --upstream",
             needs=("pgtrace",),
             tried="upstream-reached",
             clients=DEMO_OR_UNKNOWN,
         ),
         Remedy(
-            "the name and the password of the role, and where the driver takes them from: PGPASSWORD, ~/.pgpass, the URL; a role that does "
-            "not exist, or is older than VALID UNTIL, is refused alike",
+            "check the role's name and password, and where the driver takes them from: PGPASSWORD, ~/.pgpass, the URL; a role that does "
+            "not exist, or whose password has expired (VALID UNTIL), is refused in the same way",
             needs=("28P01",),
             tried="right-password",
             clients=DEMO_OR_UNKNOWN,
         ),
         Remedy(
-            "a line of pg_hba.conf for the role, the database and pgtrace's address: the server sees pgtrace, not the driver",
+            "add a line to pg_hba.conf for the role, the database and pgtrace's address: the server sees pgtrace, not the driver",
             needs=("28000",),
             unless=(ROLE,),
             tried="line-of-pg_hba",
             clients=DEMO_OR_UNKNOWN,
         ),
-        Remedy("ALTER ROLE ... LOGIN, or another role", needs=(ROLE,), tried="role-may-log-in", clients=DEMO_OR_UNKNOWN),
+        Remedy("ALTER ROLE ... LOGIN, or use another role", needs=(ROLE,), tried="role-may-log-in", clients=DEMO_OR_UNKNOWN),
         Remedy(
-            "GRANT CONNECT ON DATABASE ... TO the role, or another role",
+            "GRANT CONNECT ON DATABASE ... TO the role, or use another role",
             needs=("42501",),
             tried="role-may-connect",
             clients=DEMO_OR_UNKNOWN,
         ),
         Remedy(
-            "the name of the database in the URL or PGDATABASE; without one it is the user's",
+            "check the database name in the URL or PGDATABASE; if you give none, it is the user's name",
             needs=("3D000",),
             tried="right-database",
             clients=DEMO_OR_UNKNOWN,
@@ -157,7 +157,7 @@ KIND: Final = Kind(
             for state, what in _SETTINGS.items()
         ),
         Remedy(
-            "fewer connections (a smaller pool, or a pooler); or a larger max_connections, or CONNECTION LIMIT of the role or database",
+            "open fewer connections (a smaller pool, or a pooler); or raise max_connections, or the role's or database's CONNECTION LIMIT",
             needs=("53300",),
             tried="fewer-connections",
             clients=DEMO_OR_UNKNOWN,

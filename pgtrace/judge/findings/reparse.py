@@ -27,9 +27,9 @@ TYPES, PREPARES = "types alternate", "prepares"
 """Facts: the types of parameters differ between Parses; the driver prepares other statements under
 names."""
 _BECAUSE: Final = {
-    ROLLED_BACK: "ROLLBACK makes the driver forget what it has counted",
-    DEFINED: "DROP and ALTER make the driver forget what it has counted",
-    DROPPED: "the session drops what was prepared: DISCARD ALL, DEALLOCATE ALL",
+    ROLLED_BACK: "ROLLBACK makes the driver forget its execution counts",
+    DEFINED: "DROP and ALTER make the driver forget its execution counts",
+    DROPPED: "the session drops its prepared statements: DISCARD ALL, DEALLOCATE ALL",
 }
 
 
@@ -133,9 +133,12 @@ KIND: Final = Kind(
     number=lambda note: note.times,
     cares=lambda shape: b"B" in shape.sent or bool(cause(shape)) or (bool(shape.statement) and b"P" in shape.sent),
     remedies=(
-        Remedy("use one setter for each parameter, whatever its value: a Parse with other types is another statement", needs=(TYPES,)),
+        Remedy(
+            "use the same setter for a parameter each time, whatever its value: a Parse with other types makes another statement",
+            needs=(TYPES,),
+        ),
         Remedy("prepare the statement once and keep it, if the pooler allows it", unless=(TYPES, POOLER, DROPPED)),
-        Remedy("a reset that keeps what was prepared: RESET ALL, not DISCARD ALL or DEALLOCATE ALL", needs=(DROPPED,)),
+        Remedy("use a reset that keeps prepared statements: RESET ALL, not DISCARD ALL or DEALLOCATE ALL", needs=(DROPPED,)),
         Remedy(KEEPS_BEHIND_POOLER, needs=(POOLER,), tried="parsed-once-behind", clients=("asyncpg", "psycopg", "sqlalchemy")),
     ),
 )

@@ -233,7 +233,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="repeat",
     unit=ROUND_TRIPS,
-    why="Nothing that this connection did has changed the answer: unless others changed it, the application already had it.",
+    why="Nothing that this connection did has changed the answer. Unless others changed it, the application already had it.",
     watch=_Watch,
     what=_what,
     cares=_cares,

@@ -79,13 +79,13 @@ class _Watch(Watch):
 
 
 def _what(note: Note) -> str:
-    return f"a connection is reused in a transaction that was left open, {times(note.times)}: {note.subject}"
+    return f"a connection was reused while a transaction was still open, {times(note.times)}: {note.subject}"
 
 
 KIND: Final = Kind(
     name="returned-in-transaction",
     unit=FAILED,
-    why="The next user's work is committed or rolled back with that of the previous user, and locks are held meanwhile.",
+    why="The next user's work is committed or rolled back together with the previous user's, and locks are held meanwhile.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: shape.status in ("T", "E") or shape.status_before in ("T", "E") or may_be_ping(shape),
@@ -93,7 +93,7 @@ KIND: Final = Kind(
     number=lambda note: note.times,
     remedies=(
         Remedy(
-            "commit or roll back on every path before the connection goes back to the pool, with a context manager for example",
+            "commit or roll back on every path before the connection goes back to the pool, for example with a context manager",
             tried="commit-before-return",
             clients=DEMO,
         ),

@@ -244,8 +244,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="session-state",
     unit="at risk",
-    why="Behind such a pooler the next transaction may run in another session, with another client's state instead. Without one it "
-    "is safe.",
+    why="Behind such a pooler, the next transaction may run in another session, with another client's state. Without a pooler, it is safe.",
     watch=_Watch,
     what=_what,
     told=lambda note: bool(note.facts["pooler"]) or (note.times >= TIMES and note.subject != _LISTEN),
@@ -253,25 +252,25 @@ KIND: Final = Kind(
     cares=_cares,
     remedies=(
         Remedy(
-            "SET LOCAL in the transaction that needs it; else session pooling",
+            "use SET LOCAL in the transaction that needs it; otherwise use session pooling",
             needs=(_SETTING,),
             tried="state-of-transaction",
             clients=DEMO,
         ),
         Remedy(
-            "pg_advisory_xact_lock() in the transaction that needs it; else session pooling",
+            "use pg_advisory_xact_lock() in the transaction that needs it; otherwise use session pooling",
             needs=(_LOCK,),
             tried="state-of-transaction",
             clients=DEMO,
         ),
         Remedy(
-            "ON COMMIT DROP, and the table used in that transaction; else session pooling",
+            "create the table ON COMMIT DROP, and use it in that transaction; otherwise use session pooling",
             needs=(_TEMPORARY,),
             tried="state-of-transaction",
             clients=DEMO,
         ),
         Remedy(
-            "read the cursor in the transaction that declares it, without WITH HOLD; else session pooling",
+            "read the cursor in the transaction that declares it, without WITH HOLD; otherwise use session pooling",
             needs=(_CURSOR,),
             tried="state-of-transaction",
             clients=DEMO,
@@ -283,6 +282,6 @@ KIND: Final = Kind(
             tried="no-prepare",
             clients=DEMO,
         ),
-        Remedy("a connection for LISTEN that does not go through the pooler", needs=(_LISTEN,), tried="listens-directly", clients=DEMO),
+        Remedy("use a connection for LISTEN that does not go through the pooler", needs=(_LISTEN,), tried="listens-directly", clients=DEMO),
     ),
 )

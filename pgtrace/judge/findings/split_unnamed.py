@@ -59,12 +59,12 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="split-unnamed",
     unit="at risk",
-    why="Behind a pooler in transaction mode another session's Parse can come between: the Bind fails, or runs the other's "
-    "statement. Without one it is safe.",
+    why="Behind a pooler in transaction mode, another session's Parse can come in between: the Bind fails, or runs the other's "
+    "statement. Without a pooler, it is safe.",
     watch=_Watch,
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),
     told=lambda note: note.times >= TIMES,
     number=lambda note: note.times,
-    remedies=(Remedy("behind a pooler: a form of a query that sends Parse, Bind and Execute together, or a transaction around it"),),
+    remedies=(Remedy("behind a pooler, use a call that sends Parse, Bind and Execute together, or put a transaction around it"),),
 )

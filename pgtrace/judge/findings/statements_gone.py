@@ -285,10 +285,10 @@ def _what_taken(note: Note) -> str:
 
 
 _POOLER: Final = (
-    Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; or prepare nothing", unless=(DEALLOCATE, EXECUTE)),
-    Remedy("drop statements by Close, not by DEALLOCATE; or prepare nothing", needs=(DEALLOCATE,)),
+    Remedy("use PgBouncer 1.21 or later with max_prepared_statements > 0; or do not prepare statements", unless=(DEALLOCATE, EXECUTE)),
+    Remedy("drop statements with Close, not with DEALLOCATE; or do not prepare statements", needs=(DEALLOCATE,)),
     Remedy(
-        "run it by Bind, not by EXECUTE: only Parse and Bind follow the pooler's names",
+        "run it with Bind, not with EXECUTE: the pooler maps names in Parse and Bind, not in SQL",
         needs=(EXECUTE,),
         tried="bound-not-executed",
         clients=("asyncpg", "psycopg", "pg8000"),
@@ -300,7 +300,7 @@ _NO_PREPARE: Final = (
 LOST: Final[Kind] = Kind(
     name="pooler-26000",
     unit=FAILED,
-    why="A statement belongs to one server connection, and the driver does not know when the pooler changes that.",
+    why="A prepared statement belongs to one server connection, and the driver does not see when the pooler switches to another.",
     watch=_Watch,
     what=_what_lost,
     told=lambda note: note.times > 0,
@@ -313,7 +313,7 @@ LOST: Final[Kind] = Kind(
 TAKEN: Final[Kind] = Kind(
     name="pooler-42P05",
     unit=FAILED,
-    why="Another session has left a statement of this name in the server connection that the pooler assigned.",
+    why="Another session has left a statement with this name on the server connection that the pooler assigned.",
     watch=_Silent,
     what=_what_taken,
     told=lambda note: note.times > 0,
@@ -326,7 +326,7 @@ TAKEN: Final[Kind] = Kind(
 DROPPED: Final[Kind] = Kind(
     name="statement-dropped",
     unit=FAILED,
-    why="The server has dropped the statement; a driver that keeps statements does not notice a DEALLOCATE or DISCARD ALL sent as SQL.",
+    why="The server has dropped the statement, but a driver does not notice a DEALLOCATE or DISCARD ALL that is sent as SQL.",
     watch=_Silent,
     what=_what_dropped,
     told=lambda note: note.times > 0,
@@ -334,30 +334,30 @@ DROPPED: Final[Kind] = Kind(
     cares=nothing,
     remedies=(
         Remedy(
-            "leave statements to the driver: RESET ALL instead of DISCARD ALL, and no DEALLOCATE of the driver's statements",
+            "leave statements to the driver: use RESET ALL instead of DISCARD ALL, and do not DEALLOCATE the driver's statements",
             tried="driver-drops",
             clients=("asyncpg", "pg8000", "sqlalchemy"),
             unless=("Close", QUERY, BY_SQL),
         ),
         Remedy(
-            "PREPARE it again after what drops it; or drop one statement by its name, DEALLOCATE name",
+            "PREPARE it again after it was dropped; or drop single statements by name, with DEALLOCATE name",
             needs=(BY_SQL,),
             tried="prepared-again",
             clients=DEMO,
         ),
         Remedy(
-            "do not run a statement after it was closed, or prepare it again",
+            "do not run a statement that was closed, or prepare it again first",
             needs=("Close",),
             tried="not-after-close",
             clients=("pg8000",),
         ),
-        Remedy("bind the unnamed statement before the next simple Query, which takes its place; or give it a name", needs=(QUERY,)),
+        Remedy("bind the unnamed statement before the next simple Query, which replaces it; or give it a name", needs=(QUERY,)),
     ),
 )
 GONE: Final[Kind] = Kind(
     name="statement-gone",
     unit=FAILED,
-    why="The name of a statement belongs to one session; a DO block, a function or a pooler can take it away unseen, "
+    why="A prepared statement belongs to one session. A DO block, a function or a pooler can remove it unseen, "
     "so the capture does not always show the cause.",
     watch=_Silent,
     what=_what_gone,
@@ -366,13 +366,13 @@ GONE: Final[Kind] = Kind(
     cares=nothing,
     remedies=(
         Remedy(
-            "names of statements belong to one session: PREPARE it here first, or correct the name",
+            "statement names belong to one session: PREPARE the statement in this session first, or correct the name",
             needs=(UNPREPARED,),
             tried="prepared-here",
             clients=DEMO,
         ),
         Remedy(
-            "look for DEALLOCATE or DISCARD in functions and DO blocks; and ask whether there is a pooler between driver and server",
+            "look for DEALLOCATE or DISCARD in functions and DO blocks; and find out whether there is a pooler in between",
             unless=(UNPREPARED,),
             tried="nothing-dropped",
             clients=DEMO,

@@ -43,15 +43,16 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="tls-refused",
     unit=FAILED,
-    why="Without --tls pgtrace has no TLS for the driver, and passes an immediate TLS handshake on to the server; with --tls auto its "
-    "certificate is from a CA of its own. A driver that insists gives up.",
+    why="Without --tls, pgtrace offers the driver no TLS, and passes a direct TLS handshake on to the server. With --tls auto, its "
+    "certificate comes from a CA of its own. A driver that insists on TLS, or does not trust the CA, gives up.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
     number=lambda note: note.times,
     remedies=(
         Remedy(
-            f"{refused_tls.REMEDY}; --upstream keeps TLS to the server. Without pgtrace in between: ssl = on at the server",
+            f"{refused_tls.REMEDY}; for TLS to the server, set sslmode in --upstream. "
+            "Without pgtrace in between: set ssl = on on the server",
             "tls-auto",
             unless=(refused_tls.HANDSHAKE,),
         ),

@@ -178,7 +178,7 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="uncommitted-writes",
     unit=FAILED,
-    why="The server rolls back a transaction that is open when its connection ends, or in which something failed: what it has written "
+    why="The server rolls back a transaction that is open when its connection ends, or in which a statement failed: all that it wrote "
     "is lost. Without autocommit, drivers begin a transaction with the first statement.",
     watch=_Watch,
     what=_what,
@@ -187,14 +187,14 @@ KIND: Final = Kind(
     cares=_cares,
     remedies=(
         Remedy(
-            "commit before the connection is closed or given back, with a context manager that commits, or use autocommit; "
-            "if nothing is to be kept, roll back",
+            "commit before you close the connection or give it back, use a context manager that commits, or use autocommit; "
+            "to discard the changes, roll back",
             unless=(ANSWERED,),
             tried="committed",
             clients=DEMO_OR_UNKNOWN,
         ),
         Remedy(
-            "roll back at the first error, and repeat the whole transaction: COMMIT after an error does not fail",
+            "roll back at the first error, and repeat the whole transaction: a COMMIT after an error does not fail, it rolls back",
             needs=(ANSWERED,),
             tried="repeated-after-error",
             clients=DEMO_OR_UNKNOWN,

@@ -16,7 +16,7 @@ from pgtrace.judge import fatals, texts
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, nothing, seconds, times
 
 CROSSES_NS: Final = 5_000_000
-CHECK_OR_RETRY: Final = "check a connection that was idle before it is used, or retry a statement on a new connection if that is safe"
+CHECK_OR_RETRY: Final = "check an idle connection before you use it, or retry the statement on a new connection if that is safe"
 CHECKED: Final = "checked-before-use"
 
 
@@ -54,7 +54,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="used-after-fatal",
     unit=FAILED,
-    why="After a FATAL error the session is over. A pool that does not check gives it out anyway, and the next statement fails.",
+    why="After a FATAL error the session is over. A pool that does not check its connections hands it out anyway, and the next "
+    "statement fails.",
     watch=_Watch,
     what=_what,
     told=lambda note: note.times > 0,
