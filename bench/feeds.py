@@ -25,9 +25,10 @@ from bench.growing import grow
 from bench.reading import cost
 from bench.traffic import PREPARED, record
 from pgtrace.trace.trace import Trace
+from pgtrace.tui.model.reading import TICK_S
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import DARK, Pen
-from pgtrace.tui.model.view import TICK_S, View
+from pgtrace.tui.model.view import View
 
 FEEDS_BAR_US = 5.0
 FILTER_BAR = 1.3
@@ -52,7 +53,7 @@ def feeds_us(path: Path) -> tuple[float, float]:
     """CPU time for a row, in microseconds: of reading it, and of everything that looks at it."""
     view, reading_s = read(path)
     started = time.process_time()
-    while view.sync() or view.listing.behind:
+    while view.reading.sync() or view.listing.behind:
         pass
     rows = len(view.trace.rows)
     found = 1e6 * reading_s / rows, 1e6 * (time.process_time() - started) / rows
@@ -70,15 +71,15 @@ def totals_s(path: Path) -> tuple[int, float, float]:
     """Rows; seconds from the choice of a filter to its totals, in ticks as the screen has them; the longest tick."""
     view, _ = read(path)
     view.trace.update()
-    while view.sync() or view.listing.behind:
+    while view.reading.sync() or view.listing.behind:
         pass
-    view.tick(0.0)
+    view.reading.tick(0.0)
     view.listing.choose(FILTER)
     began = time.perf_counter()
     longest_s = 0.0
     while view.counted.sums is None:
         started = time.perf_counter()
-        view.tick(started - began)
+        view.reading.tick(started - began)
         took_s = time.perf_counter() - started
         longest_s = max(longest_s, took_s)
         if view.counted.sums is None:

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from pgtrace.cli import main
 from pgtrace.tui.app import PgTraceApp
-from pgtrace.tui.model.view import View
+from pgtrace.tui.model.reading import Reading
 
 
 def run(capture: str, log: Path) -> None:
     """Show the capture until the user quits."""
     lines: list[str] = []
     painted_s = 0.0
-    plain_tick, plain_read_ahead, plain_redrawn = PgTraceApp.tick, PgTraceApp.read_ahead, View.redrawn
+    plain_tick, plain_read_ahead, plain_redrawn = PgTraceApp.tick, PgTraceApp.read_ahead, Reading.redrawn
 
     def timed(app: PgTraceApp, turn: Callable[[PgTraceApp], None], is_tick: int) -> None:
         nonlocal painted_s
@@ -33,14 +33,14 @@ def run(capture: str, log: Path) -> None:
         lines.append(f"{began_s:.4f} {took_s:.6f} {painted_s:.6f} {behind_s:.4f} {is_tick}\n")
         painted_s = 0.0
 
-    def redrawn(view: View, now_s: float, took_s: float) -> None:
+    def redrawn(reading: Reading, now_s: float, took_s: float) -> None:
         nonlocal painted_s
         painted_s = took_s
-        plain_redrawn(view, now_s, took_s)
+        plain_redrawn(reading, now_s, took_s)
 
     PgTraceApp.tick = lambda app: timed(app, plain_tick, 1)  # type: ignore[method-assign]
     PgTraceApp.read_ahead = lambda app: timed(app, plain_read_ahead, 0)  # type: ignore[method-assign]
-    View.redrawn = redrawn  # type: ignore[method-assign]
+    Reading.redrawn = redrawn  # type: ignore[method-assign]
     try:
         sys.argv[1:] = ["open", capture]
         main()

@@ -75,7 +75,7 @@ async def drawn(trace: Trace, picture: Picture) -> str:
 async def _settled(app: PgTraceApp, pilot: Pilot[None]) -> None:
     """Everything read, advised and drawn."""
     until_s = time.monotonic() + 1.5
-    while time.monotonic() < until_s or not app.view.loaded:
+    while time.monotonic() < until_s or not app.view.reading.loaded:
         await pilot.pause(0.05)
 
 

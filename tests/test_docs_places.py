@@ -301,10 +301,10 @@ def test_a_read_goes_through_the_files_of_the_walk_in_order(tmp_path: Path) -> N
         view = View(trace, Source(live=False), Pen(DARK))
         recording.send(connection, query("SELECT 'the 58 bytes'"))
         recording.flush()
-        view.tick(0.0)
+        view.reading.tick(0.0)
         recording.answer(connection, done("SELECT 1") + ready())
         recording.flush()
-        files = entered(lambda: view.tick(1.0))
+        files = entered(lambda: view.reading.tick(1.0))
         assert view.trace.rows[len(view.trace.rows) - 1].label.sql == "SELECT 'the 58 bytes'"
     steps = WALK[WALK.index("capture/reader.py") : WALK.index("tui/model/listing.py") + 1]
     assert len(steps) == 10

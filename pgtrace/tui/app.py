@@ -27,11 +27,12 @@ from textual.theme import Theme
 from pgtrace.legs.joins import Joins
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.keyboard import keep_escape
+from pgtrace.tui.model.reading import READ_AHEAD_S, TICK_S
 from pgtrace.tui.model.remembered import Remembered, place
 from pgtrace.tui.model.savedfilters import SavedFilters
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import ANSI, ANSI_LIGHT, DARK, LIGHT, MONO, THEMES, Palette, Pen, choose_palette, only_ascii
-from pgtrace.tui.model.view import READ_AHEAD_S, TICK_S, View
+from pgtrace.tui.model.view import View
 from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.widgets.bound import bindings
 
@@ -95,7 +96,7 @@ class PgTraceApp(App[None]):
 
     def read_ahead(self) -> None:
         """Read on between ticks."""
-        self.view.read_ahead(time.monotonic())
+        self.view.reading.read_ahead(time.monotonic())
 
     def tick(self) -> None:
         """Read on and redraw what changed. The timer outlives the screens while the application
@@ -105,13 +106,13 @@ class PgTraceApp(App[None]):
         self.main.areas.footer.tick()
         self.main.files.tell_progress()
         self.main.areas.advance(time.monotonic())
-        if self.view.loaded and self._loaded is not None:
+        if self.view.reading.loaded and self._loaded is not None:
             self._loaded()
             self._loaded = None
         started = time.perf_counter()
-        if self.view.tick(time.monotonic()):
+        if self.view.reading.tick(time.monotonic()):
             self.main.draw()
-            self.call_after_refresh(lambda: self.view.redrawn(time.monotonic(), time.perf_counter() - started))
+            self.call_after_refresh(lambda: self.view.reading.redrawn(time.monotonic(), time.perf_counter() - started))
 
     def action_leave(self) -> None:
         """Quit; ask first if that throws a recording away."""

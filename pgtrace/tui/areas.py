@@ -96,7 +96,7 @@ class Areas:
     def begin(self) -> None:
         """Show what is there."""
         self.copy_menu.display = False
-        self.view.tick(time.monotonic())
+        self.view.reading.tick(time.monotonic())
         self.lay_out()
 
     @property

@@ -211,7 +211,7 @@ class MainScreen(Screen[None]):
             case "driver_rows":
                 return timeline and self.size.width >= TABLE_WIDTH and not self.view.single_driver
             case "pause":
-                return self.view.growing or self.view.paused
+                return self.view.reading.growing or self.view.reading.paused
         return True
 
     async def action_back(self) -> None:
@@ -275,13 +275,13 @@ class MainScreen(Screen[None]):
     def action_dim(self) -> None:
         """Hide what does not match, or show it dim among the others."""
         self.view.listing.dim()
-        self.view.sync()
+        self.view.reading.sync()
         self.areas.turn()
 
     def action_fold_level(self) -> None:
         """Go to the next fold level."""
         self.view.listing.next_level()
-        self.view.sync()
+        self.view.reading.sync()
         self.areas.turn()
 
     def action_driver_rows(self) -> None:
@@ -307,8 +307,8 @@ class MainScreen(Screen[None]):
 
     def action_pause(self) -> None:
         """Freeze the screen, or continue."""
-        self.view.pause()
-        if self.view.paused:
+        self.view.reading.pause()
+        if self.view.reading.paused:
             self.areas.gather_again()
         self.areas.turn()
 

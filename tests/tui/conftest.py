@@ -65,8 +65,8 @@ def view(shop: Recording, view_of: ViewOf) -> View:
     """The whole shop, read and listed."""
     made = view_of(shop)
     made.trace.update()
-    made.sync()
-    made.tick(0.0)
+    made.reading.sync()
+    made.reading.tick(0.0)
     return made
 
 
@@ -76,8 +76,8 @@ def drive(view_of: Callable[..., View]) -> Drive:
     async def run(recording: Recording, size: tuple[int, int] = (120, 40), **options: object) -> AsyncIterator[Driven]:
         app = PgTraceApp(view_of(recording, **options))
         async with shown(app, size) as driven:
-            while not app.view.loaded:  # on a busy machine the first tick does not read it all
-                app.view._next_draw_s = 0.0
+            while not app.view.reading.loaded:  # on a busy machine the first tick does not read it all
+                app.view.reading._next_draw_s = 0.0
                 app.tick()
             yield driven
 

@@ -109,8 +109,8 @@ class Driven:
     async def _draw(self) -> None:
         """Have drawn what has changed; on a machine that stalls, once it has read up. An application that has ended draws nothing."""
         view = self.app.view
-        while self.app.is_running and (view.catching_up or view._stale):
-            view._next_draw_s = view._ahead_until_s = 0.0
+        while self.app.is_running and (view.reading.catching_up or view.reading._stale):
+            view.reading._next_draw_s = view.reading._ahead_until_s = 0.0
             self.app.tick()
             await self.settle()
         self.app.screen._on_timer_update()
@@ -121,7 +121,7 @@ class Driven:
         view = self.app.view
         while not view.listing.filtering.everything and (view.counted.sums is None or view.counted.sums.rows is None):
             view.counted.advance(0.0)
-        view._next_draw_s = 0.0
+        view.reading._next_draw_s = 0.0
         self.app.tick()
         return await self.lines()
 
@@ -131,7 +131,7 @@ class Driven:
     async def arrived(self, recording: Recording) -> list[str]:
         """What was recorded is on disk, and the next tick has read it."""
         recording.flush()
-        self.app.view._next_draw_s = self.app.view._ahead_until_s = 0.0
+        self.app.view.reading._next_draw_s = self.app.view.reading._ahead_until_s = 0.0
         self.app.tick()
         return await self.lines()
 
@@ -158,8 +158,8 @@ async def opened(
         async with shown(app, size) as driven:
             while trace.update():
                 pass
-            while not app.view.loaded or app.view.listing.behind or app.view.snapshot.findings != tuple(app.view.advice.findings()):
-                app.view._next_draw_s = 0.0
+            while not app.view.reading.loaded or app.view.listing.behind or app.view.snapshot.findings != tuple(app.view.advice.findings()):
+                app.view.reading._next_draw_s = 0.0
                 app.tick()
             yield driven
     finally:

@@ -43,7 +43,7 @@ async def until(driven: Driven, met: Callable[[], object]) -> list[str]:
     async with asyncio.timeout(WITHIN_S):
         while not met():
             await asyncio.sleep(0.01)
-            driven.app.view._next_draw_s = 0.0
+            driven.app.view.reading._next_draw_s = 0.0
             driven.app.tick()
     return await driven.lines()
 

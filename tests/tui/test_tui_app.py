@@ -559,5 +559,5 @@ async def test_a_tick_after_the_screens_are_closed_draws_nothing(shop: Recording
     async with drive(shop, (80, 24)) as driven:
         app = driven.app
         await driven.type("j")
-    app.view.growing = not app.view.growing
+    app.view.reading.growing = not app.view.reading.growing
     app.tick()

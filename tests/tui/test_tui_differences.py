@@ -188,7 +188,7 @@ async def test_keys_without_use_say_so(of_drivers: Copied) -> None:
 async def test_two_sides_of_a_pooler_are_joined_instead() -> None:
     async with opened(POOLER) as driven:
         while not driven.app.view.lanes.are_known:
-            driven.app.view.tick(0.0)
+            driven.app.view.reading.tick(0.0)
         assert not driven.app.view.compares
         assert "7 Diff" not in await driven.text()
         assert driven.areas.pane == "timeline"
@@ -210,7 +210,7 @@ async def test_captures_that_have_grown_are_compared_again(tmp_path: Path) -> No
         pane = driven.areas.differences
         first = pane.compared
         paths[1].write_bytes(contents[1])
-        driven.app.view.tick(0.0)
+        driven.app.view.reading.tick(0.0)
         pane._next_s = 0.0
         await until_compared(driven, first)
         assert pane.compared is not None

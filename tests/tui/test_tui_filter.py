@@ -244,7 +244,7 @@ async def test_a_pane_says_counting_until_it_has_been_gathered(shop: Recording, 
         pane.items = []
         assert pane._nothing == "counting …"
         while view.selected is None:
-            view.sync()
+            view.reading.sync()
             view.counted.advance(0.0)
         assert pane._nothing == "counting …"
         while not pane.advance(100.0):
@@ -354,7 +354,7 @@ async def test_an_expression_that_takes_too_long_is_given_up_and_said(recording:
         everything = shown(driven)
         await typed(driven, '/sql ~ "(a|b)*a(a|b){12}c"', rest=False)
         lines = await driven.press("enter")
-        driven.app.view.sync()
+        driven.app.view.reading.sync()
         lines = await driven.lines()
         assert "the filter is off: this expression takes too long" in lines[-1]
         driven.areas.timeline.post_message(Timeline.Moved())  # of the filter that is off by now, when a tick came first
@@ -398,10 +398,10 @@ def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, vie
     view: View = view_of(shop, live=True)  # type: ignore[operator]
     while view.trace.update():
         pass
-    view.sync()
+    view.reading.sync()
     view.listing.choose("conn:1")
     while view.listing.behind:
-        view.sync()
+        view.reading.sync()
     slices = 0
     while not view.counted.advance(0.0, 0.0):
         slices += 1
@@ -415,7 +415,7 @@ def test_adding_up_takes_slices_and_goes_on_with_what_comes(shop: Recording, vie
     shop.flush()
     while view.trace.update():
         pass
-    view.sync()
+    view.reading.sync()
     assert not view.counted.advance(0.1)
     assert not view.counted.is_behind  # these are of a moment ago
     now_s = 1000.0
@@ -444,7 +444,7 @@ def test_a_filter_by_words_decides_what_differs_and_not_each_row(shop: Recording
     view: View = view_of(shop, live=True)  # type: ignore[operator]
     while view.trace.update():
         pass
-    view.sync()
+    view.reading.sync()
     listing, decided = view.listing, []
     decide = listing.filtering.decide
 
@@ -458,7 +458,7 @@ def test_a_filter_by_words_decides_what_differs_and_not_each_row(shop: Recording
         decided.clear()
         listing.choose(text)
         while listing.behind or view.counted.sums is None:
-            view.sync()
+            view.reading.sync()
             view.counted.advance(0.0)
         assert (sum(decided) < trips * 0.75) == is_by_key, text
         selection = parse(text).over(view.trace)
@@ -491,18 +491,18 @@ def test_while_paused_a_filter_looks_at_all_rows_there_were(recording: Recording
     view: View = view_of(recording, live=True)  # type: ignore[operator]
     while view.trace.update():
         pass
-    view.sync()
-    view.pause()
+    view.reading.sync()
+    view.reading.pause()
     view.listing.choose("'SELECT 7'")
     view.listing.sync(-1.0)
     assert view.listing.behind
     recording.trip(connection, query("SELECT 7"), done("SELECT 1") + ready())
     recording.flush()
     for tick in range(20):
-        view.tick(float(tick))
+        view.reading.tick(float(tick))
     assert view.listing.matching == 30
     assert view.counted.sums is not None
     assert view.counted.sums.totals.round_trips == 30
-    view.pause()
-    view.tick(30.0)
+    view.reading.pause()
+    view.reading.tick(30.0)
     assert view.listing.matching == 31

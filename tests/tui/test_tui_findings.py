@@ -81,17 +81,17 @@ async def test_what_was_found_grows_with_the_capture(recording: Recording, drive
         assert "nothing found so far" in "\n".join(await driven.press("6"))
         for number in range(8):
             recording.trip(connection, query(f"SELECT name FROM item WHERE id = {number}"), done("SELECT 0") + ready())
-        driven.app.view._snapshots._findings_until_s = 0.0
+        driven.app.view.snapshots._findings_until_s = 0.0
         lines = await driven.arrived(recording)
         assert any(line.startswith("▌    7 round trips n+1 ") for line in lines)
         assert any("6 Findings (1)" in line for line in lines)
         await driven.type("space")
         for number in range(4):
             recording.trip(connection, query(f"SELECT name FROM item WHERE id = {number}"), done("SELECT 0") + ready())
-        driven.app.view._snapshots._findings_until_s = 0.0
+        driven.app.view.snapshots._findings_until_s = 0.0
         assert any("7 round trips n+1 " in line for line in await driven.arrived(recording))  # paused
         await driven.type("space")
-        driven.app.view._snapshots._findings_until_s = 0.0
+        driven.app.view.snapshots._findings_until_s = 0.0
         assert any("11 round trips n+1 " in line for line in await driven.arrived(recording))
 
 

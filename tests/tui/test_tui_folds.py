@@ -301,14 +301,14 @@ def test_the_rows_of_a_loop_join_once_it_is_known(recording: Recording, view_of:
         recording.trip(connection, query(f"SELECT 1 FROM {table}"), _rows("I"))
         recording.flush()
         view.trace.update()
-        view.sync()
+        view.reading.sync()
         seen.append([line[1] for line in shown(view.listing)][1:])
     known = 2 + 3 * REPEATS
     assert all(len(line) < 5 for lines in seen[: known - 1] for line in lines)
     assert seen[known - 1] == [(3, 4), tuple(range(5, 3 + known))]
     assert seen[-1] == [(3, 4), tuple(range(5, 4 + known)), (4 + known, 5 + known)]
     view.listing.toggle(5)
-    view.sync()
+    view.reading.sync()
     assert len(shown(view.listing)) == 2 + 3 * REPEATS + 1 + 1
 
 
@@ -321,7 +321,7 @@ def test_a_loop_tells_its_statements_and_what_they_sent(recording: Recording, vi
     view = view_of(recording)
     view.listing.fold_to("repeats")
     view.trace.update()
-    view.sync()
+    view.reading.sync()
     loop = view.listing[1]
     assert rowtext.words(loop, None, 60) == ("SELECT 1 FROM items · UPDATE users SET n = 1 ×5", False)
     assert rowtext.words(loop, None, 30) == ("items · users ×5", False)
@@ -329,7 +329,7 @@ def test_a_loop_tells_its_statements_and_what_they_sent(recording: Recording, vi
     assert rowtext.flight(loop, view.pen, 20) == "▸ 10 × Q"
     assert "".join(run for run, _ in rowtext.spelled(loop, view.pen, 200)).count(" · ") == 1
     view.listing.choose("items")
-    view.sync()
+    view.reading.sync()
     assert rowtext.words(view.listing[0], None, 60) == ("SELECT 1 FROM items", False)
 
 
@@ -344,7 +344,7 @@ def test_a_loop_over_the_flights_of_one_statement_tells_its_rounds(recording: Re
     view = view_of(recording)
     view.listing.fold_to("repeats")
     view.trace.update()
-    view.sync()
+    view.reading.sync()
     loop = view.listing[1]
     assert loop.sum.number == 2 * rounds
     assert rowtext.flight(loop, view.pen, 60) == f"▸ {rounds} × (PS · BES)"
@@ -380,15 +380,15 @@ def test_paused_an_open_row_stays_out_of_its_fold(recording: Recording, view_of:
     view = view_of(recording, live=True)
     view.listing.fold_to("repeats")
     view.trace.update()
-    view.sync()
-    view.pause()
+    view.reading.sync()
+    view.reading.pause()
     recording.answer(connection, _rows("I"))
     recording.flush()
     view.trace.update()
     view.listing.toggle(0)
     view.listing.toggle(0)
-    view.sync()
+    view.reading.sync()
     assert [line[1] for line in shown(view.listing)] == [(0, 1, 2), (3,), (4,)]
-    view.pause()
-    view.sync()
+    view.reading.pause()
+    view.reading.sync()
     assert [line[1] for line in shown(view.listing)] == [(0, 1, 2), (3, 4)]

@@ -37,9 +37,9 @@ async def joined(paths: Sequence[Path], size: tuple[int, int] = (120, 40), apart
     async with opened(paths, size, apart=apart) as driven:
         view = driven.app.view
         while not (view.lanes.are_known and view.lanes.joins is not None):
-            view.tick(0.0)
-        view._next_draw_s = 0.0  # after a slow redraw the next one waits
-        view.tick(0.0)
+            view.reading.tick(0.0)
+        view.reading._next_draw_s = 0.0  # after a slow redraw the next one waits
+        view.reading.tick(0.0)
         driven.main.draw()
         yield driven
 
@@ -172,10 +172,10 @@ async def test_a_capture_that_grows_is_joined_as_it_grows(tmp_path: Path) -> Non
     async with shown(app) as driven:
         view = app.view
         for _ in range(20):
-            view.tick(0.0)
+            view.reading.tick(0.0)
         growing.write_bytes(whole)
         for turn in range(20):
-            view.tick(turn / 10)
+            view.reading.tick(turn / 10)
         assert view.lanes.joins is not None
         assert "⇒ b2" in await driven.text()
     trace.close()
@@ -192,11 +192,11 @@ async def test_totals_of_captures_that_grow_count_one_side(tmp_path: Path, names
     trace = Trace.open(growing)
     view = View(trace, Source(files=names, live=True), Pen(DARK))
     for turn in range(10):
-        view.tick(turn / 10)
+        view.reading.tick(turn / 10)
     for path, whole in zip(growing, wholes, strict=True):
         path.write_bytes(whole)
     for turn in range(10, 40):
-        view.tick(turn / 10)
+        view.reading.tick(turn / 10)
     joins = view.lanes.joins
     if joins is None:  # most was there when they were looked for, and no end says that nothing more comes
         assert not trace.ended
@@ -219,7 +219,7 @@ async def test_totals_of_captures_that_grow_count_one_side(tmp_path: Path, names
         view.listing.choose("not error")
         while view.counted.sums is None:
             turn += 10
-            view.tick(turn / 10)
+            view.reading.tick(turn / 10)
         assert view.counted.sums is not None
         assert view.counted.sums.totals.round_trips <= view.snapshot.totals.round_trips
     trace.close()

@@ -78,17 +78,17 @@ def test_a_driver_identified_late_gets_its_rows_back(view: View, monkeypatch: py
     first = view.trace.connections[0]
     names[first] = "unknown"
     monkeypatch.setattr(Connection, "driver", property(lambda self: names[self]))
-    view._drivers.clear()
+    view.snapshots.forget_drivers()
     view.listing.choose("driver:psycopg")
     view.listing.sync()
     before = [view.listing.place(index) for index in range(len(view.listing))]
     names[first] = "psycopg"
-    view._drivers.clear()
+    view.snapshots.forget_drivers()
     assert view.listing.sync()
     assert {view.listing[index].row.connection for index in range(len(view.listing))} == {0, 1, 2}
     assert [len(view.listing[index].rows) for index in range(len(view.listing)) if view.listing[index].folded] == [3, 3, 3]
     names[first] = "unknown"
-    view._drivers.clear()
+    view.snapshots.forget_drivers()
     assert view.listing.sync()
     assert [view.listing.place(index) for index in range(len(view.listing))] == before
 

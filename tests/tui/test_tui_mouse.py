@@ -79,4 +79,4 @@ async def test_a_click_on_the_state_pauses_what_is_live(shop: Recording, drive: 
     shop.end()
     async with drive(shop) as driven:
         await driven.pilot.click("#status", offset=(30, 0))
-        assert not driven.app.view.paused
+        assert not driven.app.view.reading.paused

@@ -144,6 +144,6 @@ async def test_slow_keys_say_what_slow_is(recording: Recording, drive: Drive) ->
 
 
 async def loaded(driven: Driven, view: View) -> None:
-    while not view.loaded or view.listing.behind:
-        view.tick(time.monotonic())
+    while not view.reading.loaded or view.listing.behind:
+        view.reading.tick(time.monotonic())
     await driven.settle()

@@ -97,21 +97,21 @@ def test_the_latest_readings_decide(readings: list[tuple[float, float]]) -> None
 
 def test_a_resting_screen_reads_later_but_takes_a_filter_at_once(shop: Recording, view_of: Callable[..., View], clocks: Clocks) -> None:
     view = view_of(shop, live=True)
-    view.tick(0.0)
-    while view.catching_up:
-        view.tick(0.0)
+    view.reading.tick(0.0)
+    while view.reading.catching_up:
+        view.reading.tick(0.0)
     seen = view.feed.seen
     clocks.wall_s = 10.0
-    clocks.take(view._pace, 0.05, 0.5)
+    clocks.take(view.reading._pace, 0.05, 0.5)
     shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
     shop.flush()
-    view.tick(10.6)
-    view.read_ahead(10.8)
+    view.reading.tick(10.6)
+    view.reading.read_ahead(10.8)
     assert view.feed.seen == seen
     view.listing.choose("sql:orders")
-    view.tick(10.82)
+    view.reading.tick(10.82)
     assert view.feed.seen == seen + 1
     shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
     shop.flush()
-    view.tick(11.0)
+    view.reading.tick(11.0)
     assert view.feed.seen == seen + 2

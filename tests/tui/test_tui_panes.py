@@ -258,8 +258,8 @@ async def test_paused_panes_stand_still(recording: Recording, drive: Drive) -> N
 async def test_every_width_is_filled_exactly(busy: Recording, view_of: Callable[..., View], key: str) -> None:
     view = view_of(busy)
     view.trace.update()
-    view.sync()
-    view.tick(0.0)
+    view.reading.sync()
+    view.reading.tick(0.0)
     pane = PANES[key](view)
     while not pane.advance(1e9, 1.0):
         pass
@@ -303,7 +303,7 @@ async def test_fifty_thousand_statements_are_gathered_in_slices(recording: Recor
     recording.end()
     view = view_of(recording)
     view.trace.update()
-    view.tick(0.0)
+    view.reading.tick(0.0)
     steps = list(Statements(view).gather())
     assert steps.count(None) > 2 * 3_000 // 64
     assert steps[-1] is not None

@@ -15,6 +15,7 @@ import pytest
 from pgtrace.trace.trace import Trace
 from pgtrace.tui.app import PgTraceApp
 from pgtrace.tui.model.counted import LATE_S
+from pgtrace.tui.model.reading import Reading
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.theme import DARK, Pen
 from pgtrace.tui.model.view import View
@@ -94,8 +95,8 @@ async def live(recordings: list[Recording]) -> AsyncIterator[Driven]:
     try:
         source = Source(live=True, listener=":6433", upstream="db:5432")
         async with shown(PgTraceApp(View(trace, source, Pen(DARK)))) as driven:
-            while not driven.app.view.loaded or (len(recordings) > 1 and not driven.app.view.compares):
-                driven.app.view._next_draw_s = 0.0
+            while not driven.app.view.reading.loaded or (len(recordings) > 1 and not driven.app.view.compares):
+                driven.app.view.reading._next_draw_s = 0.0
                 driven.app.tick()
             yield driven
     finally:
@@ -106,7 +107,7 @@ async def later(driven: Driven, turns: Iterator[int]) -> list[str]:
     """The screen when there has been time for all that takes time."""
     view, areas = driven.app.view, driven.areas
     for _ in range(6):
-        view._next_draw_s = view._ahead_until_s = 0.0
+        view.reading._next_draw_s = view.reading._ahead_until_s = 0.0
         now_s = 1e9 * next(turns)
         view.counted.advance(now_s, 1.0)
         areas.advance(now_s)
@@ -146,7 +147,7 @@ async def test_every_pane_stands_still(recordings: list[Recording], key: str, lo
         assert body(paused) == body(before)
         assert re.search(r"paused  \d+ new", paused[0])
         await driven.press("space")
-        while driven.app.view.catching_up or not driven.app.view._fed:
+        while driven.app.view.reading.catching_up or not driven.app.view.reading._fed:
             await later(driven, turns)
         assert body(await later(driven, turns))[1:] != body(before)[1:]
 
@@ -154,7 +155,7 @@ async def test_every_pane_stands_still(recordings: list[Recording], key: str, lo
 @pytest.mark.parametrize("key", [pane.key for pane in PANES if pane.key != "7"])
 async def test_what_is_asked_while_paused_is_of_the_pause(recordings: list[Recording], monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     """A pane that is opened, sorted or filtered while paused is as it is if nothing more is recorded."""
-    monkeypatch.setattr(View, "_look_at_the_clock", lambda view: setattr(view, "now_ns", 5_000_000_000))
+    monkeypatch.setattr(Reading, "_look_at_the_clock", lambda reading: setattr(reading, "now_ns", 5_000_000_000))
     answers = []
     for recording, grows in zip(recordings, (False, True), strict=True):
         waits = begin(recording)
@@ -208,7 +209,7 @@ async def test_the_rate_is_that_of_the_traffic(recordings: list[Recording], monk
     async with live(recordings[:1]) as driven:
         view = driven.app.view
         noted = []
-        monkeypatch.setattr(view.rates, "note", lambda now_s, count, errors: noted.append(count), raising=False)
+        monkeypatch.setattr(view.reading.rates, "note", lambda now_s, count, errors: noted.append(count), raising=False)
         await driven.arrived(recording)
         await driven.type("space")
         checkout(recording)
@@ -227,14 +228,14 @@ def test_a_screen_that_is_paused_while_it_catches_up_is_not_behind(
     """It would never come up: nothing is read. Once it goes on, it reads the rest."""
     view = view_of(shop, live=True)
     with monkeypatch.context() as patched:
-        patched.setattr("pgtrace.tui.model.view.READ_BUDGET_S", 0.0)
-        view.tick(0.0)
-    assert view.catching_up
-    view.pause()
-    view.tick(1.0)
-    assert not view.catching_up
-    assert view.behind_s == 0.0
-    view.pause()
-    while view.catching_up:
-        view.tick(2.0)
+        patched.setattr("pgtrace.tui.model.reading.READ_BUDGET_S", 0.0)
+        view.reading.tick(0.0)
+    assert view.reading.catching_up
+    view.reading.pause()
+    view.reading.tick(1.0)
+    assert not view.reading.catching_up
+    assert view.reading.behind_s == 0.0
+    view.reading.pause()
+    while view.reading.catching_up:
+        view.reading.tick(2.0)
     assert len(view.trace.rows) == view.feed.seen

@@ -53,7 +53,7 @@ def hostile(recording: Recording, view_of: object) -> View:
     recording.send(connection, parse("", "SELECT 1"))
     recording.flush()
     view: View = view_of(recording)  # type: ignore[operator]
-    view.tick(0.0)
+    view.reading.tick(0.0)
     return view
 
 
@@ -112,7 +112,7 @@ def test_an_error_brings_its_sql_from_160_cells_on(recording: Recording, view_of
     recording.trip(connection, query("SELECT boom() AS what"), error("XX000", "boom") + ready())
     recording.flush()
     view = view_of(recording)  # type: ignore[operator]
-    view.tick(0.0)
+    view.reading.tick(0.0)
     assert "boom() AS what" in shown(view, 200, 1)
     assert "boom() AS what" not in shown(view, 120, 1)
 
@@ -125,7 +125,7 @@ def test_an_open_round_trip_is_drawn_at_once(recording: Recording, view_of: obje
     assert other == 2
     recording.flush()
     view = view_of(recording)  # type: ignore[operator]
-    view.tick(0.0)
+    view.reading.tick(0.0)
     text = shown(view, 120, 1)
     assert "Q → …" in text
     assert "50" in text.split("pg_sleep(10)")[1]
@@ -143,7 +143,7 @@ def test_a_fold_tells_that_tls_was_refused(tmp_path: Path) -> None:
     trace = Trace.open([playbook.write(tmp_path / "refused.pgtrace", "F SSLRequest\nB SSLRequestReply N\nc1 ends F FIN\nc1 close F")])
     with contextlib.closing(trace):
         view = View(trace, Source(live=False, files=("refused.pgtrace",)), Pen(DARK))
-        view.tick(0.0)
+        view.reading.tick(0.0)
         text = shown(view, 160, 0)
         assert "▸ SSL" in text
         assert "wanted TLS, was answered N and left: --tls auto" in text

@@ -53,7 +53,7 @@ def _refused(recording: Recording) -> None:
 @pytest.fixture
 def clock(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is 90 seconds after the recording began, and stays so."""
-    monkeypatch.setattr("pgtrace.tui.model.view.time.time_ns", lambda: recording.header.wall_ns + 90_000 * MS)
+    monkeypatch.setattr("pgtrace.tui.model.reading.time.time_ns", lambda: recording.header.wall_ns + 90_000 * MS)
 
 
 @asynccontextmanager

@@ -91,7 +91,7 @@ async def test_counters_are_never_more_than_what_is_selected(text: str) -> None:
         view = driven.app.view
         view.listing.choose(text)
         while view.listing.behind:
-            view.sync()
+            view.reading.sync()
         while view.counted.sums is None:
             view.counted.advance(0.0, None)
         totals = view.counted.sums.totals

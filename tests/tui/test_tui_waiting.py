@@ -20,7 +20,7 @@ def hanging(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> Recording:
     at = recording.now
     recording._put(Pause(recording._time(), second, BACKEND, True, PEER))
     recording.flush()
-    monkeypatch.setattr("pgtrace.tui.model.view.time.time_ns", lambda: recording.header.wall_ns + at + 12_400 * MS)
+    monkeypatch.setattr("pgtrace.tui.model.reading.time.time_ns", lambda: recording.header.wall_ns + at + 12_400 * MS)
     return recording
 
 
@@ -40,7 +40,7 @@ async def test_it_says_what_is_owed_and_since_when(hanging: Recording, drive: Dr
 
 
 async def test_what_has_just_begun_does_not_wait_yet(hanging: Recording, drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgtrace.tui.model.view.time.time_ns", lambda: hanging.header.wall_ns + hanging.now + 500 * MS)
+    monkeypatch.setattr("pgtrace.tui.model.reading.time.time_ns", lambda: hanging.header.wall_ns + hanging.now + 500 * MS)
     async with drive(hanging, live=True) as driven:
         assert "owes" not in "\n".join(await driven.arrived(hanging))
 

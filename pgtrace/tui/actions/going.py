@@ -27,7 +27,7 @@ class Going:
             if not self._areas.differences.go_to_difference(direction):
                 self._areas.say("no further difference" if direction > 0 else "no difference before this")
         elif not timeline.go_to_problem(direction):
-            so_far = "" if self._areas.view.loaded else " so far"
+            so_far = "" if self._areas.view.reading.loaded else " so far"
             what = "match" if timeline.walks_matches else "problem"
             self._areas.say(f"no further {what}{so_far}" if direction > 0 else f"no {what} before this")
 

@@ -57,7 +57,7 @@ class Narrowing:
         listing.choose(text)
         if listing.filtering.everything:
             self._steps.clear()
-        self._areas.view.sync()
+        self._areas.view.reading.sync()
         self._areas.gather_again()
         self._areas.turn()
 
@@ -76,7 +76,7 @@ class Narrowing:
 
     def tell_given_up(self) -> None:
         """Say that a filter took too long and is no longer in force."""
-        given_up, self._areas.view.given_up = self._areas.view.given_up, None
+        given_up, self._areas.view.reading.given_up = self._areas.view.reading.given_up, None
         if given_up is not None:
             self._steps.clear()
             self._areas.say_of_row(f"the filter is off: {given_up.reason}")

@@ -1,12 +1,12 @@
 """What the screen shows, without a terminal: nothing here imports Textual, so all of it can be
 tested as plain functions.
 
-- view, snapshot, pace: the state that everything shares, the tick that brings it up to the trace,
-  and when that waits for the traffic
+- view: what the panes share, and the questions that more than one of them asks
+- reading, pace, snapshot, rates: the tick that brings it up to the trace, when that waits for the
+  traffic, and the numbers of the moment and of the last minute
 - listing, filtering, matches, groups, folds, items, sums: which rows are lines of the timeline, and
   what a fold adds up to
-- survey, counted, selected, rates: what is known about all rows, about those that match, and about
-  the last minute
+- survey, counted, selected: what is known about all rows, and about those that match
 - lanes, compared: the two sides of a pooler, and two captures compared
 - columns, fields, bands, axis: how widths, heights and a span of time are shared out
 - cells, figures, rowtext, statement, highlight, surroundings, theme: texts, numbers and colours

@@ -72,6 +72,8 @@ class Snapshots:
         self._untold_s: float | None = None
         self._found: frozenset[tuple[str, str]] = frozenset()
         """Kind and driver of the findings."""
+        self._named: dict[int, str] = {}
+        """The drivers of connections, as they were when they were asked."""
 
     def take(self, now_s: float, *, growing: bool) -> Snapshot:
         """Take the numbers of this moment."""
@@ -89,6 +91,19 @@ class Snapshots:
     def ask_again(self) -> None:
         """Have the next moment's findings of that moment, however young the latest are."""
         self.findings_due, self._findings_until_s = True, -inf
+
+    def forget_drivers(self) -> None:
+        """Look at the connections again: more may be known of their drivers."""
+        self._named.clear()
+        self.drivers_due = True
+
+    def driver(self, number: int) -> str:
+        """The driver of a connection, as of the latest look; nothing for rows without one."""
+        driver = self._named.get(number)
+        if driver is None:
+            connections = self._trace.connections
+            driver = self._named[number] = connections[number].driver if 0 <= number < len(connections) else ""
+        return driver
 
     def shows(self, kind: str, driver: str) -> bool:
         """Whether there is a finding of that kind for a driver."""

@@ -128,7 +128,7 @@ class Connections(TablePane[Standing]):
 
     def gather(self) -> Iterator[list[Standing] | None]:
         view = self.view
-        now_ns = view.now_ns
+        now_ns = view.reading.now_ns
         under_way = {row.connection: row for row in map(view.trace.rows.__getitem__, view.survey.open)}
         since = {one.connection: one.opened_ns for one in view.survey.transactions if one.is_open}
         found = []
@@ -222,7 +222,7 @@ class Connections(TablePane[Standing]):
         """The statements that are alive, those with the most Binds first, as many as leave room for
         the rest."""
         connection, pen = item.connection, self.view.pen
-        counters = connection.counters(self.view.now_ns)
+        counters = connection.counters(self.view.reading.now_ns)
         yield line(
             "prepared",
             (f"{counters.statements_live} live{'' if item.is_open else ' at its end'}", "text"),
@@ -249,11 +249,11 @@ class Connections(TablePane[Standing]):
     def _standing(self, connection: Connection, under_way: Row | None, since_ns: int | None) -> Standing:
         view = self.view
         connection.refresh()
-        counters = connection.counters(view.now_ns)
+        counters = connection.counters(view.reading.now_ns)
         sums = view.counted.sums
         told = sums.by_connection.get(connection.index, counters) if view.is_filtered and sums is not None else counters
         session_ns = counters.wait_ns + counters.client_ns
-        end_ns = view.now_ns if connection.ended_ns is None else connection.ended_ns
+        end_ns = view.reading.now_ns if connection.ended_ns is None else connection.ended_ns
         in_transaction_ns = max(0, end_ns - since_ns) if since_ns is not None else 0
         state, role = self._state(connection, under_way)
         return Standing(
@@ -290,7 +290,7 @@ class Connections(TablePane[Standing]):
             return "sent Terminate", "dim"
         if connection.kind == "opaque":
             return "opaque", "dim"
-        now_ns = self.view.now_ns
+        now_ns = self.view.reading.now_ns
         if under_way is not None:
             wait = self.view.wait_of(connection, under_way.opened_ns)
             told = rowtext.waiting(wait, now_ns) if wait is not None else f"waits {figures.span(max(0, now_ns - under_way.opened_ns))}"

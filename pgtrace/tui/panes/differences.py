@@ -98,12 +98,12 @@ class Differences(ListWidget):
     def advance(self, now_s: float) -> None:
         """Have the captures compared, if they have grown since or another filter is in force."""
         view, listing = self.view, self.view.listing
-        if self._began_s is not None or not view.loaded or listing.behind:
+        if self._began_s is not None or not view.reading.loaded or listing.behind:
             return
         if self._turn != listing.filtering.turn:
             self._picked = None
         if self._picked is None:
-            self._reads |= len(view.trace.rows) != self._rows and not view.paused and now_s >= self._next_s
+            self._reads |= len(view.trace.rows) != self._rows and not view.reading.paused and now_s >= self._next_s
             if not self._reads and self._turn == listing.filtering.turn:
                 return
             self._turn = listing.filtering.turn

@@ -83,7 +83,7 @@ class Findings(ListWidget):
         if self.view.is_filtered:
             return "counting …" if self.view.selected is None else "no finding among what the filter selects; esc shows all"
         left = self.view.snapshot.unexplained
-        so_far = " so far" if self.view.growing else ""
+        so_far = " so far" if self.view.reading.growing else ""
         return f"no finding{so_far}; {advice.left(left)}" if left else f"nothing found{so_far}"
 
     def heads(self, width: int) -> list[Strip]:

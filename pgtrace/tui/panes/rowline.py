@@ -175,7 +175,7 @@ def _waiting(view: View, item: Item, connection: Connection | None) -> str:
     if connection is None or item.end_ns is not None or item.folded or not item.row.is_round_trip or item.row.label.end:
         return ""
     wait = view.wait_of(connection, item.opened_ns)
-    return rowtext.waiting(wait, view.now_ns, full=False) if wait is not None else ""
+    return rowtext.waiting(wait, view.reading.now_ns, full=False) if wait is not None else ""
 
 
 def _waits(line: Line, item: Item, told: str, width: int) -> None:

@@ -94,7 +94,7 @@ class Timeline(ListWidget):
     @property
     def new(self) -> int:
         """How many lines have come since following ended and have not been in sight."""
-        return self.view.listing.lines_behind(self._seen_place) if self.view.growing and not self.following else 0
+        return self.view.listing.lines_behind(self._seen_place) if self.view.reading.growing and not self.following else 0
 
     @property
     def position(self) -> tuple[str, str]:
@@ -127,7 +127,7 @@ class Timeline(ListWidget):
                 ("w", "columns"),
             ]
         found += [("y", "copy"), ("t", "time")]
-        found += [("space", "go on" if view.paused else "pause")] if view.growing or view.paused else []
+        found += [("space", "go on" if view.reading.paused else "pause")] if view.reading.growing or view.reading.paused else []
         found += [("x", "unfold" if item is not None and item.folded else "fold")] if self._may_fold else []
         return (*found, ("?", "help"))
 
@@ -137,7 +137,7 @@ class Timeline(ListWidget):
     def refresh_list(self) -> None:
         """Find the cursor's row again after the listing changed, and draw. A capture that has ended
         is read from its beginning."""
-        if self._fresh and self.view.loaded:
+        if self._fresh and self.view.reading.loaded:
             self._fresh = False
             if self.following and self.view.trace.ended:
                 self.following = False
@@ -155,7 +155,7 @@ class Timeline(ListWidget):
         self._axis = self._axis_on(self._in_sight)
         self._near = surroundings(view.listing, self.top, self._items, self.sideways)
         self._same = view.lanes.together(self.place) if self.item is not None else set()
-        view.unfinished |= any(item.sum.partial for item in self._items)
+        view.reading.unfinished |= any(item.sum.partial for item in self._items)
         drawn = super().build(width, height)
         if not self._items and not view.listing.filtering.everything:
             drawn.append(Line(view.pen, width).add(f"  {self._nothing}", "dim").strip())
@@ -314,7 +314,7 @@ class Timeline(ListWidget):
     def action_fold(self) -> None:
         """Fold or unfold the group at the cursor."""
         if self._place >= 0 and self.view.listing.toggle(self._place):
-            self.view.sync()
+            self.view.reading.sync()
             self.refresh_list()
             self.post_message(self.Moved())
 

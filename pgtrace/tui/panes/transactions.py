@@ -101,7 +101,7 @@ class Transactions(TablePane[Transaction]):
     longest_ns = 0
 
     def gather(self) -> Iterator[list[Transaction] | None]:
-        self.now_ns = self.view.now_ns
+        self.now_ns = self.view.reading.now_ns
         found = list(self.view.survey.transactions)
         if self.view.is_filtered:
             rows, every, found = self.view.selected, found, []

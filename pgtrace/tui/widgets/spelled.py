@@ -47,7 +47,7 @@ class Spelled(LineWidget):
             return [line.strip()]
         wait = self.view.wait_of(connection, item.opened_ns) if (connection := self._waits(item)) is not None else None
         if wait is not None:
-            return [line.add(rowtext.plain(rowtext.waiting(wait, self.view.now_ns), width - 2), "attention").strip()]
+            return [line.add(rowtext.plain(rowtext.waiting(wait, self.view.reading.now_ns), width - 2), "attention").strip()]
         flight = sum(cells.width(text) for text, _ in rowtext.spelled(item, pen, _LONGEST))
         across = self._across(item, width)
         room = width - 2 - flight - (cells.width(across) + _BETWEEN if across else 0)

@@ -18,16 +18,16 @@ _TITLE_LEAST = 8
 def state(view: View) -> tuple[str, str]:
     """The state of the source, and its role."""
     trace = view.trace
-    length = figures.span(view.now_ns)
-    if view.paused:
-        return f"❚❚ paused  {view.waiting} new" if view.waiting else "❚❚ paused", "attention"
-    if view.growing:
+    length = figures.span(view.reading.now_ns)
+    if view.reading.paused:
+        return f"❚❚ paused  {view.reading.waiting} new" if view.reading.waiting else "❚❚ paused", "attention"
+    if view.reading.growing:
         if view.source.listener and view.recorder is not None and not view.recorder.alive:
             return "■ the recorder has ended", "error"
         if view.upstream_refused:
             return "✗ upstream refused", "error"
         return f"● live {length}" if trace.start_ns else "● live", "frontend"
-    if view.catching_up:
+    if view.reading.catching_up:
         return f"reading {100 * trace.read_bytes // max(1, trace.size_bytes)} %", "attention"
     if trace.torn_bytes:
         return f"■ truncated  last {trace.torn_bytes} bytes are half a record; everything before is complete", "attention"
@@ -43,16 +43,16 @@ class Status(LineWidget):
     def build(self, width: int, height: int) -> list[Strip]:
         view = self.view
         told = [state(view)]
-        if view.growing and view.rtt_ns:
+        if view.reading.growing and view.rtt_ns:
             told.append((f"rtt {view.rtt_ns / 1e6:g} ms", "attention"))
         if view.marked:
             told.append((f"mark {rowtext.plain(view.marked, 20)}", "attention"))
-        if view.behind_s > BEHIND_S:
-            told.append((f"view {view.behind_s:.1f} s behind", "attention"))
+        if view.reading.behind_s > BEHIND_S:
+            told.append((f"view {view.reading.behind_s:.1f} s behind", "attention"))
         if view.snapshot.gaps:
             told.append((f"{view.snapshot.gaps} gap{'s' if view.snapshot.gaps > 1 else ''}: counts are lower bounds", "attention"))
-        rate = f"{view.rates.per_second:.0f} rt/s " if view.growing else ""
-        sparkline = view.rates.sparkline() if view.growing else ""
+        rate = f"{view.reading.rates.per_second:.0f} rt/s " if view.reading.growing else ""
+        sparkline = view.reading.rates.sparkline() if view.reading.growing else ""
 
         wide = width > 90
         line = Line(view.pen, width).add(" ").add("pgtrace", "you").add("  " if wide else " ")
@@ -64,7 +64,7 @@ class Status(LineWidget):
         if rate and room >= 0:
             newest = sparkline[-room:] if room else ""
             line.to(width - len(rate) - len(newest) - 1).add(rate)
-            for block, failed in zip(newest, view.rates.failed()[-len(newest) :], strict=False):
+            for block, failed in zip(newest, view.reading.rates.failed()[-len(newest) :], strict=False):
                 line.add(block, "error" if failed else "bar")
         return [line.strip()]
 
