@@ -1,20 +1,20 @@
-"""Blocks: what one flush writes, and how to find it again in a file that is torn, damaged or
+"""Blocks: the result of one flush, and how to find it again in a file that is torn, damaged or
 growing.
 
 A block is the file's own magic, a CRC-32, a length, flags, the times of its first and last record,
-and the records. The magic is BLOCK plus the mark of the file's header. The CRC covers everything
+and the records. The magic is BLOCK plus the mark in the file's header. The CRC covers everything
 after it, so it catches a flipped bit anywhere in a block, the length included.
 
 One rule answers both "torn, or not written yet?" and "damaged?". Bytes that are not a whole block
-are skipped once a whole block is found after them, and are reported there as one Gap record. With
-no whole block after them they are, so far, the file's torn tail. No length is trusted before its
-CRC has been checked, and nothing larger than LONGEST is ever allocated.
+are skipped once a whole block is found after them, and are reported there as one Gap record. As
+long as no whole block follows, they are the file's torn tail. No length is trusted before its CRC
+has been checked, and nothing larger than LONGEST is ever allocated.
 
 The search takes time linear in the bytes it covers, even when false block heads overlap: the CRC of
 each stretch follows from those of a single pass (checksums.py). A stretch that was searched without
-success is searched again only when it has grown by half, or when nothing more will come.
+success is searched again only when it has grown by half, or when nothing more will be written.
 
-This module knows files by descriptor and offset. Which files there are is up to reader.py.
+This module knows files by descriptor and offset. reader.py decides which files to read.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from pgtrace.capture.versions import LONGEST_HEADER, READERS, Header, parse_head
 from pgtrace.errors import CaptureError
 
 BLOCK: Final = b"PGTB"
-"""The first four bytes of a block; the file's mark follows."""
+"""The first four bytes of a block. The file's mark follows."""
 CARRIED: Final = 1
-"""Flag of a block that repeats what an earlier segment said. A reader that has read that segment
-leaves it out."""
+"""The flag of a block that repeats records of earlier segments. A reader that has read those
+segments skips it."""
 # magic and mark, CRC-32, length of the records, flags, first and last time
 _HEAD: Final = struct.Struct(">8sIIIQQ")
 _CRC: Final = struct.Struct(">I")
 _COVERED: Final = 12  # where the bytes covered by the CRC begin
 _SEARCHED: Final = 1024 * 1024
 _DAMAGE_KEPT: Final = 1000
-"""How many damaged stretches are remembered with their ends."""
+"""The most damaged stretches whose ends are remembered."""
 
 Decoder = Callable[[bytes, int], list[Record]]
 """Turns a block's bytes and its first time into records."""
@@ -60,7 +60,7 @@ def encode_block(mark: bytes, first_ns: int, last_ns: int, parts: Sequence[bytes
 
 
 class Block:
-    """One block of a capture. Its records are decoded when they are first asked for."""
+    """One block of a capture. Its records are decoded on the first request."""
 
     __slots__ = ("_decode", "_payload", "_records", "carried", "first_ns", "last_ns", "position")
 
@@ -75,25 +75,24 @@ class Block:
 
     @property
     def records(self) -> list[Record]:
-        """What the block holds, in order."""
+        """The records in the block, in order."""
         if self._records is None:
             self._records = self._decode(self._payload, self.first_ns)
             self._payload = b""
         return self._records
 
     def copied(self, mark: bytes) -> bytearray:
-        """The block as it would be in a file with that mark. Only before its records have been
-        asked for."""
+        """The block encoded for a file with this mark. Call it only before `records` is used."""
         return encode_block(mark, self.first_ns, self.last_ns, [self._payload], CARRIED if self.carried else 0)
 
     def may_concern(self, connection: int) -> bool:
-        """Whether it may hold a record of that connection. Costs a tenth of decoding the
+        """Whether the block may hold a record of this connection. Costs a tenth of decoding the
         records."""
         return self._records is not None or may_concern(self._payload, connection)
 
 
 class Damage(Block):
-    """One Gap in place of `size` bytes of a file that cannot be read."""
+    """One Gap that replaces `size` bytes of a file that cannot be read."""
 
     __slots__ = ("size",)
 
@@ -103,7 +102,7 @@ class Damage(Block):
 
 
 class _Head(NamedTuple):
-    """A possible block head, located by its offset in the file."""
+    """A possible block head, with its offsets in the file."""
 
     start: int
     end: int
@@ -112,19 +111,19 @@ class _Head(NamedTuple):
 
 
 class _Torn(NamedTuple):
-    """A stretch without a whole block."""
+    """A stretch of the file without a whole block."""
 
     offset: int
     position: int
-    """Nothing before this offset begins a block."""
+    """No block begins before this offset."""
     searched: int
-    """The size of the file when it was searched."""
+    """The size of the file when the stretch was searched."""
     seen: int
-    """The size of the file when it was last looked at."""
+    """The size of the file when it was last checked."""
 
 
 class BlockFile:
-    """One capture file, opened: its header, and its blocks by offset. Safe to use from several
+    """An open capture file: its header, and its blocks by offset. Safe to use from several
     threads."""
 
     def __init__(self, path: str, base: int = 0) -> None:
@@ -135,7 +134,7 @@ class BlockFile:
         self.path = path
         self.base = base
         self.end: int | None = None
-        """Where this reader stops, whatever is written after it."""
+        """The offset at which this reader stops, whatever is written after it."""
         self._lock = threading.Lock()
         self._descriptor = -1
         self._torn = _Torn(-1, 0, 0, 0)
@@ -169,8 +168,8 @@ class BlockFile:
         self.close()
 
     def size(self) -> int:
-        """The size of the file now, up to where this reader stops. Raises CaptureError once it is
-        closed."""
+        """The size of the file now, at most up to where this reader stops. Raises CaptureError once
+        it is closed."""
         try:
             with self._lock:
                 size = os.fstat(self._descriptor).st_size
@@ -179,8 +178,8 @@ class BlockFile:
             raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset`, or as many as there are. Raises CaptureError if the disk
-        cannot read them."""
+        """`size` bytes from `offset`, or fewer at the end of the file. Raises CaptureError if the
+        disk cannot read them."""
         try:
             with self._lock:
                 os.lseek(self._descriptor, offset, os.SEEK_SET)
@@ -192,11 +191,11 @@ class BlockFile:
             raise CaptureError(self.path, (error.strerror or str(error)).lower()) from None
 
     def scan(self, offset: int, max_bytes: int) -> tuple[list[Block], int]:
-        """The whole blocks from `offset`, about `max_bytes` of them and at least one if there is
-        one, and the offset after them.
+        """The whole blocks from `offset`, and the offset after them. About `max_bytes` of them, and
+        at least one if there is one.
 
-        What is written during the call does not count: a block that is torn now may be whole a
-        moment later, with another one after it.
+        Bytes written during the call do not count: a block that is torn now may be whole a moment
+        later, with another one after it.
         """
         end = self.size()
         blocks: list[Block] = []
@@ -220,14 +219,14 @@ class BlockFile:
         return blocks, offset + position
 
     def at(self, offset: int) -> Block | None:
-        """The block at `offset`, or the Gap over the damage there; None if no whole block
+        """The block at `offset`, or the Gap for the damage there; None if no whole block
         follows."""
         blocks, _ = self.scan(offset, HEAD_SIZE)
         return blocks[0] if blocks else None
 
     def _block(self, data: bytes, position: int, offset: int) -> tuple[Block | None, int]:
         """The block in `data` at `position`, and its size. If there is no block: None and the size
-        needed to tell, or 0 if it can never be one."""
+        needed to decide, or 0 if no block can begin there."""
         if len(data) - position < HEAD_SIZE:
             return None, HEAD_SIZE
         sync, crc, length, flags, first_ns, last_ns = _HEAD.unpack_from(data, position)
@@ -244,8 +243,8 @@ class BlockFile:
         ), size
 
     def _skip(self, offset: int, end: int) -> Damage | None:
-        """The damage from `offset` to the next whole block before `end`; None until a whole block
-        follows."""
+        """The damage from `offset` to the next whole block before `end`; None as long as no whole
+        block follows."""
         if (known := self._damage.get(offset)) is not None:
             return known
         torn = self._torn
@@ -265,7 +264,7 @@ class BlockFile:
         return damage
 
     def _search(self, position: int, end: int) -> tuple[_Head | None, int]:
-        """The head of the first whole block from `position` on, and where an incomplete one may
+        """The head of the first whole block from `position` on, and where an incomplete block may
         begin."""
         begun = -1
         while end - position >= HEAD_SIZE:
@@ -290,8 +289,8 @@ class BlockFile:
         return heads
 
     def _first_whole(self, heads: list[_Head]) -> _Head | None:
-        """The first of these whose CRC is right. Reads the file once, from the first head to the
-        end of the last."""
+        """The first of these heads whose CRC is right. Reads the file once, from the first head to
+        the end of the last."""
         known = self._checksums(sorted({place for head in heads for place in (head.start + _COVERED, head.end)}))
         for head in heads:
             before, whole = known.get(head.start + _COVERED), known.get(head.end)
@@ -300,8 +299,8 @@ class BlockFile:
         return None
 
     def _checksums(self, places: Iterable[int]) -> dict[int, int]:
-        """The CRC-32 of the file from the first of these places to each of them. The places are in
-        order."""
+        """The CRC-32 of the file from the first of these offsets to each of them. The offsets are
+        in order."""
         known: dict[int, int] = {}
         here, crc = -1, 0
         ahead = memoryview(b"")
@@ -310,7 +309,7 @@ class BlockFile:
             while here < place:
                 ahead = ahead or memoryview(self.read_at(here, _SEARCHED))
                 if not ahead:
-                    return known  # the file was cut off meanwhile
+                    return known  # the file was truncated in the meantime
                 taken = ahead[: place - here]
                 crc = crc32(taken, crc)
                 here, ahead = here + len(taken), ahead[len(taken) :]

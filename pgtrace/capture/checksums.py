@@ -4,10 +4,10 @@ prefixes.
 ISA-L uses the processor's own instructions and takes a tenth of zlib's time or less
 (docs/forwarding.md), which the writer's thread saves. Where there is no ISA-L wheel, zlib does it.
 
-Many overlapping stretches cost no more than one pass. The CRC of A followed by B is the CRC of A,
-moved on by the length of B, xor the CRC of B. Moving on by 2^k bytes is a linear map of 32 bits,
-and any length is a sum of such steps. zlib's crc32_combine does the same, but Python cannot call
-it.
+Checking many overlapping stretches costs no more than one pass. The CRC of A followed by B is the
+CRC of A, advanced by the length of B, xor the CRC of B. Advancing by 2^k bytes is a linear map of
+32 bits, and any length is a sum of such steps. zlib's crc32_combine does the same, but Python
+cannot call it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _POLYNOMIAL: Final = 0xEDB88320
 _BIT: Final = -3
 """The step of a single bit."""
 _Table = tuple[list[int], list[int], list[int], list[int]]
-"""A linear map of 32 bits, by bytes: what each byte of the number contributes to the result."""
+"""A linear map of 32 bits, in four tables: what each byte of the number contributes to the
+result."""
 
 
 def of_stretch(before: int, whole: int, length: int) -> int:
@@ -47,7 +48,7 @@ def of_stretch(before: int, whole: int, length: int) -> int:
 
 @cache
 def _moved(step: int) -> _Table:
-    """How 2^step bytes change the CRC of what comes before them."""
+    """How 2^step bytes change the CRC of the bytes before them."""
     columns = _columns(step)
     first, second, third, fourth = ([_times(columns[place : place + 8], byte) for byte in range(256)] for place in (0, 8, 16, 24))
     return first, second, third, fourth
@@ -55,8 +56,8 @@ def _moved(step: int) -> _Table:
 
 @cache
 def _columns(step: int) -> list[int]:
-    """The same map, by the image of each bit. Steps below 0 are an eighth, a quarter and a half of
-    a byte."""
+    """The same map, by the image of each bit. Steps below 0 are half, a quarter and an eighth of a
+    byte."""
     if step == _BIT:
         return [_POLYNOMIAL, *(1 << place for place in range(31))]
     half = _columns(step - 1)

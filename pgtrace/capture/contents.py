@@ -14,7 +14,7 @@ The texts of errors can quote values of all three kinds ("invalid input syntax f
 ...", "Key (email)=(...) already exists", "parameter $1 = ..."), and a notification's payload comes
 from a literal or a parameter. So they are blanked whichever kind you choose.
 
-A plan is a generator that says what comes next in a message and receives what was read of it. It
+A plan is a generator that yields the next part of a message and receives what was read of it. It
 can stop wherever a read was cut, holds no values, and accepts any bytes. Bytes after the end of the
 plan are blanked.
 """
@@ -32,29 +32,29 @@ from pgtrace.sqltext.blanking import Blanking
 CHOICES: Final = ("params", "rows", "literals")
 
 Plan = Generator[tuple[int, int], bytes, None]
-"""Yields (what, length). Receives what was read, for KEEP and TEXT (its first TEXT_KEPT bytes)
-only."""
+"""Yields (kind of part, length). Receives what was read, but only for KEEP and TEXT (of a text the
+first TEXT_KEPT bytes)."""
 
 KEEP, SKIP, TEXT, HIDDEN_TEXT, SQL, VALUES = range(6)
-"""Bytes to keep and know; bytes to keep; a text up to its zero byte: kept, hidden, or as SQL;
-values after their lengths."""
+"""Bytes to keep and return; bytes to keep; a text up to its zero byte: kept, hidden, or blanked as
+SQL; values after their lengths."""
 TEXT_KEPT: Final = 64
 ERROR_FIELDS_KEPT: Final = frozenset(b"SVCPpstcdnFLR")
 _UNSAFE_ENCODINGS: Final = frozenset(
     {"BIG5", "GB18030", "GBK", "JOHAB", "MSKANJI", "SHIFTJIS", "SHIFTJIS2004", "SJIS", "UHC", "WIN932", "WIN936", "WIN949", "WIN950",
      "WINDOWS932", "WINDOWS936", "WINDOWS949", "WINDOWS950"}
 )  # fmt: skip
-"""Encodings that only clients use: the second byte of a character may be a backslash."""
+"""Encodings that only clients use, in which the second byte of a character may be a backslash."""
 SQL_REMEMBERED: Final = 4096
-"""The longest text whose blanked form is remembered. Drivers send the same texts again and again.
-"""
+"""The longest text whose blanked form is remembered. Drivers send the same texts again and
+again."""
 _LENGTH: Final = struct.Struct(">i").unpack_from
 _STARS: Final = b"*" * 4096
 
 
 class Contents:
-    """How to cover one connection's messages. redact.Redactor asks it about messages that are not
-    its own."""
+    """How to cover the messages of one connection. redact.Redactor uses it for messages that are
+    not protocol secrets."""
 
     __slots__ = ("_escaping", "_foreign", "_plans")
 
@@ -81,7 +81,7 @@ class Contents:
         self._plans = plans
 
     def cover(self, side: int, code: int) -> Walk | None:
-        """How to cover the message that begins; None to keep it as it is."""
+        """How to cover the message that begins now; None to keep it as it is."""
         plan = self._plans.get((side, code))
         return Walk(plan()) if plan is not None else None
 
@@ -152,7 +152,7 @@ def _function_call() -> Plan:
 
 
 class Walk:
-    """One message, fed to a plan piece by piece."""
+    """Feeds one message to a plan, piece by piece."""
 
     __slots__ = ("_blanking", "_count", "_got", "_left", "_plan", "_what")
 
@@ -206,7 +206,7 @@ class Walk:
         return self._blanking.cover(piece)
 
     def _values(self, covered: bytearray, position: int, end: int) -> int:
-        """Blank values from here on. Returns the position after them, or the end."""
+        """Blank values from `position` on. Returns the position after them, or the end."""
         count, left = self._count, self._left
         while position < end:
             if count and not left and not self._got and position + 4 <= end:  # nearly always true
@@ -238,7 +238,7 @@ class Walk:
         return position
 
     def _next(self, answer: bytes | None) -> None:
-        """Go on to the next step that is not empty."""
+        """Go to the next step that is not empty."""
         while True:
             try:
                 what, much = self._plan.send(answer) if answer is not None else next(self._plan)

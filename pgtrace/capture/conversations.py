@@ -1,30 +1,30 @@
 """Which conversation a TCP segment belongs to, and which of its sides is the server.
 
 A conversation begins as a newcomer. It is identified once the first sequence numbers of both sides
-are known (from SYN and SYN-ACK, or from the ACK that follows). On a port that was not named as a
+are known (from SYN and SYN-ACK, or from the ACK that follows). On a port that you did not name as a
 server's, its first bytes must also be those of a PostgreSQL driver. Packets may be in any order, so
-segments are kept meanwhile, up to NEWCOMER_SEGMENTS and PATIENCE_NS (NEWCOMER_MOST and APART_NS
-while the client has not begun). Then the newcomer is judged by what there is:
+segments are kept until then, up to NEWCOMER_SEGMENTS and PATIENCE_NS (NEWCOMER_MOST and APART_NS
+while the client has not begun). Then the newcomer is judged by what was seen:
 
 1. A SYN, a SYN-ACK or a start-up packet identifies the sides. The beginning was seen.
-2. Otherwise a named port does. The conversation was joined in the middle.
-3. Otherwise it is not ours. Its packets are counted by port, so that we can say what the file
-   holds.
+2. Otherwise a named port identifies them. The conversation was joined in the middle.
+3. Otherwise the conversation is ignored. Its packets are counted by port, so the notes can say what
+   the file contains.
 
-The same addresses and ports may be used again. A SYN with another sequence number, a start-up
-packet where there cannot be one, or a number outside any window begins a new conversation.
+The same addresses and ports may be used again. A new conversation begins with a SYN that has
+another sequence number, a start-up packet where none is possible, or a number outside any window.
 
 A conversation may also appear a second time under translated addresses, at the same time and with
 the same sequence numbers: the initial ones of both sides (64 bits), or, if those were not seen, the
 numbers and bytes of an early segment. The packets of such a twin are added to the first
-conversation, so its bytes come out once. Packets that appear twice under the same addresses are
-plain repeats to TCP. Both kinds are counted.
+conversation, so its bytes appear once. For TCP, packets that appear twice under the same addresses
+are plain repeats. Both kinds are counted.
 
 Everything is bounded: newcomers, live conversations, past ones (kept for late packets), and the
 bytes that all of them hold.
 
 feed() has a short path for the next segment of a stream, which nearly every segment is, and a long
-one for the rest.
+one for all others.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ from pgtrace.capture.tcp import APART_NS, HALF, PATIENCE_NS, WINDOW, WRAP, Conve
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 NEWCOMER_SEGMENTS: Final = 16
-"""After this many segments with payload, a newcomer is judged by what there is."""
+"""After this many segments with payload, a newcomer is judged by what was seen."""
 NEWCOMER_MOST: Final = 1024
-"""The same limit when the client is known but nothing of it has been seen yet."""
+"""The same limit while the client is known but none of its bytes have been seen."""
 NEWCOMERS: Final = 4096
 NEWCOMERS_BYTES: Final = 16 * 1024 * 1024
 LIVE: Final = 32_768
 PAST: Final = 16_384
 HELD_BYTES: Final = 40 * 1024 * 1024
-"""The most bytes that all conversations may hold together."""
+"""The most bytes that all conversations together may hold."""
 SWEEP_NS: Final = 1_000_000_000
 _LOOKED_AT: Final = 64
 _TWINS_LISTED: Final = 3
 _MOST_KEYS: Final = 16
-"""The most addresses of one conversation; a twin takes two."""
+"""The most keys of one conversation. A twin adds two."""
 _Numbers = tuple[int, ...]
-"""Sequence numbers that only one conversation has."""
+"""Sequence numbers that occur in only one conversation."""
 _REQUESTS_BYTES: Final = 16
-"""The longest requests a driver may send before its StartupMessage, for SSL and GSS encryption. A
-StartupMessage within that does not begin a new conversation."""
+"""The longest requests that a driver may send before its StartupMessage, for SSL and GSS
+encryption. A StartupMessage that follows them does not begin a new conversation."""
 _CONTROL: Final = FIN | SYN | RST | ACK
 
 
@@ -68,15 +68,15 @@ class Opener(Protocol):
 
     def is_startup(self, payload: bytes) -> bool | None:
         """Whether these bytes can only be the first of a driver; None if there are too few to
-        tell."""
+        decide."""
 
     def open(self, time_ns: int, client: str, server: str, *, seen: bool) -> Receiver:
-        """Begin a conversation. `seen` says whether its beginning was seen."""
+        """Begin a conversation. `seen`: whether its beginning was seen."""
 
 
 class _Newcomer:
-    """A conversation that is not identified yet. Its two directions are 0 and 1, in the order they
-    were met."""
+    """A conversation that is not identified yet. Its two directions are 0 and 1, in the order in
+    which they were seen."""
 
     __slots__ = ("begun", "client", "early", "early_bytes", "keys", "met_ns", "packets", "starts", "streams")
 
@@ -96,7 +96,7 @@ class _Newcomer:
 
     @property
     def server_port(self) -> int:
-        """The server's port; the smaller of the two while that is not known."""
+        """The server's port; the smaller of the two while the server is not known."""
         source_port, destination_port = ports(self.keys[0])
         if self.client is None:
             return min(source_port, destination_port)
@@ -106,7 +106,7 @@ class _Newcomer:
         return [segment for where, segment in self.early if where == direction]
 
     def first_bytes(self, direction: int) -> bytes:
-        """The first bytes of that direction, as far as they are there without a hole."""
+        """The first bytes of that direction, up to the first hole."""
         start = self.starts[direction]
         found = b""
         if start is not None:
@@ -128,37 +128,38 @@ class _Names:
 
 
 class _Past:
-    """A conversation that has ended, or is not ours."""
+    """A conversation that has ended, or that is ignored."""
 
     __slots__ = ("_spans", "keys", "port")
 
     def __init__(self, keys: Sequence[bytes], port: int | None, streams: tuple[Stream, Stream] | None) -> None:
         self.keys = keys
-        self.port = port  # None for one of ours
+        self.port = port  # None for a PostgreSQL conversation
         self._spans = [(stream.start, stream.next) for stream in streams or ()]
 
     def held(self, number: int) -> bool:
-        """Whether that sequence number was part of it."""
+        """Whether this sequence number was part of the conversation."""
         return any(distance(number, start) >= 0 >= distance(number, end) for start, end in self._spans)
 
 
 class Conversations:
-    """All conversations of one capture."""
+    """All conversations in one capture."""
 
     def __init__(self, opener: Opener, named: Container[int]) -> None:
         """`named` are ports that belong to servers even if no start-up packet was seen."""
         self.others: Counter[int] = Counter()
-        """Packets of conversations that are not ours, by port."""
+        """The number of packets of ignored conversations, by port."""
         self.twins: list[tuple[str, str]] = []
-        """Servers of conversations seen under two pairs of addresses: the one met first, and the
-        other. Only some are kept."""
+        """The servers of conversations seen under two pairs of addresses: the one seen first, and
+        the other. Only a few are kept."""
         self.twin_count = 0
         self.repeated = 0
-        """Packets that appear more than once, under the same addresses or others."""
+        """The number of packets that appear more than once, under the same addresses or others."""
         self.segments = 0
-        """All segments so far."""
+        """The number of segments so far."""
         self.apart = 0
-        """Conversations whose two directions were apart in time, and the largest distance."""
+        """The number of conversations whose two directions were apart in time, and the largest
+        distance."""
         self.apart_ns = 0
         self._by_numbers: dict[_Numbers, Conversation] = {}
         self._opener = opener
@@ -174,7 +175,7 @@ class Conversations:
         """The time of the latest sweep."""
 
     def feed(self, segments: Sequence[Segment]) -> None:
-        """The next segments of the capture."""
+        """Take the next segments of the capture."""
         self.segments += len(segments)
         find = self._streams.get
         time_ns = self._now_ns
@@ -206,11 +207,11 @@ class Conversations:
             self._judge(next(iter(self._newcomers)))
         for conversation in list(self._live):
             self._change(conversation, conversation.finish)
-        for conversation in self._live:  # that continue after the end of the capture
+        for conversation in self._live:  # those that continue after the end of the capture
             self._count(conversation)
 
     def _other(self, stream: Stream | None, segment: Segment) -> None:
-        """Any segment but the next one of a stream."""
+        """Take a segment that is not the next one of a stream."""
         time_ns, key, seq, _, flags, payload, missing = segment
         if stream is None:
             if not (payload or missing or flags & SYN):
@@ -239,7 +240,7 @@ class Conversations:
     # Newcomers.
 
     def _meet(self, time_ns: int, key: bytes) -> Stream:
-        """Begin a conversation and return the stream of its first segment."""
+        """Begin a newcomer and return the stream of its first segment."""
         newcomer = _Newcomer(time_ns, key)
         for name, stream in zip(newcomer.keys, newcomer.streams, strict=True):
             self._streams[name] = stream
@@ -249,7 +250,7 @@ class Conversations:
         return newcomer.streams[0]
 
     def _identify(self, stream: Stream, segment: Segment) -> None:
-        """One more segment of a newcomer."""
+        """Take one more segment of a newcomer."""
         time_ns, key, seq, ack, flags, payload, missing = segment
         newcomer = stream.owner
         assert isinstance(newcomer, _Newcomer)
@@ -267,7 +268,7 @@ class Conversations:
                 newcomer.starts[other] = ack
             segment = (time_ns, key, start, ack, flags & ~SYN, payload, missing)
         elif flags & ACK and this == newcomer.client and newcomer.starts[other] is None and seq == newcomer.starts[this]:
-            # the SYN-ACK is missing: the sender is still at its first byte
+            # The SYN-ACK is missing: the sender is still at its first byte.
             newcomer.starts[other] = ack
         if flags & RST and not newcomer.early:
             self._drop(newcomer)
@@ -289,7 +290,7 @@ class Conversations:
             self._judge(next(iter(self._newcomers)))
 
     def _is_due(self, newcomer: _Newcomer, now_ns: int) -> bool:
-        """Whether enough of it is there to judge it. While the client has not begun, its clock may
+        """Whether enough of it was seen to judge it. While the client has not begun, its clock may
         be behind."""
         count = len(newcomer.early)
         if count < NEWCOMER_SEGMENTS or count >= NEWCOMER_MOST:
@@ -301,7 +302,7 @@ class Conversations:
         return self._opener.is_startup(newcomer.first_bytes(newcomer.client)) if newcomer.client is not None else None
 
     def _judge(self, newcomer: _Newcomer) -> None:
-        """Nothing more will be learned about it: decide what it is."""
+        """Nothing more will be learned about the newcomer: decide what it is."""
         if not newcomer.early:
             self._drop(newcomer)
             return
@@ -327,7 +328,7 @@ class Conversations:
         self._drop(newcomer)
 
     def _look_for_startup(self, newcomer: _Newcomer) -> None:
-        """No SYN was seen: the first start-up packet identifies sides and numbers."""
+        """No SYN was seen: let the first start-up packet identify the sides and numbers."""
         for direction in (0, 1):
             if found := self._startups(newcomer, direction):
                 first = min(found, key=lambda segment: distance(segment[2], found[0][2]))
@@ -336,20 +337,19 @@ class Conversations:
                 return
 
     def _startups(self, newcomer: _Newcomer, direction: int) -> list[Segment]:
-        """The start-up packets of that direction. Something may be missing before the first of
-        them."""
+        """The start-up packets of that direction. Bytes may be missing before the first of them."""
         return [segment for segment in newcomer.payloads(direction) if self._opener.is_startup(segment[5])]
 
     def _first_number(self, newcomer: _Newcomer, direction: int, *, seen: bool) -> int:
-        """The initial sequence number of that direction. If the beginning was seen: the first
-        number the other side expected."""
+        """The initial sequence number of that direction. If the beginning was seen, the first
+        number that the other side expected also counts."""
         sent = [segment[2] for segment in newcomer.payloads(direction)]
         confirmed = [segment[3] for segment in newcomer.payloads(1 - direction) if segment[4] & ACK]
         numbers = sent + confirmed if seen else sent or confirmed
         return min(numbers, key=lambda number: distance(number, numbers[0])) if numbers else 0
 
     def _admit(self, newcomer: _Newcomer, *, seen: bool) -> None:
-        """Accept it as one of ours."""
+        """Accept the newcomer as a PostgreSQL conversation."""
         client = newcomer.client or 0
         keys = newcomer.keys if client == 0 else newcomer.keys[::-1]
         starts = (newcomer.starts[client] or 0, newcomer.starts[1 - client] or 0)
@@ -366,8 +366,8 @@ class Conversations:
             self._by_numbers |= dict.fromkeys(numbers, conversation)
             self._drop(newcomer, forget=False)
         for place, (_, segment) in enumerate(early):
-            # What belongs to another conversation may begin that one, except the first segment. So
-            # each has fewer segments to begin with than the one before.
+            # Segments of another conversation may begin that one, all except the first. So each
+            # conversation has fewer segments to begin with than the previous one.
             stream = self._streams.get(segment[1])
             if place or stream is None or not self._begins_anew(stream, segment):
                 self._other(stream, segment)
@@ -380,7 +380,7 @@ class Conversations:
         return len(names.keys) < _MOST_KEYS and all(addresses(known) != addresses(keys[FRONTEND]) for known in names.keys[::2])
 
     def _join(self, twin: Conversation, keys: tuple[bytes, bytes], numbers: list[_Numbers]) -> None:
-        """From here on, the packets between these addresses belong to the twin."""
+        """From here on, packets between these addresses belong to the twin."""
         names = self._live[twin]
         self._streams[keys[FRONTEND]], self._streams[keys[BACKEND]] = twin.streams
         names.keys += keys
@@ -391,14 +391,15 @@ class Conversations:
             self.twins.append((source(names.keys[BACKEND]), source(keys[BACKEND])))
 
     def _numbers(self, newcomer: _Newcomer, client: int, starts: tuple[int, int], *, seen: bool) -> list[_Numbers]:
-        """Numbers that no other conversation has, except the same one under other addresses."""
+        """Numbers that no other conversation has, except the same conversation under other
+        addresses."""
         segments: list[_Numbers] = [
             ((side - client) % 2, seq, ack, hash(payload)) for side, (_, _, seq, ack, _, payload, _) in newcomer.early if payload
         ]
         return [starts] if seen else segments
 
     def _drop(self, newcomer: _Newcomer, *, forget: bool = True) -> None:
-        """Remove it from the newcomers."""
+        """Remove a newcomer."""
         self._newcomers.pop(newcomer, None)
         self._newcomers_bytes -= newcomer.early_bytes
         newcomer.early_bytes = 0
@@ -408,7 +409,7 @@ class Conversations:
                 if self._streams.get(key) is stream:
                     del self._streams[key]
 
-    # Those that are ours.
+    # PostgreSQL conversations.
 
     def _begins_anew(self, stream: Stream, segment: Segment) -> bool:
         """Whether the segment belongs to a new conversation between the same ports."""
@@ -446,7 +447,7 @@ class Conversations:
             self._waiting.pop(conversation, None)
 
     def _give_up(self, conversation: Conversation, time_ns: int) -> None:
-        """It has ended, although its end was not seen."""
+        """The conversation has ended, although its end was not seen."""
         self._change(conversation, partial(conversation.abandon, time_ns))
 
     def _end(self, conversation: Conversation) -> None:
@@ -459,20 +460,21 @@ class Conversations:
             if self._by_numbers.get(number) is conversation:
                 del self._by_numbers[number]
         self._retire(names.keys, None, conversation.streams)
-        for stream in conversation.streams:  # break the reference cycle, so that it is freed now
+        # break the reference cycle, so that the conversation is freed now
+        for stream in conversation.streams:
             stream.owner = None
             del stream.peer, stream.take
 
     def _count(self, conversation: Conversation) -> None:
-        """Add it to the totals."""
+        """Add the conversation to the totals."""
         self.repeated += conversation.repeats
         if conversation.apart_ns:
             self.apart += 1
             self.apart_ns = max(self.apart_ns, abs(conversation.apart_ns))
 
     def _bound_live(self) -> None:
-        """If there are too many: look at a few and give up the one that was silent longest. The
-        next call looks at others."""
+        """If there are too many live conversations, examine a few and give up the one that was
+        silent longest. The next call examines others."""
         if len(self._live) <= LIVE:
             return
         some = list(islice(self._live, _LOOKED_AT))
@@ -480,7 +482,7 @@ class Conversations:
             self._live[conversation] = self._live.pop(conversation)
         self._give_up(min(some, key=attrgetter("latest_ns")), self._now_ns)
 
-    # Those that were.
+    # Past conversations.
 
     def _retire(self, keys: Sequence[bytes], port: int | None, ended: tuple[Stream, Stream] | None) -> None:
         past = _Past(keys, port, ended)
@@ -499,7 +501,7 @@ class Conversations:
                 del self._streams[key]
 
     def _sweep(self, now_ns: int) -> None:
-        """Advance the clock for those that wait."""
+        """Advance the clock for conversations that wait."""
         self._now_ns = now_ns
         for conversation in list(self._waiting):
             self._change(conversation, partial(conversation.sweep, now_ns))
@@ -510,7 +512,7 @@ class Conversations:
 
 
 def _past_streams(past: _Past) -> tuple[Stream, Stream]:
-    """Its two directions, as streams to look up."""
+    """The two directions of a past conversation, as streams to look up."""
     streams = (Stream(past, FRONTEND), Stream(past, BACKEND))
     streams[0].peer, streams[1].peer = streams[1], streams[0]
     return streams

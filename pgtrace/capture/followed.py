@@ -5,17 +5,17 @@ A connection is in one of these states:
 
 - STARTING, if its beginning was seen. Everything goes through a Redactor until start-up is over, as
   in the recorder.
-- JOINED, if it was not, and after every loss: it may be in the middle of a start-up. All bytes are
-  covered until a packet of the backend ends in a ReadyForQuery, because a start-up ends with its
-  first one; that packet is covered too, except for the ReadyForQuery. After that the reader can
-  resume as soon as a frontend packet is a chain of whole messages (framing.py says how). A message
-  in several packets would never be one, so the first message after a ReadyForQuery is joined into
-  one record.
+- JOINED, if its beginning was not seen, and after every loss: it may be in the middle of a
+  start-up. All bytes are covered until a packet of the backend ends in a ReadyForQuery, because a
+  start-up ends with its first one. That packet is covered too, except for the ReadyForQuery. After
+  that the reader can resume as soon as a frontend packet is a chain of whole messages (framing.py
+  explains this). A message in several packets would never be one, so the first message after a
+  ReadyForQuery is joined into one record.
 - PLAIN after that.
 - OPAQUE for good, if bytes cannot be framed during start-up or are encrypted.
 
 A connection that was joined in the middle begins with an empty Resume, so that no set-up is counted
-and nothing is reported as lost. Times never go back.
+and nothing is reported as lost. Times never decrease.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ class Followed:
     __slots__ = ("_append", "_joined", "_number", "_opaque", "_redactor", "latest_ns")
 
     def __init__(self, number: int, append: Callable[[Record], None], key: bytes, time_ns: int, *, seen: bool) -> None:
-        """`append` takes the records. `key` is the Redactor's. `seen` says whether the beginning
-        was seen."""
+        """`append` takes the records. `key` is the Redactor's. `seen`: whether the connection's
+        beginning was seen."""
         self._number = number
         self._append = append
         self.latest_ns = time_ns
         """The time of its latest record."""
-        # bytes were lost after bytes that cannot be framed: neither side can be framed any more
+        # Whether bytes were lost after bytes that cannot be framed: neither side can be framed any
+        # more.
         self._opaque = False
         self._redactor = Redactor(key) if seen else None
         self._joined = None if seen else _Joined()
@@ -57,7 +58,7 @@ class Followed:
             append(Resume(time_ns, number, b"", (0, 0)))
 
     def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """The next bytes of a side."""
+        """Take the next bytes of a side."""
         if time_ns < self.latest_ns:
             time_ns = self.latest_ns
         else:
@@ -83,19 +84,20 @@ class Followed:
             self._redactor, self._joined = None, _Joined()
 
     def fact(self, key: str, value: str) -> None:
-        """Add a fact about the connection. After DECRYPTED, what follows is the plain stream."""
+        """Add a fact about the connection. After DECRYPTED, the following bytes are the decrypted
+        stream."""
         if key == DECRYPTED and self._redactor is not None:
             self._redactor.decrypted()
         self._append(Fact(self.latest_ns, self._number, key, value))
 
     def opaque(self, side: int, offset: int, size: int) -> None:
-        """Bytes that passed and are only counted."""
+        """Count bytes that passed but are not kept."""
         self._let_go()
         self._append(Opaque(self.latest_ns, self._number, side, offset, size))
 
     def ended(self, side: int, time_ns: int, how: str) -> None:
-        """A direction has ended. What is sent that way later reached nobody. The end is recorded
-        once, and also a reset after a FIN."""
+        """A direction has ended. Bytes sent in that direction later did not arrive. The end is
+        recorded once, and a reset after a FIN as well."""
         self._let_go()
         self.latest_ns = max(self.latest_ns, time_ns)
         self._append(Ended(self.latest_ns, self._number, side, how))
@@ -106,7 +108,7 @@ class Followed:
         self._append(Close(max(self.latest_ns, time_ns), self._number, side, how))
 
     def finish(self) -> None:
-        """Nothing more comes."""
+        """Nothing more will come."""
         self._let_go()
 
     def _starting(self, redactor: Redactor, side: int, time_ns: int, offset: int, data: bytes) -> None:
@@ -139,15 +141,15 @@ class _Joined:
 
     def __init__(self) -> None:
         self.over = False
-        """Whether they are known now."""
-        self._hidden = True  # start-up may still be going on
-        # the frontend's bytes after a ReadyForQuery that ended a packet
+        """Whether the boundaries are known now."""
+        self._hidden = True  # start-up may still be in progress
+        # The frontend's bytes after a ReadyForQuery that ended a packet.
         self._trial: Framer | None = None
         self._held: list[_Piece] = []  # those bytes
         self._held_bytes = 0
 
     def feed(self, side: int, time_ns: int, offset: int, data: bytes) -> list[_Piece]:
-        """The bytes that may be stored now."""
+        """Take the next bytes of a side. Returns those that may be stored now."""
         if side == BACKEND:
             ready = _READY.match(data[-_READY_BYTES:]) is not None
             kept = _READY_BYTES if ready else 0
@@ -171,6 +173,6 @@ class _Joined:
         return [(first_ns, side, first, b"".join(piece[3] for piece in self._held))]
 
     def let_go(self) -> list[_Piece]:
-        """The bytes held back for joining, as they came: they could not be joined."""
+        """The bytes held back for joining, unchanged: they could not be joined."""
         held, self._held, self._held_bytes, self._trial = self._held, [], 0, None
         return held

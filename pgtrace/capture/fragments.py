@@ -1,12 +1,12 @@
-"""IP fragments, reassembled.
+"""Reassemble IP fragments.
 
 A fragment begins at a multiple of 8 bytes. So the parts of a packet that have arrived are a set of
 8-byte units, kept as the bits of one number: 1 KiB at most. Adding a fragment costs the same
 however many there are, and a packet is joined once, when no bit is missing. So time is linear in
 the input, whatever overlaps.
 
-- Of bytes that arrive twice, the first are kept. A fragment that adds nothing is dropped.
-- What waits is bounded in bytes; the oldest packet is dropped first.
+- If bytes arrive twice, the first are kept. A fragment that adds nothing is dropped.
+- The bytes that wait are bounded; the oldest packet is dropped first.
 
 Sources: RFC 791, RFC 8200 section 4.5.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 FRAGMENTS_BYTES: Final = 4 * 1024 * 1024
-"""The most bytes of incomplete packets, including what each fragment costs besides its bytes."""
+"""The most bytes of incomplete packets, including the overhead of each fragment."""
 _FRAGMENT_COST: Final = 256
 _PACKET_COST: Final = 1536
 _UNIT: Final = 8
@@ -30,7 +30,8 @@ class _Pieces:
     def __init__(self) -> None:
         self.found: list[tuple[int, bytes]] = []  # offset and bytes
         self.units = 0  # a bit for each unit that has arrived
-        self.end: int | None = None  # the length of the whole, once the last fragment has arrived
+        # the length of the whole packet, once the last fragment has arrived
+        self.end: int | None = None
         self.cost = _PACKET_COST
 
     def add(self, offset: int, piece: bytes, *, last: bool) -> None:
@@ -56,14 +57,14 @@ class _Pieces:
 
 
 class Fragments:
-    """Packets whose fragments are not all there."""
+    """Packets of which some fragments are missing."""
 
     def __init__(self) -> None:
         self._waiting: dict[bytes, _Pieces] = {}
         self._cost = 0
 
     def add(self, name: bytes, offset: int, piece: bytes, *, last: bool) -> bytes | None:
-        """Add a fragment of the packet of that name. Returns the packet's payload once it is
+        """Add a fragment of the packet with this name. Returns the packet's payload once it is
         whole."""
         pieces = self._waiting.get(name)
         if pieces is None:

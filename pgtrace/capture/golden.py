@@ -1,21 +1,20 @@
 """A golden as a capture: libpq's trace text turned into the records that a recorder would have
 written.
 
-Everything of a connection between two changes of direction becomes one read, a millisecond after
-the one before, so that the round trips are the same again. What the text does not have is filled
-in:
+Everything on a connection between two changes of direction becomes one read, a millisecond after
+the previous one, so the round trips are the same again. What the text does not have is filled in:
 
-- AuthenticationOk, which libpq never prints, before the first message that only a logged-in session
-  gets.
-- The start-up of a connection that began before the text: a Resume, and a ReadyForQuery that is not
-  counted.
-- A row whose fields the text leaves out, because it is too long, becomes an elided one. Any other
-  such message is filled with zeros, up to a bound.
+- AuthenticationOk, which libpq never prints, is added before the first message that only a
+  logged-in session gets.
+- The start-up of a connection that began before the text becomes a Resume, and a ReadyForQuery that
+  is not counted.
+- A row whose fields the text leaves out, because it is too long, becomes an Elided record. Any
+  other such message is filled with zeros, up to a bound.
 - What regress mode blanked: see protocol/pqtrace/reading.py. The process id of a cancel key is the
-  connection's number, so that a CancelRequest finds its session.
+  connection's number, so a CancelRequest finds its session.
 
-A `#` line is the beginning of a connection, a note about its end, or nothing. Text without any is
-one connection, as in libpq's own files.
+A `#` line is the beginning of a connection, a note about its end, or without meaning. Text without
+any such line is one connection, as in libpq's own files.
 """
 
 from __future__ import annotations
@@ -46,16 +45,17 @@ _CANCELS: Final = re.compile(rb", cancels connection (\d{1,6})\b")
 _STATUS: Final = re.compile(rb"begun before, in a (failed )?transaction")
 _READ_BYTES: Final = 64 * 1024
 _MOST_BYTES: Final = 24 * 1024 * 1024
-"""The most text that is kept without a whole message in it. The exporter writes the fields of 4 MiB
-in at most four characters a byte."""
+"""The most text that is kept without a whole message in it. The exporter writes up to 4 MiB of
+fields, with at most four characters per byte."""
 _FEW_ZEROS: Final = 512
 _ZEROS: Final = tuple(bytes(_FEW_ZEROS << step) for step in range(7, -1, -1))
-"""Zeros in place of what the text does not have, longest first. Each piece exists once, however
+"""Zeros that replace what the text does not have, longest first. Each piece exists once, however
 many records use it."""
 _MOST_ZEROS: Final = 256 * 1024 * 1024
-"""The most bytes of messages that the text does not have, besides 64 KiB of each."""
+"""The most bytes of zeros that replace messages' missing contents, besides 64 KiB of each
+message."""
 _MOST_EARLY: Final = 1024 * 1024
-"""The most that is kept of what the backend says before the frontend's first message."""
+"""The most bytes kept of what the backend says before the frontend's first message."""
 _MS: Final = 1_000_000
 _FIRST: Final = frozenset({"StartupMessage", "SSLRequest", "GSSENCRequest", "CancelRequest"})
 _LOGGED_IN: Final = frozenset({"ParameterStatus", "BackendKeyData", "ReadyForQuery"})
@@ -67,7 +67,7 @@ _ENDS: Final = frozenset({"Terminate", "CancelRequest"})
 
 
 def is_golden(first: bytes) -> bool:
-    """Whether a file with these first bytes is libpq's trace text."""
+    """Whether a file that begins with these bytes is libpq's trace text."""
     return _BEGINS.match(first) is not None
 
 
@@ -75,7 +75,7 @@ class Golden:
     """A golden that is becoming a capture."""
 
     def __init__(self, path: str) -> None:
-        """`path` is for messages."""
+        """`path` is for error messages."""
         self.connections = 0
         self._path = path
         self._text = b""
@@ -96,7 +96,7 @@ class Golden:
         self._begun_before = False
 
     def feed(self, data: bytes) -> list[Record]:
-        """The records that `data`, the next bytes of the file, completes. Raises CaptureError,
+        """The records that `data`, the next bytes of the file, completes. Raises CaptureError and
         NewerCapture."""
         self._text += data
         if len(self._text) >= 2 * self._tried or len(self._text) > _MOST_BYTES:
@@ -104,7 +104,7 @@ class Golden:
         return self._taken()
 
     def finish(self, *, cut: bool = False) -> list[Record]:
-        """The records that are left when the file ends. Raises CaptureError."""
+        """The remaining records at the end of the file. Raises CaptureError."""
         if self._text and not self._text.endswith(b"\n"):
             self._text += b"\n"
         self._take(final=True)
@@ -114,7 +114,7 @@ class Golden:
         return self._taken()
 
     def notes(self) -> list[str]:
-        """Nothing to note."""
+        """Always empty: a golden has nothing to note."""
         return []
 
     def nothing_found(self) -> str:
@@ -125,7 +125,7 @@ class Golden:
         return records
 
     def _take(self, *, final: bool) -> None:
-        """Take everything that is whole. A message may continue in the bytes to come."""
+        """Take every whole message. A message may continue in the bytes to come."""
         text, at = self._text, 0
         while at < len(text):
             end = text.find(b"\n", at) + 1
@@ -179,7 +179,7 @@ class Golden:
             self._begin_connection(name)
         if name in _KEYS:
             data = self._keyed(data, _KEYS[name], self.connections if side == BACKEND else self._cancels)
-        # the backend's text before the frontend's first message goes into the first round trip
+        # The backend's text before the frontend's first message goes into the first round trip.
         if self._begun_before:
             if side == BACKEND and len(self._early) + missing <= _MOST_EARLY:
                 self._early += data + bytes(missing)
@@ -216,12 +216,12 @@ class Golden:
 
     @staticmethod
     def _keyed(data: bytes, at: int, number: int) -> bytes:
-        """The message with that process id, if it was blanked."""
+        """The message with this process id, if its own was blanked."""
         return data if any(data[at : at + 4]) else data[:at] + number.to_bytes(4, "big") + bytes(len(data) - at - 4)
 
     def _begin_connection(self, name: str) -> None:
         self._open, self._logging_in = True, False
-        # a client that only asked for encryption left after the answer
+        # A client that only asked for encryption left after the answer.
         self._closed = name in _REQUESTS
         self._offsets, self._side = [0, 0], FRONTEND
         self.connections += 1
@@ -249,7 +249,7 @@ class Golden:
         self._status, self._driver, self._cancels = "I", "", 0
 
     def _flush(self, ms: int) -> None:
-        """Turn what was collected into one read."""
+        """Turn the collected bytes into one read."""
         self._now_ns += ms * _MS
         if self._read:
             self._append(bytes(self._read))

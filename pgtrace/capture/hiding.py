@@ -2,16 +2,16 @@
 rows out.
 
 Records come in as the recorder would have written them, with the protocol's own secrets blanked.
-Records go out that say the same with less. This is work for the writer's thread, so it costs the
-traffic nothing, and none of it runs unless you ask for it. Lengths and offsets stay, so every count
-is the same with and without (tests/capture/test_capture_hiding.py plays every capture of the
+Records go out that contain the same with less. This is work for the writer's thread, so it costs
+the traffic nothing, and none of it runs unless you ask for it. Lengths and offsets stay, so every
+count is the same with and without (tests/capture/test_capture_hiding.py plays every capture of the
 repository through it).
 
 - Blanking fails closed. If a message cannot be framed, bytes were lost (a Gap), or the beginning is
-  no longer there (a Resume), the rest of the connection is stored as Opaque. The reading side is
-  less strict and resumes after a gap: there a wrong guess is a wrong row on a screen, here it is a
+  gone (a Resume), the rest of the connection is stored as Opaque. The reading side is less strict
+  and resumes after a gap: there a wrong guess is a wrong row on a screen, here it would be a
   password on a disk.
-- Rows are left out by whole messages. Once the DataRows of an execution have brought `row_bytes`,
+- Rows are left out by whole messages. Once the DataRows of an execution have reached `row_bytes`,
   each further one becomes part of an Elided record, which counts it: the message where its column
   count was read, its bytes where they passed. A read is cut around what is left out, and the pieces
   keep its time. CopyData stays, because it has no columns to count.
@@ -31,25 +31,25 @@ from pgtrace.protocol.codes import BACKEND
 ALL: Final = "all"
 _DATA_ROW: Final = ord("D")
 _HEAD: Final = 7
-"""Type, length and column count of a DataRow."""
+"""The type, length and column count of a DataRow."""
 _ENDS: Final = frozenset(b"CIET2")
-"""After one of these, the rows of another execution begin. After PortalSuspended those of the same
-one continue."""
+"""After one of these, the rows of another execution begin. After PortalSuspended the rows of the
+same execution continue."""
 
 
 class Hiding:
-    """Records in, records out."""
+    """Turns records into records with less in them."""
 
     def __init__(self, key: bytes, redact: Iterable[str] = (), row_bytes: int | None = None) -> None:
-        """`redact` has words of CHOICES, or ALL. `row_bytes` is how much to keep of the rows of one
-        execution."""
+        """`redact` has words of CHOICES, or ALL. `row_bytes` is how many bytes to keep of the rows
+        of one execution."""
         self.chosen = frozenset(CHOICES if ALL in redact else redact)
         self.row_bytes = row_bytes
         self._key = key
         self._connections: dict[int, _Connection] = {}
 
     def __call__(self, records: Iterable[Record]) -> list[Record]:
-        """The records to write for these."""
+        """The records to write instead of these."""
         hidden: list[Record] = []
         for record in records:
             number = getattr(record, "connection", 0)
@@ -68,7 +68,7 @@ class Hiding:
 
 
 class _Connection:
-    """One connection's two directions."""
+    """The two directions of one connection."""
 
     def __init__(self, key: bytes, chosen: frozenset[str], row_bytes: int | None) -> None:
         self._redactor = Redactor(key, Contents(chosen) if chosen else None)
@@ -106,7 +106,7 @@ class _Connection:
 
 
 class _Rows:
-    """The backend's direction after start-up: which DataRows are left out."""
+    """The backend's direction after start-up: decides which DataRows are left out."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
@@ -114,12 +114,12 @@ class _Rows:
         self._head = b""
         self._left = 0  # bytes left of the current body
         self._leaves = False  # the current message is left out
-        # whether the message boundary is known: not yet (None), yes, no longer
+        # Whether the message boundaries are known: not yet (None), yes, not any more.
         self._state: bool | None = None
 
     def follows(self, redactor: Redactor) -> bool:
-        """Whether this knows the message boundaries. Call it after each backend read that
-        `redactor` was fed."""
+        """Whether the message boundaries are known. Call it after each backend read that `redactor`
+        was fed."""
         if self._state is None:
             self._state = True if redactor.done and redactor.is_between(BACKEND) else None
             return False
@@ -130,7 +130,7 @@ class _Rows:
         self._state = False
 
     def cut(self, record: Data) -> Iterator[Record]:
-        """The record's bytes, as Data and Elided in turns."""
+        """The record's bytes, as alternating Data and Elided records."""
         data = record.data
         start = position = messages = columns = 0
         while position < len(data):

@@ -1,9 +1,9 @@
 """Import a FILE into a capture: read a piece, turn it into records, write them; repeat.
 
-step() does one such turn, so you can read the capture in between without a thread and without all
-of it on disk. The first bytes tell the kind of file: packets, a capture (through a pipe, or
+step() does this once, so you can read the capture in between without a thread and without all of it
+on disk. The first bytes decide the kind of file: packets, a capture (through a pipe, or
 compressed), lines of JSON, or a golden. The result is an ordinary capture: a file, or segments with
-`keep_bytes`. Several packet files may be one recording; then each turn reads on in the file that is
+`keep_bytes`. Several packet files may be one recording; then each step reads from the file that is
 furthest behind.
 """
 
@@ -39,10 +39,11 @@ class Converter(Protocol):
 
 
 def is_capture(path: str) -> bool:
-    """Whether a FILE can be read as it is: a capture, or a directory of segments. If it cannot be
-    opened, the reader says why.
+    """Whether a FILE can be read directly: a capture, or a directory of segments. If it cannot be
+    opened, the reader reports why.
 
-    A pipe cannot: its bytes can be read only once, so it is opened once, as a stream.
+    A pipe cannot be read directly: its bytes can be read only once, so it is opened once, as a
+    stream.
     """
     if os.path.isdir(path):
         return True
@@ -69,10 +70,10 @@ class Import:
         keylog: str | None = None,
     ) -> None:
         """Open `path` (`-` for standard input) and begin the capture `out`; with `keep_bytes`, a
-        directory of segments of that size.
+        directory of segments of that total size.
 
         `beside` are the other files of the same recording, all of packets. `keylog` is a file of
-        TLS secrets for them. Raises CaptureError for a file of no known kind, NewerCapture,
+        TLS secrets for them. Raises CaptureError for a file of unknown kind, NewerCapture,
         MissingExtra, OutputExists.
         """
         self._inputs = [Input(path)]
@@ -97,14 +98,15 @@ class Import:
         self._write(records)
 
     def step(self) -> bool:
-        """One turn; False at the end. Raises CaptureError if the capture cannot be written."""
+        """Import the next piece. Returns False at the end. Raises CaptureError if the capture
+        cannot be written."""
         records = self._next()
         self._write(self._finish() if records is None else records)
         return records is not None
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is standard input or a pipe, which can be read only once."""
+        """Whether the FILE is standard input or a pipe, which can be read only once."""
         return self._inputs[0].is_stream
 
     def interrupt(self) -> None:
@@ -113,18 +115,18 @@ class Import:
 
     @property
     def done_bytes(self) -> int:
-        """Bytes read so far, as they are on disk."""
+        """The bytes read so far, as they are on disk."""
         return sum(one.done_bytes for one in self._inputs)
 
     @property
     def size_bytes(self) -> int | None:
-        """The size on disk; None if it is not known."""
+        """The size on disk, in bytes; None if it is not known."""
         sizes = [one.size_bytes for one in self._inputs]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     @property
     def connections(self) -> int:
-        """Connections found so far."""
+        """The number of connections found so far."""
         return self._converter.connections
 
     def notes(self) -> list[str]:
@@ -134,8 +136,8 @@ class Import:
         return read + [one.trouble for one in self._inputs if one.trouble] + self._converter.notes()
 
     def nothing_found(self) -> str:
-        """Why no connection was found, with all the details; empty if there is one, or need not
-        be."""
+        """Why no connection was found, with all the details; empty if there is one, or if there
+        need not be one."""
         reason = "" if self.connections else self._converter.nothing_found()
         return "; ".join([reason, *self.notes()]) if reason else ""
 

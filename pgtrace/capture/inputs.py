@@ -1,14 +1,14 @@
 """FILEs and standard input: their kind, from their first bytes, and their bytes, decompressed.
 
-gzip, bzip2, xz and zstd are unpacked, whatever is inside. Memory stays bounded however well the
-data was compressed. A compressed file that ends early or is damaged gives what can be read of it
-and says so in `trouble`. So does one that needs more memory to unpack than the output of xz -9 and
-zstd -19.
+gzip, bzip2, xz and zstd are unpacked, whatever they contain. Memory stays bounded however well the
+data was compressed. If a compressed file ends early or is damaged, everything that can be read of
+it is read, and `trouble` says why the rest cannot. The same applies if unpacking needs more memory
+than the output of xz -9 and zstd -19 does.
 
-A stream (standard input, a named pipe, `<(...)`) is read once, as it comes. interrupt() ends it:
-what is on its way is still read, then it counts as ended. That is how Ctrl-C ends a live stream. A
-file is read up to its size when it was opened, since one that grows as fast as it is read would
-never end.
+A stream (standard input, a named pipe, `<(...)`) is read once, as it arrives. interrupt() ends it:
+bytes on their way are still read, then it counts as ended. That is how Ctrl-C ends a live stream. A
+file is read up to the size it had when it was opened, since a file that grows as fast as it is read
+would never end.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ from pgtrace.errors import CaptureError, MissingExtra
 
 STDIN: Final = "-"
 READ_BYTES: Final = 256 * 1024
-"""Bytes per read. Larger reads make importing slower: 400,000 packets/s with 256 KiB, 320,000 with
-1 MiB."""
+"""The bytes per read. Larger reads make importing slower: 400,000 packets/s with 256 KiB, 320,000
+with 1 MiB."""
 _PIECE_BYTES: Final = 1024 * 1024
 _FIRST_BYTES: Final = 8
 _PADDING: Final = b"\0"
 """Padding between the members of a compressed file and after the last one."""
 _POLL_S: Final = 0.2
 _LAST_S: Final = 1.0
-"""How long a stream may go on after interrupt()."""
+"""How long a stream may continue after interrupt()."""
 _GZIP: Final = b"\x1f\x8b"
 _BZIP2: Final = b"BZh"
 _XZ: Final = b"\xfd7zXZ\0"
 _XZ_BYTES: Final = 80 * 1024 * 1024
-"""Memory to unpack xz: -9 needs 65 MiB."""
+"""The memory for unpacking xz: -9 needs 65 MiB."""
 _TOO_LARGE: Final = f"needs more than {_XZ_BYTES >> 20} MiB of memory to unpack: unpack it with xz -dc first"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_MODULES: Final = ("compression.zstd", "backports.zstd")
-"""Part of Python since 3.14; the other is the same for older versions."""
+"""The first is part of Python since 3.14; the other is the same module for older versions."""
 
 
 class Input:
     """One FILE, read from its beginning to its end."""
 
     def __init__(self, path: str) -> None:
-        """Open it and read its first bytes. Raises CaptureError, and MissingExtra if it is
-        compressed with zstd and no module can read that."""
+        """Open the FILE and read its first bytes. Raises CaptureError, and MissingExtra if it is
+        compressed with zstd and no module for that is installed."""
         self.path = path
         self.trouble = ""
-        """Why it could not be read to its end."""
+        """Why the FILE could not be read to its end; empty if it could."""
         self.done_bytes = 0
-        """Bytes read so far, as they are on disk."""
+        """The bytes read so far, as they are on disk."""
         self._end_s: float | None = None  # when it ends, after interrupt()
         try:
             self._descriptor = sys.stdin.fileno() if path == STDIN else os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -76,7 +76,7 @@ class Input:
             raise CaptureError(path, (error.strerror or str(error)).lower()) from None
         self._chunks = self._decompressed(first)
         self.first = next(self._chunks, b"")
-        """Its first bytes, decompressed; read() returns them again."""
+        """Its first bytes, decompressed. read() returns them again."""
         self._given = False
 
     @property
@@ -92,7 +92,7 @@ class Input:
         return next(self._chunks, b"")
 
     def pauses(self) -> bool:
-        """Whether it is a stream from which nothing has come for a moment."""
+        """Whether this is a stream from which nothing has arrived for a moment."""
         return self.is_stream and self._given and not self._is_ready()
 
     def interrupt(self) -> None:
@@ -100,7 +100,7 @@ class Input:
         self._end_s = time.monotonic() + _LAST_S
 
     def close(self) -> None:
-        """Close the file; standard input stays open."""
+        """Close the file. Standard input stays open."""
         if self.path != STDIN and self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
@@ -120,7 +120,7 @@ class Input:
 
     def _is_ready(self) -> bool:
         """Whether a read would return within a moment; True if that cannot be known."""
-        if not hasattr(select, "poll"):  # Windows has no poll(), nor a way to wait for a pipe
+        if not hasattr(select, "poll"):  # Windows has neither poll() nor a way to wait for a pipe
             return True
         return bool(select.select([self._descriptor], [], [], _POLL_S)[0])
 
@@ -147,7 +147,7 @@ class Input:
         return self._raw(first)
 
     def _inflated(self, chunks: Iterator[bytes], decompressor: Any, failure: type[Exception] = zlib.error) -> Iterator[bytes]:
-        """Members, or frames, one after the other, in pieces of bounded size."""
+        """Decompress members, or frames, one after the other, in pieces of bounded size."""
         current = None
         try:
             for chunk in chunks:
@@ -172,7 +172,7 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        # the last piece was cut at its bound: there may be more without further input
+        # The last piece was cut at its bound: more may follow without further input.
         self._full = False
 
     @property

@@ -1,20 +1,20 @@
-"""TCP segments out of packets: IPv4 and IPv6, with fragments reassembled and tunnels taken off.
+"""TCP segments from packets: IPv4 and IPv6, with fragments reassembled and tunnels removed.
 
 A segment is the plain tuple `(time_ns, key, seq, ack, flags, payload, missing)`, because there is
 one for every packet. `key` is the source address, the destination address and both ports as they
-are in the packet: 12 bytes for IPv4, 36 for IPv6. `missing` counts the bytes of the payload that
+are in the packet: 12 bytes for IPv4, 36 for IPv6. `missing` is the number of payload bytes that
 were on the wire but not in the file, because `tcpdump -s` cut the packet.
 
-- links.py says what a link layer or a tunnel carries. A segment has the innermost addresses. Nested
-  tunnels are followed DEEPEST deep.
-- The IP header gives a payload's length, so Ethernet's padding is left out. Where the header says 0
-  (a large packet that the network card was to split), the payload ends with the packet.
+- links.py knows what a link layer or a tunnel carries. A segment has the innermost addresses.
+  Nested tunnels are followed up to DEEPEST levels.
+- The IP header gives a payload's length, so Ethernet's padding is left out. If the header says 0 (a
+  large packet that the network card was to split), the payload ends with the packet.
 - IPv6 extension headers are skipped. Fragments wait for each other (fragments.py); a truncated one
   is dropped.
 - Checksums are ignored: in a capture made on the sending host they are not filled in yet.
 
-Packets without TCP are counted and left out. Tunnels that cannot be read are counted by name. No
-input makes it raise. Sources: RFC 791, 8200, 9293.
+Packets without TCP are counted and left out. Tunnels that cannot be read are counted by name. This
+module never raises, whatever the input. Sources: RFC 791, 8200, 9293.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from pgtrace.capture.packets import Packet
 Segment = tuple[int, bytes, int, int, int, bytes, int]
 """(time_ns, key, seq, ack, flags, payload, missing): see the module's docstring."""
 _Carried = tuple[int, bytes, bytes, int, int]
-"""IP protocol, addresses, and where the payload is: the bytes, its start, and its end on the wire.
-"""
+"""The IP protocol, the addresses, and the payload: its bytes, its start, and its end on the
+wire."""
 
 FIN: Final = 1
 SYN: Final = 2
@@ -42,7 +42,7 @@ RST: Final = 4
 ACK: Final = 16
 
 DEEPEST: Final = 8
-"""How deep IP packets may be nested."""
+"""The most IP packets that may be nested."""
 
 _EXTENSIONS: Final = frozenset({0, 43, 51, 60, 135, 139, 140})
 _FRAGMENT: Final = 44
@@ -50,28 +50,28 @@ _AUTHENTICATION: Final = 51
 _FOLLOWED: Final = TUNNELS | {TCP}
 
 _PLAIN: Final = struct.Struct(">12xIH2xI2x12sIIBB").unpack_from
-"""Ethernet, IPv4 without options, TCP: EtherType to type of service, length, fragment to protocol,
-key, seq, ack, data offset, flags."""
+"""A packet of Ethernet, IPv4 without options, and TCP: EtherType to type of service, length,
+fragment to protocol, key, seq, ack, data offset, flags."""
 _PLAIN_BYTES: Final = 54
 _TCP_HEADER: Final = struct.Struct(">4sIIBB").unpack_from
 
 
 class SegmentReader:
-    """Packets to segments."""
+    """Turns packets into segments."""
 
     def __init__(self) -> None:
         self.others = 0
-        """Packets without TCP."""
+        """The number of packets without TCP."""
         self.cut = 0
-        """Packets whose payload or headers are not complete in the file."""
+        """The number of packets whose payload or headers are not complete in the file."""
         self.unknown_links: Counter[int] = Counter()
-        """Packets of link types that cannot be read, by number."""
+        """The number of packets of link types that cannot be read, by link type."""
         self.closed: Counter[str] = Counter()
-        """Packets of tunnels that cannot be read, by name."""
+        """The number of packets of tunnels that cannot be read, by name."""
         self._fragments = Fragments()
 
     def feed(self, packets: Iterable[Packet]) -> list[Segment]:
-        """The segments of those packets, in order."""
+        """The segments of these packets, in order."""
         segments: list[Segment] = []
         append = segments.append
         for packet in packets:
@@ -148,15 +148,15 @@ class SegmentReader:
         if following == _FRAGMENT and data[start] in _FOLLOWED:
             following, _, fragment, number = struct.unpack_from(">BBH4s", data, start)
             start += 8
-            if fragment & 0xFFF9:  # 0: a whole packet that has the header anyway
+            if fragment & 0xFFF9:  # 0: a whole packet that has a fragment header anyway
                 name = addresses + number + bytes((following,))
                 piece = data[start:stop] if stop <= len(data) else None
                 return self._fragment(following, name, addresses, piece, fragment & 0xFFF8, fragment & 1)
         return following, addresses, data, start, stop
 
     def _fragment(self, protocol: int, name: bytes, addresses: bytes, piece: bytes | None, offset: int, more: int) -> _Carried | None:
-        """Add a fragment of a packet. Returns the packet's payload once all of them are there. A
-        truncated one is useless."""
+        """Add a fragment of a packet. Returns the packet's payload once all fragments have arrived.
+        A truncated fragment is dropped."""
         whole = self._fragments.add(name, offset, piece, last=not more) if piece is not None else None
         return (protocol, addresses, whole, 0, len(whole)) if whole is not None else None
 
@@ -183,12 +183,12 @@ def addresses(key: bytes) -> bytes:
 
 
 def ports(key: bytes) -> tuple[int, int]:
-    """Source and destination port."""
+    """The source and destination port."""
     source, destination = struct.unpack(">HH", key[-4:])
     return source, destination
 
 
 def source(key: bytes) -> str:
-    """Source address and port, as `1.2.3.4:5` or `[::1]:5`."""
+    """The source address and port, as `1.2.3.4:5` or `[::1]:5`."""
     half = (len(key) - 4) // 2
     return display_address(str(ipaddress.ip_address(key[:half])), ports(key)[0])

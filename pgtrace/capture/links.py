@@ -1,8 +1,8 @@
 """What a packet carries: link layers and tunnels, each a step from one header to the next.
 
-network() takes the link layer off a packet. inside() takes one tunnel off: it says which network
-packet is inside an IP packet of that protocol, if there is one. Both return an EtherType and where
-its packet begins, so ip.py can continue from there as often as needed.
+network() removes a packet's link layer. inside() removes one tunnel: it returns the network packet
+inside an IP packet of that protocol, if there is one. Both return an EtherType and where its packet
+begins, so ip.py can continue from there as often as needed.
 
 - Links: Ethernet, Linux cooked (both versions), raw IP, BSD loopback (both byte orders), PPP, and
   Apple's PKTAP, a header before any of them.
@@ -11,10 +11,10 @@ its packet begins, so ip.py can continue from there as often as needed.
 - Tunnels: IP in IP, GRE (with keys, PPTP, NVGRE, ERSPAN I to III), VXLAN, VXLAN-GPE, GENEVE, GRE
   and MPLS in UDP. VXLAN is recognised by its ports, and on any other port by its shape, since many
   systems choose their own.
-- A tunnel that cannot be read, because it is encrypted or of another kind, returns its name
-  instead: if you find no PostgreSQL, you need to know that there was a tunnel.
+- For a tunnel that cannot be read, because it is encrypted or of another kind, they return its
+  name: if you find no PostgreSQL, you need to know that there was a tunnel.
 
-Everything is a position in the same bytes. Functions raise IndexError for a packet that is too
+All positions refer to the same bytes. The functions raise IndexError for a packet that is too
 short. Sources: www.tcpdump.org/linktypes.html; RFC 2516, 2637, 2784, 2890, 3032, 4023, 7348, 7510,
 8086, 8926; draft-foschiano-erspan; the pktap.h of Apple's libpcap.
 """
@@ -30,20 +30,20 @@ NOTHING: Final = 0
 UNKNOWN_LINK: Final = -1
 
 Step = tuple[int | str, int]
-"""EtherType and where its packet begins; or the name of something that cannot be read, and no
-place."""
+"""An EtherType and where its packet begins; or the name of a tunnel that cannot be read, and a
+meaningless position."""
 
 TCP: Final = 6
 UDP: Final = 17
 _IP_IN_IP, _IPV6_IN_IP, _GRE, _ESP, _AH, _MPLS_IN_IP, _L2TP = 4, 41, 47, 50, 51, 137, 115
 TUNNELS: Final = frozenset({_IP_IN_IP, _IPV6_IN_IP, _GRE, _ESP, _AH, _MPLS_IN_IP, _L2TP, UDP})
-"""IP protocols that may carry what we look for."""
+"""IP protocols that may carry TCP."""
 
 _NULL, _ETHERNET, _PPP, _PPP_HDLC, _PPPOE_LINK, _LOOP, _COOKED, _IPV4_ONLY, _IPV6_ONLY, _COOKED_2 = 0, 1, 9, 50, 51, 108, 113, 228, 229, 276
 _MPLS_LINK: Final = 219
 _RAW: Final = (12, 14, 101)
 _PKTAP: Final = (149, 258)
-"""149 is what Apple's tcpdump writes, a number for private use; 258 is the registered one."""
+"""Apple's tcpdump writes 149, a number for private use; 258 is the registered one."""
 ETHERNET: Final = _ETHERNET
 _FAMILIES: Final = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}
 """AF_INET, and the values that systems use for AF_INET6."""
@@ -79,8 +79,8 @@ _GPE_KINDS: Final = {1: IPV4, 2: IPV6, 3: _BRIDGED, 5: 0x8847}
 
 
 def network(link_type: int, data: bytes) -> Step:
-    """What the link layer carries; UNKNOWN_LINK for a link that cannot be read. Raises IndexError
-    for a packet that is too short."""
+    """What the link layer carries; UNKNOWN_LINK for a link type that cannot be read. Raises
+    IndexError for a packet that is too short."""
     start = 0
     if link_type in _PKTAP:
         start = int.from_bytes(data[0:4], "little")
@@ -96,8 +96,8 @@ def network(link_type: int, data: bytes) -> Step:
     elif link_type in _RAW:
         kind = {4: IPV4, 6: IPV6}.get(data[start] >> 4, NOTHING)
     elif link_type in (_NULL, _LOOP):
-        # LOOP has it in network byte order, NULL in that of the capturing host. No family has a
-        # number that is valid in both.
+        # LOOP has the family in network byte order, NULL in that of the capturing host. No family's
+        # number is valid in both.
         family = data[start : start + 4]
         kind = _FAMILIES.get(int.from_bytes(family, "big"), _FAMILIES.get(int.from_bytes(family, "little"), NOTHING))
         start += 4
@@ -138,8 +138,8 @@ def inside(protocol: int, data: bytes, start: int) -> Step:
 
 
 def _to_ip(kind: int, data: bytes, start: int) -> Step:
-    """From an EtherType to the IP packet after tags, labels and frames. Each turn moves on, so it
-    ends with the packet."""
+    """From an EtherType to the IP packet after tags, labels and frames. Each iteration moves on, so
+    the loop ends with the packet."""
     while kind in _BETWEEN:
         if kind in _VLAN:
             kind, start = _word(data, start + 2), start + 4
@@ -154,8 +154,8 @@ def _to_ip(kind: int, data: bytes, start: int) -> Step:
 
 
 def _frame(data: bytes, start: int) -> tuple[int, int]:
-    """An Ethernet frame. One with a length in place of the type has its type after that
-    (LLC/SNAP)."""
+    """The type of an Ethernet frame and the start of its contents. A frame with a length instead of
+    a type has its type after it (LLC/SNAP)."""
     kind = _word(data, start + 12)
     if kind <= 1500 and data[start + 14 : start + 20] == b"\xaa\xaa\x03\0\0\0":
         return _word(data, start + 20), start + 22
@@ -163,8 +163,8 @@ def _frame(data: bytes, start: int) -> tuple[int, int]:
 
 
 def _ppp(data: bytes, start: int) -> tuple[int, int]:
-    """A PPP frame: optional address and control, then a protocol whose leading zero may be left
-    out."""
+    """A PPP frame: optional address and control bytes, then a protocol whose leading zero may be
+    left out."""
     if data[start : start + 2] == b"\xff\x03":
         start += 2
     if data[start] & 1:
@@ -173,8 +173,8 @@ def _ppp(data: bytes, start: int) -> tuple[int, int]:
 
 
 def _labelled(data: bytes, start: int) -> tuple[int, int]:
-    """After the last MPLS label nothing says what follows: an IP version, the control word of a
-    pseudowire (0), or a frame without one."""
+    """The packet after the last MPLS label. Nothing identifies it: it is an IP packet, the control
+    word of a pseudowire (0), or an Ethernet frame without one."""
     while not data[start + 2] & 1:
         start += 4
     start += 4
@@ -228,8 +228,8 @@ def _udp(data: bytes, start: int) -> Step:
 
 
 def _is_vxlan(data: bytes, start: int) -> bool:
-    """Whether it can hardly be anything else: the one flag, zeros where reserved, and a frame with
-    IP after it."""
+    """Whether the bytes can hardly be anything else: exactly one flag, zeros in reserved places,
+    and a frame with IP after them."""
     if data[start : start + 4] != b"\x08\0\0\0" or len(data) < start + 23 or data[start + 7]:
         return False
     kind, first = _word(data, start + 20), data[start + 22]

@@ -2,12 +2,12 @@
 
 Packets are out of order in files that were concatenated (both directions, several interfaces, the
 pieces of a ring buffer) or written by several processors. HELD_BYTES of packets are held back and
-sorted; the oldest go on. Sorting what is already in order costs next to nothing. A packet that is
-older than one that has gone on is counted in `late` and goes on as it comes: TCP's sequence numbers
-may still place it.
+sorted; the oldest are passed on. Sorting packets that are already in order costs next to nothing. A
+packet that is older than one already passed on is counted in `late` and passed on as it is: TCP's
+sequence numbers may still place it.
 
-When you watch a live stream, nothing may be held back. Its packets are in order, apart from what
-conversations.py can mend.
+When you watch a live stream, nothing may be held back. Its packets are in order, except for
+disorder that conversations.py can repair.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from typing import Final
 from pgtrace.capture.packets import Packet
 
 HELD_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of packets, including what each costs besides its bytes."""
+"""The most bytes of packets that are held, including an overhead for each packet."""
 _COST: Final = 200
 _PIECE_BYTES: Final = 256 * 1024
-"""How much goes on at once."""
+"""How many bytes are passed on together."""
 _time = itemgetter(0)
 
 
 class TimeOrder:
-    """Packets that are being sorted."""
+    """Sorts packets by time."""
 
     def __init__(self) -> None:
         self.late = 0
-        """Packets that were older than one that had already gone on."""
+        """The number of packets that were older than one already passed on."""
         self._held: list[Packet] = []
         self._sorted = True
         self._cost = 0
         self._gone_ns = 0
 
     def add(self, packets: list[Packet]) -> None:
-        """More packets."""
+        """Add packets."""
         if not packets:
             return
         if self._sorted:
@@ -47,15 +47,15 @@ class TimeOrder:
         self._cost += sum([len(packet[2]) for packet in packets]) + _COST * len(packets)
 
     def ready(self) -> list[Packet]:
-        """Packets that must go on now, oldest first."""
+        """The packets that must be passed on now, oldest first."""
         return self._take(HELD_BYTES) if self._cost > HELD_BYTES + _PIECE_BYTES else []
 
     def rest(self) -> list[Packet]:
-        """The next piece of what is held, if nothing more comes; empty at the end."""
+        """The next piece of what is held, when nothing more will come; empty at the end."""
         return self._take(max(0, self._cost - _PIECE_BYTES))
 
     def _take(self, left: int) -> list[Packet]:
-        """Packets to pass on until no more than `left` bytes are held."""
+        """The packets to pass on so that no more than `left` bytes are held."""
         if not self._sorted:
             self._held.sort(key=_time)
             self._sorted = True

@@ -1,4 +1,4 @@
-"""Packets out of pcap and pcapng files, as tcpdump, dumpcap and Wireshark write them.
+"""Packets from pcap and pcapng files, as tcpdump, dumpcap and Wireshark write them.
 
 Bytes go in, cut anywhere. Packets come out as tuples `(time_ns, link_type, data, size)`: wall-clock
 time, LINKTYPE_ number, the bytes that were kept, and how many there were on the wire. They are
@@ -8,11 +8,11 @@ plain tuples because a large file has a million of them.
 - pcapng: sections of either byte order; any number of interfaces, each with its own link type, time
   resolution and time offset; enhanced, simple and old packet blocks; how many packets the system
   dropped (interface statistics); decryption secrets. Every other block is skipped.
-- A length is trusted only as far as the format allows. After one that cannot be right nothing can
-  be found: `damaged` says so, and the rest is counted in `lost_bytes`, as is a packet cut off by
+- A length is trusted only as far as the format allows. After a length that cannot be right, nothing
+  can be found: `damaged` is set, and the rest is counted in `lost_bytes`. So is a packet cut off by
   the end of the file.
 
-It knows nothing about the contents of a packet. Sources: draft-ietf-opsawg-pcap,
+This module knows nothing about the contents of a packet. Sources: draft-ietf-opsawg-pcap,
 draft-ietf-opsawg-pcapng, www.tcpdump.org/linktypes.html.
 """
 
@@ -26,7 +26,7 @@ Packet = tuple[int, int, bytes, int]
 """(time_ns, link_type, data, size): see the module's docstring."""
 
 LONGEST_PACKET: Final = 16 * 1024 * 1024
-"""The longest packet that is believed. libpcap itself stops at 256 KiB."""
+"""The longest packet that is accepted. libpcap itself stops at 256 KiB."""
 LONGEST_BLOCK: Final = 64 * 1024 * 1024
 _LATEST_NS: Final = (1 << 63) - 1
 
@@ -36,10 +36,10 @@ _PCAP: Final = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-"""Magic -> byte order and nanoseconds of a tick."""
+"""Magic -> byte order, and nanoseconds per tick."""
 _SECTION: Final = b"\x0a\x0d\x0d\x0a"
 MAGICS: Final = (*_PCAP, _SECTION)
-"""What a file begins with."""
+"""The bytes with which a file can begin."""
 _FILE_HEADER_BYTES: Final = 24
 _RECORD_BYTES: Final = 16
 
@@ -58,12 +58,12 @@ _TIME_RESOLUTION: Final = 9
 _TIME_OFFSET: Final = 14
 _END_TIME: Final = 3
 _DROPPED: Final = (5, 7)
-"""Options of the statistics: dropped by the interface, dropped by the system."""
+"""Statistics options: packets dropped by the interface, packets dropped by the system."""
 
 
 @dataclass(slots=True)
 class _Interface:
-    """What an interface's description says about its packets. A tick is `multiplier / divisor`
+    """How to read an interface's packets, from its description. A tick is `multiplier / divisor`
     ns."""
 
     link_type: int
@@ -74,27 +74,27 @@ class _Interface:
     dropped: int = 0
 
     def time_ns(self, high: int, low: int) -> int:
-        """The time of that many ticks; 0 if it is out of range."""
+        """The time of this number of ticks; 0 if it is out of range."""
         time_ns = (high << 32 | low) * self.multiplier // self.divisor + self.offset_ns
         return time_ns if 0 <= time_ns <= _LATEST_NS else 0
 
 
 class PacketReader:
-    """A pcap or pcapng file, from its first byte. It never raises."""
+    """Reads a pcap or pcapng file from its first byte. Never raises."""
 
     def __init__(self) -> None:
         self.packets = 0
-        """Packets so far."""
+        """The number of packets so far."""
         self.damaged = False
-        """Whether a length made no sense: nothing behind it can be read."""
+        """Whether a length made no sense: nothing after it can be read."""
         self.lost_bytes = 0
-        """Bytes of the file that could not be read: after damage, or of a packet cut off by the end
-        of the file."""
+        """The bytes of the file that could not be read: after damage, or of a packet cut off by the
+        end of the file."""
         self.dropped = 0
-        """Packets that the capturing system says it dropped."""
+        """The number of packets that the capturing system reports as dropped."""
         self.ended_ns = 0
-        """When capturing ended, if the file says so. dumpcap writes it in microseconds whatever its
-        interface's resolution: that is long before the packets."""
+        """When capturing ended, if the file says so. dumpcap writes this in microseconds whatever
+        its interface's resolution, so it may appear to be long before the packets."""
         self._pieces: list[bytes] = []
         self._have = 0
         self._wanted = _FILE_HEADER_BYTES
@@ -133,7 +133,7 @@ class PacketReader:
         return packets
 
     def taken_secrets(self) -> list[bytes]:
-        """The key logs that came since the last call."""
+        """The key logs that arrived since the last call."""
         secrets, self._secrets = self._secrets, []
         return secrets
 
@@ -143,8 +143,7 @@ class PacketReader:
         self._pieces, self._have = [], 0
 
     def _begin(self, buffer: bytes) -> int:
-        """Take the file's header. _blocks() finds what is wrong with the first section of a
-        pcapng."""
+        """Read the file's header. _blocks() checks the first section of a pcapng."""
         if buffer.startswith(_SECTION):
             self._section, self._order = True, "<"
             return 0
@@ -160,7 +159,7 @@ class PacketReader:
         return _FILE_HEADER_BYTES
 
     def _records(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
-        """The packets of a pcap from `position` on. Returns where the first incomplete one
+        """Read the packets of a pcap from `position` on. Returns where the first incomplete one
         begins."""
         append = packets.append
         record = self._record
@@ -181,7 +180,7 @@ class PacketReader:
         return position
 
     def _blocks(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
-        """The packets of a pcapng, as in _records()."""
+        """Read the packets of a pcapng, as _records() does."""
         end = len(buffer)
         self._wanted = _SHORTEST_BLOCK
         while end - position >= _SHORTEST_BLOCK:
@@ -208,8 +207,8 @@ class PacketReader:
         return position
 
     def _enhanced(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
-        """A run of enhanced packet blocks, which nearly every pcapng consists of. Returns where
-        something else begins, or a block that does not look right."""
+        """Read a run of enhanced packet blocks, which nearly every pcapng consists of. Returns
+        where another block begins, or one that does not look right."""
         block = self._block_head
         append = packets.append
         interfaces = self._interfaces
@@ -227,7 +226,8 @@ class PacketReader:
         return position
 
     def _block(self, kind: int, buffer: bytes, position: int, end: int, packets: list[Packet]) -> None:
-        """One whole block of any other kind. Raises struct.error or IndexError if it is not one."""
+        """Read one whole block of any other kind. Raises struct.error or IndexError if it is
+        malformed."""
         order = self._order
         if kind == _ENHANCED_PACKET:
             raise IndexError  # it does not look right
@@ -239,7 +239,8 @@ class PacketReader:
         elif kind == _SIMPLE_PACKET:
             (size,) = struct.unpack_from(order + "I", buffer, position + 8)
             interface = self._interfaces[0]
-            time_ns = packets[-1][0] if packets else self.latest_ns  # it has no time of its own
+            # a simple packet has no time of its own
+            time_ns = packets[-1][0] if packets else self.latest_ns
             start = position + 12
             kept = min(size, end - 4 - start, interface.longest or size)
         else:

@@ -46,7 +46,7 @@ _TWICE: Final = 8
 """One repeated segment in this many means that packets were recorded twice: about one segment in
 three has data."""
 _LIVE_NS: Final = 60_000_000_000
-"""A stream whose packets are no older than this is live; nothing of it is held back."""
+"""A stream whose packets are no older than this is live; none of its packets are held back."""
 _STARTUP: Final = struct.Struct(">II").unpack_from
 _FIXED_LENGTHS: Final = {codes.SSL_REQUEST_CODE: 8, codes.GSSENC_REQUEST_CODE: 8, 2 << 16: 296}
 _CANCEL_LENGTHS: Final = range(16, 12 + 256 + 1)
@@ -55,8 +55,8 @@ _LONGEST_NAME: Final = 64
 
 
 def is_startup(payload: bytes) -> bool | None:
-    """Whether a driver's stream begins like this, and hardly anything else does; None if that
-    is not known yet.
+    """Whether a driver's stream begins like this, and hardly any other stream does; None if that is
+    not known yet.
 
     A length and a version are not enough, since other protocols begin with small numbers too. A
     StartupMessage must begin with a parameter's name, and a ClientHello must ask for PostgreSQL.
@@ -85,12 +85,12 @@ class Pcap:
         """`named` are ports that belong to PostgreSQL even if no start-up packet was seen.
 
         `pieces` is the number of files: those of a ring buffer, or one for each direction.
-        `streamed` says that someone may watch while it is made. `keylog` has secrets of TLS
-        sessions; those in the file itself are used too. Raises MissingExtra if it is given and
-        nothing here can decrypt.
+        `streamed` says that someone may watch while the file is written. `keylog` has secrets of
+        TLS sessions; those in the file itself are used too. Raises MissingExtra if it is given and
+        the package that decrypts is not installed.
         """
         self.connections = 0
-        """PostgreSQL connections found so far."""
+        """The number of PostgreSQL connections found so far."""
         self.header: Header | None = None
         """The header of the capture. Its clock is that of the packets, which is wall-clock time."""
         self.pieces = [PacketReader() for _ in range(pieces)]
@@ -102,16 +102,16 @@ class Pcap:
         self._ports: set[int] = set()  # of the servers found
         self._records: list[Record] = []
         self._latest_ns = 0
-        self._untold = False  # there are secrets, but nothing to decrypt with
+        self._untold = False  # there are secrets, but the package that decrypts is not installed
         self._may_be_live = streamed
         self._streamed: bool | None = None  # whether it is live; None before the first packet
 
     def feed(self, data: bytes, piece: int = 0) -> list[Record]:
-        """The records that `data`, the next bytes of that file, completes."""
+        """The records that `data`, the next bytes of this file, completes."""
         packets = self.pieces[piece].feed(data)
         if secrets := self.pieces[piece].taken_secrets():
             self._know(secrets)
-        # a watcher does not wait for the first packet
+        # A viewer should not wait for the first packet.
         if self.header is None and self._may_be_live:
             self.header = _header(packets[0][0] if packets else time.time_ns())
         if packets and self._streamed is None:
@@ -122,18 +122,17 @@ class Pcap:
         return self._taken(self.order.ready())
 
     def behind(self, running: Collection[int]) -> int:
-        """Which of the files that have not ended to read next: the packets of the others are
-        later."""
+        """Which of the running files to read next: the packets of the others are later."""
         return min(running, key=lambda piece: self.pieces[piece].latest_ns)
 
     def drain(self) -> list[Record] | None:
-        """The next part of what was held back for late packets; None if there is nothing left. Use
-        it when nothing more comes, or not now."""
+        """The next part of the packets held back for late ones; None if nothing is left. Call it
+        when no more bytes will come, or none for now."""
         packets = self.order.rest()
         return self._taken(packets) if packets else None
 
     def finish(self, *, cut: bool = False) -> list[Record]:
-        """The records that are left when the files end; `cut` means before their time."""
+        """The remaining records when the files have ended. `cut`: they ended too early."""
         for piece in self.pieces:
             piece.finish()
         while packets := self.order.rest():
@@ -187,17 +186,18 @@ class Pcap:
 
     @property
     def _left_out(self) -> list[int]:
-        """Ports of servers with connections whose beginning was not seen and that were left out."""
+        """The ports of servers with connections that were left out because their beginning was not
+        seen."""
         return sorted(port for port in self._ports if self.conversations.others[port])
 
     def nothing_found(self) -> str:
-        """Why there is no connection in it, in one line."""
+        """Why there is no connection in the file, in one line."""
         others = self.conversations.others
         packets = sum(piece.packets for piece in self.pieces)
         if not packets:
             return "contains no packets"
         if not others and self.segments.closed:
-            # the notes name the tunnels it may be in
+            # The notes name the tunnels that it may be in.
             return "no connection in the part that can be read"
         if not others:
             return f"no PostgreSQL traffic: {packets} packets, none from a TCP connection with data"
@@ -213,7 +213,7 @@ class Pcap:
         return is_startup(payload)
 
     def open(self, time_ns: int, client: str, server: str, *, seen: bool) -> Receiver:
-        """A conversation with PostgreSQL."""
+        """Begin a PostgreSQL conversation."""
         self.connections += 1
         self._ports.add(int(server.rpartition(":")[2]))
         self._records.append(Open(time_ns, self.connections, server, server, client, server, time_ns))
@@ -231,12 +231,12 @@ class Pcap:
             self.tls.keylog.add(text)
 
     def _follow(self, packets: list[Packet]) -> None:
-        """Take packets in the order in which they are read."""
+        """Process packets in the order in which they were read."""
         self._latest_ns = max(self._latest_ns, packets[-1][0])
         self.conversations.feed(self.segments.feed(packets))
 
     def _taken(self, packets: list[Packet]) -> list[Record]:
-        """The records of those packets, which are the next ones. With the first of them comes the
+        """The records of these packets, which are the next ones. The first packet also sets the
         header."""
         if packets:
             if self.header is None:

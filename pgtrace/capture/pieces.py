@@ -2,12 +2,13 @@
 
 - Pieces of a ring buffer, by the names that tcpdump and dumpcap give them: `a.pcap0 a.pcap1` (-C,
   with -W), `a.pcap a.pcap1` (-C alone), `a_00001_20261129082112.pcapng`; compressed ones too.
-  Nobody chooses digits after an extension, so `run1.pcap run2.pcap` stay two recordings.
+  People do not put digits after an extension, so `run1.pcap run2.pcap` stay two recordings.
 - Halves: files that each hold one direction of a connection, as a tap with two ports records them.
   Ports alone do not decide, since they are used again: one file must also acknowledge what the
-  other sends. Only the first LOOKED_AT_BYTES are looked at.
+  other sends. Only the first LOOKED_AT_BYTES are examined.
 
-Standard input and anything that is not a file is not looked at before it is read, and stays alone.
+Standard input, and anything else that is not a regular file, is not examined and stays a recording
+of its own.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ Ends = dict[bytes, tuple[int, int]]
 
 
 def recordings(names: Sequence[str]) -> list[list[str]]:
-    """The files by recording, each recording's pieces in order. A file that cannot be read stays
-    alone: its reader says why."""
+    """The files grouped by recording, each recording's pieces in order. A file that cannot be read
+    is a recording of its own: its reader reports why."""
     packets = {name: ends for name in names if (ends := _ends(name)) is not None} if len(names) > 1 else {}
     groups: list[list[str]] = []
     for name in names:
@@ -66,7 +67,8 @@ def _number(name: str) -> int:
 
 
 def _are_halves(ends: Ends, others: Ends) -> bool:
-    """Whether the two files each have one direction of the same connection, and the numbers fit."""
+    """Whether each of the two files has one direction of the same connection, and the numbers
+    fit."""
     for key, (seq, ack) in ends.items():
         back = reversed_key(key)
         if back in others and back not in ends and key not in others:
@@ -77,7 +79,7 @@ def _are_halves(ends: Ends, others: Ends) -> bool:
 
 
 def _ends(name: str) -> Ends | None:
-    """The connections at the beginning of a packet file; None for anything else."""
+    """The connections at the beginning of a packet file; None for any other file."""
     if not os.path.isfile(name):
         return None
     ends: Ends = {}

@@ -1,10 +1,10 @@
 """Reading a capture: a file or a directory of segments, finished or growing, in order or from any
 block.
 
-read() returns what is there. An empty answer means the current end, and a later call continues from
-there. A live view, `stats` and a test differ only in how often they call it. A command that must
-end reads what was there when it began. Once the header has been accepted, no contents make a reader
-raise; it says what is missing instead:
+read() returns what is available. An empty result means the current end, and a later call continues
+from there. A live view, `stats` and a test differ only in how often they call it. A command that
+must end reads up to the end that the capture had when the command began. Once the header has been
+accepted, no contents make a reader raise; it reports what is missing instead:
 
 - `torn_bytes`: bytes at the end that are not a whole block. The writer was killed while writing, or
   is writing now.
@@ -13,10 +13,10 @@ raise; it says what is missing instead:
   those.
 
 A position is one integer: the segment's number above SHIFT, the offset in its file below. So
-positions grow in reading order and can be compared with the writer's answer to a flush. Segments
-may vanish at any moment. The one being read stays readable, since it stays open. If the next one
-was never seen, a Gap takes its place, and what the segment after it repeats is passed on. A reader
-that starts there has no gap.
+positions grow in reading order and can be compared with the position that the writer returns for a
+flush. Segments may vanish at any moment. The current one stays readable, since it stays open. If
+the next one was removed before it was read, a Gap takes its place, and what the segment after it
+repeats is passed on. A reader that starts there has no gap.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from pgtrace.errors import CaptureError, NewerCapture
 READ_BYTES: Final = 4 * 1024 * 1024
 _OFFSET: Final = (1 << SHIFT) - 1
 _NAMED: Final = ".pgtrace"
-"""How captures are named that a directory was given for."""
+"""The file name extension of captures, for finding them in a directory."""
 
 
 class CaptureReader:
-    """A capture, read from its beginning or from the oldest segment that is kept. One thread reads
-    on; any thread may call block()."""
+    """Reads a capture from its beginning, or from the oldest segment that is kept. Only one thread
+    may call read(); any thread may call block()."""
 
     def __init__(self, path: str | os.PathLike[str], *, follow: bool = True) -> None:
         """Open the capture. Without `follow` it ends where it ends now, however fast it grows.
-        Raises CaptureError, NewerCapture."""
+        Raises CaptureError and NewerCapture."""
         self.path = os.fspath(path)
         self._directory = Path(self.path) if os.path.isdir(self.path) else None
         self._ends: tuple[int, int] | None = None  # number and size of the last segment
@@ -62,7 +62,7 @@ class CaptureReader:
         self._continued = False  # the segment before the current one was read
         self._partial = self._number > 1  # something was removed before it could be read
         self.damaged = 0
-        """Stretches that were skipped because they held no whole block."""
+        """The number of stretches that were skipped because they held no whole block."""
         self.at_end = False
         """Whether the last read() reached the current end."""
 
@@ -76,7 +76,7 @@ class CaptureReader:
 
     @property
     def header(self) -> Header:
-        """The capture's header; all segments have the same."""
+        """The capture's header; all segments have the same one."""
         return self._file.header
 
     @property
@@ -91,7 +91,7 @@ class CaptureReader:
 
     @property
     def torn_bytes(self) -> int:
-        """Bytes after the last whole block, so far; 0 before the current end is reached."""
+        """The bytes after the last whole block so far; 0 before the current end is reached."""
         return max(self._file.size() - self._offset, 0) if self.at_end else 0
 
     @property
@@ -101,12 +101,12 @@ class CaptureReader:
 
     @property
     def read_bytes(self) -> int:
-        """Bytes read so far."""
+        """The number of bytes read so far."""
         return self._before + self._offset
 
     @property
     def size_bytes(self) -> int:
-        """Bytes read so far plus those still to read, as far as they are there now."""
+        """The bytes read so far plus those still to read, as far as they exist now."""
         size = self._before + max(self._file.size(), self._offset)
         for _, path in self._later():
             try:
@@ -116,8 +116,8 @@ class CaptureReader:
         return size
 
     def read(self, max_bytes: int = READ_BYTES) -> list[Block]:
-        """The next whole blocks, about `max_bytes` of them; empty at the current end. Call again
-        for what has come since."""
+        """The next whole blocks, about `max_bytes` of them; empty at the current end. Call again to
+        read what was written since."""
         self.at_end = False
         while True:
             if found := self._scan(max_bytes):
@@ -126,14 +126,14 @@ class CaptureReader:
             if following is None:
                 self.at_end = True
                 return []
-            # A segment is finished before the next one begins, so what is there now is all of it.
+            # A segment is finished before the next one begins, so it is complete now.
             if found := self._scan(max_bytes):
                 return found
             if found := self._enter(*following):
                 return found
 
     def block(self, position: int) -> Block | None:
-        """The block at a position that read() returned; None if it is no longer kept."""
+        """The block at a position that read() returned; None if it is not kept any more."""
         number, offset = self._place(position)
         file = self._file
         if file.base == number << SHIFT:
@@ -150,7 +150,7 @@ class CaptureReader:
 
     def blocks(self, position: int) -> Iterator[Block]:
         """The blocks from a position that read() returned to the current end, independent of
-        read(); none if it is no longer kept."""
+        read(); none if the block there is not kept any more."""
         number, offset = self._place(position)
         continued = False
         files = [(self._number, None)] if self._directory is None else [(one, path) for one, path in self._segments() if one >= number]
@@ -163,7 +163,7 @@ class CaptureReader:
                 return
             place = file.start if continued else offset
             while True:
-                # one by one: a caller seldom wants more than a few
+                # One at a time: a caller seldom wants more than a few.
                 found, place = file.scan(place, 0)
                 if not found:
                     break
@@ -185,7 +185,7 @@ class CaptureReader:
         self.close()
 
     def _scan(self, max_bytes: int) -> list[Block]:
-        """The next blocks of this segment, without those that repeat what was read."""
+        """The next blocks of this segment, without those that repeat blocks already read."""
         while True:
             found, self._offset = self._file.scan(self._offset, max_bytes)
             if not found:
@@ -199,8 +199,8 @@ class CaptureReader:
                 return fresh
 
     def _enter(self, number: int, file: BlockFile) -> list[Block]:
-        """Continue in a later segment. Returns Gaps for the bytes or segments that were lost on the
-        way."""
+        """Continue in a later segment. Returns Gaps for the bytes or segments that were lost in
+        between."""
         found: list[Block] = []
         torn = self._file.size() - self._offset
         if torn > 0:
@@ -208,8 +208,8 @@ class CaptureReader:
             self.damaged += 1
         self._before += self._offset + max(torn, 0)
         self._continued = number == self._number + 1
-        # The file before is not closed here: another thread may be reading a block of it. It is
-        # closed with its last user.
+        # The previous file is not closed here: another thread may be reading a block of it. It is
+        # closed when its last user is gone.
         self._number, self._file, self._offset = number, file, file.start
         if not self._continued:
             found.append(Damage(self.position, 0, self._last_ns))
@@ -234,7 +234,7 @@ class CaptureReader:
         return [(number, path) for number, path in self._segments() if number > self._number]
 
     def _following(self) -> tuple[int, BlockFile] | None:
-        """The next segment: the oldest later one that exists and whose header is written."""
+        """The next segment: the oldest later one that exists and has a complete header."""
         for number, path in self._later():
             try:
                 return number, self._segment(number, path)
@@ -264,6 +264,6 @@ class CaptureReader:
         raise refused or CaptureError(self.path, f"not a capture: the directory has no segments{self._others()}")
 
     def _others(self) -> str:
-        """What is meant by a directory of captures (`-w DIR/`)."""
+        """A hint at the captures in the directory, if it is a directory of captures (`-w DIR/`)."""
         assert self._directory is not None
         return f"; its captures: {self.path}/*{_NAMED}" if any(self._directory.glob(f"*{_NAMED}")) else ""

@@ -1,8 +1,8 @@
 """The records of a capture: what was read, when and where, and the bytes of each record.
 
-A record is one thing that happened to the recorder: a read, a connection that opened or ended,
-something that had to be left out. No record is derived from another, so a better decoder reads more
-out of the same capture.
+A record is one event that the recorder saw: a read, a connection that opened or ended, something
+that had to be left out. No record is derived from another, so a better decoder gets more out of the
+same capture.
 
 - Every record begins with `time_ns`, the recorder's monotonic clock. The file's header says which
   wall-clock time that is.
@@ -10,8 +10,8 @@ out of the same capture.
 - `side` is FRONTEND or BACKEND (protocol/codes.py). NEITHER means pgtrace itself in a Close or an
   Ended, and both directions in a Gap or a Pause.
 - An Ended is about one direction, the Close about the connection: a driver's FIN can come seconds
-  before the Close. An RST ends both directions, so it may follow a FIN of its own side; what was
-  written to that side after the FIN reached nobody. If there is no Ended before a Close, the end
+  before the Close. An RST ends both directions, so it may follow a FIN of its own side; bytes
+  written to that side after the FIN did not arrive. If there is no Ended before a Close, the end
   was not seen.
 - `offset` is where the record's bytes begin in that direction's stream on the driver's side, so a
   reader can start anywhere and knows what it missed.
@@ -20,15 +20,16 @@ out of the same capture.
 
 On disk a record is a length word, a kind byte and fields. LAYOUTS defines both encoding and
 decoding, and docs/captures.md describes it for people. Only Data has its own code, because nearly
-every record is one. Unknown kinds are skipped, and so are bytes after the last known field: a minor
-version adds things in that way. Records are named tuples because reading a large capture makes a
-million of them; branch on them with `type(record) is Data`.
+every record is one. Unknown kinds are skipped, and so are bytes after the last known field: that is
+how a minor version adds kinds and fields. Records are named tuples because reading a large capture
+makes a million of them; branch on them with `type(record) is Data`.
 
 Text is UTF-8, and surrogateescape keeps every other byte: host names and facts come from outside.
 
-Two kinds of records cannot be written: one longer than LONGEST, and one whose fields do not fit its
-layout. encode() raises Unwritable for it, and encode_parts() writes the Gap of gap_of() in its
-place, so only that record is lost. A longer read becomes several records, so nothing of it is lost.
+Two kinds of records cannot be written: a record longer than LONGEST, and one whose fields do not
+fit its layout. encode() raises Unwritable for it, and encode_parts() writes the Gap of gap_of()
+instead, so only that record is lost. A longer read becomes several records, so nothing of it is
+lost.
 """
 
 from __future__ import annotations
@@ -40,31 +41,31 @@ from typing import Any, Final, NamedTuple
 from pgtrace.protocol.codes import BACKEND
 
 DECRYPTED: Final = "tls.frontend"
-"""The key of a Fact: pgtrace ended the driver's TLS itself, so both directions are the plain stream
-from here on. Its value is the TLS version."""
+"""The key of a Fact: pgtrace terminated the driver's TLS itself, so both directions are the
+decrypted stream from here on. Its value is the TLS version."""
 OPENING: Final = "opening"
 """The key of a Fact: a driver did not begin with a start-up packet, and its bytes are not kept. Its
-value is "TLS", a handshake at once, or "unknown"."""
+value is "TLS" for an immediate handshake, or "unknown"."""
 FAULT: Final = "fault"
 LEG: Final = "leg"
-"""The key of a Fact: a fault rule struck here. Its value is the rule. Unlike other facts it is an
-event and is not carried into segments."""
+"""The key of a Fact: a fault rule applied here. Its value is the rule. Unlike other facts it is an
+event and is not carried into later segments."""
 LABEL: Final = "label"
-"""The key of a Setting: the name of the variant that the capture is of."""
+"""The key of a Setting: the name of the variant that was captured."""
 NEITHER: Final = 2
-"""The `side` of a Close or an Ended by pgtrace itself, and of a Gap or a Pause of both directions.
-"""
+"""The `side` of a Close or an Ended by pgtrace itself, and of a Gap or a Pause in both
+directions."""
 FIN: Final = "FIN"
 """How a direction ended: the sender has nothing more to send. It may still read."""
 RST: Final = "RST"
-"""How a direction ended: both are over, at once."""
+"""How a direction ended: both directions are over immediately."""
 CLOSE_NOTIFY: Final = "close_notify"
-"""How a direction ended: as FIN, but said by TLS."""
+"""How a direction ended: as with FIN, but announced by TLS."""
 LOST: Final = "lost"
-"""How a direction ended: the system gave up a peer that had not answered for too long."""
+"""How a direction ended: the system gave up on a peer that had not answered for too long."""
 PEER: Final = "peer"
-"""Why a leg is not read: its peer, the session's other leg, does not accept what was read before.
-"""
+"""Why a leg is not read: its peer, the session's other leg, does not accept what was read
+before."""
 DISK: Final = "disk"
 """Why a leg is not read: the recorder waits for the disk."""
 
@@ -89,7 +90,7 @@ class Data(NamedTuple):
 
 class Open(NamedTuple):
     """A driver connected. `client` is the peer of the driver's leg, `server` the peer of the
-    upstream's ("" if there is none)."""
+    upstream leg ("" if there is none)."""
 
     time_ns: int
     connection: int
@@ -101,8 +102,8 @@ class Open(NamedTuple):
 
 
 class Close(NamedTuple):
-    """The connection ended. `side` ended first (NEITHER: pgtrace); `how` is "FIN", "RST" or
-    "pgtrace"."""
+    """The connection ended. `side` is the side that ended first (NEITHER: pgtrace); `how` is "FIN",
+    "RST" or "pgtrace"."""
 
     time_ns: int
     connection: int
@@ -111,8 +112,8 @@ class Close(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """One direction ended: the frontend's when the end was read, the backend's when it was passed
-    on to the driver. `how` is FIN, RST, CLOSE_NOTIFY or LOST."""
+    """One direction ended. The time is when the end was read (frontend) or passed on to the driver
+    (backend). `how` is FIN, RST, CLOSE_NOTIFY or LOST."""
 
     time_ns: int
     connection: int
@@ -121,10 +122,10 @@ class Ended(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The reading of a leg stops (`begin`) or continues.
+    """Reading a leg stops (`begin`) or continues.
 
     `connection` 0 means every connection, `side` NEITHER both legs. `why` is PEER or DISK. A leg is
-    read when neither holds, so the two may overlap. A pause lasts until its end, or until the
+    read when neither applies, so the two may overlap. A pause lasts until its end, or until the
     connection closes.
     """
 
@@ -136,8 +137,7 @@ class Pause(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """Something known about a connection that is not in its stream, such as ("tls.backend",
-    "TLSv1.3")."""
+    """A fact about a connection that is not in its stream, such as ("tls.backend", "TLSv1.3")."""
 
     time_ns: int
     connection: int
@@ -191,7 +191,7 @@ class Elided(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """What could not be recorded, or can no longer be read: the bytes and records lost, as far as
+    """What could not be recorded, or cannot be read any more: the bytes and records lost, as far as
     they were counted."""
 
     time_ns: int
@@ -211,7 +211,7 @@ class Mark(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A setting of the recorder from here on, such as ("rtt", "20000000")."""
+    """A setting of the recorder that applies from here on, such as ("rtt", "20000000")."""
 
     time_ns: int
     key: str
@@ -235,8 +235,8 @@ class Resume(NamedTuple):
 
 
 class CallSite(NamedTuple):
-    """A line of the program was about to send a statement (callsites/notes.py). It comes before
-    what was sent."""
+    """A line of the program was about to send a statement (callsites/notes.py). The record precedes
+    the statement's bytes."""
 
     time_ns: int
     backend_pid: int
@@ -249,11 +249,11 @@ class CallSite(NamedTuple):
     line: int
     function: str
     marks: str = ""
-    """Names of the marks that were open, separated by 0x1F; the innermost last."""
+    """The names of the marks that were open, separated by 0x1F; the innermost is last."""
 
 
 class End(NamedTuple):
-    """The recorder stopped in good order; nothing comes after this."""
+    """The recorder stopped in good order; no record follows."""
 
     time_ns: int
 
@@ -279,23 +279,22 @@ LAYOUTS: Final[dict[int, tuple[type[Record], str]]] = {
     16: (CallSite, "QIIQIQIsIsS"),
 }
 """Kind byte -> class and fields. Q, I, B: integers of 8, 4, 1 bytes. ?: a byte 0 or 1. s: text, y:
-bytes, each after a length of 4 bytes. p: two Q. r: the rest. S: text at the end, left out if
-it is empty."""
+bytes, each after a length of 4 bytes. p: two Q. r: the rest. S: text at the end, left out if it is
+empty."""
 
 DATA: Final = 1
 """The kind byte of Data."""
 DATA_HEAD: Final = struct.Struct(">IBQIBQ")
-"""What comes before the bytes of a Data record: length, kind and fields."""
+"""What precedes the bytes of a Data record: length, kind and fields."""
 STREAM: Final = slice(13, 18)
-"""Where that head identifies the stream: connection and side."""
+"""The part of that head that identifies the stream: connection and side."""
 DATA_FIXED: Final = DATA_HEAD.size - 4
-"""What the length word of a Data record counts besides its bytes."""
+"""What the length word of a Data record counts besides the record's bytes."""
 
 _LONGEST_READ: Final = LONGEST - DATA_HEAD.size
 
 LATEST_NS: Final = 1 << 62
-"""Every time and every place in a stream is below this, so their sums and differences fit into 64
-bits."""
+"""Every time and every offset is below this, so their sums and differences fit into 64 bits."""
 _MOST_COUNTED: Final = 1 << 48
 _LAST_CONNECTION: Final = (1 << 32) - 1
 _LIMITS: Final = {
@@ -312,7 +311,7 @@ _PREFIX: Final = struct.Struct(">IB")
 _INTEGERS: Final = {letter: struct.Struct(">" + letter) for letter in "QIB?"}
 _PAIR: Final = struct.Struct(">QQ")
 _CONNECTION_AT: Final = 13
-"""Where a record with a connection has its number: after length, kind and time."""
+"""The offset of the connection's number in a record that has one: after length, kind and time."""
 _KIND_BEFORE: Final = 9
 """How many bytes before it the kind byte is."""
 _TIME: Final = _INTEGERS["Q"]
@@ -320,7 +319,7 @@ _TIME: Final = _INTEGERS["Q"]
 
 def misfit(record: Record) -> str:
     """The field of a record that cannot be right (a third side, a time beyond all clocks), and its
-    value; empty if there is none."""
+    value; empty if all fields can be."""
     kind = type(record)
     value: Any
     for name, value in zip(record._fields, record, strict=True):
@@ -342,7 +341,7 @@ def encode(record: Record) -> bytes:
         if wrong := misfit(record):
             raise ValueError(f"it says {wrong}")
         encoded = _encode(record)
-    except Exception as error:  # whatever a field holds: only this record fails
+    except Exception as error:  # whatever a field holds, only this record fails
         raise Unwritable(f"a record ({type(record).__name__}) cannot be written: {error}") from error
     if len(encoded) > LONGEST:
         raise Unwritable(f"a record ({type(record).__name__}) of {len(encoded)} bytes cannot be written: the format holds {LONGEST}")
@@ -371,8 +370,9 @@ def _encode(record: Record) -> bytes:
 
 
 def encode_parts(records: Iterable[Record]) -> list[bytes]:
-    """The same as pieces, two per record: for a Data its head and its bytes, which are not copied;
-    for any other record nothing and its encoding."""
+    """Encode records as pieces, two per record: for a Data its head and its bytes, which are not
+    copied; for any other record nothing and its encoding. A record that cannot be written becomes a
+    Gap."""
     parts: list[bytes] = []
     append = parts.append
     head = DATA_HEAD.pack
@@ -401,8 +401,8 @@ def _encode_or_gap(record: Record) -> bytes:
 
 
 def gap_of(record: Record) -> Gap:
-    """The Gap that says a record is not in the capture: the bytes by which it advances its stream,
-    or one record of no stream."""
+    """The Gap that reports a record missing from the capture: the bytes by which it advances its
+    stream, or one record of no stream."""
     time_ns = record.time_ns
     if isinstance(record, Data | Rewrite):
         return Gap(time_ns, record.connection, record.side, len(record.data), 1)
@@ -422,8 +422,8 @@ def time_of(head: bytes, rest: bytes) -> int:
 
 
 def encode_text(text: str) -> bytes:
-    """The UTF-8 of any text. Bytes kept by surrogateescape come back as they were; other lone
-    surrogates are escaped."""
+    """The text as UTF-8. Bytes kept by surrogateescape come back unchanged; other lone surrogates
+    are escaped."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -434,7 +434,7 @@ def decode_all(buffer: bytes, first_ns: int = 0) -> list[Record]:
     """Every record in the bytes of one block, in order. `first_ns` is the block's first time.
 
     It never raises. Unknown kinds are left out, and a record whose fields do not fit its length or
-    cannot be right becomes a Gap. So callers need not check: sides are sides, a connection has a
+    cannot be right becomes a Gap. So callers need not check: sides are valid, a connection has a
     number, and sums of numbers fit into 64 bits.
     """
     records: list[Record] = []
@@ -470,8 +470,8 @@ def decode_all(buffer: bytes, first_ns: int = 0) -> list[Record]:
 
 
 def may_concern(buffer: bytes, connection: int) -> bool:
-    """Whether the bytes of one block may hold a record of a connection; False if its number is
-    nowhere that a record's head could have it."""
+    """Whether the bytes of one block may hold a record of a connection; False if no place where a
+    record's head could be has its number."""
     number = _INTEGERS["I"].pack(connection)
     at = buffer.find(number, _CONNECTION_AT)
     while at >= 0:

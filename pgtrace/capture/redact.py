@@ -1,8 +1,8 @@
 """Keep the protocol's own secrets out of a capture, while the bytes are still on their way to it.
 
 From a connection's first byte to its first ReadyForQuery, both directions go through a Redactor. It
-returns as many bytes as it got, at once, however the reads were cut. Lengths, types and everything
-that is not secret stay, so a capture decodes as if nothing had been done to it.
+immediately returns as many bytes as it got, however the reads were cut. Lengths, types and
+everything that is not secret stay, so a capture decodes as if nothing had been changed.
 
 | message | kept | the rest |
 |---|---|---|
@@ -12,17 +12,18 @@ that is not secret stay, so a capture decodes as if nothing had been done to it.
 | AuthenticationSASLContinue, SASLFinal, GSSContinue, unknown ones | the subtype | `*` |
 | BackendKeyData, CancelRequest | the process id | a keyed hash |
 
-- A `p` is judged by the Authentication request before it. With none, or a second `p` for the same
-  request, it is taken for a password.
+- A `p` is judged by the Authentication request before it. Without one, a `p` is treated as a
+  password; so is a second `p` for the same request.
 - Byte i of a cancel key becomes the first byte of HMAC(key, secret[:i + 1]). So nothing has to be
   held back, and equal keys give equal hashes: a cancel still finds its session. The hash's key
   lives and dies with the recorder.
-- Contents (contents.py) says what else to blank, after start-up too. With it the Redactor stays on
-  its connection to the end.
+- Contents (contents.py) decides what else to blank, after start-up too. With it the Redactor stays
+  on its connection to the end.
 - It fails closed. For bytes that cannot be framed it returns None: that direction is lost for good
-  (both, if they no longer agree on the protocol), and its bytes must be stored as Opaque. So is
-  everything after the backend accepted encryption, unless decrypted() says that it is read as plain
-  bytes. If you lose bytes of a connection in this phase, feed no more and store the rest as Opaque.
+  (both directions, if they no longer agree on the protocol), and its bytes must be stored as
+  Opaque. So is everything after the backend accepted encryption, unless you call decrypted()
+  because you read it as plain bytes. If you lose bytes of a connection in this phase, feed no more
+  and store the rest as Opaque.
 
 The backend's direction is the one that the driver sees: feed what pgtrace answered or rewrote as it
 was sent. This module does its own framing instead of using framing.Framer, because a secret must be
@@ -50,11 +51,12 @@ BLANK: Final = b"*"
 """Replaces each byte that is blanked."""
 
 Cover = Callable[[int, bytes, int], bytes]
-"""Makes a piece of a body safe: its offset in the body, the piece, the body's length."""
+"""Makes a piece of a body safe. Its arguments are the piece's offset in the body, the piece, and
+the body's length."""
 
 _GS2_MECHANISMS: Final = (b"SCRAM-", b"OAUTHBEARER")
 _GS2: Final = re.compile(rb"(?:[ny]|p=[A-Za-z0-9.-]+)(?:,(?:,|a(?:=[\x21-\x2b\x2d-\x7e\x80-\xff]*,?)?)?)?|p=?")
-"""Every beginning of a GS2 header."""
+"""Matches every beginning of a GS2 header."""
 _LONGEST_KEY: Final = 256
 _LONGEST_OFFER: Final = 1024
 _LONGEST_GS2: Final = 256
@@ -78,7 +80,7 @@ def _password(at: int, piece: bytes, size: int) -> bytes:
 
 
 class _CancelKey:
-    """Process id, then the secret key."""
+    """Covers a process id followed by the secret key."""
 
     def __init__(self, key: bytes) -> None:
         self._hash = hmac.new(key, digestmod="sha256")
@@ -93,8 +95,9 @@ class _CancelKey:
 
 
 class _InitialResponse:
-    """Mechanism, length, and of the payload its GS2 header: `n,,`, `y,,` or
-    `p=tls-server-end-point,,`, with an optional `a=name` before the second comma."""
+    """Covers a SASLInitialResponse. Keeps the mechanism, the length, and of the payload its GS2
+    header: `n,,`, `y,,` or `p=tls-server-end-point,,`, with an optional `a=name` before the second
+    comma."""
 
     def __init__(self, offered: bytes) -> None:
         self._offered = [name + b"\0" for name in offered.split(b"\0") if name]
@@ -126,7 +129,7 @@ class _InitialResponse:
 
 
 class _Text:
-    """The unframed error of protocol 2.0: text up to a zero byte, and nothing after it."""
+    """Covers the unframed error of protocol 2.0: text up to a zero byte, and nothing after it."""
 
     def __init__(self) -> None:
         self._ended = False
@@ -162,7 +165,7 @@ class _Stream:
 
 
 class Redactor:
-    """The start-up of one connection, both directions. It never raises on any bytes."""
+    """The start-up of one connection, both directions. Never raises, whatever the bytes are."""
 
     __slots__ = ("_asked", "_contents", "_heard", "_key", "_lost", "_offered", "_old", "_ready", "_replies", "_streams", "_untyped")
 
@@ -173,9 +176,9 @@ class Redactor:
         self._streams = (_Stream(), _Stream())
         self._lost = [False, False]
         self._untyped = True  # the driver has not sent its StartupMessage yet
-        # it speaks a protocol other than 3: nothing after its StartupMessage can be framed
+        # The driver uses a protocol other than 3: nothing after its StartupMessage can be framed.
         self._old = False
-        # what would accept each encryption request that is not answered yet
+        # The replies that would accept the encryption requests not answered yet.
         self._replies: list[bytes] = []
         self._heard = False  # the backend has begun to send messages
         self._asked = -1  # subtype of the latest Authentication request that no `p` has answered
@@ -184,33 +187,34 @@ class Redactor:
 
     @property
     def done(self) -> bool:
-        """Whether start-up is over and no secret is half-way through: the rest need not be fed."""
+        """Whether start-up is over and no secret is only partly covered: the rest need not be
+        fed."""
         frontend = self._streams[FRONTEND]
         secret = frontend.head.startswith(b"p") or (frontend.cover is not None and frontend.at < frontend.size)
         return self._ready and not (self._untyped or secret or any(self._lost))
 
     def is_between(self, side: int) -> bool:
-        """Whether that side is between two messages."""
+        """Whether this side is between two messages."""
         stream = self._streams[side]
         return not stream.head and stream.at == stream.size
 
     def decrypted(self) -> None:
-        """After an accepted SSLRequest comes the plain stream, because the recorder terminated TLS
-        itself."""
+        """Note that after an accepted SSLRequest the plain stream follows, because the recorder
+        terminated TLS itself."""
         self._lost = [False, False]
 
     @property
     def lost(self) -> bool:
-        """Whether a direction is lost, for good."""
+        """Whether a direction is lost for good."""
         return any(self._lost)
 
     def is_lost(self, side: int) -> bool:
-        """Whether that direction is lost."""
+        """Whether this direction is lost."""
         return self._lost[side]
 
     def feed(self, side: int, data: bytes) -> bytes | None:
-        """The bytes to store for `data`, the next ones of `side`: as many, and safe to keep. None:
-        store them as Opaque."""
+        """The bytes to store for `data`, the next bytes of `side`: the same number, and safe to
+        keep. None: store them as Opaque."""
         if self._lost[side]:
             return None
         stream = self._streams[side]
@@ -234,7 +238,7 @@ class Redactor:
         return data if covered is None else bytes(covered)
 
     def _begin_frontend(self, stream: _Stream, data: bytes, position: int) -> int:
-        """Take a header, or the part of it that is there. Returns the position after it, or -1 if
+        """Take a header, or as much of it as has arrived. Returns the position after it, or -1 if
         it cannot be a header."""
         if self._untyped:
             return self._begin_untyped(stream, data, position)
@@ -253,8 +257,8 @@ class Redactor:
         return self._contents.cover(side, code) if self._contents is not None else None
 
     def _answer(self) -> Cover:
-        """How to cover the `p` that begins now: by what the backend asked for; as a password if it
-        did not ask."""
+        """How to cover the `p` that begins now: according to what the backend asked for, or as a
+        password if it did not ask."""
         asked, self._asked = self._asked, -1
         if asked == codes.AUTH_SASL:
             return _InitialResponse(self._offered)
@@ -263,8 +267,8 @@ class Redactor:
     def _begin_untyped(self, stream: _Stream, data: bytes, position: int) -> int:
         position = stream.gather(data, position, 8)
         head = stream.head
-        # A start-up packet is short, so its first two bytes are zero. That shows early that
-        # something else is no start-up packet.
+        # A start-up packet is short, so its first two bytes are zero. Other bytes can be recognised
+        # early by that.
         if any(head[:2]) or (len(head) >= 4 and not 8 <= int.from_bytes(head[:4], "big") <= LONGEST_STARTUP):
             return self._lose(FRONTEND, BACKEND)
         if len(head) < 8:

@@ -1,9 +1,8 @@
-"""A capture once more, with contents blanked: what leaves the machine need not have the values that
-were recorded.
+"""A copy of a capture with contents blanked, so that recorded values need not leave the machine.
 
-The same blanking as while recording (hiding.py), record by record, so everything that reads the
-copy counts what it counts in the original. It fails closed: what cannot be framed, and what follows
-a gap, is counted and not kept. So is a connection whose beginning `--keep` has removed.
+It blanks as the recorder does (hiding.py), record by record, so every count in the copy is the same
+as in the original. It fails closed: what cannot be framed, and what follows a gap, is counted and
+not kept. The same applies to a connection whose beginning `--keep` has removed.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ REDACT = "redact"
 
 
 class RedactedCopy:
-    """A copy that is being made, to the end that the capture has now."""
+    """A copy that is being made, up to the end that the capture has now."""
 
     def __init__(self, path: str, out: str, redact: Iterable[str]) -> None:
         """Begin the new file `out`. Raises CaptureError."""
@@ -38,7 +37,7 @@ class RedactedCopy:
         self._has_begun = False
 
     def step(self) -> bool:
-        """Copy some blocks; False at the end. Raises CaptureError."""
+        """Copy some blocks. Returns False at the end. Raises CaptureError."""
         found = self._reader.read()
         for block in found:
             self._copy(block)
@@ -67,7 +66,7 @@ class RedactedCopy:
             raise CaptureError(self.path, f"cannot be written: {(error.strerror or str(error)).lower()}") from None
 
     def _also(self, record: Record) -> Record:
-        """What was blanked while recording is so in the copy, too."""
+        """The record; the setting of what is blanked also names what this copy blanks."""
         if isinstance(record, Setting) and record.key == REDACT:
             return record._replace(value=",".join(sorted(self._hiding.chosen | set(filter(None, record.value.split(","))))))
         return record

@@ -1,10 +1,11 @@
 """A capture of bounded size: a directory of segments, the oldest of which is removed.
 
 Every segment is a capture file of its own, `000001.pgtrace` and so on, all with the same header.
-From the second on, a segment begins with CARRIED blocks that repeat what earlier ones said and
-still holds: for each live connection its Open, its Facts, a Resume, which directions have ended and
-which are not read; the open marks; the latest value of each setting. A reader that read the segment
-before leaves them out. One that starts here learns who is talking, and reads on as after a gap.
+From the second on, a segment begins with CARRIED blocks that repeat what is still true from earlier
+segments: for each live connection its Open, its Facts, a Resume, the directions that have ended and
+those that are not read; the open marks; the latest value of each setting. A reader that read the
+previous segment skips these blocks. A reader that starts here learns the connections from them, and
+continues as after a gap.
 
 All this is collected from the records as they are written: start-up bytes up to a connection's
 first ReadyForQuery, bounded, and the position of each stream from the head of its last record in
@@ -54,12 +55,12 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 SHIFT: Final = 32
-"""A position is the segment's number shifted by this, plus the offset in its file. In a single file
-it is the offset."""
+"""A position is the segment's number shifted left by this, plus the offset in its file. In a single
+file it is the offset."""
 _MOST_SEGMENTS: Final = 1 << 23
-"""512 TiB of them. A recorder never makes a file with a higher number."""
+"""512 TiB of segments. A recorder never makes a file with a higher number."""
 STARTUP_BYTES: Final = 16 * 1024
-"""How much is remembered of the start-up bytes of one direction; a longer start-up is repeated in
+"""The most start-up bytes of one direction that are remembered. A longer start-up is repeated in
 part."""
 
 _STREAM: Final = itemgetter(STREAM)
@@ -70,8 +71,8 @@ def segment_files(directory: Path) -> list[tuple[int, Path]]:
     """The segments in a directory by number, oldest first. Raises OSError if the directory cannot
     be listed.
 
-    Only files named as the recorder names them, each number once: not `0000001.pgtrace`, and not a
-    pipe, on which a reader would wait.
+    It returns only files with exactly the names that the recorder gives them: not
+    `0000001.pgtrace`, and not a pipe, on which a reader would wait.
     """
     with os.scandir(directory) as entries:
         named = [(number_of(entry.name), directory / entry.name) for entry in entries if entry.is_file()]
@@ -79,7 +80,7 @@ def segment_files(directory: Path) -> list[tuple[int, Path]]:
 
 
 def name_of(number: int) -> str:
-    """The file of a segment."""
+    """The file name of a segment."""
     return f"{number:06}.pgtrace"
 
 
@@ -91,7 +92,7 @@ def number_of(name: str) -> int:
 
 
 class _Pauses:
-    """The pauses that last."""
+    """The pauses that have begun and not ended."""
 
     __slots__ = ("_begun",)
 
@@ -99,7 +100,7 @@ class _Pauses:
         self._begun: dict[tuple[int, str], Pause] = {}
 
     def note(self, pause: Pause) -> None:
-        """One begins or ends."""
+        """Note that a pause begins or ends."""
         if pause.begin:
             self._begun[pause.side, pause.why] = pause
         else:
@@ -149,23 +150,23 @@ class _Live:
 
 
 class SegmentWriter:
-    """A directory of capture segments that is being written, with the interface of CaptureWriter
-    but positions in place of offsets."""
+    """A directory of capture segments that is being written. It has the interface of CaptureWriter,
+    with positions instead of offsets."""
 
     def __init__(
         self, directory: str | os.PathLike[str], keep_bytes: int, *, segment_bytes: int = SEGMENT_BYTES, header: Header | None = None
     ) -> None:
-        """Begin the first segment. The directory is made, 0700, if it does not exist.
+        """Begin the first segment. The directory is created with mode 0700 if it does not exist.
 
         Segments are `segment_bytes` long, or half of `keep_bytes` if that is less. Raises
-        OutputExists, CaptureError.
+        OutputExists and CaptureError.
         """
         self.path = os.fspath(directory)
         self.header = header or Header.now()
         self.keep_bytes = keep_bytes
         self.segment_bytes = min(segment_bytes, max(keep_bytes // 2, 1))
         self.records = 0
-        """Records written, including removed ones, without repeated ones."""
+        """The number of records written, including removed ones, without repeated ones."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             occupied = bool(segment_files(Path(self.path)))
@@ -177,11 +178,12 @@ class SegmentWriter:
         self._marks: dict[int, Mark] = {}
         self._settings: dict[str, Setting] = {}
         self._pauses = _Pauses()  # of all connections
-        # path and size of the segments before the current one
+        # The path and size of the segments before the current one.
         self._finished: list[tuple[str, int]] = []
         self._number = 1
         self._segment = CaptureWriter(self._file(1), header=self.header)
-        # header and carried blocks; a segment must hold as much again before the next one begins
+        # The size of header and carried blocks. A segment must hold as much again before the next
+        # one begins.
         self._preamble = self._segment.offset
 
     @property
@@ -198,8 +200,8 @@ class SegmentWriter:
         return self.append(encode_parts(records), records)
 
     def append(self, parts: Sequence[bytes], notes: Iterable[Record]) -> int:
-        """The same with encoded records. `notes` are those that are not reads after a connection's
-        start-up."""
+        """Append encoded records, as write() does. `notes` are the records among them that are not
+        reads after a connection's start-up."""
         if parts and self._segment.offset >= max(self.segment_bytes, 2 * self._preamble):
             self._roll(time_of(*parts[:2]))
         before = self._segment.records
@@ -255,11 +257,11 @@ class SegmentWriter:
             yield from live.repeated(time_ns)
 
     def _note(self, parts: Sequence[bytes], notes: Iterable[Record]) -> None:
-        """Follow what must be repeated later."""
+        """Track what must be repeated later."""
         for record in notes:
             self._note_record(record)
         heads = parts[::2]
-        # the last read of each stream
+        # The last read of each stream.
         for head in dict(zip(map(_STREAM, heads), heads, strict=True)).values():
             if head:
                 length, _, _, connection, side, offset = DATA_HEAD.unpack(head)

@@ -1,4 +1,4 @@
-"""A capture that comes through a pipe: its records, as its bytes arrive.
+"""A capture that arrives through a pipe: its records, as its bytes arrive.
 
 Torn and damaged bytes are found and reported as in a file, because the search is the same
 (blocks.py). Only bytes in which no whole block has been found yet are kept.
@@ -16,18 +16,18 @@ from pgtrace.capture.versions import LONGEST_HEADER, Header
 _LENGTH: Final = struct.Struct(">12xI")
 _READ_BYTES: Final = 1024 * 1024
 _MOST_BYTES: Final = 4 * LONGEST
-"""How much is kept while no whole block is found in it."""
+"""The most bytes that are kept while no whole block is found in them."""
 
 
 class StreamedCapture:
-    """A capture, from its first byte."""
+    """Reads a capture from its first byte."""
 
     def __init__(self, path: str) -> None:
-        """`path` is for messages."""
+        """`path` is for error messages."""
         self.header: Header | None = None
         """The capture's header, once it has arrived."""
         self.connections = 0
-        """Connections that were opened so far."""
+        """The number of connections opened so far."""
         self._path = path
         self._early = b""
         self._window: _Window | None = None
@@ -51,11 +51,11 @@ class StreamedCapture:
         return records
 
     def finish(self, *, cut: bool = False) -> list[Record]:
-        """The stream has ended; `cut` means before its time. Raises CaptureError if it did not even
-        have a header."""
+        """The stream has ended; `cut`: it ended too early. Returns the remaining records. Raises
+        CaptureError if it did not even have a header."""
         if self._window is None:
             self._window = _Window(self._path, self._early)
-        # the second search knows that nothing more comes
+        # The second search knows that no more bytes will come.
         return self._next_records(self._window) + self._next_records(self._window)
 
     def _next_records(self, window: _Window) -> list[Record]:
@@ -69,17 +69,17 @@ class StreamedCapture:
         return records
 
     def notes(self) -> list[str]:
-        """What there is to say about it."""
+        """Whether the last block is cut off, as a line to show."""
         torn = self._window.left_bytes if self._window is not None else 0
         return [f"its last block is cut off after {torn} bytes; everything before it was read"] if torn else []
 
     def nothing_found(self) -> str:
-        """Empty: a capture may well have no connections."""
+        """Always empty: a capture may well have no connections."""
         return ""
 
 
 class _Window(BlockFile):
-    """The part of the stream that is still needed, as the end of a file."""
+    """The part of the stream that is still needed, as if it were the end of a file."""
 
     def __init__(self, path: str, data: bytes) -> None:
         self._data = bytearray(data)
@@ -92,14 +92,14 @@ class _Window(BlockFile):
         self._data += data
 
     def next_blocks(self) -> list[Block]:
-        """The next whole blocks, and Gaps for what is damaged between them."""
+        """The next whole blocks, and Gaps for the damage between them."""
         blocks, self._offset = self.scan(self._offset, _READ_BYTES)
         del self._data[: self._offset - self._gone]
         self._gone = self._offset
         return blocks
 
     def skip(self) -> int:
-        """Drop what is there and return its size."""
+        """Drop all bytes and return their number."""
         size = len(self._data)
         self._gone = self._offset = self._gone + size
         self._data.clear()
@@ -107,17 +107,17 @@ class _Window(BlockFile):
 
     @property
     def left_bytes(self) -> int:
-        """Bytes that are not a whole block."""
+        """The number of bytes that are not a whole block."""
         return len(self._data)
 
     def size(self) -> int:
-        """Bytes of the stream so far."""
+        """The bytes of the stream so far."""
         return self._gone + len(self._data)
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """As for a file; `offset` is never before the window."""
+        """As for a file. `offset` is never before the window."""
         start = offset - self._gone
         return bytes(self._data[start : start + size])
 
     def _open(self) -> None:
-        """Nothing to do: it is open."""
+        """Do nothing: there is no file to open."""

@@ -1,24 +1,25 @@
 """One TCP conversation: the bytes of both sides, each once, in the order in which they passed.
 
-- Within a side, sequence numbers decide, however packets were repeated, split again or mixed up. Of
-  bytes that came twice, the first are used.
+- Within a side, sequence numbers decide, however packets were repeated, split again or mixed up. If
+  bytes came twice, the first are used.
 - Between the sides, acknowledgements decide: a segment says how much its sender had received from
-  the other side, and comes out after that. So a reply never comes out before its request, whatever
-  the order of the packets.
-- A segment that must wait for others is held. What it waits for is lost if the other side has
-  acknowledged it and it does not come within LOST_SEGMENTS more of the conversation and APART_NS by
-  the packets' clock. It is also lost after PATIENCE_NS, when more than HELD_BYTES are held, or at
-  the end of the input. A loss is reported with its size, and reading continues after it. What was
-  not acknowledged was lost on the network and will be sent again, so it is waited for longer.
+  the other side, and is released after that. So a reply is never released before its request,
+  whatever the order of the packets.
+- A segment that must wait for others is held. The bytes it waits for are lost if the other side has
+  acknowledged them and they do not arrive within LOST_SEGMENTS more of the conversation and
+  APART_NS by the packets' clock. They are also lost after PATIENCE_NS, when more than HELD_BYTES
+  are held, or at the end of the input. A loss is reported with its size, and reading continues
+  after it. Bytes that were not acknowledged were lost on the network and will be sent again, so it
+  waits longer for them.
 - The two directions may have been recorded with clocks that differ. That shows when a segment would
   be earlier than what it acknowledges, or later than what acknowledges it; the first is known when
-  it comes out, the second because it is held. From there on the backend's times are shifted, by no
-  more than needed: the frontend's clock is the conversation's.
-- A FIN takes one place after the last byte. If one byte was acknowledged, never came, and nothing
-  came after it, not even a FIN, then it was the FIN.
-- Each direction's end is reported in its turn: a FIN after the last byte, a reset once nothing more
-  can come. After a reset a conversation is kept for PATIENCE_NS, since packets that passed before
-  it may come later.
+  it is released, the second because it is held. From there on the backend's times are shifted, by
+  no more than needed: the frontend's clock is the conversation's.
+- A FIN takes one place after the last byte. If one byte was acknowledged, never arrived, and
+  nothing came after it, not even a FIN, then it was the FIN.
+- The end of each direction is reported in order: a FIN after the last byte, a reset once no more
+  bytes can arrive. After a reset a conversation is kept for PATIENCE_NS, since packets that passed
+  before it may arrive later.
 
 Positions are counted from the conversation's beginning (or from where it was joined) and do not
 wrap as sequence numbers do. This module knows nothing about packets, ports or the meaning of the
@@ -39,48 +40,49 @@ from pgtrace.protocol.codes import BACKEND, FRONTEND
 
 LOST_SEGMENTS: Final = 64
 APART_NS: Final = 1_500_000_000
-"""How far apart the directions may be: a second, plus some travel time."""
+"""How far apart in time the directions may be: a second, plus some travel time."""
 PATIENCE_NS: Final = 5_000_000_000
 NOISE_NS: Final = 1_000_000
-"""How far out of order packets from several processors may be with a correct clock."""
+"""How far out of order packets from several processors may be although the clock is correct."""
 SOON_NS: Final = 10_000_000
 HELD_BYTES: Final = 32 * 1024 * 1024
-"""The most a conversation may hold. HELD_COST is what a held segment takes besides its bytes."""
+"""The most bytes that a conversation may hold. HELD_COST is what a held segment takes in addition
+to its bytes."""
 HELD_COST: Final = 300
 WINDOW: Final = 1 << 30
-"""The largest TCP window. What is further away belongs to another conversation."""
+"""The largest TCP window. A number that is further away belongs to another conversation."""
 WRAP: Final = 0xFFFFFFFF
 HALF: Final = 1 << 31
 
 Taker = Callable[[int, int, int, bytes], None]
 Held = tuple[int, int, int, int, bytes, int, int]
-"""Position, arrival number, time, what it acknowledges of the peer, payload, bytes missing after
-it, whether it ends the stream."""
+"""Position, arrival number, time, how much of the peer's stream it acknowledges, payload, bytes
+missing after it, whether it ends the stream."""
 
 
 class Receiver(Protocol):
-    """Receives the bytes."""
+    """Receives the bytes of a conversation."""
 
     @property
     def latest_ns(self) -> int:
         """The time of the latest bytes it received."""
 
     def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """The next bytes of that side, from one packet."""
+        """Take the next bytes of this side, from one packet."""
 
     def lose(self, side: int, time_ns: int, offset: int, size: int) -> None:
-        """The next `size` bytes of that side are missing."""
+        """The next `size` bytes of this side are missing."""
 
     def finish(self) -> None:
-        """Nothing more comes for now."""
+        """Nothing more will come for now."""
 
     def ended(self, side: int, time_ns: int, how: str) -> None:
-        """That direction has ended with `FIN` or `RST`; after a reset nothing of that side
+        """This direction has ended with `FIN` or `RST`. After a reset nothing of this side
         follows."""
 
     def close(self, side: int, time_ns: int, how: str) -> None:
-        """The conversation is over: which side ended it first, and whether with `FIN` or `RST`;
-        NEITHER and `unseen` if that is not known."""
+        """The conversation is over. `side` ended it first, with `FIN` or `RST`; NEITHER and
+        `unseen` if that is not known."""
 
 
 def distance(number: int, other: int) -> int:
@@ -89,8 +91,8 @@ def distance(number: int, other: int) -> int:
 
 
 class Stream:
-    """One direction. Lookups always find one, also before and after a conversation: `owner` says
-    what it belongs to."""
+    """One direction. Lookups always find one, also before and after a conversation: `owner` is the
+    newcomer, conversation or past conversation that it belongs to."""
 
     __slots__ = ("acked", "ended", "expected", "held", "next", "offset", "owner", "peer", "side", "start", "take", "told_ns")
 
@@ -99,13 +101,13 @@ class Stream:
         self.side = side
         self.peer: Stream
         self.start = 0
-        """Sequence number of its first byte."""
+        """The sequence number of its first byte."""
         self.next = 0
-        """Sequence number of what comes next. `expected` is the same while nothing has to wait, and
-        otherwise no number at all."""
+        """The sequence number of its next byte. `expected` is the same while nothing has to wait,
+        and otherwise not a sequence number."""
         self.expected = -1
         self.offset = 0
-        """Bytes that came out so far, lost ones included."""
+        """The number of bytes released so far, lost ones included."""
         self.acked = 0
         """How far the peer has acknowledged it."""
         self.told_ns = 0
@@ -126,7 +128,7 @@ class Stream:
 
 
 class Conversation:
-    """A TCP connection whose sides are known. It never raises."""
+    """A TCP connection whose sides are known. Never raises."""
 
     __slots__ = ("_first_end", "_receiver", "_reset", "_seen", "apart_ns", "held_bytes", "over", "repeats", "streams")
 
@@ -136,9 +138,10 @@ class Conversation:
         self.held_bytes = 0
         self.over = False
         self.apart_ns = 0
-        """What is added to the backend's times."""
+        """The nanoseconds that are added to the backend's times."""
         self.repeats = 0
-        """Segments all of whose bytes had come just before: too soon for a retransmission."""
+        """The number of segments all of whose bytes had arrived just before: too soon for a
+        retransmission."""
         self._receiver = receiver
         self._seen = 0
         self._first_end: int | None = None
@@ -151,12 +154,12 @@ class Conversation:
 
     @property
     def latest_ns(self) -> int:
-        """When the latest bytes came out."""
+        """When the latest bytes were released."""
         return self._receiver.latest_ns
 
     @property
     def waits(self) -> bool:
-        """Whether the passing of time alone may change something."""
+        """Whether something may change merely because time passes."""
         return not self.over and (self._reset is not None or self._blocked)
 
     @property
@@ -164,7 +167,7 @@ class Conversation:
         return bool(self.streams[FRONTEND].held or self.streams[BACKEND].held)
 
     def accept(self, stream: Stream, segment: Segment) -> None:
-        """Take any segment but a SYN."""
+        """Take any segment except a SYN."""
         time_ns, _, seq, ack, flags, payload, missing = segment
         self._seen += 1
         peer = stream.peer
@@ -191,8 +194,8 @@ class Conversation:
             self.finish()
 
     def finish(self) -> None:
-        """Nothing more comes: what was held goes out, and what was acknowledged but never came is
-        lost."""
+        """Nothing more will come: release what is held. Bytes that were acknowledged but never
+        arrived are lost."""
         self._settle(None)
         for stream in self.streams:
             if stream.acked > stream.reached and not self.over:
@@ -206,12 +209,13 @@ class Conversation:
         self._receiver.finish()
 
     def abandon(self, time_ns: int) -> None:
-        """It has ended, although its end was not seen."""
+        """The conversation has ended, although its end was not seen."""
         self.finish()
         self._close(NEITHER, time_ns, "unseen")
 
     def _settle(self, now_ns: int | None) -> None:
-        """Release what can go, and give up what is due; with no time, everything is due."""
+        """Release what can be released, and give up what is due. Without a time, everything is
+        due."""
         while self._blocked:
             self._release_all()
             hole = self._hole(now_ns)
@@ -223,7 +227,7 @@ class Conversation:
             stream.expected = -1 if slow or stream.ended else stream.next
 
     def _release_all(self) -> None:
-        """Release everything that waits for nothing."""
+        """Release every segment that waits for nothing."""
         released = True
         while released:
             released = False
@@ -234,7 +238,7 @@ class Conversation:
                     released = True
 
     def _release(self, stream: Stream) -> None:
-        """Release the first that is held."""
+        """Release the first held segment of a stream."""
         position, _, raw_ns, acked, payload, missing, ends = heapq.heappop(stream.held)
         self.held_bytes -= len(payload) + HELD_COST
         if stream.ended:
@@ -258,7 +262,7 @@ class Conversation:
         return time_ns + self.apart_ns if stream.side == BACKEND else time_ns
 
     def _aligned(self, stream: Stream, raw_ns: int, acked: int) -> int:
-        """The time of a segment that comes out now. If it shows that the clocks differ, they are
+        """The time of a segment that is released now. If it shows that the clocks differ, they are
         aligned."""
         time_ns = self._time(stream, raw_ns)
         peer = stream.peer
@@ -277,8 +281,8 @@ class Conversation:
         return self._time(stream, raw_ns)
 
     def _hole(self, now_ns: int | None) -> tuple[Stream, int, int] | None:
-        """What to give up: the stream, up to where, and the time of what waits for it. None while
-        everything may still come."""
+        """What to give up: the stream, up to where, and the time of the segment that waits for it.
+        None while everything may still arrive."""
         for stream in self.streams:
             if not stream.held:
                 continue
@@ -293,10 +297,10 @@ class Conversation:
         return None
 
     def _give_up(self, stream: Stream, end: int, time_ns: int) -> None:
-        """What is missing up to `end` will not come."""
+        """Bytes missing up to `end` will not arrive."""
         if stream.ended or end <= stream.reached:
-            # They acknowledge what was never sent. That makes no sense, but must not hold up the
-            # rest.
+            # The segments acknowledge bytes that were never sent. That makes no sense, but must not
+            # hold up the rest.
             for waiting in self.streams:
                 if waiting.held:
                     position, number, sent_ns, _, payload, missing, ends = waiting.held[0]
@@ -312,7 +316,7 @@ class Conversation:
         self._receiver.lose(stream.side, time_ns, offset, end - offset)
 
     def _end(self, stream: Stream, time_ns: int) -> None:
-        """Its FIN came out."""
+        """The FIN of a direction was released."""
         stream.ended = True
         stream.next = (stream.next + 1) & WRAP
         self.held_bytes -= sum(len(held[4]) + HELD_COST for held in stream.held)

@@ -2,11 +2,11 @@
 
 The header says what the file is (magic), how to read it (version), which moment its monotonic times
 refer to (both clocks, read together), and where it was made. It also has the file's `mark`: four
-random bytes that begin every block. Without it, the bytes of one capture that travelled through
-PostgreSQL inside another would look like blocks when a reader has to search.
+random bytes that begin every block. Without the mark, if one capture travelled through PostgreSQL
+inside another, its bytes would look like blocks to a reader that has to search.
 
 - The major version changes when an older reader would misread the file. A reader refuses a newer
-  major version by name and keeps every older one for ever: READERS has a function for each, and
+  major version by name and supports every older one for ever: READERS has a function for each, and
   tests/data a sample.
 - The minor version changes when something is added that an older reader can leave out: a record
   kind, a field at a record's end, a header field. 1.1 added Ended and Pause, 1.2 CallSite.

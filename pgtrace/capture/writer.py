@@ -1,17 +1,17 @@
 """Writing a capture file: append-only, private, whole blocks only.
 
 One call of write() or append() is one flush. The recorder collects encoded records while it
-forwards, and calls from a separate thread, so a slow disk holds up nobody else. append() costs a
-join, a checksum and a system call per block, whatever the number of records.
+forwards, and calls from a separate thread, so a slow disk does not hold up the traffic. append()
+costs a join, a checksum and a system call per block, whatever the number of records.
 
-- The file is created 0600 whatever the umask, never over an existing one and never through a
-  symbolic link.
-- A failed write raises the OSError as it was. A block that was begun is cut off again, so that a
-  full disk leaves no torn block in the middle. `records` says how many records are whole in the
+- The file is created with mode 0600 whatever the umask, never over an existing one and never
+  through a symbolic link.
+- A failed write raises the original OSError. A block that was begun is cut off again, so a full
+  disk leaves no torn block in the middle. `records` is the number of records that are whole in the
   file, and the caller counts the rest as lost.
 - Nothing is buffered here. When write() returns, readers see the block, and a kill loses none of
   it. There is no footer.
-- The writer says that it ends, with an End record. A file without one was cut short or is still
+- When a recording ends, an End record says so. A file without one was cut short or is still
   growing.
 """
 
@@ -40,7 +40,7 @@ def encode_blocks(mark: bytes, parts: Sequence[bytes], flags: int = 0) -> Iterat
 
 
 def _cuts(parts: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """Where one block ends and the next one begins."""
+    """The start and end of each block's pieces in `parts`."""
     if sum(map(len, parts)) > BLOCK_BYTES:
         start = size = 0
         for at in range(0, len(parts), 2):
@@ -66,7 +66,7 @@ class CaptureWriter:
         self.path = os.fspath(path)
         self.header = header or Header.now()
         self.records = 0
-        """Records that are in the file, whole."""
+        """The number of records that are whole in the file."""
         flags = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if exclusive else os.O_TRUNC)
         for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
             flags |= getattr(os, name, 0)
@@ -95,15 +95,15 @@ class CaptureWriter:
         return self.append(record.encode_parts(records), flags=flags)
 
     def append(self, parts: Sequence[bytes], notes: object = None, *, flags: int = 0) -> int:
-        """The same with encoded records (encode_parts()). `notes` are for those who look at
-        records; this class ignores them."""
+        """Append encoded records (encode_parts()), as write() does. `notes` are for writers that
+        need the records themselves; this class ignores them."""
         for block, count in encode_blocks(self.header.mark, parts, flags):
             self._append(block)
             self.records += count
         return self.offset
 
     def copy(self, block: blocks.Block) -> None:
-        """Append a block of another file as it is."""
+        """Append a block of another file unchanged."""
         self._append(block.copied(self.header.mark))
 
     def _append(self, data: bytes | bytearray) -> None:

@@ -1,14 +1,14 @@
 """A capture as lines of JSON to read and edit: one message per line with its decoded fields.
-Importing it gives the same records.
+Importing the lines gives the same records.
 
-cutting.py makes lines from records, joining.py records from lines, spelling.py writes values.
+cutting.py makes lines from records, joining.py makes records from lines, spelling.py writes values.
 docs/jsonl.md describes the format.
 
 The first line has the schema and the capture's clocks. After it come three kinds of lines:
 
 - A message: `connection`, `from` (`F` or `B`), `message`, and `fields`, or `raw` if fields would
   not give the same bytes back.
-- Bytes that are not a whole message (encrypted, a message larger than LONGEST_LINE, or what lies
+- Bytes that are not a whole message (encrypted, a message larger than LONGEST_LINE, or bytes
   between a gap and the place where both sides can be read again): `connection`, `from`, `bytes`.
 - Any other record of the capture: `kind`, and its fields.
 

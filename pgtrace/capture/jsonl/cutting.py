@@ -1,12 +1,12 @@
 """Records into lines: messages are cut out of the reads they came in.
 
 Each direction of a connection keeps the bytes that are not yet part of a whole message, in the
-pieces in which they were read. A frame takes its size from them. If the frame decodes, and its
+pieces in which they were read. A frame takes its bytes from them. If the frame decodes, and its
 fields encode to the same bytes, it becomes a line; otherwise its pieces do.
 
-Lines wait until no message that began before them is unfinished, so they come out in the order of
-their first record. What waits is bounded: beyond that, the oldest unfinished message is written in
-pieces.
+Lines wait until no message that began before them is unfinished, so they are written in the order
+of their first record. The number of waiting lines is bounded: beyond the bound, the oldest
+unfinished message is written in pieces.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class _Piece(NamedTuple):
     time_ns: int
     data: bytes
     is_read: bool
-    """Whether it is part of a Data record. What pgtrace made or changed is a record of its own kind
-    and makes no line here."""
+    """Whether it is part of a Data record. Bytes that pgtrace made or changed are a record of
+    another kind, which has its own line."""
     offset: int | None
-    """Its place in the stream, for the first piece of a read whose place does not follow from what
-    came before."""
+    """Its place in the stream, for the first piece of a read whose place does not follow from
+    earlier pieces."""
 
 
 class _Direction:
@@ -53,7 +53,7 @@ class _Direction:
     def __init__(self) -> None:
         self.pieces: deque[_Piece] = deque()
         self.next_offset = 0
-        self.given_up = 0  # bytes of the current message that were written already
+        self.given_up = 0  # bytes of the current message that were already written
 
 
 class _Connection:
@@ -66,7 +66,7 @@ class _Connection:
 
 
 class Cutter:
-    """Records in, lines out. Times count from `start_ns`."""
+    """Turns records into lines. Times count from `start_ns`."""
 
     def __init__(self, start_ns: int) -> None:
         self._start_ns = start_ns
@@ -74,7 +74,7 @@ class Cutter:
         self._connections: dict[int, _Connection] = {}
         self._lines: list[tuple[int, int, Line]] = []  # a heap: first record, sequence number
         self._made = 0
-        # connection, side -> record in which its message begins
+        # (connection, side) -> the record in which its message begins
         self._unfinished: OrderedDict[tuple[int, int], int] = OrderedDict()
 
     def feed(self, record: Record) -> list[Line]:
@@ -87,7 +87,7 @@ class Cutter:
         return self._ready()
 
     def finish(self) -> list[Line]:
-        """The lines that are left."""
+        """The remaining lines."""
         for number, side in list(self._unfinished):
             self._give_up(number, side)
         return self._ready()
@@ -111,7 +111,7 @@ class Cutter:
         for code, body, size in connection.framer.feed(side, piece.data):
             if code == 0x52 and side == BACKEND:
                 connection.authentication = codes.authentication_subtype(body)
-            # the rest of an unfinished message before it will not complete it either
+            # The rest of an unfinished message before it will not complete it either.
             if code in _NO_MESSAGES:
                 for one in self._take(direction, sum(len(piece.data) for piece in direction.pieces)):
                     self._add_bytes(number, side, one)
@@ -130,7 +130,7 @@ class Cutter:
         first = direction.pieces[0].record if direction.pieces else None
         if connection.framer.unfinished_bytes(side) > LONGEST_LINE:
             self._give_up(number, side)
-        # a new one: it begins in the current record and goes last
+        # A new one: it begins in the current record and goes last.
         elif self._unfinished.get(key) != first:
             self._unfinished.pop(key, None)
             if first is not None:
@@ -240,15 +240,15 @@ class Cutter:
             self._give_up(*next(iter(self._unfinished)))
         oldest = next(iter(self._unfinished.values()), self._number + 1)
         ready: list[Line] = []
-        # In the record where an unfinished message begins, everything before it already has its
-        # line.
+        # Everything before the record in which an unfinished message begins already has its line.
         while self._lines and self._lines[0][0] <= oldest:
             ready.append(heapq.heappop(self._lines)[2])
         return ready
 
 
 def _spelled(side: int, code: int, body: bytes, pieces: list[_Piece], authentication: int) -> Line | None:
-    """Name and fields of a message, or its body as it is; None if it is not a whole message."""
+    """The name and fields of a message, or its body unchanged; None if it is not a whole
+    message."""
     wire = b"".join([piece.data for piece in pieces])
     if len(body) + 5 < len(wire):
         return None
@@ -263,7 +263,7 @@ def _spelled(side: int, code: int, body: bytes, pieces: list[_Piece], authentica
 
 
 MESSAGE_NAMES: Final[dict[tuple[int, str], type[Message]]] = {(kind.side, kind.NAME): kind for kind in registry.MESSAGES}
-"""Side and name -> the class of a line's fields. If two classes share a name (an error in protocol
+"""(side, name) -> the class of a line's fields. If two classes share a name (an error in protocol
 2.0 and 3), the later one in the list."""
 
 

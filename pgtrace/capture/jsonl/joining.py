@@ -1,15 +1,15 @@
 """Lines into records: what cutting.py wrote, even after somebody edited it.
 
 The bytes of a record are those of its lines, in order, after what a message of an earlier line left
-in it. A record is whole when a line of a later one comes. A line without `record` is a read of its
-own, after the one before it; without `time_ns`, at the same time. Places in the stream follow from
-the bytes, so a longer value moves what comes after it. Where they do not follow, `offset` gives
-them.
+in it. A record is whole when a line of a later one arrives. A line without `record` is a read of
+its own, after the previous one; a line without `time_ns` has the same time as the previous one.
+Places in the stream follow from the bytes, so a longer value moves what comes after it. Where they
+do not follow, `offset` gives them.
 
 A line that is not valid ends the reading, and the error names it. Its fields are checked once
-against their classes, so every message and record made here has fields of the right types. What
-lines can make this module keep is bounded: the length and parts of a line, and the reads that wait
-for the rest of a message.
+against their classes, so every message and record made here has fields of the right types. Lines
+can make this module keep only so much: the length and parts of a line are bounded, and so are the
+reads that wait for the rest of a message.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from pgtrace.capture.versions import Header, parse_header
 from pgtrace.errors import CaptureError
 
 MAGIC: Final = b'{"schema":"' + SCHEMA.encode() + b'"'
-"""The first bytes of such a file."""
+"""The first bytes of a jsonl file."""
 LONGEST: Final = 16 * 1024 * 1024
-"""The longest line in bytes. No line that pgtrace writes comes near, except for a record with such
-a text."""
+"""The longest line, in bytes. No line that pgtrace writes comes near it, unless a record has such a
+long text."""
 MOST_PARTS: Final = 256 * 1024
-"""The most lists, objects and items in a line: as an object each takes many times its characters.
-The smallest item of a message takes two bytes of it."""
+"""The most lists, objects and items in a line. As a Python object, each takes many times its
+characters. The smallest item of a message takes two bytes."""
 TOO_LONG: Final = "longer than any line of a capture"
 MOST_WAITING: Final = 20_000
-"""The most reads in which a message continues before their own lines come."""
+"""The most reads in which a message continues before their own lines arrive."""
 _PART: Final = re.compile(rb"[\[{,]")
 _KINDS: Final = {kind.__name__.lower(): kind for kind, _ in LAYOUTS.values() if kind is not Data}
 
 Line = dict[str, Any]
 _Number = tuple[int, int]
-"""A record's number, and a counter for records after it without one."""
+"""A record's number, and a counter for the records after it that have no number."""
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 Converted = TypeVar("Converted")
 
@@ -63,7 +63,7 @@ class _First(msgspec.Struct):
 
 
 class _Place(msgspec.Struct):
-    """Where a message continues."""
+    """A place where a message continues."""
 
     record: _Natural
     time_ns: int
@@ -93,14 +93,14 @@ class _Read:
 
 
 class JsonLines:
-    """A jsonl file, from its first byte: bytes into records."""
+    """A jsonl file, read from its first byte: turns bytes into records."""
 
     def __init__(self, path: str) -> None:
-        """`path` is for messages."""
+        """`path` is for error messages."""
         self.header: Header | None = None
         """The capture's header, once it has arrived."""
         self.connections = 0
-        """Connections that were opened so far."""
+        """The number of connections opened so far."""
         self._path = path
         self._rest: list[bytes] = []
         self._rest_bytes = 0
@@ -126,18 +126,18 @@ class JsonLines:
         return records
 
     def finish(self, *, cut: bool = False) -> list[Record]:
-        """The file has ended. Raises CaptureError."""
+        """The file has ended. Returns the remaining records. Raises CaptureError."""
         last = self._take(b"".join(self._rest)) if self._rest_bytes else []
         if self.header is None:
             raise CaptureError(self._path, f"not a pgtrace jsonl file: its first line does not name the schema {SCHEMA}")
         return last + self._flush(None)
 
     def notes(self) -> list[str]:
-        """Nothing to note."""
+        """Always empty: a jsonl file has nothing to note."""
         return []
 
     def nothing_found(self) -> str:
-        """Empty: a capture may well have no connections."""
+        """Always empty: a capture may well have no connections."""
         return ""
 
     # Lines.
@@ -241,7 +241,7 @@ class JsonLines:
         return record
 
     def _move_on(self, record: Record) -> None:
-        """Advance the streams by what this record holds or counts."""
+        """Advance the streams by the bytes that this record holds or counts."""
         if isinstance(record, Made):
             self._offsets[record.connection, 1] = record.offset + len(record.data)
         elif isinstance(record, Rewrite):
@@ -263,12 +263,13 @@ class JsonLines:
 
 
 def _converted(value: Any, kind: type[Converted]) -> Converted:
-    """The value as that class, with its types. Raises msgspec.ValidationError, a ValueError."""
+    """The value converted to a class, with types checked. Raises msgspec.ValidationError, a
+    ValueError."""
     return msgspec.convert(value, type=kind, builtin_types=(bytes,))
 
 
 def _fitting(record: Record) -> Record:
-    """The record. Raises ValueError if an edited number is out of range."""
+    """The record, checked. Raises ValueError if an edited number is out of range."""
     if wrong := misfit(record):
         raise ValueError(f"a number that does not fit its field: {wrong}")
     return record
@@ -281,7 +282,7 @@ def _side(line: Line) -> int:
 
 
 def _wire(side: int, line: Line) -> bytes:
-    """The bytes of a message, or of bytes that are not a message, on the wire."""
+    """The wire bytes of a message, or of bytes that are not a message."""
     for name in ("bytes", "raw"):
         if name in line:
             data = read(line[name])

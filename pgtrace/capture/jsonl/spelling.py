@@ -1,7 +1,7 @@
-"""Values of messages and records in JSON, without loss: what is read back is what was written.
+"""Values of messages and records in JSON, without loss: reading returns exactly what was written.
 
 Integers, true, false, null and text are themselves, a list is a list, and a column of a
-RowDescription is an object with its fields. JSON lacks two things:
+RowDescription is an object with its fields. JSON lacks two kinds of values:
 
 - Bytes are `{"text": "..."}` if they are readable UTF-8, otherwise `{"hex": "..."}`.
 - Text that is not UTF-8 (names and SQL are in the client's encoding) is `{"text_hex": "..."}`.
@@ -30,7 +30,7 @@ def spell(value: Any) -> Any:
 
 
 def read(value: Any) -> Any:
-    """The value that spell() wrote. Raises ValueError if it is not one."""
+    """The value that spell() wrote. Raises ValueError for anything else."""
     if isinstance(value, list):
         return tuple(read(one) for one in value)
     if not isinstance(value, dict):

@@ -8,7 +8,7 @@ to its plain bytes.
 | nonce | AES: 4 bytes of key block, 8 of the record; ChaCha20: 12 xor the number | 12 xor the record's number |
 | authenticated | number, type, version, plain length | the record's header |
 
-The arithmetic is the `cryptography` package's. Sources: RFC 5246, 5288, 6655, 7905, 8446 (7.1 to
+The `cryptography` package does the arithmetic. Sources: RFC 5246, 5288, 6655, 7905, 8446 (7.1 to
 7.3 and 5.2).
 """
 
@@ -25,7 +25,7 @@ GCM, CCM, CCM_8, CHACHA = "GCM", "CCM", "CCM_8", "CHACHA20"
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A cipher suite: its AEAD, the bytes of a key, and the hash that keys are derived with."""
+    """A cipher suite: its AEAD, the number of bytes in a key, and the hash for deriving keys."""
 
     aead: str
     key_bytes: int
@@ -68,7 +68,7 @@ class Keys:
         self._secret = secret
 
     def open(self, head: bytes, body: bytes) -> tuple[int, bytes] | None:
-        """Type and plain bytes of a protected record; None if these keys do not open it."""
+        """The type and plain bytes of a protected record; None if these keys do not open it."""
         from cryptography.exceptions import InvalidTag
 
         try:
@@ -107,7 +107,7 @@ def keys_1_3(suite: Suite, secret: bytes) -> Keys:
 
 
 def keys_1_2(suite: Suite, master: bytes, client_random: bytes, server_random: bytes) -> tuple[Keys, Keys]:
-    """The keys of the client and of the server."""
+    """The keys of the client and those of the server."""
     iv_bytes = 12 if suite.aead == CHACHA else 4
     size = suite.key_bytes
     block = _prf(suite.hash, master, b"key expansion" + server_random + client_random, 2 * (size + iv_bytes))

@@ -1,12 +1,12 @@
-"""Decrypts the TLS of one connection of a pcap. The Followed behind it sees what a recorder that
-terminated TLS would have seen.
+"""Decrypts the TLS of one connection of a pcap. The Followed object that it feeds sees what a
+recorder that terminated TLS would have seen.
 
-- Until TLS begins, bytes pass as they are: requests for encryption and their replies. TLS begins
-  after an `S`, or at once with a ClientHello.
-- From there on bytes are held until both secrets are found, up to HELD_BYTES, and ALL_HELD_BYTES
-  for all connections together: a key log may be written a moment after the packets. Then the
-  connection is reported as decrypted, and plain bytes pass, with offsets of their own. If the
-  secrets are not found, everything passes encrypted, as it would without a key log.
+- Until TLS begins, bytes pass unchanged: requests for encryption and their replies. TLS begins
+  after an `S`, or immediately with a ClientHello.
+- From then on bytes are held until both secrets are found, up to HELD_BYTES, and ALL_HELD_BYTES for
+  all connections together: a key log may be written a moment after the packets. Then the connection
+  is reported as decrypted, and plain bytes pass, with offsets of their own. If the secrets are not
+  found, everything passes encrypted, as it would without a key log.
 - A record belongs to the packet that completes it: the plain bytes of one packet are one piece,
   with its time.
 - TLS 1.3: a side's keys change after its Finished, and with each KeyUpdate. If only the second
@@ -14,9 +14,10 @@ terminated TLS would have seen.
   nothing. TLS 1.2: keys apply after ChangeCipherSpec.
 - close_notify ends its direction; the FIN after it adds nothing.
 - Each connection that cannot be decrypted has one reason, counted in Tls.reasons. After a loss, or
-  a record that does not open, a connection is opaque to its end.
+  a record that cannot be decrypted, a connection is opaque to its end.
 
-It never raises on any bytes. Sources: RFC 8446, 5246; PostgreSQL manual, "SSL Session Encryption".
+It never raises, whatever the bytes are. Sources: RFC 8446, 5246; PostgreSQL manual, "SSL Session
+Encryption".
 """
 
 from __future__ import annotations
@@ -68,15 +69,15 @@ NO_TLS: Final = "their TLS is not recognised"
 
 
 class Tls:
-    """What the connections of one capture share. Raises MissingExtra if the package that decrypts
-    is not installed."""
+    """The state that the connections of one capture share. Raises MissingExtra if the package that
+    decrypts is not installed."""
 
     def __init__(self, keylog: KeyLog) -> None:
         if not is_available():
             raise MissingExtra("keylog", "decrypting TLS")
         self.keylog = keylog
         self.reasons: Counter[str] = Counter()
-        """Reasons why connections stay encrypted, with the number of connections."""
+        """Why connections stay encrypted: each reason, with the number of connections."""
         self.held_bytes = 0
 
 
@@ -91,8 +92,8 @@ class _Side:
     __slots__ = ("buffer", "changed", "closed", "handshake", "keys", "later", "skipped", "told")
 
     def __init__(self) -> None:
-        self.buffer = b""  # of records that are not whole, or wait for secrets
-        self.handshake = b""  # of handshake messages that are not whole
+        self.buffer = b""  # of records that are incomplete, or wait for secrets
+        self.handshake = b""  # of handshake messages that are incomplete
         self.keys: Keys | None = None
         self.later: Keys | None = None  # TLS 1.3: the keys after the Finished
         self.changed = False  # TLS 1.2: a ChangeCipherSpec has passed
@@ -102,7 +103,7 @@ class _Side:
 
 
 class Decrypting:
-    """A connection on its way to a Followed."""
+    """Decrypts a connection before a Followed receives it."""
 
     __slots__ = (
         "_asked",
@@ -120,7 +121,7 @@ class Decrypting:
     )
 
     def __init__(self, inner: Followed, tls: Tls, *, seen: bool) -> None:
-        """`seen` says whether the connection's beginning was seen."""
+        """`seen`: whether the connection's beginning was seen."""
         self._inner = inner
         self._tls = tls
         self._take: Taker = self._asking if seen else self._joined
@@ -128,7 +129,8 @@ class Decrypting:
         self._request = b""
         self._offsets = [0, 0]  # plain bytes passed on
         self._sides = (_Side(), _Side())
-        # what has passed since TLS began; None once it is decided
+        # The bytes that passed since TLS began; None once it is decided whether they can be
+        # decrypted.
         self._held: list[tuple[int, int, int, bytes]] | None = None
         self._held_bytes = 0
         self._client: Hello | None = None
@@ -141,7 +143,7 @@ class Decrypting:
         return self._inner.latest_ns
 
     def take(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """The next bytes of a side, as they were on the wire."""
+        """Take the next bytes of a side, as they were on the wire."""
         self._take(side, time_ns, offset, data)
 
     def lose(self, side: int, time_ns: int, offset: int, size: int) -> None:
@@ -166,7 +168,7 @@ class Decrypting:
             self._inner.ended(side, time_ns, how)
 
     def finish(self) -> None:
-        """Nothing more comes for now."""
+        """Nothing more will come for now."""
         self._undecided()
         self._inner.finish()
 
@@ -178,15 +180,15 @@ class Decrypting:
     # Before TLS.
 
     def _joined(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """The first bytes of a connection without a beginning. They show whether it is encrypted,
-        and no more."""
+        """Take the first bytes of a connection without a beginning. They show whether it is
+        encrypted, and no more."""
         if data[:1] == bytes((_APPLICATION,)) and data[1:2] == b"\3":
             self._tls.reasons[NO_BEGINNING] += 1
         self._take = self._inner.take
         self._inner.take(side, time_ns, offset, data)
 
     def _asking(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """Bytes while encryption may still be requested."""
+        """Take bytes while encryption may still be requested."""
         if side == FRONTEND and not (self._request or self._asked) and data[0] == HANDSHAKE:
             self._begin()
             self._take(side, time_ns, offset, data)
@@ -221,7 +223,7 @@ class Decrypting:
     # TLS.
 
     def _records(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """Bytes of TLS: records that are whole now become plain bytes."""
+        """Take bytes of TLS: complete records become plain bytes."""
         if self._held is None:
             self._open(side, time_ns, data)
             return
@@ -237,7 +239,7 @@ class Decrypting:
             self._undecided()
 
     def _go_on(self) -> None:
-        """It is decided: pass on what waited for the keys, in the order in which it came."""
+        """Pass on the bytes that waited for the keys, in the order in which they arrived."""
         held = self._decide()
         waiting = [len(one.buffer) for one in self._sides]
         passed = [sum(len(piece[3]) for piece in held if piece[0] == side) - waiting[side] for side in (FRONTEND, BACKEND)]
@@ -277,8 +279,8 @@ class Decrypting:
             self._inner.ended(side, time_ns, CLOSE_NOTIFY)
 
     def _record(self, side: int, head: bytes, body: bytes, plain: list[bytes]) -> bool:
-        """One record; True if the next one may be read. Its application data is added to
-        `plain`."""
+        """Process one record. Returns True if the next one may be read. Its application data is
+        added to `plain`."""
         this = self._sides[side]
         kind = head[0]
         if not self._is_protected(this, kind):
@@ -316,7 +318,8 @@ class Decrypting:
         return kind == _APPLICATION if self._server.version == TLS_1_3 else this.changed
 
     def _messages(self, side: int, body: bytes) -> bool:
-        """Handshake messages, protected or not; True if the next record may be read."""
+        """Process handshake messages, protected or not. Returns True if the next record may be
+        read."""
         this = self._sides[side]
         this.handshake += body
         while len(this.handshake) >= 4:
@@ -351,7 +354,8 @@ class Decrypting:
         return True
 
     def _chosen(self, hello: Hello) -> bool:
-        """What the server chose."""
+        """Apply the server's choice of version and cipher suite. Returns False if it is not
+        supported."""
         if hello.version not in (TLS_1_2, TLS_1_3):
             return self._fail(f"{_version(hello.version)} is not supported")
         self._suite = (SUITES_1_3 if hello.version == TLS_1_3 else SUITES_1_2).get(hello.suite)
@@ -386,7 +390,7 @@ class Decrypting:
         return True
 
     def _undecided(self) -> None:
-        """What is held does not wait any longer."""
+        """Stop waiting for secrets: what is held stays encrypted."""
         if self._held is not None:
             self._fail(NO_SECRETS if self._server is not None else NO_TLS)
 
@@ -398,7 +402,7 @@ class Decrypting:
         return held
 
     def _fail(self, reason: str) -> bool:
-        """It stays encrypted from here on. Returns False."""
+        """The connection stays encrypted from here on. Returns False."""
         self._tls.reasons[reason] += 1
         if self._held is None:
             self._take = self._encrypted
@@ -409,7 +413,7 @@ class Decrypting:
         return False
 
     def _encrypted(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
-        """Bytes after something that could not be opened."""
+        """Count bytes after something that could not be decrypted."""
         self._inner.opaque(side, self._offsets[side], len(data))
         self._offsets[side] += len(data)
 

@@ -27,7 +27,8 @@ _SUPPORTED_VERSIONS: Final = 43
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a hello says. `suite` and `version` are the server's choice; 0 for a client."""
+    """The contents of a hello. `suite` and `version` are the server's choice; they are 0 for a
+    client."""
 
     random: bytes
     version: int = 0
@@ -42,7 +43,7 @@ class Hello:
 
 def is_postgresql(payload: bytes) -> bool | None:
     """Whether these first bytes of a stream are a ClientHello that asks for PostgreSQL; None if
-    there are too few to tell."""
+    there are too few to decide."""
     if len(payload) < RECORD_HEAD + 1:
         return None if payload[:2] == b"\x16\x03"[: len(payload)] else False
     if payload[:2] != b"\x16\x03" or payload[RECORD_HEAD] != CLIENT_HELLO:
@@ -55,7 +56,7 @@ def is_postgresql(payload: bytes) -> bool | None:
 
 
 def client_hello(body: bytes) -> Hello | None:
-    """A ClientHello without its message header; None if it is malformed."""
+    """Parse a ClientHello without its message header; None if it is malformed."""
     try:
         at = 2 + RANDOM_BYTES
         at += 1 + body[at]  # session
@@ -74,7 +75,7 @@ def client_hello(body: bytes) -> Hello | None:
 
 
 def server_hello(body: bytes) -> Hello | None:
-    """A ServerHello, as in client_hello()."""
+    """Parse a ServerHello, as client_hello() does."""
     try:
         version = _word(body, 0)
         at = 2 + RANDOM_BYTES

@@ -2,8 +2,8 @@
 Secrets Blocks of a pcapng.
 
 A line is a label, the ClientHello's random and a secret, in hex; every other line is skipped. A
-file may be written at the same time as the packets, so when a secret is not found, what was added
-to the file is read. The newest CONNECTIONS are kept. None of it is ever printed or recorded.
+file may be written at the same time as the packets, so if a secret is not found, the lines added to
+the file since are read. The newest CONNECTIONS are kept. No secret is ever printed or recorded.
 
 Source: draft-ietf-tls-keylogfile.
 """
@@ -37,7 +37,7 @@ class KeyLog:
         return f"<KeyLog of {len(self._secrets)} connections>"
 
     def add(self, text: bytes) -> None:
-        """Lines of a key log."""
+        """Add the lines of a key log."""
         for line in text.split(b"\n"):
             found = _LINE.fullmatch(line)
             if found:
@@ -48,7 +48,7 @@ class KeyLog:
             del self._secrets[next(iter(self._secrets))]
 
     def find(self, random: bytes, label: bytes) -> bytes | None:
-        """That secret of that connection; None if it is not there (yet)."""
+        """The secret of a connection with this label; None if it is not known (yet)."""
         found = self._secrets.get(random, {}).get(label)
         if found is None and self._path is not None:
             self._read()
@@ -56,7 +56,7 @@ class KeyLog:
         return found
 
     def _read(self, *, first: bool = False) -> None:
-        """Read what was added to the file."""
+        """Read the lines added to the file."""
         if self._path is None:
             return
         try:
