@@ -1,18 +1,17 @@
-"""The findings of a trace: reads its rows once, after the trace has, and adds up what the watches
-of findings/ see.
+"""The findings of a trace: passes its rows to the watches of findings/ and adds up their notes.
 
     advice = Advice(trace)
     advice.update()
     for finding in advice.findings(): ...
 
-Rows are taken in the order of the timeline, and only closed ones. A row that is still open waits,
-and the later rows of its connection wait with it. So each watch sees its connection's round trips
-in order, in a finished capture as in a growing one. None of this runs while traffic is counted:
-`stats` does not pay for it.
+Rows are read in timeline order, and only once they are closed. While a row is open, the later rows
+of its connection wait too. So each watch sees its connection's round trips in order, whether the
+capture is finished or still growing. Counting does not need any of this, so `stats` does not pay
+for it.
 
-Bounded: only open connections have watches. Notes of closed ones are added up by driver and
-subject, SUBJECTS_KEPT of them and one for the rest. For each row one byte is kept, for the kinds of
-findings that it belongs to.
+Memory is bounded: only open connections have watches. Notes of closed connections are added up by
+driver and subject; SUBJECTS_KEPT are kept, and one more for the rest. Each row takes one byte,
+which says to which kinds of findings it belongs.
 """
 
 from __future__ import annotations
@@ -38,15 +37,16 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 SUBJECTS_KEPT: Final = 5_000
-"""Notes of closed connections by driver and subject."""
+"""The most notes of closed connections that are kept, by driver and subject."""
 LONGEST_KEY: Final = 2_000
-"""The longest key of a statement in characters of normalised SQL; a longer statement has its
-beginning, its end and its fingerprint."""
+"""The longest key of a statement, in characters of normalised SQL. The key of a longer statement is
+its beginning, its end and its fingerprint.
+"""
 _TEXTS_REMEMBERED: Final = 20_000
 _NUMBERS: Final = {kind.name: number for number, kind in enumerate(KINDS, 1)}
 _TERMINATE: Final = "X →"
 TRACKS_KEPT: Final = 8_192
-"""Open connections that are watched at once; of more, those that came first are let go."""
+"""The most open connections that are watched at once. Beyond that, the oldest are dropped."""
 _LOOKED_AT_ALONE: Final = frozenset({RowKind.SETUP, RowKind.ASYNCHRONOUS, RowKind.CLOSED})
 
 _MOST_MARKS: Final = 255
@@ -61,10 +61,12 @@ class Advice(Subscriber):
     def __init__(
         self, trace: Trace, selects: Callable[[int], bool] | None = None, feed: Feed | None = None, joins: Joins | None = None
     ) -> None:
-        """Nothing is read yet. `selects` says whether the row at a place counts; a filter over a
-        trace that reads on must be rebuilt with it. `feed` is shared with other readers; without
-        it, this has its own. With `joins`, the server's side of a pooler is no case of its own:
-        what happened there happened in front as well, except what the pooler added."""
+        """Prepare to read `trace`; nothing is read yet. `selects` says whether the row at a place
+        counts; rebuild a filter when the trace reads on. `feed` can be shared with other readers;
+        without one, this object makes its own. With `joins`, the server's side of a pooler is not
+        judged separately: everything there also happened on the driver's side, except what the
+        pooler added.
+        """
         self.trace = trace
         self.joins = joins
         self._behind = joins.connections if joins is not None else frozenset[int]()
@@ -74,13 +76,13 @@ class Advice(Subscriber):
         self._closed: dict[Key, Note] = {}
         self._marked = bytearray()
         self._marks: list[tuple[int, ...]] = [()]
-        """What a byte of a row says: numbers of kinds."""
+        """The meaning of a row's byte: numbers of kinds."""
         self._more_marks: dict[tuple[int, int], int] = {}
-        """By such a byte and one kind more: the byte for both."""
+        """(byte, one more kind) -> the byte for both."""
         self._texts: dict[int, tuple[Label, int, str]] = {}
-        """By the number of a label: a hash of its SQL, and the key of its statement."""
+        """Number of a label -> the label, a hash of its SQL, the key of its statement."""
         self._open: set[int] = set()
-        """Connections with rows that wait."""
+        """Connections with waiting rows."""
         self._interests = Interests(joined=joins is not None)
         self._upstreams = Upstreams({pooler.front for pooler in joins.poolers} if joins is not None else ())
         self._failures = Unexplained()
@@ -90,13 +92,14 @@ class Advice(Subscriber):
     # Reading.
 
     def update(self, budget_s: float | None = None) -> bool:
-        """Read the rows that are new or newly closed, or as many as fit the budget. Returns whether
-        all were read."""
+        """Read the rows that are new or newly closed, or as many as fit into `budget_s` seconds.
+        Returns whether all were read.
+        """
         return self._feed.advance(budget_s)
 
     @property
     def progress(self) -> float:
-        """How many of the rows were read, from 0 to 1."""
+        """The share of rows that were read, from 0 to 1."""
         return self._feed.seen / max(1, len(self.trace.rows))
 
     def take(self, rows: Columns) -> None:
@@ -189,15 +192,16 @@ class Advice(Subscriber):
                 self._failures.ended(track.connection.end, track.end_note)
 
     def _let_go(self) -> None:
-        """Too many are watched: keep the notes of the oldest. If it goes on, its beginning counts
-        as not seen."""
+        """Stop watching the oldest connection, because too many are watched, and keep its notes. If
+        it continues, its beginning counts as not seen.
+        """
         index, track = self._tracks.popitem(last=False)
         track.catch_up()
         self._open.discard(index)
         self._add(self._closed, track)
 
     def _take_behind(self, place: int) -> None:
-        """A row of the server's side of a pooler: is it the pooler's own?"""
+        """Note a row of the server's side of a pooler if the pooler sent it on its own."""
         joins = self.joins
         if joins is None or joins.state(place) is not joins.ADDED or not (self._selects is None or self._selects(place)):
             return
@@ -303,8 +307,9 @@ class Advice(Subscriber):
         )  # fmt: skip
 
     def _look_up(self, number: int) -> tuple[Label, int, str]:
-        """The label with that number, a hash of its SQL and the key of its statement; made when
-        first needed. Texts that are not kept have no key."""
+        """The label with that number, a hash of its SQL and the key of its statement, computed when
+        first needed. Texts that are not kept have no key.
+        """
         if len(self._texts) >= _TEXTS_REMEMBERED:
             self._texts.clear()
         label = self.trace.rows.label_at(number)
@@ -335,8 +340,9 @@ class Advice(Subscriber):
     # Results.
 
     def findings(self) -> list[Finding]:
-        """What was found so far: failures first, then by cost in round trips, then the rest by
-        their numbers."""
+        """The findings so far: failures first, then by cost in round trips, then the rest by their
+        numbers.
+        """
         found = self._told(self._sums())
         order = {kind.name: number for number, kind in enumerate(KINDS)}
         return sorted(found, key=lambda one: (not one.failed, -one.cost, order[one.name], -one.number, one.driver, one.note.subject))
@@ -346,10 +352,10 @@ class Advice(Subscriber):
         return self._failures.without([finding.note for finding in self._told(self._sums())])
 
     def _told(self, notes: dict[Key, Note]) -> list[Finding]:
-        """Those that are reported, without those that only repeat another."""
+        """The findings that are reported, without those that only repeat another."""
         told = {key: note for key, note in notes.items() if NAMES[key[0]].told(note)}
         most: dict[Key, int] = {}
-        """What a finding explains costs at most as much, if that matters."""
+        """Key of an explained finding -> the largest cost of a finding that explains it."""
         for (_, driver, layer, _), note in told.items():
             for kind, subject in note.explains:
                 key = (kind, driver, layer, subject)
@@ -361,7 +367,7 @@ class Advice(Subscriber):
 
     @staticmethod
     def _joined(told: dict[Key, Note]) -> list[tuple[Key, Note]]:
-        """Those with one cause as one."""
+        """The notes, with those of one cause joined."""
         gone: set[Key] = set()
         for key in sorted(told, key=lambda key: _NUMBERS[key[0]]):
             kind, note = NAMES[key[0]], told[key]
@@ -385,7 +391,7 @@ class Advice(Subscriber):
     # The rows of findings.
 
     def mark(self, place: int, kind: Kind) -> None:
-        """The row belongs to a finding of that kind."""
+        """Record that the row belongs to a finding of that kind."""
         before, number = self._marked[place], _NUMBERS[kind.name]
         after = self._more_marks.get((before, number))
         if after is None:
@@ -407,7 +413,7 @@ class Advice(Subscriber):
         return tuple(KINDS[number - 1] for number in marks)
 
     def kind_at(self, place: int) -> Kind | None:
-        """The first of them."""
+        """The first of those kinds; None if there is none."""
         return next(iter(self.kinds_at(place)), None)
 
     def kinds_among(self, rows: Columns) -> list[tuple[Kind, int]]:

@@ -34,7 +34,7 @@ Known = tuple[str, str, str, str]
 
 
 def identity(finding: Finding) -> Known:
-    """What identifies a finding from one recording to the next."""
+    """The key that identifies a finding from one recording to the next."""
     return finding.name, finding.driver, finding.layer, finding.note.subject
 
 
@@ -47,12 +47,12 @@ class Baseline:
 
     @classmethod
     def of(cls, findings: Iterable[Finding], unexplained: Unexplained) -> Baseline:
-        """A baseline of everything found."""
+        """A baseline that accepts everything found."""
         return cls(frozenset(map(identity, findings)), frozenset({*unexplained.errors, *unexplained.ends}))
 
     @classmethod
     def read(cls, path: Path) -> Baseline:
-        """Raises UsageError."""
+        """Read the file. Raises UsageError if it is missing or not a baseline."""
         try:
             told: Any = json.loads(text_of(path))
         except FileNotFoundError:
@@ -72,7 +72,7 @@ class Baseline:
             raise UsageError(f"{path}: not a baseline: fields are missing") from None
 
     def write(self, path: Path) -> None:
-        """Replace the file. Raises UsageError."""
+        """Replace the file. Raises UsageError if it cannot be written."""
         keys = ("finding", "driver", "layer", "about")
         lines = [json.dumps(dict(zip(keys, one, strict=True)), ensure_ascii=True) for one in sorted(self.findings)]
         body = ",\n    ".join(lines)
@@ -95,11 +95,11 @@ class Baseline:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
     def has(self, finding: Finding) -> bool:
-        """Whether it is accepted."""
+        """Whether the finding is accepted."""
         return identity(finding) in self.findings
 
     def new(self, unexplained: Unexplained) -> list[str]:
-        """SQLSTATEs and ends that are not accepted."""
+        """The unexplained SQLSTATEs and ends that are not accepted."""
         return [what for what in (*unexplained.errors, *unexplained.ends) if what not in self.unexplained]
 
 
@@ -108,7 +108,7 @@ NOTHING: Final = Baseline(frozenset(), frozenset())
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What fails a job."""
+    """The findings and failures that fail a job."""
 
     findings: tuple[Finding, ...]
     unexplained: tuple[str, ...]
@@ -121,8 +121,9 @@ UNEXPLAINED: Final = "unexplained"
 
 
 def verdict(findings: Sequence[Finding], unexplained: Unexplained, kinds: frozenset[str] | None, baseline: Baseline) -> Verdict:
-    """The findings of these kinds (None: of any) that the baseline does not have. What has joined
-    a finding counts as well."""
+    """The findings of these kinds (None: of any kind) that the baseline does not accept. A kind
+    that has joined another finding counts, too.
+    """
     named = (one for one in findings if kinds is None or not kinds.isdisjoint((one.name, *one.note.parts)))
     failing = tuple(one for one in named if not baseline.has(one))
     return Verdict(failing, tuple(baseline.new(unexplained)) if kinds is None or UNEXPLAINED in kinds else ())

@@ -1,8 +1,7 @@
-"""Statements that ask for many things at once: the role of each of their values.
+"""Statements that ask for many values at once: the role of each of their values.
 
-A loop over such statements is no loop over values: it reads pages, works through a list in
-portions, or drains a queue. Only the tokens of the text are read, and of a long one only the
-beginning.
+A loop of such statements is not n+1: it reads pages, works through a list in portions, or drains a
+queue. Only the tokens of the text are read; of a long text, only the beginning.
 """
 
 from __future__ import annotations
@@ -18,11 +17,13 @@ from pgtrace.whole import whole_number
 ONE: Final = "one"
 """A single value: `id = $1`, a row of VALUES, an argument."""
 LIST: Final = "list"
-"""In IN (...) with several, ANY (...), UNNEST (...), or one of several rows of VALUES."""
+"""A value in IN (...) with several values, ANY (...), UNNEST (...), or one of several rows of
+VALUES.
+"""
 RANGE: Final = "range"
-"""A bound: `id > $1`, BETWEEN."""
+"""A bound of a range: `id > $1`, BETWEEN."""
 LIMIT: Final = "limit"
-"""LIMIT, OFFSET, FETCH FIRST."""
+"""A row count: LIMIT, OFFSET, FETCH FIRST."""
 _VALUES: Final = frozenset({"string", "number", "parameter"})
 _LISTS: Final = frozenset(
     {"ANY", "SOME", "ALL", "UNNEST", "JSON_TO_RECORDSET", "JSONB_TO_RECORDSET", "JSON_POPULATE_RECORDSET", "JSONB_POPULATE_RECORDSET",
@@ -38,13 +39,13 @@ _ONE: Final = b"\0\0\0\1"
 
 
 class _Level:
-    """One depth of brackets."""
+    """One level of brackets."""
 
     __slots__ = ("between", "commas", "first", "is_in", "role", "rows", "rows_first")
 
     def __init__(self, role: str, first: int, *, is_in: bool) -> None:
         self.role = role
-        """Of each value in it; empty if each has its own."""
+        """The role of each value in it; empty if each value has its own."""
         self.first = first
         """The number of the first value in it."""
         self.is_in = is_in
@@ -56,7 +57,7 @@ class _Level:
         self.rows_first = 0
 
     def close(self, roles: list[str]) -> None:
-        """Its end, or that of the text."""
+        """End the level, at its closing bracket or at the end of the text."""
         if self.is_in and self.commas:
             roles[self.first :] = [LIST] * (len(roles) - self.first)
         self.end_rows(roles)
@@ -69,8 +70,9 @@ class _Level:
 
 @remembered
 def roles(sql: str) -> tuple[tuple[str, str], ...]:
-    """Its values in order, each with its role: `id = $1 and n in (1, 2)` has (ONE, "$1"),
-    (LIST, "1"), (LIST, "2")."""
+    """The values of a statement in order, each with its role: `id = $1 and n in (1, 2)` has (ONE,
+    "$1"), (LIST, "1"), (LIST, "2").
+    """
     text = sql[:LOOKED_AT]
     found: list[str] = []
     values: list[str] = []
@@ -117,13 +119,14 @@ def roles(sql: str) -> tuple[tuple[str, str], ...]:
 
 
 def _parameter(text: str) -> int | None:
-    """The number of `$1`; None of anything else."""
+    """The number of a parameter, 1 for `$1`; None for anything else."""
     return whole_number(text[1:], _LAST_PARAMETER) if text[:1] == "$" else None
 
 
 def apart(found: Sequence[tuple[str, str]], bound: Sequence[object] | None) -> list[tuple[object, bool]] | None:
-    """The single values; parameters have theirs in `bound`. Each comes with whether it is a bound
-    as well, as in `a > $1 or (a = $1 and b > $2)`. None if they are not known."""
+    """The single values, each with whether it is also a bound, as in `a > $1 or (a = $1 and b >
+    $2)`. Values of parameters are taken from `bound`. None if they are not known.
+    """
     known: list[tuple[str, object]] = []
     for role, text in found:
         number = _parameter(text)
@@ -138,8 +141,9 @@ def apart(found: Sequence[tuple[str, str]], bound: Sequence[object] | None) -> l
 
 
 def stay(rounds: Sequence[Sequence[tuple[object, bool]]]) -> bool:
-    """Whether the single values are the same in each round, as apart() has them, except those that
-    follow a bound."""
+    """Whether the single values of apart() are the same in each round, except those that follow a
+    bound.
+    """
     first = rounds[0]
     return all(
         len(one) == len(first)
@@ -149,7 +153,7 @@ def stay(rounds: Sequence[Sequence[tuple[object, bool]]]) -> bool:
 
 
 def of_one(found: Sequence[tuple[str, str]], bound: Sequence[bytes | None] | None, formats: Sequence[int]) -> bool:
-    """Whether its lists are known to have one item together."""
+    """Whether the statement's lists are known to have only one item in total."""
     lists = [text for role, text in found if role == LIST]
     if len(lists) != 1:
         return False

@@ -1,7 +1,7 @@
-"""FATAL errors by which a server, or a pooler, ends a session on its own: what each means.
+"""FATAL errors with which a server or a pooler ends a session on its own, and what each means.
 
-PostgreSQL's have a SQLSTATE of their own. A pooler's have 08P01 and a text without translation
-(PgBouncer, `disconnect_client` of objects.c), and none of the fields that PostgreSQL always sends.
+PostgreSQL's errors have their own SQLSTATEs. PgBouncer's all have 08P01 and an untranslated text
+(`disconnect_client` in objects.c), and lack the fields that PostgreSQL always sends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BY_SERVER: Final = {
     "57P02": "the crash of another server process",
     "57P04": "its database was dropped",
 }
-"""By SQLSTATE."""
+"""SQLSTATE -> why the server ended the session."""
 IDLE_CLIENT, IDLE_TRANSACTION = "client_idle_timeout", "idle transaction timeout"
 WAITED, RAN, IN_TRANSACTION = "query_wait_timeout", "query timeout", "transaction timeout"
 BY_POOLER: Final = {
@@ -29,16 +29,17 @@ BY_POOLER: Final = {
     RAN: "query_timeout",
     IN_TRANSACTION: "transaction_timeout",
 }
-"""PgBouncer's time-outs, by the text of its message: the setting."""
+"""Text of PgBouncer's message -> the setting that it names."""
 WAITED_IN_BLOCK: Final = frozenset({"25P03", "25P04", IDLE_TRANSACTION, IN_TRANSACTION})
-"""Those about a transaction that lasts too long."""
+"""The causes that mean a transaction lasted too long."""
 _OWN: Final = "pgtrace:"
 _LONGEST: Final = 80
 
 
 def cause(label: Label) -> str:
-    """Why the session was ended: a SQLSTATE of BY_SERVER, or the text of a pooler's message; empty
-    if its FATAL error says something else, or if it has no error."""
+    """Why the session was ended: a SQLSTATE of BY_SERVER, or the text of a pooler's message. Empty
+    if the label has another error, or none.
+    """
     for failure in label.failures:
         if failure.severity not in FATAL:
             continue

@@ -1,4 +1,4 @@
-"""A finding as views see it: a kind, the driver and layer that it was seen with, its remedies."""
+"""A finding as views see it: its kind, driver and layer, its note, and its remedies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgtrace.judge.findings.kind import FAILED, Evidence, Kind, Note
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that costs round trips or will fail, with one driver."""
+    """Something that costs round trips, has failed or will fail, with one driver."""
 
     kind: Kind
     driver: str
@@ -38,7 +38,7 @@ class Finding:
 
     @property
     def number(self) -> float:
-        """How many of kind.unit."""
+        """The number of the finding, in kind.unit."""
         return self.kind.number(self.note)
 
     @property
@@ -51,8 +51,9 @@ class Finding:
 
     @property
     def remedies(self) -> tuple[str, ...]:
-        """Those of the layer, which owns its settings; else of the driver; else general ones. Only
-        remedies whose conditions hold."""
+        """The remedies that apply: the layer's, because it owns the settings; else the driver's;
+        else the general ones.
+        """
         clients = [client for client in (layers.BY_NAME.get(self.layer), drivers.BY_NAME.get(self.driver)) if client is not None]
         found = self._first(
             self.kind.first if self.kind.is_first(self.note) else (),
@@ -66,15 +67,16 @@ class Finding:
         return tuple(one.text if self._is_tried(one) else f"{one.text} ({FROM_DOCUMENTATION})" for one in found)
 
     def _first(self, *groups: Sequence[Remedy]) -> list[Remedy]:
-        """Those whose conditions hold, of the first group that has any."""
+        """The remedies that apply, from the first group that has any."""
         return next((found for remedies in groups if (found := [one for one in remedies if self._holds(one)])), [])
 
     def _is_tried(self, remedy: Remedy) -> bool:
         return (self.layer or self.driver) in remedy.clients if remedy.clients else bool(remedy.tried)
 
     def _holds(self, remedy: Remedy) -> bool:
-        """Whether its conditions hold: every fact that it needs was seen, and no fact that rules it
-        out was seen everywhere."""
+        """Whether the remedy applies: every fact that it needs was seen, and no fact that rules it
+        out was seen on all connections.
+        """
         facts = self.note.facts
         return all(facts[fact] or fact == self.driver for fact in remedy.needs) and not any(
             facts[fact] >= self.note.on or fact == self.driver for fact in remedy.unless

@@ -1,8 +1,9 @@
-"""What makes a driver forget its prepared statements: something that the session ran in between.
+"""Commands of a session that make its driver forget its prepared statements.
 
-DISCARD ALL and DEALLOCATE ALL drop them in the server. psycopg also forgets what it has counted and
-prepared at a ROLLBACK, and at any DROP or ALTER. A ROLLBACK after an error has to be sent, so there
-is nothing to advise about it. Once is no cause of what happens again and again.
+DISCARD ALL and DEALLOCATE ALL drop the statements in the server. psycopg also forgets its execution
+counts and its statements at a ROLLBACK, and at any DROP or ALTER. A ROLLBACK after an error is
+necessary, so there is no advice about it. A command that ran once does not explain what happens
+again and again.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ _FORGETS: Final = frozenset({"psycopg"})
 _DROPS: Final = frozenset({"DISCARD ALL", "DEALLOCATE ALL"})
 _DEFINES: Final = ("DROP ", "ALTER ")
 _USUAL: Final = frozenset({(), ("SELECT",), ("INSERT",), ("UPDATE",), ("DELETE",), ("BEGIN",), ("COMMIT",)})
-"""Tags after which nothing is forgotten: looked up first, because most round trips have them."""
+"""Tags of commands that make no driver forget anything. They are looked up first, because most
+round trips have them.
+"""
 
 
 def cause(shape: Shape) -> str:
-    """Why something may be forgotten after a round trip with that shape; empty if nothing is."""
+    """Why a driver may forget statements after a round trip with that shape; empty if not."""
     if shape.tags in _USUAL:
         return ""
     if not _DROPS.isdisjoint(shape.tags):
@@ -39,7 +42,7 @@ def cause(shape: Shape) -> str:
 
 
 class Forgotten:
-    """The causes on one connection so far."""
+    """Counts the causes on one connection."""
 
     __slots__ = ("_seen",)
 
@@ -47,14 +50,15 @@ class Forgotten:
         self._seen: Counter[str] = Counter()
 
     def take(self, shape: Shape) -> None:
-        """The next round trip."""
+        """Count the next round trip."""
         found = cause(shape)
         if found:
             self._seen[found] += 1
 
     def why(self, driver: str, *, prepares: bool) -> str:
-        """The most frequent cause with that driver; empty without one. Of a driver that prepares
-        nothing, nothing is dropped."""
+        """The most frequent cause with that driver; empty if there is none. A driver that prepares
+        nothing cannot lose statements.
+        """
         forgets = driver in _FORGETS
         known = {found: times for found, times in self._seen.items() if forgets or (found == DROPPED and prepares)}
         most = max(known, key=lambda found: known[found], default="")

@@ -1,8 +1,8 @@
-"""The lines of code behind findings, where the program noted them (trace/call_sites.py).
+"""The lines of code behind findings, if the program noted them (trace/call_sites.py).
 
-A row belongs to the finding of each of its kinds with its driver, and if there are several of one
-kind, to the one about its statement. Of the rows of one thing that was found (BEGIN, a statement,
-COMMIT), its kind says which is counted.
+A row belongs to the findings of its kinds and its driver. If there are several of one kind, it
+belongs to the one about its statement. If one occurrence has several rows (BEGIN, a statement,
+COMMIT), Kind.is_counted says which of them counts.
 """
 
 from __future__ import annotations

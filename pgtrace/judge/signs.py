@@ -1,5 +1,5 @@
-"""Evidence of a pooler between driver and server: what a server alone never does. Without it, no
-finding names a pooler.
+"""Evidence of a pooler between driver and server: behaviour that a server alone never shows.
+Without it, no finding names a pooler.
 
 - BackendKeyData with a process id outside 1..4,194,304, the largest on Linux: poolers make theirs
   up;
@@ -8,12 +8,12 @@ finding names a pooler.
 - a notification in a session without LISTEN that ran nothing which could have executed LISTEN
   unseen;
 - both sides of a pooler are recorded, and its round trips joined (legs/);
-- the server side of a pooler in the same capture: a client that calls its statements
+- the server's side of a pooler in the same capture: a client whose statements are called
   PGBOUNCER_<n>, with another upstream than the driver's.
 
-What is seen on one connection applies to all connections to the same upstream. A Bind that fails
-although its Parse was accepted is a sign too; findings/statements_gone.py has it, because it needs
-more knowledge.
+A sign on one connection applies to all connections to the same upstream. A Bind that fails although
+its Parse was accepted is a sign, too; findings/statements_gone.py handles it, because it needs to
+know more.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OTHER_SIDE: Final = "the capture has the pooler's own connections, with stateme
 _OWN_ERRORS: Final = "pgtrace:"
 _NOTIFICATION: Final = ord("A")
 HIDES: Final = frozenset({"DO", "CALL"})
-"""Tags of commands that may change anything in the session unseen."""
+"""Tags of commands that may change the session in ways that the wire does not show."""
 
 
 class Row(Protocol):
@@ -51,35 +51,38 @@ class Upstreams:
     """The signs of each upstream of a trace."""
 
     def __init__(self, fronts: Collection[tuple[int, str]] = ()) -> None:
-        """`fronts`: file and leg of drivers' sides of poolers of which both sides are joined."""
+        """`fronts`: file and leg of each driver's side of a pooler whose two sides are joined."""
         self._fronts = fronts
         self._signs: dict[str, dict[str, None]] = {}
         self._poolers: set[tuple[int, str]] = set()
         """File and upstream of poolers' own connections."""
         self._pids: dict[tuple[str, int], int] = {}
-        """The latest connection that has a process id, by its index."""
+        """(Upstream, process id) -> the index of the latest connection with it."""
 
     def of(self, upstream: str) -> dict[str, None]:
-        """The signs of an upstream, to add to; beyond the bound an unused set."""
+        """The signs of an upstream, for callers to add to. Beyond the bound, a set that is thrown
+        away.
+        """
         if upstream not in self._signs and len(self._signs) >= UPSTREAMS_KEPT:
             return {}
         return self._signs.setdefault(upstream, {})
 
     def pooler(self, connection: Connection) -> None:
-        """That one is a pooler's own connection to the server."""
+        """Record that this is a pooler's own connection to the server."""
         if len(self._poolers) < UPSTREAMS_KEPT:
             self._poolers.add((connection.file, connection.upstream))
 
     def other_side(self, connection: Connection) -> str:
-        """Whether the same recorder saw a pooler's own connections, to another upstream; in
-        words, or empty."""
+        """A sign in words if the same recorder saw a pooler's own connections to another upstream,
+        else empty.
+        """
         if (connection.file, connection.leg) in self._fronts:
             return _BOTH_SIDES
         behind = any(file == connection.file and upstream != connection.upstream for file, upstream in self._poolers)
         return _OTHER_SIDE if behind and (connection.file, connection.upstream) not in self._poolers else ""
 
     def is_shared(self, connection: Connection, connections: Sequence[Connection]) -> bool:
-        """Whether another open session has its process id."""
+        """Whether another open session has the same process id."""
         if connection.backend_pid is None:
             return False
         key = (connection.upstream, connection.backend_pid)
@@ -94,7 +97,7 @@ class Upstreams:
 
 
 def cares(shape: Shape) -> bool:
-    """Whether a round trip may be a sign."""
+    """Whether a round trip with that shape may be a sign."""
     return bool(shape.errors) or _NOTIFICATION in shape.received or "LISTEN" in shape.tags or not HIDES.isdisjoint(shape.tags)
 
 
@@ -125,7 +128,7 @@ class Signs:
         return self._upstreams.of(self._connection.upstream)
 
     def take(self, row: Row) -> None:
-        """A row of the connection."""
+        """Look for signs in a row of the connection."""
         if row.shape.errors and any(not failure.is_postgres for failure in row.label.failures) and _OWN_ERRORS not in row.label.error:
             self._add("an error without the fields that PostgreSQL always sends")
         if "LISTEN" in row.shape.tags or not HIDES.isdisjoint(row.shape.tags) or (row.shape.depth and texts.calls_unknown(row.label.sql)):
@@ -140,7 +143,7 @@ class Signs:
             signs[words] = None
 
     def look(self) -> None:
-        """Check what the login said."""
+        """Look for signs in the process id that the server sent at login."""
         pid = self._connection.backend_pid
         if self._looked or pid is None:
             return

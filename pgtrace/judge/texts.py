@@ -1,9 +1,9 @@
-"""What only the text of a statement shows: options of BEGIN, locks, temporary tables, cursors that
-outlive their transaction, called functions.
+"""Facts that only the text of a statement shows: options of BEGIN, locks, temporary tables, cursors
+that outlive their transaction, called functions.
 
-All tokens are read, so comments before it, other spellings and further statements in the same Query
-make no difference. The content of strings, comments and quoted names is skipped. Of a long text
-only the beginning is read.
+All tokens are read, so leading comments, other spellings and further statements in the same Query
+make no difference. The contents of strings, comments and quoted names are skipped. Only the first
+LOOKED_AT characters of a text are read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pgtrace import sqltext
 from pgtrace.sqltext.memory import remembered
 
 LOOKED_AT: Final = 8_192
-"""The most characters of a text that are read."""
+"""How many characters of a text are read."""
 _TOKENS: Final = 1_000
 _LOCKS: Final = (
     ("FOR", "UPDATE"), ("FOR", "NO", "KEY", "UPDATE"), ("FOR", "SHARE"), ("FOR", "KEY", "SHARE"), ("LOCK",),
@@ -53,7 +53,7 @@ _BUILT_IN: Final = _named(
     WEBSEARCH_TO_TSQUERY WIDTH_BUCKET XMLAGG
     """
 )
-"""Functions of the server that change nothing in a session; those that begin with pg_ as well."""
+"""The server's functions that change nothing in a session; names that begin with pg_ also count."""
 _BEFORE_PARENTHESIS: Final = _named(
     """
     ALL AND ANY ARRAY AS BETWEEN BIT BY CASE CAST CHAR CHARACTER CUBE DECIMAL DISTINCT ELSE EXCEPT
@@ -62,7 +62,7 @@ _BEFORE_PARENTHESIS: Final = _named(
     TIMESTAMP UNION USING VALUES VARCHAR VARYING WHEN WHERE WITH WITHIN
     """
 )
-"""Keywords and types that may be before a parenthesis."""
+"""Keywords and types that may precede a parenthesis."""
 _QUERIES: Final = frozenset({"SELECT", "WITH", "VALUES"})
 _CHANGES: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
 _BEFORE_NAME: Final = _named("CREATE OR REPLACE LOCAL GLOBAL TEMP TEMPORARY RECURSIVE VIEW TABLE SEQUENCE IF NOT EXISTS INTO")
@@ -72,8 +72,9 @@ _ISOLATES: Final = frozenset({"BEGIN", "START", "TRANSACTION", "WORK", "READ", "
 
 @remembered
 def words(sql: str) -> tuple[str, ...]:
-    """The words of all its tokens in upper case, and its `(` and `;`: `CREATE TEMP TABLE a (b INT)`
-    has `(` after `A`."""
+    """The words of a text in upper case, with its `(` and `;`: `CREATE TEMP TABLE a (b INT)` has
+    `(` after `A`.
+    """
     found: list[str] = []
     text = sql[:LOOKED_AT]
     for kind, start, end in sqltext.scan(text):
@@ -89,14 +90,14 @@ def words(sql: str) -> tuple[str, ...]:
 
 
 def is_select_1(sql: str) -> bool:
-    """Whether it is `SELECT 1`: that number and no other value."""
+    """Whether the text is `SELECT 1`, with that number and no other value."""
     text = sql[:LOOKED_AT]
     found = [text[start:end].upper() for kind, start, end in sqltext.scan(text) if kind not in ("space", "comment")]
     return found in (["SELECT", "1"], ["SELECT", "1", ";"])
 
 
 def statements(sql: str) -> Iterator[tuple[str, ...]]:
-    """The words of each of its statements."""
+    """The words of each statement of a text."""
     found = words(sql)
     start = 0
     for place, word in enumerate(found):
@@ -109,30 +110,30 @@ def statements(sql: str) -> Iterator[tuple[str, ...]]:
 
 
 def has(sql: str, *sequence: str) -> bool:
-    """Whether it has these words in sequence."""
+    """Whether the text has these words in sequence."""
     found = words(sql)
     first = sequence[0]
     return any(word == first and found[place : place + len(sequence)] == sequence for place, word in enumerate(found))
 
 
 def locks(sql: str) -> bool:
-    """Whether it explicitly takes a lock that lasts to the end of the transaction."""
+    """Whether the text explicitly takes a lock that lasts to the end of the transaction."""
     return any(has(sql, *lock) for lock in _LOCKS) or bool(advisory_locks(sql))
 
 
 def advisory_locks(sql: str) -> tuple[str, ...]:
-    """The functions of advisory locks that it calls."""
+    """The advisory lock functions that the text calls."""
     return tuple(name for name in called(sql) if name.removesuffix("_SHARED") in _ADVISORY)
 
 
 def called(sql: str) -> tuple[str, ...]:
-    """The functions that it calls: words before `(`."""
+    """The functions that the text calls: words before `(`."""
     found = words(sql)
     return tuple(word for word, behind in pairwise(found) if behind == "(" and word not in ("(", ";", "?"))
 
 
 def calls_unknown(sql: str) -> bool:
-    """Whether it is a query that calls a user-defined function, which may change anything."""
+    """Whether the text is a query that calls a user-defined function, which may change anything."""
     known = _BUILT_IN | _BEFORE_PARENTHESIS
     return any(
         one[0] in _QUERIES and any(name not in known and not name.startswith("PG_") for name in _called(one)) for one in statements(sql)
@@ -140,7 +141,7 @@ def calls_unknown(sql: str) -> bool:
 
 
 def changes(sql: str) -> bool:
-    """Whether it writes: INSERT, UPDATE, DELETE or MERGE, by itself or in a WITH."""
+    """Whether the text writes: INSERT, UPDATE, DELETE or MERGE, on its own or in a WITH."""
     return any(
         one[0] in _CHANGES
         or (one[0] == "WITH" and any(word in _CHANGES and before not in {"FOR", "KEY"} for before, word in pairwise(one)))
@@ -153,14 +154,16 @@ def _called(found: tuple[str, ...]) -> list[str]:
 
 
 def begins_with_options(sql: str) -> bool:
-    """Whether it begins a transaction that differs from that of a single statement: another
-    isolation level than READ COMMITTED, READ ONLY, DEFERRABLE."""
+    """Whether the text begins a transaction that differs from that of a single statement: an
+    isolation level other than READ COMMITTED, READ ONLY, or DEFERRABLE.
+    """
     return any(not _ISOLATES.issuperset(one) for one in statements(sql) if one[0] in ("BEGIN", "START"))
 
 
 def sets_for_session(sql: str, known: frozenset[str]) -> bool:
-    """Whether it changes a setting beyond its transaction, except those in `known`: SET without
-    LOCAL to another value than DEFAULT, set_config(..., false)."""
+    """Whether the text changes a setting beyond its transaction, except those in `known`: SET
+    without LOCAL to a value other than DEFAULT, or set_config(..., false).
+    """
     for one in statements(sql):
         named = one[2:3] if one[1:2] == ("SESSION",) else one[1:2]
         if (
@@ -176,12 +179,14 @@ def sets_for_session(sql: str, known: frozenset[str]) -> bool:
 
 
 def makes_temporary(sql: str) -> bool:
-    """Whether it creates a table that lives as long as the session, i.e. without ON COMMIT DROP."""
+    """Whether the text creates a table that lives as long as the session, i.e. without ON COMMIT
+    DROP.
+    """
     return any(_is_temporary(one) and not _drops(one) for one in statements(sql))
 
 
 def _is_temporary(one: tuple[str, ...]) -> bool:
-    """Whether it creates something temporary: the word may also be the name of a column."""
+    """Whether the statement creates something temporary; TEMP may also be the name of a column."""
     if one[0] == "CREATE":
         found = tuple(takewhile(lambda word: word in _BEFORE_NAME and word not in ("TABLE", "VIEW", "SEQUENCE"), one))
     else:
@@ -190,14 +195,16 @@ def _is_temporary(one: tuple[str, ...]) -> bool:
 
 
 def temporary_tables(sql: str) -> list[str]:
-    """The names of the temporary tables and views that it creates, whatever becomes of them in a
-    COMMIT; an empty one for each that is quoted."""
+    """The names of the temporary tables and views that the text creates, also with ON COMMIT DROP;
+    an empty name for each quoted one.
+    """
     return [next((word.removeprefix("?") for word in _behind_kind(one)), "") for one in statements(sql) if _is_temporary(one)]
 
 
 def creates_from_query(sql: str) -> bool:
-    """Whether it creates what lasts by CREATE ... AS or SELECT INTO, whose tags are those of a
-    query."""
+    """Whether the text creates something permanent with CREATE ... AS or SELECT INTO, which have a
+    query's tag.
+    """
     return not temporary_tables(sql) and any(
         one[:2] in (("CREATE", "TABLE"), ("CREATE", "UNLOGGED"), ("CREATE", "MATERIALIZED"))
         or (one[0] in ("SELECT", "WITH") and "INTO" in one and "INSERT" not in one and "MERGE" not in one)
@@ -206,7 +213,7 @@ def creates_from_query(sql: str) -> bool:
 
 
 def _behind_kind(one: tuple[str, ...]) -> tuple[str, ...]:
-    """Its words from the name of what it creates."""
+    """The statement's words, starting at the name of the object that it creates."""
     start = 0 if one[0] == "CREATE" else one.index("INTO")
     while start < len(one) - 1 and one[start] in _BEFORE_NAME:
         start += 1
@@ -214,7 +221,7 @@ def _behind_kind(one: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def writes_elsewhere(sql: str, names: Container[str]) -> bool:
-    """Whether it writes to a table not in `names`, where an empty name matches any table."""
+    """Whether the text writes to a table not in `names`; an empty name matches any table."""
     if "" in names or has(sql, "PG_TEMP"):
         return False
     found = words(sql)
@@ -231,14 +238,16 @@ def _drops(one: tuple[str, ...]) -> bool:
 
 
 def declares_with_hold(sql: str) -> bool:
-    """Whether it declares a cursor that outlives its transaction."""
+    """Whether the text declares a cursor that outlives its transaction."""
     return any(
         one[0] == "DECLARE" and any(one[place : place + 2] == ("WITH", "HOLD") for place in range(len(one))) for one in statements(sql)
     )
 
 
 def names(sql: str, command: str) -> tuple[str, ...]:
-    """The names in its statements with that command: DEALLOCATE [PREPARE] s1, EXECUTE s1 (...)."""
+    """The statement names that the text gives to that command: DEALLOCATE [PREPARE] s1, EXECUTE s1
+    (...).
+    """
     found = []
     for one in sqltext.split(sql[:LOOKED_AT]):
         parts = sqltext.identifiers(one, 3)

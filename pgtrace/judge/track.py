@@ -1,6 +1,7 @@
 """One open connection and the watches of findings/ on it: its rows in order, its notes.
 
-A watch is made when it first has something to look at, and is called for what it has a method for.
+A watch is created when it first has something to look at. Only the methods that it overrides are
+called.
 """
 
 from __future__ import annotations
@@ -22,20 +23,22 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 OPEN_SUBJECTS_KEPT: Final = 500
-"""Notes of one open connection."""
+"""The most notes of one open connection that are kept."""
 OTHERS: Final = "(others)"
-"""The subject of everything beyond a bound."""
+"""The subject of all notes beyond a bound."""
 _SHAPES_KEPT: Final = 500
 _NOTHING: Final = (-1, -1)
 _MOST_ALIKE: Final = 512
 _SHORT_RUN: Final = 3
-"""So many that are alike are passed on one by one: to let watches rest costs as much as they do."""
+"""Similar round trips are passed on singly until this many came: letting watches rest costs as much
+as they do.
+"""
 _NONE: Final[deque[int]] = deque()
-"""What tracks without rows that wait have in common: an empty deque takes 600 bytes."""
+"""Shared by all tracks without waiting rows, because an empty deque takes 600 bytes."""
 
 
 def _places(hook: str) -> tuple[int, ...]:
-    """The places of the kinds whose watches have that method."""
+    """The places of the kinds whose watches override that method."""
     return tuple(place for place, kind in enumerate(KINDS) if getattr(kind.watch, hook) is not getattr(Watch, hook))
 
 
@@ -52,8 +55,9 @@ class Interests:
         self._found: dict[int, tuple[tuple[int, ...], bool]] = {}
 
     def of(self, number: int, shape: Shape) -> tuple[tuple[int, ...], bool]:
-        """The indexes of the kinds that need the shape with that number, and whether it may be a
-        sign of a pooler."""
+        """The places of the kinds that need the shape with that number, and whether it may be a
+        sign of a pooler.
+        """
         found = self._found.get(number)
         if found is None:
             places = tuple(place for place in _ROW if (self._joined or not KINDS[place].of_joins) and KINDS[place].cares(shape))
@@ -80,8 +84,9 @@ class Track:
         interests: Interests,
         mark: Callable[[int, Kind], None],
     ) -> None:
-        """The connection with that index, whose first row is at that place. `upstreams` and
-        `interests` are those of all tracks; `mark` notes that a row belongs to a finding."""
+        """Track the connection with that index, whose first row is at `place`. All tracks share
+        `upstreams` and `interests`; `mark` records that a row belongs to a finding.
+        """
         self.trace = trace
         self.joins = joins
         self.connection = trace.connections[index]
@@ -93,12 +98,12 @@ class Track:
         self.ended_ns: int | None = None
         self.ends = False
         self.waiting = _NONE
-        """Rows that wait for one that is open."""
+        """Rows that wait for an open row."""
         self.notes: dict[tuple[str, str], Note] = {}
         self.round_trips = 0
-        """After set-up, so far."""
+        """The number of round trips after set-up, so far."""
         self.before: Step | None = None
-        """The latest of them; None if bytes are missing after it."""
+        """The latest round trip; None if bytes are missing after it."""
         self.fatal: Step | None = None
         """The row of the server's FATAL error."""
         self.latest: int | None = None
@@ -113,22 +118,22 @@ class Track:
         self._interests = interests
         self._mark = mark
         self._rows_of: dict[int, tuple[Callable[[Step], None], ...]] = {}
-        """By the number of a shape: the function called with each round trip of that shape."""
+        """Number of a shape -> the functions called with each round trip of that shape."""
         self._watches: dict[int, Watch] = {}
-        """By the place of their kind, those that had something to look at."""
+        """Place of a kind -> its watch, if it had something to look at."""
         self.alike = _NOTHING
         """The numbers of the latest round trip's shape and label."""
         self._run = 0
-        """How many were alike before the watches rest."""
+        """How many similar round trips came in a row, before the watches rest."""
         self._each: tuple[Callable[[Step], None], ...] | None = None
-        """The functions called with each round trip that is alike; None until some were."""
+        """The functions called with each similar round trip; None until there were enough."""
         self._resting: list[Watch] = []
-        """The watches that do not need each."""
+        """The watches that rest."""
         self._more: list[Step] = []
-        """The round trips that they have not seen yet."""
+        """The round trips that the resting watches have not seen yet."""
 
     def wait(self, place: int) -> None:
-        """Have that row wait."""
+        """Let that row wait until the open one is closed."""
         self.catch_up()
         if self.waiting is _NONE:
             self.waiting = deque()
@@ -151,15 +156,16 @@ class Track:
         self.end_note = self.end_note or note
 
     def _watch(self, place: int) -> Watch:
-        """The watch of the kind at that place, made when first needed: most connections need
-        few."""
+        """The watch of the kind at that place, created when first needed; most connections need
+        only a few.
+        """
         watch = self._watches.get(place)
         if watch is None:
             watch = self._watches[place] = KINDS[place].watch(self)
         return watch
 
     def take(self, step: Step, alike: tuple[int, int]) -> None:
-        """A round trip; its shape and its label have these numbers."""
+        """Pass a round trip to the watches. `alike` are the numbers of its shape and its label."""
         before, pause_ns = self.before, step.pause_ns
         if (
             alike != self.alike
@@ -196,8 +202,9 @@ class Track:
         self.before = step
 
     def more(self, place: int, opened_ns: int, duration_ms: float, rows: int, values: int) -> bool:
-        """What take() does with most round trips, quickly: one more that is alike, and that no
-        filter asks for. False if there is more to it."""
+        """The fast path of take(), for one more similar round trip when there is no filter. Returns
+        False if the round trip needs take().
+        """
         before, each, ended_ns = self.before, self._each, self.ended_ns
         if before is None or each is None or ended_ns is None or len(self._more) >= _MOST_ALIKE:
             return False
@@ -217,7 +224,7 @@ class Track:
         return True
 
     def _asked(self, number: int, shape: Shape) -> tuple[Callable[[Step], None], ...]:
-        """The functions called with a round trip of that shape."""
+        """The functions to call with a round trip of that shape."""
         rows = self._rows_of.get(number)
         if rows is None:
             places, signs = self._interests.of(number, shape)
@@ -228,7 +235,9 @@ class Track:
         return rows
 
     def _let_rest(self, step: Step) -> tuple[Callable[[Step], None], ...]:
-        """A round trip like the one before: the functions called with it, and with more of them."""
+        """Let watches rest after a round trip like the one before. Returns the functions to call
+        with it and with further ones.
+        """
         places, signs = self._interests.of(self.alike[0], step.shape)
         watches = [self._watch(place) for place in places]
         rest = [watch.rests(step) for watch in watches]
@@ -238,12 +247,12 @@ class Track:
         return self._each
 
     def catch_up(self) -> None:
-        """Pass on to the watches that rest what has come meanwhile; none of them rests any more."""
+        """Pass the waiting round trips to the resting watches, and end their rest."""
         self.pass_on()
         self.alike, self._each = _NOTHING, None
 
     def pass_on(self) -> None:
-        """Pass on to the watches that rest what has come meanwhile; they go on resting."""
+        """Pass the waiting round trips to the resting watches, which continue to rest."""
         if self._more:
             for watch in self._resting:
                 watch.again(self._more)
@@ -254,13 +263,13 @@ class Track:
             self.fatal = step
 
     def leave_open(self, step: Step) -> None:
-        """A round trip that is still open at the end of the capture."""
+        """Pass on a round trip that is still open at the end of the capture."""
         self.catch_up()
         for place in _LEFT_OPEN:
             self._watch(place).left_open(step)
 
     def other(self, step: Step) -> None:
-        """A row of another kind."""
+        """Pass on a row that is not a round trip after set-up."""
         self.catch_up()
         if step.shape.errors or step.shape.kind is RowKind.ASYNCHRONOUS:
             self.signs.take(step)
@@ -274,7 +283,7 @@ class Track:
             self._look_for_fatal(step)
 
     def end_at(self, place: int, time_ns: int, words: str) -> None:
-        """The session is over at that row."""
+        """End the session at that row."""
         if self.ends:
             return
         self.catch_up()

@@ -1,8 +1,8 @@
 """Errors and ends that no finding explains: every failure has a finding or is listed here.
 
-An error is an ErrorResponse, by its SQLSTATE. An end is that of a session without the driver's
-Terminate, in words. A failure is explained once, by the first finding about it. If that finding is
-not reported after all, the failure is unexplained.
+Errors are ErrorResponses, counted by SQLSTATE. Ends are ends of sessions without the driver's
+Terminate, counted by their description. A failure is explained once, by the first finding about it.
+If that finding is not reported after all, the failure is unexplained.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from pgtrace.judge.findings.kind import Note, Step
 
 KEPT: Final = 500
-"""The most different SQLSTATEs, and different ends."""
+"""The most SQLSTATEs, and the most kinds of ends, that are counted separately."""
 OTHERS: Final = "others"
 UNKNOWN: Final = "without SQLSTATE"
 
 
 class Unexplained:
-    """The number of each."""
+    """The numbers of unexplained errors and ends."""
 
     def __init__(self, errors: Mapping[str, int] | None = None, ends: Mapping[str, int] | None = None) -> None:
         self._errors: Counter[str] = Counter(errors)
@@ -32,12 +32,12 @@ class Unexplained:
 
     @property
     def errors(self) -> dict[str, int]:
-        """ErrorResponses by SQLSTATE, most first."""
+        """SQLSTATE -> number of ErrorResponses, most frequent first."""
         return _sorted(self._errors)
 
     @property
     def ends(self) -> dict[str, int]:
-        """Ends in words, most first."""
+        """Description of an end -> number of such ends, most frequent first."""
         return _sorted(self._ends)
 
     def failed(self, step: Step) -> None:
@@ -46,13 +46,13 @@ class Unexplained:
             _count(self._errors, sqlstate)
 
     def ended(self, how: str, note: Note | None) -> None:
-        """Count an end; the note explains it, if there is one."""
+        """Count an end as unexplained, unless `note` explains it."""
         _count(self._ends, how)
         if note is not None:
             note.ends[how] += 1
 
     def without(self, notes: Iterable[Note]) -> Unexplained:
-        """What these notes do not explain."""
+        """The failures that these notes do not explain."""
         errors, ends = self._errors.copy(), self._ends.copy()
         for note in notes:
             errors.subtract(note.errors)

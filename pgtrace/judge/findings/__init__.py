@@ -1,10 +1,10 @@
 """Findings: something in a capture that costs round trips or will fail, with the evidence and the
 remedy in the driver's own settings.
 
-Each kind has one module (more if one rule has several sides). A new kind is a module, a line here,
-and a section of docs/findings.md. kind.py says what a kind consists of; judge/advice.py reads rows
-and asks the watches. The list below is the order among equals. A row that belongs to several kinds
-is shown with the first of them.
+Each kind has one module; one module may define several kinds that share a rule. To add a kind, add
+a module, a line here, and a section of docs/findings.md. kind.py defines a kind; judge/advice.py
+reads rows and calls the watches. The list below sets the order of findings with equal costs. A row
+that belongs to several kinds is shown with the first of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """aborted-transaction: statements sent into a transaction block that an error has already aborted;
 each fails with 25P02.
 
-Recognised by the SQLSTATE in a block whose status is E. The evidence begins with the error that
-aborted it. Each such round trip is wasted.
+Recognised by the SQLSTATE in a block with status E. The evidence begins with the error that aborted
+the transaction. Each such round trip is wasted.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""cache-thrash: more texts in use than the driver's statement cache holds, so each is prepared
-again after it was dropped for another.
+"""cache-thrash: more texts are in use than the driver's statement cache holds, so each is dropped
+for another and later prepared again.
 
 Recognised by a Parse of a text whose earlier statement on this connection was dropped (Close,
-DEALLOCATE) while others lived: RENEWED of them, for more texts than the cache held. A driver that
-drops each statement after use has no cache, and is prepared-once. Texts that differ only in a
-comment are comment-cache; in a literal, prepared-leak. The cost is the round trips that only
-prepare again, and those that only drop.
+DEALLOCATE) while others lived. Reported from RENEWED of them, if more texts were in use than the
+cache held. A driver that drops each statement after use has no cache: see prepared-once. Texts that
+differ only in a comment belong to comment-cache, in a literal to prepared-leak. The cost is the
+round trips that only prepare again and those that only drop.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pgtrace.trace.row import Shape
 
 RENEWED: Final = 5
 FEWEST: Final = 2
-"""The fewest statements of a cache."""
+"""A cache holds at least this many statements."""
 _DROPS_AFTERWARDS: Final = frozenset({"psycopg"})
-"""Drivers that run a new statement before they drop another for it."""
+"""Drivers that run a new statement before they drop an old one for it."""
 _TEXTS_KEPT: Final = 2_000
 
 
@@ -29,15 +29,15 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._names: dict[int, str] = {}
-        """By text: the name of its latest statement."""
+        """Text -> the name of its latest statement."""
         self._renewed: dict[int, str] = {}
-        """Texts that were prepared again, and their keys."""
+        """Texts that were prepared again -> their keys."""
         self._spent: list[Step] = []
         self._closed: set[int] = set()
         self._times = 0
         self._held = 0
         self._ran = 0
-        """The latest row that ran a statement."""
+        """The place of the latest row that ran a statement."""
 
     def row(self, step: Step) -> None:
         name, label = step.shape.statement, step.text
@@ -87,7 +87,7 @@ class _Watch(Watch):
         return fate is not None and not isinstance(fate[1], Dropped)
 
     def _closes(self, place: int) -> int | None:
-        """The place of a round trip that only dropped statements, if it was one."""
+        """The place, if that round trip only dropped statements; else None."""
         shape = self.seen.trace.rows[place].shape
         only = not shape.depth and b"C" in shape.sent and b"P" not in shape.sent and b"B" not in shape.sent
         return place if only or shape.tags == ("DEALLOCATE",) else None

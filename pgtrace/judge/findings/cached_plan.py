@@ -1,9 +1,9 @@
-"""cached-plan: a prepared statement fails because its result has changed, by ALTER TABLE for
-example (0A000, cached plan must not change result type).
+"""cached-plan: a prepared statement fails because its result type has changed, for example after
+ALTER TABLE (0A000, cached plan must not change result type).
 
-Recognised by the SQLSTATE together with the server's routine, RevalidateCachedQuery: texts are in
-the server's language, and 0A000 has other uses. The statement fails each time until its name is
-dropped. Some drivers drop it and try again, outside a transaction.
+Recognised by the SQLSTATE and the server's routine, RevalidateCachedQuery: error texts may be
+translated, and 0A000 has other uses. The statement fails each time until its name is dropped.
+Outside a transaction, some drivers drop it and try again.
 """
 
 from __future__ import annotations

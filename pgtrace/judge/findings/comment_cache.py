@@ -1,10 +1,10 @@
-"""comment-cache: a comment in the SQL that differs each time, so the driver's statement cache never
+"""comment-cache: a comment in the SQL differs each time, so the driver's statement cache never
 finds the text.
 
-Trace contexts (traceparent), request ids and the like. Recognised by TIMES Parses on one connection
-of texts that differ only in their comments. The cost is every round trip after the first that only
-prepares or drops. If Parse travels with Bind there is no cost in round trips, but the statement is
-never prepared.
+Such comments hold trace contexts (traceparent), request ids and the like. Recognised by TIMES
+Parses on one connection of texts that differ only in their comments. The cost is every round trip
+after the first that only prepares or drops. If Parse is sent with Bind, no round trip is lost, but
+the statement is parsed and planned each time.
 """
 
 from __future__ import annotations

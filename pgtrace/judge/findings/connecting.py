@@ -1,10 +1,10 @@
-"""connect: connections that are opened for a statement or two, or for none, so that connecting
-costs more than the work.
+"""connect: connections are opened for one or two statements, or for none, so connecting costs more
+than the work.
 
-Recognised by connections that have ended after at most FEW statements, CONNECTIONS of them with one
-driver. BEGIN, COMMIT, SET, pings and resets do not count as work, nor what a layer asks each
-engine's first connection. The cost is the set-up round trips; TCP and TLS handshakes come on top,
-and are not counted.
+Reported if CONNECTIONS connections of one driver ended after at most FEW statements. BEGIN, COMMIT,
+SET, pings and resets do not count as work, nor do the queries that a layer sends on each engine's
+first connection. The cost is the set-up round trips. TCP and TLS handshakes cost more time, but are
+not counted.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pgtrace.judge.findings.kind import ROUND_TRIPS, ByText, Kind, Note, Seen, S
 
 FEW: Final = 3
 APART: Final = "apart"
-"""It opened after another had ended."""
+"""A fact: the connection was opened after another had ended."""
 _LOOKED_AT: Final = 50
-"""Earlier connections."""
+"""How many earlier connections _is_apart() looks at."""
 _FEWER: Final = Remedy(
     "open fewer connections: one pool for the whole process, with a smaller minimum, that opens them when it needs them",
     tried="fewer-at-once",
@@ -30,7 +30,7 @@ CONNECTIONS: Final = 5
 _AROUND: Final = frozenset(
     {"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SET", "DEALLOCATE", "DEALLOCATE ALL", "SAVEPOINT", "RELEASE"}
 )
-"""Tags of commands around the work."""
+"""Tags of commands that do no work themselves."""
 
 
 @ByText
@@ -46,7 +46,7 @@ class _Watch(Watch):
 
     def row(self, step: Step) -> None:
         shape = step.shape
-        # what fails or is suspended has no tag
+        # a statement that failed or is suspended has no tag
         is_around = bool(shape.tags) and _AROUND.issuperset(shape.tags)
         if self._work <= FEW and not (is_around or is_ping(step) or is_reset(step) or _is_opening(step)):
             self._work += shape.depth
@@ -59,7 +59,7 @@ class _Watch(Watch):
         if self._told or not self.seen.over or not self.seen.counts or not self.seen.setup or self._work > FEW:
             return
         if connection.kind != "session" or connection.backend_pid is None or connection.was_put_aside or connection.fatal:
-            return  # the server ended it, so its size says nothing
+            return  # the server ended it, so its few statements prove nothing
         self._told = True
         note = self.seen.note(KIND)
         note.times += 1

@@ -1,11 +1,11 @@
-"""driver-left: a driver leaves while the server works for it: it ends its direction, resets the
-connection or sends Terminate while answers are owed.
+"""driver-left: a driver closes its side, resets the connection or sends Terminate while the server
+still owes it answers.
 
-Leaving cancels nothing: the server runs the statement to its end, and holds its locks, until it has
-something to send. Recognised by an end that came while a round trip was open and whose answer did
-not reach the driver (session/departure.py). If an answer came, the evidence says how long the
-server continued. After a FATAL error of the server nothing is owed. A driver that leaves before its
-login is complete abandons no statement: that is a finding of its own.
+Disconnecting cancels nothing: the server keeps running the statement and holding its locks until it
+has something to send. Recognised by an end during an open round trip whose answer did not reach the
+driver (session/departure.py). If the server answered later, the evidence says how long it worked
+on. After a FATAL error the server owes nothing. A driver that leaves before its login is complete
+abandons no statement: that is reported as a separate finding.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
-"""driver-overhead: round trips that a pool or a layer adds around the work: pings, resets,
-savepoints around one statement, BEGIN inside a transaction.
+"""driver-overhead: a pool or a layer adds round trips around the work: pings, resets, savepoints
+around one statement, BEGIN inside a transaction.
 
-Pings and resets are recognised by their contents: a Sync alone; a Query that EmptyQueryResponse
-answers; a block that holds only an empty statement (SQLAlchemy's pool_pre_ping with asyncpg);
-outside a block, a statement that resets the session and does nothing else (DISCARD ALL, RESET ALL,
-UNLISTEN *), or `SELECT 1`. A savepoint around one statement that is released again is two round
-trips, unless that statement fails in its savepoint another time; a BEGIN directly after a BEGIN is
-one. Reported from TIMES of one of them on one connection, if there is one for every MOST_WORK round
-trips that do work, which BEGIN and COMMIT do not beside a ping: a reset after each transaction is
-after a unit of work. A connection that does nothing but check is no overhead of others. Nor is a
-heartbeat: more than PINGS_TOGETHER pings in a row, or pings with PAUSE_NS before and PAUSED_NS
-after them.
+Pings and resets are recognised by their contents: a Sync alone; a Query that is answered by
+EmptyQueryResponse; a block that holds only an empty statement (SQLAlchemy's pool_pre_ping with
+asyncpg); outside a block, `SELECT 1`, or a statement that resets the session and does nothing else
+(DISCARD ALL, RESET ALL, UNLISTEN *). A savepoint around one statement that is then released costs
+two round trips, unless that statement fails in its savepoint at some other time. A BEGIN directly
+after a BEGIN costs one.
+
+Reported from TIMES of one kind on one connection, if there is at least one for every MOST_WORK
+round trips that do work. Next to a ping, BEGIN and COMMIT do not count as work, because a reset
+after each transaction follows a unit of work. Not reported: a connection that does nothing but
+check, and a heartbeat (more than PINGS_TOGETHER pings in a row, or pings with PAUSE_NS before and
+PAUSED_NS after them).
 """
 
 from __future__ import annotations
@@ -25,12 +27,12 @@ from pgtrace.trace.row import Shape
 
 TIMES: Final = 3
 MOST_WORK: Final = 3
-"""Round trips that do work, for each that checks."""
+"""The most round trips that do work, per check."""
 PINGS_TOGETHER: Final = 2
-"""A pool may check a connection that is given back, and again when it is taken."""
+"""A pool may check a connection when it is returned, and again when it is taken."""
 _CHECKS_KEPT: Final = 1_000
 AROUND: Final = frozenset({"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"})
-"""Tags of what begins and ends a block."""
+"""Tags of commands that begin or end a block."""
 _IN_BLOCK: Final = "an empty statement in a transaction of its own"
 _SYNC: Final = "a Sync alone"
 _EMPTY: Final = "an empty Query"
@@ -46,7 +48,9 @@ _LONGEST: Final = 10
 
 
 def is_reset(step: Step) -> bool:
-    """Whether it resets the whole session, or all of one kind, and does nothing else."""
+    """Whether the statement resets the whole session, or all state of one kind, and does nothing
+    else.
+    """
     tags = step.shape.tags
     if RESETS.isdisjoint(tags) or not (RESETS | _BESIDE_RESETS).issuperset(tags) or step.rows > 1:
         return False
@@ -55,12 +59,12 @@ def is_reset(step: Step) -> bool:
 
 
 def may_be_check(key: str) -> bool:
-    """Whether a statement with that key may only ask whether the connection is alive."""
+    """Whether a statement with that key may be a check that the connection is alive."""
     return len(key) <= _LONGEST and key.upper() in _CHECKS
 
 
 def is_ping(step: Step) -> bool:
-    """Whether it asks whether the connection is alive."""
+    """Whether the round trip only checks that the connection is alive."""
     if step.shape.sent == b"S":
         return True
     empty = step.shape.sent == b"Q" and step.shape.received == b"IZ"
@@ -68,7 +72,7 @@ def is_ping(step: Step) -> bool:
 
 
 def may_be_ping(shape: Shape) -> bool:
-    """Whether a round trip with that shape may ask whether the connection is alive."""
+    """Whether a round trip with that shape may be a check that the connection is alive."""
     # a row limit leaves the portal suspended
     asks = shape.tags == ("SELECT",) or (not shape.tags and b"s" in shape.received)
     return shape.sent == b"S" or b"I" in shape.received or (asks and shape.statements == 1 and b"D" in shape.received)
@@ -78,9 +82,9 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._checked = 0
-        """Round trips that check, so far; all others do work."""
+        """The number of checks so far; all other round trips do work."""
         self._around = 0
-        """Others that only begin or end a block."""
+        """The number of other round trips that only begin or end a block."""
         self._checks: dict[str, list[tuple[int, bool]]] = {}
         self._uses: Counter[str] = Counter()
         self._told: dict[str, Note] = {}
@@ -89,15 +93,15 @@ class _Watch(Watch):
         self._savepoint: list[Step] = []
         """A savepoint, and the one statement in it."""
         self._saved: dict[str, list[tuple[int, bool]]] = {}
-        """Savepoints around one statement, by its SQL."""
+        """SQL of a statement -> the savepoints around it alone."""
         self._fails: set[str] = set()
         """Statements that failed in a savepoint of their own."""
         self._begun = False
         """Whether the previous round trip only began a block."""
         self._pings: list[Step] = []
-        """The latest pings in a row, as far as that matters."""
+        """The latest pings in a row, at most as many as matter."""
         self._pinged = 0
-        """The number of the latest among the round trips."""
+        """The number of the round trip with the latest ping."""
 
     def row(self, step: Step) -> None:
         words = self._words(step)
@@ -138,14 +142,16 @@ class _Watch(Watch):
         self._end_pings()
 
     def _end_pings(self) -> None:
-        """Something else came: were they a pool's checks, or a heartbeat?"""
+        """Something else follows the pings: decide whether they were a pool's checks or a
+        heartbeat.
+        """
         pings, self._pings = self._pings, []
         if len(pings) <= PINGS_TOGETHER:
             for ping in pings:
                 self._check(self._words(ping), ping)
 
     def _nested(self, step: Step) -> None:
-        """Savepoints around one statement, and BEGIN after BEGIN."""
+        """Recognise savepoints around one statement, and BEGIN after BEGIN."""
         shape = step.shape
         if self._begun and shape.status_before == "T" and _IN_PROGRESS in shape.warnings:
             self._check(_NESTED, step)
@@ -165,7 +171,7 @@ class _Watch(Watch):
             self._savepoint = []
 
     def _spare(self, key: str, *steps: Step) -> None:
-        """A savepoint around a statement that has not failed so far."""
+        """Note a savepoint around a statement that has not failed so far."""
         if key in self._fails:
             return
         if len(self._saved) >= _CHECKS_KEPT:
@@ -176,7 +182,9 @@ class _Watch(Watch):
         self._check(_SAVEPOINTS, *steps)
 
     def _is_needed(self, key: str) -> None:
-        """The statement can fail: its savepoints are no overhead, nor were those before."""
+        """The statement has failed, so its savepoints are needed: do not count them, nor the
+        earlier ones.
+        """
         if len(self._fails) >= _CHECKS_KEPT:
             return
         self._fails.add(key)
@@ -196,7 +204,9 @@ class _Watch(Watch):
             note.evidence = [one for one in note.evidence if one.place not in counted]
 
     def _is_in_check(self, step: Step) -> bool:
-        """Whether it may be a part of BEGIN, an empty statement, and the end of the block."""
+        """Whether the step may be part of a check in a block: BEGIN, an empty statement, the end of
+        the block.
+        """
         shape, block = step.shape, self._block
         if shape.errors or shape.depth > 1 or (shape.depth == 0 and not step.only_prepares):
             return False
@@ -244,7 +254,7 @@ class _Watch(Watch):
 
 
 def _is_around(step: Step) -> bool:
-    """Whether it only begins or ends a block."""
+    """Whether the step only begins or ends a block."""
     return step.shape.depth == 1 and bool(step.shape.tags) and AROUND.issuperset(step.shape.tags)
 
 

@@ -1,11 +1,12 @@
-"""extra-describe: round trips that only parse or describe a statement which this connection has
-parsed before.
+"""extra-describe: round trips only parse or describe a statement that this connection has parsed
+before.
 
-Parse and Describe can travel with Bind and Execute, or be left out for a statement that is kept.
-Recognised by round trips with Parse or Describe that run nothing, directly before one that binds
-the same statement, for SQL text that the connection has prepared in the same way before: the first
-time is how a driver fills its cache. Statements with a name that are used once are prepared-once.
-If a pooler could come between the two, split-unnamed is a part of this finding.
+A driver can send Parse and Describe together with Bind and Execute, or omit them for a statement
+that it keeps. Recognised by a round trip with Parse or Describe that runs nothing, directly before
+one that binds the same statement, if the connection has prepared the same SQL in the same way
+before. (The first time, the driver may be filling its cache.) Named statements that are used once
+belong to prepared-once. If a pooler could come between the two round trips, split-unnamed is part
+of this finding.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import BETWEEN, KEEPS_BEHIND_POOLER, POOLER, ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 2
-"""After the first of each text."""
+"""The number needed, without the first for each text."""
 SPLIT: Final = "split-unnamed"
 _TEXTS_KEPT: Final = 5_000
 
@@ -63,7 +64,7 @@ def _what(note: Note) -> str:
 
 
 def _joined(note: Note) -> tuple[str, ...]:
-    """What split-unnamed calls the same round trips."""
+    """The subject under which split-unnamed reports the same round trips."""
     sent = note.subject.split(BETWEEN)
     return (f"{sent[0]}{BETWEEN}{sent[-1]}",)
 

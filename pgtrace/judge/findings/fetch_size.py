@@ -1,10 +1,10 @@
 """fetch-size: a result is fetched in portions so small that nearly all the time goes into
-requesting the next one.
+requesting the next portion.
 
-Recognised by executions whose portal was suspended (PortalSuspended) and continued, or by FETCH of
-a cursor, in PORTIONS portions or more with fewer than SMALL rows each. The cost is every portion
-beyond those of GOOD rows each. The number of portions excludes a program that stops early on
-purpose.
+Recognised by a portal that is suspended (PortalSuspended) and continued, or by FETCH from a cursor,
+in at least PORTIONS portions with fewer than SMALL rows each. The cost is the number of portions
+beyond those needed with GOOD rows each. A program that stops early on purpose fetches fewer
+portions than that, and is not reported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SMALL: Final = 50
 GOOD: Final = 100
 _FETCH: Final = ("FETCH",)
 _CURSOR: Final = frozenset({"FETCH", "DECLARE CURSOR", "CLOSE CURSOR", "CLOSE CURSOR ALL"})
-"""Tags of what fetches from a cursor, and of what begins or ends another one of that name."""
+"""Tags of commands that fetch from a cursor, or that begin or end another cursor of that name."""
 _EVIDENCE: Final = 3
 
 
@@ -29,8 +29,9 @@ class _Watch(Watch):
         super().__init__(seen)
         self._label = -1
         self._is_mixed = False
-        """Whether it began together with others, so that its text is not known: BEGIN travels with
-        the first statement of some drivers."""
+        """Whether it began in one round trip with other statements, so that its text is not known.
+        Some drivers send BEGIN together with the first statement.
+        """
         self._portions = self._rows = 0
         self._places: list[int] = []
 
@@ -38,7 +39,7 @@ class _Watch(Watch):
         shape = step.shape
         fetches = shape.tags == _FETCH and shape.depth == 1
         goes_on = fetches or (shape.sent[:1] == b"E" and not step.sends("B"))
-        # with its Bind, or after a round trip that only binds
+        # together with its Bind, or after a round trip that only binds
         begins = shape.received.count(b"s") == 1
         if not (goes_on and (step.text == self._label or self._is_mixed)):
             self._over()

@@ -1,10 +1,10 @@
-"""idle-in-transaction: the application pauses inside a transaction block, which holds its locks,
+"""idle-in-transaction: the application pauses inside a transaction block, which keeps its locks,
 its snapshot and its server connection meanwhile.
 
-Recognised by the status: time between the end of one round trip and the beginning of the next, or
-the end of the session or of the capture, while the status is T or E, IDLE_NS or more at once. Also
-any time that the server itself ended for being too long, which is a part of server-ended. A COPY
-that waits for its data is not idle. It costs no round trip.
+Recognised by the transaction status: a pause of IDLE_NS or more in status T or E, from the end of
+one round trip to the beginning of the next, or to the end of the session or of the capture. A
+shorter pause counts if the server ended it with a time-out; the finding is then part of
+server-ended. A COPY that waits for data is not idle. The pause costs no round trips.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""introspection: round trips in which a driver looks up types for itself, again on each connection.
+"""introspection: a driver looks up types for itself, again on each connection.
 
-Recognised by the texts that each driver has for it (Client.introspection in identify/drivers/). The
-queries of an ORM do not count. One connection that asks once is normal. CONNECTIONS of them that
-ask, for a FIFTH or more of their round trips, ask for what could be known already.
+Recognised by the SQL that each driver uses for it (Client.introspection in identify/drivers/). The
+queries of an ORM do not count. One connection that asks once is normal. Reported if CONNECTIONS
+connections ask, and a FIFTH or more of their round trips are such queries.
 """
 
 from __future__ import annotations

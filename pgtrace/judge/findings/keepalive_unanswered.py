@@ -1,8 +1,8 @@
-"""keepalive-unanswered: a replication client does not answer the server's keepalive, and the server
-closes after wal_sender_timeout.
+"""keepalive-unanswered: a replication client does not answer the server's keepalive, so the server
+closes the connection after wal_sender_timeout.
 
-Recognised by the latest Primary keepalive that asks for a reply, after which no Standby status
-update came until the end. Any status update counts as a reply.
+Recognised by a Primary keepalive that asks for a reply and that no Standby status update follows
+until the end of the connection. Any status update counts as a reply.
 """
 
 from __future__ import annotations

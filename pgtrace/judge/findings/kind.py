@@ -1,20 +1,20 @@
-"""What a finding is made of: its kind, the rows that a watch receives, the notes that it keeps.
+"""The parts of a finding: its kind, the rows that a watch receives, and the notes that it keeps.
 
-A module of this package is one kind: `KIND`, and a Watch. For each connection there is one Watch of
-each kind. It receives the connection's round trips in order (row), its other rows (other), its end,
-and a call to settle. It adds what it sees to a Note of its connection, by subject: the normalised
-SQL, a flight, or anything else that separates two causes. Notes of one kind, driver, layer and
-subject are added up over connections; Kind.told says whether the sum is reported.
+A module of this package defines one kind: `KIND`, and a Watch. Each connection has one Watch per
+kind. It receives the connection's round trips in order (row), its other rows (other), its end, and
+a call to settle. It records what it sees in a Note per subject: the normalised SQL, a flight, or
+anything else that separates two causes. Notes with the same kind, driver, layer and subject are
+added up over all connections; Kind.told says whether the sum is reported.
 
-A watch uses only what passed: which messages, in which round trip, in which transaction status,
-with which command tags, and what the session knows of its names. Only successful commands have
-tags. What only the text shows is read from all its tokens (judge/texts.py), not only from the first
-words. Rows are as in the timeline: a round trip with several statements shows only the first, so a
-watch checks `shape.statements` before it uses the SQL.
+A watch relies only on what passed: the messages, their round trip, the transaction status, the
+command tags, and what the session knows about names. Only successful commands have tags. Anything
+that only the text shows is read from all of its tokens (judge/texts.py), not just from the first
+words. Rows are those of the timeline: a round trip with several statements shows only the first, so
+a watch must check `shape.statements` before it uses the SQL.
 
-A watch explains the ErrorResponses of a row, or the end of its connection, by a note. Failures that
-no finding explains are listed as such (judge/unexplained.py), so a watch claims only what its
-finding is about.
+With a note, a watch explains the ErrorResponses of a row or the end of its connection. Failures
+that no finding explains are listed (judge/unexplained.py), so a watch must claim only those that
+its finding is about.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 EVIDENCE_KEPT: Final = 4
-"""How many rows a finding shows."""
+"""The number of rows that a finding shows as evidence."""
 CONNECTIONS_KEPT: Final = 8
 _TEXTS_KEPT: Final = 5_000
 EXPLAINS_KEPT: Final = 1_000
@@ -44,17 +44,16 @@ _SPANS_KEPT: Final = 64
 FAILED: Final = "failed"
 ROUND_TRIPS: Final = "round trips"
 ALSO: Final = "also: "
-"""A fact of a loop: before a statement that is in some of its rounds only."""
+"""A prefix of a fact of a loop: a statement follows that is only in some of its rounds."""
 SUBJECT_CHARACTERS: Final = 160
 BETWEEN: Final = " · "
-"""Between the parts of a subject."""
+"""The separator between the parts of a subject."""
 PAUSE_NS: Final = 50_000_000
-"""Outside a block, the longest pause of the application between two round trips that belong
-together."""
+"""Outside a block, round trips belong together if the application pauses no longer than this."""
 PAUSED_NS: Final = 1_000_000_000
-"""A pause between two round trips that watches receive."""
+"""The shortest pause between two round trips that is passed to Watch.paused()."""
 UNKNOWN_SQLSTATE: Final = ""
-"""Of an ErrorResponse whose fields are not kept."""
+"""Stands for the SQLSTATE of an ErrorResponse whose fields are not kept."""
 
 
 class Step:
@@ -80,25 +79,26 @@ class Step:
         self.place = place
         self.shape = shape
         self.text = text
-        """A hash of its SQL, which tells texts apart."""
+        """A hash of its SQL, to distinguish texts."""
         self.opened_ns = opened_ns
         self.duration_ms = duration_ms
         self.rows = rows
-        """Its DataRow messages."""
+        """The number of its DataRow messages."""
         self.values = values
         """A hash of what the driver sent, from the index."""
         self.label = label
         self.key = key
-        """Its SQL, normalised; empty if it has several statements or none."""
+        """Its normalised SQL; empty if it has several statements or none."""
         self.pause_ns = pause_ns
-        """From the end of the connection's previous round trip to its beginning; None for the
-        first, and after a gap."""
+        """The time from the end of the connection's previous round trip to the beginning of this
+        one; None for the first, and after a gap.
+        """
         self.counts = counts
-        """Whether a filter selects it. Watches add up only such rows."""
+        """Whether the filter selects it. Watches add up only such rows."""
         self._unclaimed: list[str] | None = None
 
     def sends(self, letter: str) -> int:
-        """How many frontend messages of that letter it has."""
+        """The number of frontend messages with that letter."""
         return self.shape.sent.count(ord(letter))
 
     @property
@@ -113,17 +113,18 @@ class Step:
 
     @property
     def errors(self) -> list[str]:
-        """SQLSTATEs of its errors; UNKNOWN_SQLSTATE for those whose fields are not kept."""
+        """The SQLSTATEs of its errors; UNKNOWN_SQLSTATE for errors whose fields are not kept."""
         known = [failure.sqlstate for failure in self.label.failures]
         return known + [UNKNOWN_SQLSTATE] * (self.shape.errors - len(known))
 
     def failure(self, *sqlstates: str) -> Failure | None:
-        """The first of its errors with one of these SQLSTATEs."""
+        """The first of its errors with one of these SQLSTATEs; None if there is none."""
         return next((failure for failure in self.label.failures if failure.sqlstate in sqlstates), None)
 
     def explain(self, note: Note, *sqlstates: str) -> None:
-        """The note is about its errors (those with one of these SQLSTATEs, or all) that no other
-        note has."""
+        """Let the note explain the row's errors (with one of these SQLSTATEs, or all of them) that
+        no other note explains yet.
+        """
         if self._unclaimed is None:
             self._unclaimed = self.errors
         if not self.counts:
@@ -134,12 +135,12 @@ class Step:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it runs one statement, which is empty."""
+        """Whether it runs a single statement that is empty."""
         return self.shape.depth == 1 and b"I" in self.shape.received
 
     @property
     def only_prepares(self) -> bool:
-        """Whether it parses or describes, and runs nothing."""
+        """Whether it parses or describes a statement and runs nothing."""
         return not self.shape.depth and bool(self.sends("P") or self.sends("D"))
 
     @property
@@ -163,8 +164,7 @@ class Step:
 
 
 class ByText:
-    """The answer to a question about SQL, asked once for each text of all connections, as long as
-    there are not too many."""
+    """A bounded cache of the answers to a question about SQL texts, shared by all connections."""
 
     __slots__ = ("_ask", "_known")
 
@@ -183,7 +183,7 @@ class ByText:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A row that shows the finding, and what it shows."""
+    """A row that shows the finding, with a note on what it shows."""
 
     place: int
     words: str = ""
@@ -191,7 +191,7 @@ class Evidence:
 
 @dataclass(slots=True)
 class Span:
-    """A time, in ns of the trace."""
+    """A period of time, in ns of the trace."""
 
     since_ns: int
     until_ns: int = 0
@@ -202,21 +202,21 @@ class Span:
 
 @dataclass(slots=True)
 class Note:
-    """What watches have seen of one kind and subject."""
+    """The sum of what watches have seen for one kind and subject."""
 
     subject: str = ""
     cost: int = 0
     """Round trips that could be avoided."""
     times: int = 0
-    """How often it was seen; each kind says what it counts."""
+    """How often it was seen; each kind defines the count."""
     amount: int = 0
-    """A number of the kind's choice, a sum."""
+    """A sum; each kind defines it."""
     most: int = 0
-    """A number of the kind's choice, the largest."""
+    """A maximum; each kind defines it."""
     words: str = ""
-    """Words of the kind's choice, from the first sight."""
+    """A text from when it was first seen; each kind defines it."""
     differs: bool = False
-    """Whether other connections had other words."""
+    """Whether other connections had different `words`."""
     evidence: list[Evidence] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
     more_connections: int = 0
@@ -224,42 +224,42 @@ class Note:
     """The facts that decide its remedies, each with the number of connections on which it was
     seen."""
     errors: Counter[str] = field(default_factory=Counter)
-    """The ErrorResponses that it explains, by SQLSTATE."""
+    """SQLSTATE -> the number of ErrorResponses that it explains."""
     ends: Counter[str] = field(default_factory=Counter)
-    """The ends of connections that it explains, in words."""
+    """Description of an end -> the number of such ends that it explains."""
     parts: dict[str, Note] = field(default_factory=dict)
-    """What has joined it, by the kind of finding."""
+    """Kind -> the note of that kind that was joined to this one."""
     explains: dict[tuple[str, str], None] = field(default_factory=dict)
-    """Kinds and subjects of findings that only repeat it, under the same driver."""
+    """Kinds and subjects of findings that only repeat this one, for the same driver."""
     spans: list[Span] = field(default_factory=list)
-    """When it was seen, if the kind keeps that: some of the times."""
+    """Some of the times at which it was seen, if the kind keeps them."""
     at_once: bool = False
-    """Whether one connection had it while another had it, too."""
+    """Whether two connections had it at the same time."""
 
     def show(self, place: int, words: str = "") -> None:
-        """Keep a row as evidence, if there is room."""
+        """Keep a row as evidence, up to EVIDENCE_KEPT."""
         if len(self.evidence) < EVIDENCE_KEPT:
             self.evidence.append(Evidence(place, words))
 
     def fact(self, *facts: str) -> None:
-        """These facts were seen on its connection."""
+        """Record that these facts were seen on its connection."""
         for fact in facts:
             self.facts[fact] = 1
 
     def span(self, since_ns: int) -> Span:
-        """A time from then on, whose end is to be kept up to date."""
+        """Begin a period at that time and return it; the caller must keep its end up to date."""
         span = Span(since_ns)
         if len(self.spans) < _SPANS_KEPT:
             self.spans.append(span)
         return span
 
     def absorb(self, kind: str, subject: str) -> None:
-        """A finding of that kind and subject only repeats this one."""
+        """Record that a finding of that kind and subject only repeats this one."""
         if len(self.explains) < EXPLAINS_KEPT:
             self.explains[kind, subject] = None
 
     def join(self, kind: str, other: Note) -> None:
-        """That finding of another kind has the same cause."""
+        """Make a finding of another kind, which has the same cause, part of this one."""
         self.cost += other.cost
         self.facts[kind] += other.on
         self.parts.setdefault(kind, Note(other.subject)).add(other)
@@ -294,22 +294,22 @@ class Note:
         self.more_connections += other.more_connections
 
     def is_about(self, sql: str) -> bool:
-        """Whether that normalised SQL is in its subject, or joined a loop later."""
+        """Whether that normalised SQL is in the subject, or joined the loop later."""
         return sql in self.subject or f"{ALSO}{sql}" in self.facts
 
     @property
     def on(self) -> int:
-        """How many connections it was seen on."""
+        """The number of connections on which it was seen."""
         return len(self.connections) + self.more_connections
 
 
 def shown(note: Note) -> str:
-    """Its subject, SQL, as it appears in a sentence."""
+    """The note's subject, SQL, as it appears in a sentence."""
     return sqltext.shorten(note.subject, SUBJECT_CHARACTERS)[:SUBJECT_CHARACTERS]
 
 
 POOLER: Final = "pooler"
-"""A fact of any note: there is a sign of a pooler between driver and server."""
+"""A fact that any note can have: there are signs of a pooler between driver and server."""
 KEEPS_BEHIND_POOLER: Final = (
     "behind a pooler in transaction mode, use PgBouncer 1.21 or later with max_prepared_statements > 0, so the driver can keep statements"
 )
@@ -321,7 +321,7 @@ def times(number: int) -> str:
 
 
 def in_seconds(ns: int) -> float:
-    """`0.7`, `3.0`; what is short in ms, `0.012`."""
+    """Seconds, rounded: `0.7`, `3.0`; below 0.1 s to milliseconds, `0.012`."""
     return round(ns / 1e9, 1 if ns >= 100_000_000 else 3)
 
 
@@ -336,7 +336,7 @@ def counted(number: int, what: str) -> str:
 
 
 class Seen(Protocol):
-    """The connection that a watch looks at, and the place for its notes."""
+    """The connection that a watch observes, and the place for its notes."""
 
     trace: Trace
     connection: Connection
@@ -349,73 +349,80 @@ class Seen(Protocol):
     counts: bool
     """Whether a filter selects any of its rows."""
     round_trips: int
-    """After set-up, before the current one."""
+    """The number of round trips after set-up, before the current one."""
     before: Step | None
-    """The latest of them; None if bytes are missing in between."""
+    """The latest of those round trips; None if bytes are missing in between."""
     joins: Joins | None
-    """What is known of the other side of a pooler."""
+    """What is known about the other side of a pooler, if both sides were recorded."""
 
     @property
     def signs(self) -> Signs:
         """Evidence of a pooler between driver and server."""
 
     def note(self, kind: Kind, subject: str = "") -> Note:
-        """The connection's note of that kind and subject, made when first needed."""
+        """The connection's note of that kind and subject, created when first needed."""
 
     def row_of(self, place: int, kind: Kind) -> None:
-        """The row belongs to a finding of that kind, and may be its first."""
+        """Record that the row belongs to a finding of that kind, and may be its first."""
 
     def explain_end(self, note: Note) -> None:
-        """The end of the connection is what the note is about, if no other note has it."""
+        """Let the note explain the end of the connection, unless another note does."""
 
 
 class Watch:
-    """Looks at one connection for one kind. State must be bounded. It is made when there is
-    something to look at: a row that its kind cares for, a pause, an end."""
+    """Watches one connection for one kind of finding. Its state must be bounded. It is created when
+    there is something to look at: a row that its kind cares about, a pause, an end.
+    """
 
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
 
     def row(self, step: Step) -> None:
-        """The next round trip after set-up."""
+        """Called with each round trip after set-up, in order."""
 
     def rests(self, step: Step) -> bool:
-        """Whether the watch can wait for those that follow it and are alike: with the same shape
-        and label, each at most PAUSE_NS after the one before, and nothing else of the connection in
-        between. Then again() comes instead of row(). Their values, rows and times may differ."""
+        """Whether the watch can rest while similar round trips follow: with the same shape and
+        label, each at most PAUSE_NS after the one before, and nothing else on the connection in
+        between. Then again() is called instead of row(). Their values, rows and times may differ.
+        """
         return False
 
     def again(self, steps: list[Step]) -> None:
-        """Round trips that were alike have come while the watch rested."""
+        """Called with the similar round trips that came while the watch rested."""
         self.row(steps[-1])
 
     def paused(self, before: Step, place: int, pause_ns: int, words: str, *, counts: bool) -> None:
-        """After that round trip nothing was asked for PAUSED_NS or more, up to the row at that
-        place; or for any time, up to the session's end. `words` are the SQLSTATE of a FATAL error
-        that ended it."""
+        """Called if the driver sent nothing after that round trip for PAUSED_NS or more, up to the
+        row at `place`; at the end of the session, after any pause. `words` is the SQLSTATE of the
+        FATAL error that ended the session, or empty.
+        """
 
     def used_after(self, fatal: Step, step: Step) -> None:
-        """A round trip that opened after the server's FATAL error was passed on."""
+        """Called with a round trip that opened after the server's FATAL error was passed on."""
 
     def left_open(self, step: Step) -> None:
-        """A round trip that is still open at the end of the capture; its duration is up to
-        there."""
+        """Called with a round trip that is still open at the end of the capture; its duration ends
+        there.
+        """
 
     def other(self, step: Step) -> None:
-        """Any other row: a round trip of the set-up, an asynchronous message, an end, or a run of
-        messages without a flush point."""
+        """Called with any other row: a round trip of the set-up, an asynchronous message, an end,
+        or a run of messages without a flush point.
+        """
 
     def ended(self, place: int, pause_ns: int | None, words: str) -> None:
-        """The session is over at the row at that place, `pause_ns` after its latest round trip: a
-        FATAL error, an end, Terminate. `words` are the FATAL's SQLSTATE, if it was one. Called
-        once."""
+        """Called once, when the session ends at the row at `place`, `pause_ns` after its latest
+        round trip: by a FATAL error, an end, or Terminate. `words` is the SQLSTATE of the FATAL
+        error, if it was one.
+        """
 
     def lost(self) -> None:
-        """Bytes are missing here: what comes next does not follow what came before."""
+        """Called where bytes are missing: the next rows do not directly follow the earlier ones."""
 
     def settle(self) -> None:
-        """The connection is over, or someone asks for results: bring the notes up to date. Called
-        again when there is more."""
+        """Bring the notes up to date. Called when the connection is over or results are requested,
+        and again if more rows come.
+        """
 
 
 def _all(_shape: Shape) -> bool:
@@ -428,7 +435,7 @@ def nothing(_shape: Shape) -> bool:
 
 
 def failures(shape: Shape) -> bool:
-    """For Kind.cares: round trips with errors."""
+    """For Kind.cares: only round trips with errors."""
     return bool(shape.errors)
 
 
@@ -438,36 +445,37 @@ class Kind:
 
     name: str
     unit: str
-    """What its number counts: ROUND_TRIPS, FAILED, or something without a cost."""
+    """The unit of its number: ROUND_TRIPS, FAILED, or something without a cost."""
     why: str
-    """Why it costs or fails, a sentence or two."""
+    """Why it costs or fails, in one or two sentences."""
     remedies: tuple[Remedy, ...]
-    """For drivers and layers without remedies of their own (identify/)."""
+    """The general remedies, for drivers and layers without their own (identify/)."""
     watch: type[Watch]
     what: Callable[[Note], str]
-    """What happened, in one line."""
+    """Makes the line that says what happened."""
     told: Callable[[Note], bool] = lambda note: note.cost > 0
     number: Callable[[Note], float] = lambda note: note.cost
     cares: Callable[[Shape], bool] = _all
     """Whether a round trip with that shape is of interest; asked once for each shape."""
     cares_other: Callable[[Step], bool] = lambda _: True
-    """Whether a row of another kind is of interest."""
+    """Whether a row that is not a round trip after set-up is of interest."""
     joins: tuple[str, ...] = ()
-    """Kinds whose findings about the same subject have the same cause: they are part of this one,
-    and their costs are added to it."""
+    """Kinds whose findings about the same subject have the same cause. They become part of this
+    one, and their costs are added to it.
+    """
     also: Mapping[str, tuple[Remedy, ...]] = field(default_factory=dict)
-    """Those of them whose remedies are printed as well: the driver's or layer's, else these."""
+    """The joined kinds whose remedies are printed, too: the driver's or layer's, else these."""
     joined: Callable[[Note], tuple[str, ...]] = lambda note: (note.subject,)
-    """The subjects of findings that this one joins."""
+    """The subjects of the findings that join this one."""
     of_setup: bool = False
-    """Whether the round trips that it costs are those of set-up, which are counted apart."""
+    """Whether its cost is in set-up round trips, which are counted separately."""
     of_joins: bool = False
-    """Whether its watch looks only at traces in which both sides of a pooler are joined."""
+    """Whether it needs a trace in which both sides of a pooler are joined."""
     stays_if_larger: bool = False
-    """Whether it is reported beside a finding that explains it if it costs more."""
+    """Whether it is reported next to a finding that explains it, if it costs more."""
     is_counted: Callable[[Shape], bool] = _all
-    """Whether a row with that shape is one time for its line of code."""
+    """Whether a row with that shape counts once for its line of code."""
     first: tuple[Remedy, ...] = ()
-    """Remedies that go before those of drivers and layers,"""
+    """Remedies that replace those of drivers and layers,"""
     is_first: Callable[[Note], bool] = lambda _: False
-    """if this holds."""
+    """if this is true of the note."""

@@ -1,14 +1,14 @@
-"""begin-commit: BEGIN and COMMIT, a round trip each, around one statement that would be a
+"""begin-commit: BEGIN and COMMIT take a round trip each around a single statement, which is a
 transaction by itself.
 
-Recognised by the transaction status: one round trip that only opens a block, one that runs a single
-statement in it, one that commits. Reported from TIMES of them on one connection. A BEGIN that
-travels with the statement costs nothing, and is not seen here. An empty statement is a check:
+Recognised by the transaction status: one round trip only opens a block, one runs a single statement
+in it, and one commits. Reported from TIMES of them on one connection. A BEGIN that is sent together
+with the statement costs nothing, and is not counted. An empty statement is a check: see
 driver-overhead.
 
-Not reported if the statement alone would behave differently: the block has options (an isolation
-level, READ ONLY), the statement takes a lock, a cursor or a savepoint that needs the transaction,
-or the block is rolled back or prepared for two-phase commit.
+Not reported if the statement would behave differently on its own: the block has options (an
+isolation level, READ ONLY); the statement takes a lock, a cursor or a savepoint that needs the
+transaction; or the block is rolled back or prepared for two-phase commit.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Watch(Watch):
 
     @staticmethod
     def _is_like_none(block: list[Step]) -> bool:
-        """Whether the statement would do the same by itself."""
+        """Whether the statement would do the same without the block."""
         begin, statement, end = block
         if end.shape.block_end == "ROLLBACK" or not _NEEDS_BLOCK.isdisjoint((*statement.shape.tags, *end.shape.tags)):
             return False

@@ -1,39 +1,39 @@
-"""n+1: one statement, or a few in turn, run again and again, each time waiting for the answer,
-where once would do.
+"""n+1: one statement, or a few in turn, runs again and again with other values, and the driver
+waits each time, although running it once would be enough.
 
-Recognised by a run of round trips of one connection in which the same statements (normalised SQL
-with a parameter or a literal in it) repeat: one alone, or a few in the same order, as an ORM's lazy
-relations do (trace/turns.py). Nothing else may come in between, except round trips that only
-prepare. The run must stay in one transaction block, or have short pauses outside of any: the same
-statement once a second is a poll, not a loop, and BEGIN ... COMMIT again and again is a loop of
-units of work. Reported from REPEATS times; the cost is every execution after the first round.
+Recognised by a run of round trips on one connection in which the same statements (normalised SQL
+with a parameter or a literal) repeat: one alone, or a few in the same order, as with an ORM's lazy
+relations (trace/turns.py). Nothing else may come in between, except round trips that only prepare.
+The run must stay in one transaction block, or outside of blocks have only short pauses: the same
+statement once a second is a poll, not a loop, and repeated BEGIN ... COMMIT is a loop of units of
+work. Reported from REPEATS times. The cost is every execution after the first round.
 
-A pool that is asked for a connection for each query resets or checks it each time: that is the
-driver's own doing, and part of the loop if at first the next query comes within AT_ONCE_NS of it.
-Units of work that follow each other directly look the same, so the finding says so. If several
-connections have the loop at the same time, it may also be one fan-out (gather) or separate work,
-and the finding says that.
+If the program takes a connection from a pool for each query, the pool resets or checks it each
+time. That is part of the loop if the next query first follows within AT_ONCE_NS. Units of work that
+follow each other directly look the same, and the finding says so. If several connections have the
+loop at the same time, it may also be a fan-out (gather) or independent work, and the finding says
+so.
 
-A loop whose rounds change (another relation for some of the rows) is one finding, if a statement is
-in the rounds before and after.
+If the rounds of a loop change (another relation for some of the rows), it stays one finding as long
+as one statement is in the rounds before and after the change.
 
-In one transaction block the rounds may be uneven, as with a relation that has several rows, or
-none, or is known already: at most MOST statements, of which those that ran REPEATS times are
-COVERED of COVERED + 1 round trips or more. These are the loop.
+In one transaction block the rounds may be uneven, for example if a relation has several rows or
+none, or is loaded already. Then at most MOST statements may take part, and those that ran REPEATS
+times must make up at least COVERED of COVERED + 1 round trips. They are the loop.
 
-If its values are in the text, drivers with a cache prepare each as another statement, and keep it:
-findings of prepared-once and prepared-leak about it are part of this one.
+If the values are in the text, drivers with a cache prepare each text as another statement, and keep
+it. Findings of prepared-once and prepared-leak about such a statement are part of this one.
 
-Not reported is a loop whose statements ask for many things at once (judge/batches.py): a list in
+A loop whose statements ask for many values at once is not reported (judge/batches.py): a list in
 portions, several rows of VALUES, pages, a queue that is drained. Only lists, bounds and limits may
-differ from round to round; if another value does, it is a loop over that. A query with bounds or
-limits, but without a list, asks for many things only if an answer has several rows. Outside a
-block, statements in turn of which one finds several rows and another asks for what belongs to them
-by a list are an ORM's eager loading, each round a unit of work.
+differ from round to round; if another value differs, it is a loop over that value. A query with
+bounds or limits but no list asks for many values only if an answer has several rows. Eager loading
+of an ORM is not reported either: outside a block, one statement finds several rows, and another
+asks for their related rows with a list. Each round is then a unit of work.
 
-If the values are the same each time it is repeat, not a loop over values, also for one of several
-statements in turn. Only statements that could be merged count (by their first word): FETCH takes a
-cursor's next rows, SET changes another setting.
+If the values are the same each time, also for one of several statements in turn, the finding is
+repeat. Only statements that could be merged count (by their first word): FETCH takes a cursor's
+next rows, and SET changes a different setting each time.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ COVERED: Final = 4
 AT_ONCE_NS: Final = 5_000_000
 """The longest pause after a pool's reset or check."""
 _STEPS_KEPT: Final = 64
-"""Executions of one statement, until a loop is known."""
+"""The most executions of one statement that are kept until a loop is known."""
 _LOOKED_UP: Final = 1_000
-"""Loops of one connection of which it is known whether they ask for many things at once."""
+"""The most loops of one connection for which _batches keeps the answer."""
 _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
 READS, WRITES, CALLS, RETURNS, IN_TEXT = "reads", "writes", "calls", "returns rows", "values in the text"
 CHANGES: Final = "changes rows"
-"""It writes, but adds none."""
+"""A fact: the loop changes or deletes rows, but adds none."""
 BOUNDS: Final = "its values are bounds"
 SINGLE: Final = "its values are not all bounds"
 _BLANKED: Final = "values blanked"
@@ -90,33 +90,33 @@ class _Watch(Watch):
         super().__init__(seen)
         self._mergeable: dict[str, bool] = {}
         self._batches: dict[tuple[str, ...], bool] = {}
-        """By the statements of a loop: whether they ask for many things at once."""
+        """Statements of a loop -> whether they ask for many values at once."""
         self._turns: Turns[Step] = Turns()
         """The run so far, if it may begin a loop."""
         self._loop: Note | None = None
         self._span = Span(0)
-        """When it ran, so far."""
+        """The period in which it has run so far."""
         self._texts: dict[str, str] = {}
-        """The first text of each, without its comments."""
+        """Statement -> its first text, without comments."""
         self._keys: list[str] = []
         """Its statements, in turn."""
         self._same: frozenset[str] = frozenset()
         """Those of them whose values are always the same."""
         self._at = 0
         self._uneven: dict[str, list[Step]] | None = {}
-        """By statement, the run so far in a block; None if it is no loop."""
+        """Statement -> its steps in the block so far; None if the block is not a loop."""
         self._loose: Note | None = None
         """A loop whose rounds are uneven."""
         self._is_fresh = False
         """Whether a pool has just reset or checked the connection."""
         self._from_pool = False
-        """Whether one has in the run so far."""
+        """Whether a pool has done so in the run so far."""
         self._left: tuple[Note, set[str]] | None = None
         """The loop that this run follows directly, and its statements."""
 
     def row(self, step: Step) -> None:
         if step.only_drops:
-            return  # the driver's own doing
+            return  # the driver sent it on its own
         key, shape = step.key, step.shape
         if _is_pools(step):
             self._is_fresh = True
@@ -175,7 +175,7 @@ class _Watch(Watch):
         self._from_pool = False
 
     def _look(self, run: list[Step], period: int) -> None:
-        """A run has become a loop, if its values say so too."""
+        """Start a loop, if the values of the run differ as in a loop."""
         self._turns.clear()
         if self._are_batches(run, period):
             return
@@ -184,7 +184,7 @@ class _Watch(Watch):
             self._begin(run, period, frozenset(step.key for step, same in zip(run, alike, strict=False) if same))
 
     def _unevenly(self, key: str, step: Step) -> None:
-        """The next of a run in a block, if its rounds are uneven."""
+        """Take the next step of a run in a block whose rounds may be uneven."""
         if self._loose is not None:
             if key in self._keys:
                 self._tell(self._loose, step)
@@ -216,8 +216,9 @@ class _Watch(Watch):
             self._tell(note, step, first=step.place in firsts)
 
     def _are_alike(self, run: list[Step], period: int) -> bool:
-        """Whether most have the values of the previous round, as far as values are known: then it
-        is not a loop over values."""
+        """Whether most steps have the same values as in the previous round, as far as values are
+        known. Then it is not a loop over values.
+        """
         if self.seen.trace.values_blanked:
             return False
         alike = 0
@@ -230,8 +231,9 @@ class _Watch(Watch):
         return not self._are_alike(steps, 1) and not self._are_batches(steps, 1)
 
     def _are_batches(self, run: list[Step], period: int) -> bool:
-        """Whether each of its statements asks for many things at once, or one of them for pages or
-        portions, so that the others run once for each of these."""
+        """Whether each statement asks for many values at once, or one of them asks for pages or
+        portions, and the others run once for each.
+        """
         keys = tuple(step.key for step in run[:period])
         known = self._batches.get(keys)
         if known is None:
@@ -243,8 +245,9 @@ class _Watch(Watch):
         return known
 
     def _asks(self, steps: list[Step]) -> str:
-        """How a statement asks for many things, with the same values otherwise: by lists, bounds or
-        limits. Empty if it does not."""
+        """How a statement asks for many values (lists, bounds or limits), if its other values are
+        the same. Empty if it does not.
+        """
         found = [batches.roles(step.label.sql) for step in steps]
         kinds = {role for each in found for role, _ in each}
         if batches.LIST in kinds:
@@ -256,7 +259,7 @@ class _Watch(Watch):
                 return ""
             how = batches.LIMIT if batches.LIMIT in kinds else batches.RANGE
         if any(any(role == batches.LIST for role, _ in each) != (how == batches.LIST) for each in found):
-            return ""  # a list of one asks for one thing
+            return ""  # a list of one item asks for one value
         if batches.ONE not in kinds and how != batches.LIST:
             return how
         ran = [self._ran(step) for step in steps]
@@ -271,7 +274,7 @@ class _Watch(Watch):
         return how if len(known) == len(rounds) and batches.stay(known) else ""
 
     def _ran(self, step: Step) -> Executed | None:
-        """What it bound, read again; None if that is not kept."""
+        """The values that the step bound, read from the capture; None if they are not kept."""
         if b"B" not in step.shape.sent:
             return Executed(1)
         try:
@@ -281,8 +284,9 @@ class _Watch(Watch):
         return ran[0] if len(ran) == 1 else None
 
     def _begin(self, run: list[Step], period: int, same: frozenset[str]) -> None:
-        """`same` are those of its statements that always have the same values: they are in it, but
-        are no loop over values."""
+        """Begin a loop. `same` are its statements that always have the same values: they take part,
+        but are not a loop over values.
+        """
         self._at = 0
         self._same = same
         self._uneven = None
@@ -308,7 +312,9 @@ class _Watch(Watch):
             self._tell(note, step, first=place < period and step.key not in before)
 
     def _explain_repeats(self, note: Note) -> None:
-        """Values of a loop may come again in it: another related row of the same parent."""
+        """Let the loop explain repeats of its statements: a value may occur twice in a loop, for
+        another row with the same parent.
+        """
         for key in self._keys:
             if key not in self._same:
                 note.absorb("repeat", key)
@@ -357,8 +363,9 @@ class _Watch(Watch):
 
 
 def _loads_eagerly(run: list[Step], period: int, asks: list[str]) -> bool:
-    """Whether the rounds are units of work outside a block: one of its statements finds several
-    rows, and another asks by a list for what belongs to them."""
+    """Whether the rounds are units of work outside a block, in which one statement finds several
+    rows and another asks for their related rows with a list.
+    """
     if run[0].shape.status_before != "I":
         return False
     others = [run[place::period] for place, how in enumerate(asks) if how != batches.LIST]
@@ -366,19 +373,20 @@ def _loads_eagerly(run: list[Step], period: int, asks: list[str]) -> bool:
 
 
 def _writes(step: Step) -> bool:
-    """Whether it writes. A portal that a row limit left suspended has no tag."""
+    """Whether the step writes. A portal that a row limit left suspended has no tag."""
     shape = step.shape
     return not _WRITES.isdisjoint(shape.tags) or (not shape.tags and b"s" in shape.received and texts.changes(step.label.sql))
 
 
 def _adds(step: Step) -> bool:
-    """Whether it may add a row each time, with the same values, too."""
+    """Whether the step may add a row each time, even with the same values."""
     return _writes(step) and not _ADDS.isdisjoint(words := texts.words(step.label.sql)) and "CONFLICT" not in words
 
 
 def _does(sql: str) -> str:
-    """What merging several of that statement takes: it writes, it looks for rows, or it only calls
-    functions, for which there is no column to compare."""
+    """How executions of that statement can be merged: it writes, it looks for rows, or it only
+    calls functions and has no column to compare.
+    """
     if texts.changes(sql):
         return WRITES
     is_call = texts.called(sql) and not texts.has(sql, "WHERE") and sqltext.words(sql, 1) != ["EXECUTE"]
@@ -386,8 +394,9 @@ def _does(sql: str) -> str:
 
 
 def _from_least(keys: list[str]) -> list[str]:
-    """The statements of a loop in turn, beginning with the least: where a round begins is not
-    known."""
+    """The statements of a loop in turn, rotated so that the smallest comes first, because it is not
+    known where a round begins.
+    """
     at = min(range(len(keys)), key=lambda at: keys[at:] + keys[:at])
     return keys[at:] + keys[:at]
 
@@ -398,7 +407,7 @@ def _is_pools(step: Step) -> bool:
 
 
 def _runs(shape: Shape) -> bool:
-    """Whether it runs one statement, and nothing failed."""
+    """Whether the round trip runs one statement, and nothing failed."""
     return shape.depth == 1 and not shape.errors and (b"B" in shape.sent or b"Q" in shape.sent)
 
 
@@ -425,7 +434,7 @@ def _what(note: Note) -> str:
 
 
 def _waiting(note: Note) -> str:
-    """Who waits for the answers, as far as the wire shows it."""
+    """The part of the line that says how the executions waited, as far as the wire shows it."""
     if note.at_once:
         pool = " of a pool" if _FROM_POOL in note.facts else ""
         return f" on {note.on} connections{pool}, partly at the same time (loops side by side, a fan-out, or work that is independent)"
@@ -437,7 +446,7 @@ def _waiting(note: Note) -> str:
 
 
 def _prepared(note: Note) -> str:
-    """What the values in its text cost on top."""
+    """The part of the line about values in the text, which cost a Parse each."""
     if not note.parts:
         return ""
     alive = f", and {note.parts[PREPARED_LEAK].times} are alive" if PREPARED_LEAK in note.parts else ""
@@ -445,7 +454,7 @@ def _prepared(note: Note) -> str:
 
 
 def _blanked(note: Note) -> str:
-    """What is not known of a query without its values."""
+    """The part of the line about blanked values."""
     return "; its values are blanked: if they are the same each time, cache the answer" if _BLANKED in note.facts else ""
 
 

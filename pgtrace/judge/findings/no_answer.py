@@ -1,11 +1,11 @@
-"""no-answer: the driver waits for a reply that does not come, although nothing it asked for runs
-anything.
+"""no-answer: the driver waits for a reply that does not come, although none of its messages runs a
+statement.
 
-A Parse, a Bind, a Describe, a Close and the Sync or Flush after them are answered at once; so are a
+Parse, Bind, Describe, Close and the Sync or Flush after them are answered at once; so are a
 start-up packet and a password. Reported if a flush point of only such messages got no reply at all
-for a second or more, or to the end. A slow statement is not one: something runs. A Parse may wait
-for a lock, so with one leg this says waiting, not lost. A second leg, behind a pooler, shows
-whether the message arrived there.
+for a second or more, or until the end. A slow statement does not count, because something runs. A
+Parse may wait for a lock, so with one leg the finding says "waiting", not "lost". A second leg
+behind a pooler shows whether the message arrived there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pgtrace.trace.row import RowKind, Shape
 
 WAITS_NS: Final = 1_000_000_000
 _QUIET: Final = frozenset(b"PBDCSHp\x02\x03\x04")
-"""Messages that run nothing; in a flight 2 to 4 are start-up packets."""
+"""Messages that run nothing; bytes 2 to 4 of a flight are start-up packets."""
 
 
 def _runs_nothing(shape: Shape) -> bool:
@@ -30,7 +30,7 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._unsynced = False
-        """Whether what has run may still wait for its commit."""
+        """Whether an executed statement may still be waiting for its commit."""
 
     def row(self, step: Step) -> None:
         shape = step.shape

@@ -1,8 +1,8 @@
-"""open-portal: a portal is left suspended without a Sync, and the session waits with it.
+"""open-portal: a portal is left suspended without a Sync, and blocks the session.
 
-Until the Sync the implicit transaction is open: its snapshot and locks are held, and everything
-else on the connection waits behind the cursor. Recognised by PortalSuspended outside a transaction
-block with no Sync, Close or Execute for IDLE_NS after it. Inside a block a cursor may stay open.
+Until the Sync, the implicit transaction stays open: its snapshot and locks are held, and nothing
+else can use the connection. Recognised by PortalSuspended outside a transaction block, followed by
+no Sync, Close or Execute for IDLE_NS. Inside a block a portal may stay open.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""pipeline-error: one statement of a pipeline fails, and the server discards the following ones up
-to the Sync.
+"""pipeline-error: one statement of a pipeline fails, and the server discards the next ones up to
+the Sync.
 
-Recognised by an ErrorResponse in a round trip of several executions, and by what was skipped after
-it. What had run before it, in the same Sync and outside a block, is rolled back with it.
+Recognised by an ErrorResponse in a round trip of several executions, with messages skipped after
+it. Outside a block, statements that ran earlier in the same Sync are rolled back, too.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""pooler-added: the pooler asks the server something of its own, again and again.
+"""pooler-added: the pooler sends statements of its own to the server, again and again.
 
-Only where both sides of a pooler were recorded: it is a round trip behind the pooler that no driver
-asked for. The driver is that of the round trip before which the pooler did it. PgBouncer 1.18 under
-asyncpg sends SET client_encoding for each change of the server connection, because it compares what
-asyncpg asked for ('utf-8', quotes and all) with what the server reports (UTF8). Reported from TIMES
-of them on, and from one in twenty of the server's round trips.
+Needs both sides of a pooler: it is a round trip behind the pooler that no driver asked for. It is
+attributed to the driver of the next round trip. PgBouncer 1.18 with asyncpg sends SET
+client_encoding each time the server connection changes, because it compares asyncpg's setting
+('utf-8', including the quotes) with the server's (UTF8). Reported from TIMES of them, if they are
+at least one in twenty of the server's round trips.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """pooler-wait: round trips wait in the pooler for a server connection.
 
-Only where both sides of a pooler were recorded: the time from a round trip's opening to the first
-thing that the pooler asks the server for it. Waits of WAIT_NS and more count, except the one of a
+Needs both sides of a pooler: the wait lasts from the beginning of a round trip to the first message
+that the pooler sends to the server for it. Waits of WAIT_NS or more count, except for a
 connection's first round trip, for which the pooler may have to open a server connection. Reported
-from TIMES of them on.
+from TIMES of them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""prepared-leak: named statements pile up in a session.
+"""prepared-leak: named prepared statements pile up in a session.
 
 Each takes memory in the server until it is closed or the session ends. The session counts exactly
 how many are alive (statements_live). Rows show only some of their names: a Parse shows its name, a
-Close does not. So the number alive for one normalised SQL is at least the names prepared for it
-minus all statements dropped. Reported from ALIKE of them (their texts differ in a literal, or the
-driver never closes what it prepared); else once for more than MANY in all, which is beyond the
-default cache of any driver.
+Close does not. So the number alive for one normalised SQL is at least the number of names prepared
+for it minus the number of all statements dropped. Reported from ALIKE for one normalised SQL: the
+texts differ in a literal, or the driver never closes its statements. Else reported once for more
+than MANY in total, which no driver's default cache holds.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class _Watch(Watch):
         self._by_text: dict[str, int] = {}
         self._rows: dict[str, list[tuple[int, str]]] = {}
         self._first: dict[str, int] = {}
-        """A hash of the first text of each."""
+        """Normalised SQL -> a hash of its first text."""
         self._differ: set[str] = set()
-        """Those of which another text had another literal."""
+        """Normalised SQL whose texts differ in a literal."""
 
     def row(self, step: Step) -> None:
         if not step.shape.prepares or step.shape.statements != 1 or step.shape.errors or not step.key:
@@ -66,7 +66,7 @@ class _Watch(Watch):
             self._tell_all(live)
 
     def _tell_all(self, live: int) -> None:
-        """Too many, each another statement."""
+        """Report that too many different statements are alive."""
         note = self.seen.note(KIND)
         note.times, note.amount = len(self._by_text), live
         if not note.evidence:

@@ -1,13 +1,13 @@
-"""prepared-once: statements that are prepared under their own name, run once and never again.
+"""prepared-once: statements are prepared under a name, run once and never again.
 
-Preparing pays off when the statement is run again. Recognised by names: a round trip prepares a
-name and runs nothing, one Bind follows, and the next time the same SQL comes it has another name.
-Statements that are prepared in advance may be run more often later, and then do not count. Reported
-from PREPARED_ONCE such names for one normalised SQL on one connection; with fewer a cache may just
-be filling. The cost is every such round trip but the first, and those which only drop the name (a
-Close, a DEALLOCATE). What the session drops with DISCARD ALL, or makes the driver forget
-(judge/forgetting.py), decides the remedy. A finding of prepared-leak about the same SQL is part of
-this one.
+Preparing pays off only if the statement runs again. Recognised by names: a round trip prepares a
+name and runs nothing, one Bind follows, and the next time the same SQL has another name. Statements
+that are prepared in advance may run again later, and then do not count. Reported from PREPARED_ONCE
+such names for one normalised SQL on one connection; with fewer, a cache may still be filling. The
+cost is every such round trip but the first, and those that only drop the name (a Close, a
+DEALLOCATE). The remedy depends on whether the session drops statements with DISCARD ALL, or makes
+the driver forget them (judge/forgetting.py). A finding of prepared-leak about the same SQL is part
+of this one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ PREPARED_ONCE: Final = 5
 _TEXTS_KEPT: Final = 1_000
 _LEAK: Final = "prepared-leak"
 IN_TEXT, ONE_TEXT = "values in the text", "one text"
-"""Facts: whether its texts differ in their literals, or one was prepared again and again. Neither
-is known where values are blanked and texts are the same."""
+"""Facts: its texts differ in their literals, or one text was prepared again and again. If values
+are blanked and the texts are equal, neither is known.
+"""
 
 
 @dataclass(slots=True)
@@ -34,12 +35,12 @@ class _Name:
     uses: int = 0
     given_up: Step | None = None
     spent: list[Step] = field(default_factory=list)
-    """The round trips that it cost, if it counts as used once."""
+    """The round trips that it cost, if it was used once."""
 
 
 @dataclass(slots=True)
 class _Text:
-    """For one normalised SQL: its latest name, and the names that were used once."""
+    """One normalised SQL: its latest name, and the names that were used once."""
 
     latest: _Name
     first: int
@@ -101,7 +102,7 @@ class _Watch(Watch):
         text.differs |= step.text != text.first
         earlier, text.latest = text.latest, prepared
         if earlier.uses <= 1:
-            if earlier.uses:  # else it may be run later, and again
+            if earlier.uses:  # else it may still run, even several times
                 self._names.pop(earlier.name if earlier.name != name else "", None)
             self._once(text, earlier, step)
 

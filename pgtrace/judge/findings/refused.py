@@ -1,9 +1,9 @@
-"""refused: a start-up that the server, or a pooler, answered with an error: a wrong password, no
-such database, too many clients, an unknown parameter.
+"""refused: the server or a pooler answered a start-up with an error: a wrong password, no such
+database, too many clients, an unknown parameter.
 
-Recognised by an ErrorResponse before the first ReadyForQuery. A driver that comes back at once and
-is let in has paid a connection for the attempt; the finding says so. PgBouncer refuses unknown
-parameters of the StartupMessage with an untranslated text that names the parameter.
+Recognised by an ErrorResponse before the first ReadyForQuery. If the driver tries again at once and
+gets in, it has wasted one connection, and the finding says so. PgBouncer refuses unknown parameters
+of the StartupMessage with an untranslated text that names the parameter.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SETTINGS: Final = {"42704": "name", "22023": "value"}
 PARAMETER, VERSION = "parameter", "protocol version"
 ROLE: Final = "the role may not log in"
 _ROUTINE: Final = "InitializeSessionUserId"
-"""The server's routine that looks at the role; pg_hba.conf has others."""
+"""The server's routine that checks the role; errors about pg_hba.conf come from others."""
 
 
 class _Watch(Watch):

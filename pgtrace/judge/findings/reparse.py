@@ -1,12 +1,12 @@
-"""re-parse: the server parses and plans one text again for every execution, although the connection
-could keep it.
+"""re-parse: the server parses and plans one text again for every execution, although the driver
+could keep it as a prepared statement.
 
-If Parse travels with Bind it costs no round trip, but the server's time and the bytes of the text.
+A Parse that is sent with Bind costs no round trip, but server time and the bytes of the text.
 Reported if one SQL text was parsed REPARSES times on a connection in round trips that ran it, and
-never run without a Parse: psycopg parses five times before it prepares, pgjdbc four. Several Parses
-in one round trip are one decision of the driver, and do not count. Where the session made the
-driver forget (judge/forgetting.py), all its texts are one finding; none if that was ROLLBACK after
-errors.
+never ran without a Parse: psycopg parses five times before it prepares, pgjdbc four. Several Parses
+in one round trip are a single decision of the driver, and do not count. If the session made the
+driver forget its statements (judge/forgetting.py), all texts are one finding. If the cause was a
+ROLLBACK after errors, nothing is reported.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._runs: dict[int, list[int] | None] = {}
-        """By SQL text: the rows of its first runs with a Parse, None once it was run without."""
+        """SQL text -> the rows of its first runs with a Parse; None once it has run without one."""
         self._sent_types: dict[str, dict[tuple[int, ...], None]] = {}
-        """By normalised SQL: the lists of types in its Parses."""
+        """Normalised SQL -> the lists of types in its Parses."""
         self._prepares = False
         self._forgotten = Forgotten()
         self._keys: dict[str, set[str]] = {}
-        """By the cause: the statements that the driver forgot."""
+        """Cause -> the statements that the driver forgot."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -52,7 +52,7 @@ class _Watch(Watch):
         if parses and shape.statement:
             self._prepares = True
         if shape.depth != 1 or not step.key or b"B" not in shape.sent or shape.errors:
-            return  # what has failed is not what a driver would keep
+            return  # a driver would not keep a statement that failed
         text = step.text
         if not parses:
             self._runs[text] = None

@@ -1,13 +1,15 @@
-"""repeat: the same query with the same values, again and again, with nothing written in between.
+"""repeat: the same query runs again and again with the same values, and nothing is written in
+between.
 
 Recognised by the hash of what the driver sent (RoundTrip.values): text and values are the same. A
-driver that prepares a statement halfway sends something else for the same query; then the values
-themselves are compared. Not reported if values are blanked, because then all are the same. Each
-query must read a table, come within PAUSE_NS of the connection's previous round trip or inside one
-transaction, and call no function whose result differs each time. A write of this connection, a SET,
-a lock, a user-defined function or the end of a transaction starts again (a pool's reset does not,
-unless a setting was changed); so does an answer with another number of rows, since others write as
-well. The cost is every time but the first.
+driver that starts to prepare a query halfway sends different messages for it; then the values
+themselves are compared. Not reported if values are blanked, because then all look the same.
+
+Each query must read a table, follow within PAUSE_NS of the connection's previous round trip or be
+in the same transaction, and call no function whose result differs each time. A write on this
+connection, a SET, a lock, a user-defined function or the end of a transaction starts the count
+again (a pool's reset does not, unless a setting was changed). So does an answer with another number
+of rows, because other sessions write, too. The cost is every execution but the first.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from pgtrace.trace.row import Shape
 TIMES: Final = 5
 POLL_NS: Final = 8_000_000
 _REGULAR: Final = 1.5
-"""How many times the shortest of a poll's pauses the longest may be."""
+"""A poll's longest pause may be this many times its shortest."""
 _ASKED_KEPT: Final = 256
 _SELECT: Final = ("SELECT",)
 _DIFFERS: Final = frozenset(
@@ -37,28 +39,28 @@ _DIFFERS: Final = frozenset(
 )  # fmt: skip
 _TIMES: Final = frozenset({"CURRENT_TIMESTAMP", "CURRENT_TIME", "CURRENT_DATE", "LOCALTIMESTAMP", "LOCALTIME"})
 _STATE: Final = ("PG_STAT", "PG_LOCKS", "PG_CURSORS", "PG_PREPARED")
-"""Views of what goes on in the server."""
+"""Prefixes of views that show the server's current state."""
 _CHANGES_NOTHING: Final = frozenset(
     {"SELECT", "SHOW", "BEGIN", "START TRANSACTION", "FETCH", "DECLARE CURSOR", "CLOSE CURSOR", "SAVEPOINT", "RELEASE"}
 )
 
 
 _READ: Final = 16
-"""Queries of one text whose values are read, until none of them was asked before."""
+"""For one text, give up reading values after this many queries that were not asked before."""
 
 Form = tuple[bytes, str]
-"""How a driver sends a query: its messages, and the name of its statement."""
+"""The form in which a driver sends a query: its messages, and the name of its statement."""
 
 
 @ByText
 def _may_change(sql: str) -> bool:
-    """Whether it may have changed something."""
+    """Whether the statement may have changed something."""
     return texts.changes(sql) or texts.calls_unknown(sql) or texts.locks(sql) or "SET_CONFIG" in texts.called(sql)
 
 
 @ByText
 def _is_askable(sql: str) -> bool:
-    """Whether it reads a table, and asking again would give the same."""
+    """Whether the query reads a table and gives the same answer when it runs again."""
     found = texts.words(sql)
     return (
         "FROM" in found
@@ -74,25 +76,27 @@ class _Query:
     """A query with its values."""
 
     first: int
-    """The row that asked it first."""
+    """The row that ran it first."""
     rows: int
-    """In its latest answer."""
+    """The number of rows in its latest answer."""
     places: list[int]
-    """Rows that asked it, until it is reported."""
+    """Rows that ran it, until it is reported."""
     is_told: bool = False
     pauses: list[int] = field(default_factory=list)
-    """Before those that followed each other directly, until it is reported."""
+    """The pauses between runs that followed each other directly, until it is reported."""
     values: int | None = None
-    """A hash of them, once they were read."""
+    """A hash of its values, once they were read."""
 
     @property
     def is_poll(self) -> bool:
-        """Whether it was asked at regular pauses, and nothing else was."""
+        """Whether it ran at regular intervals, and nothing else ran in between."""
         pauses = self.pauses
         return len(pauses) == len(self.places) - 1 and min(pauses) >= POLL_NS and max(pauses) <= _REGULAR * min(pauses)
 
     def answered(self, step: Step) -> bool:
-        """Whether the answer has as many rows as the one before; else it begins again."""
+        """Take an answer. Returns whether it has as many rows as the one before; else counting
+        starts again.
+        """
         if step.rows == self.rows:
             return True
         self.rows, self.places, self.pauses, self.is_told = step.rows, [step.place], [], False
@@ -104,22 +108,22 @@ class _Watch(Watch):
         super().__init__(seen)
         self._asked: dict[tuple[int, int], _Query] = {}
         self._of_text: dict[int, dict[Form, list[_Query]]] = {}
-        """The queries of each text, by the form in which they were sent first."""
+        """Text -> form in which they were first sent -> queries."""
         self._unknown: dict[int, int] = {}
-        """By text: how many queries in a row were read and not asked before."""
+        """Text -> how many queries in a row had values that were new."""
         self._latest: _Query | None = None
-        """What the latest round trip asked, if it was one such query,"""
+        """The query of the latest round trip, if it had one,"""
         self._ended_ns = 0
         """and when it ended."""
         self._is_set = False
-        """Whether a setting was changed that a reset changes again."""
+        """Whether a setting was changed that a reset would change back."""
 
     def row(self, step: Step) -> None:
         latest, self._latest = self._latest, None
         shape = step.shape
         if shape.tags != _SELECT and b"s" not in shape.received:
             if not self._is_set and shape.status_before == shape.status == "I" and is_reset(step):
-                return  # to what the settings were
+                return  # the settings are as they were
             self._is_set = "SET" in shape.tags or (self._is_set and not is_reset(step))
             if shape.errors or not _CHANGES_NOTHING.issuperset(shape.tags) or shape.sent == b"F":
                 self.lost()
@@ -163,7 +167,7 @@ class _Watch(Watch):
             return
         follows = query is latest and step.shape.status_before == "I"
         if not follows and len(query.places) == TIMES - 1 and query.is_poll:
-            query.places, query.pauses = [], []  # what came before were polls
+            query.places, query.pauses = [], []  # the earlier ones were polls
         query.places.append(step.place)
         if follows:
             query.pauses.append(step.opened_ns - ended_ns)
@@ -184,8 +188,9 @@ class _Watch(Watch):
         return query
 
     def _sent_otherwise(self, step: Step) -> _Query | None:
-        """The query, if it was asked before in another form: its Parse came along, or its statement
-        had another name."""
+        """The query, if it was sent before in another form: with its Parse, or with another
+        statement name.
+        """
         forms = self._of_text.get(step.text, {})
         form = (step.shape.sent, step.shape.statement)
         unknown = self._unknown.get(step.text, 0)
@@ -202,7 +207,9 @@ class _Watch(Watch):
         return found
 
     def _values(self, place: int) -> int:
-        """A hash of what a row binds, read again; 0 if it cannot be."""
+        """A hash of the values that a row binds, read from the capture again; 0 if they cannot be
+        read.
+        """
         try:
             ran = executed(self.seen.trace, place)
         except NotKept:

@@ -1,12 +1,12 @@
-"""returned-in-transaction: a pool gives a connection to the next user while a transaction of the
-previous one is still open.
+"""returned-in-transaction: a pool gives a connection to the next user while the previous user's
+transaction is still open.
 
 The change of user is not on the wire, but its effects are: the next user's BEGIN is answered by the
 warning 25001 (there is already a transaction in progress), or the pool's own reset or ping runs
-inside the block. Where the program notes its lines of code, it says that another task or thread
-goes on in the transaction (trace/call_sites.py). The next user's work is then part of another's
-transaction. A BEGIN directly after a BEGIN does not count, because nothing ran in between
-(driver-overhead). Nor does a ROLLBACK by the pool, which ends the transaction.
+inside the block. If the program notes its lines of code, the finding also says that another task or
+thread continues in the transaction (trace/call_sites.py). The next user's work is then part of the
+previous user's transaction. A BEGIN directly after a BEGIN does not count, because nothing ran in
+between (see driver-overhead). Nor does a ROLLBACK by the pool, which ends the transaction.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, t
 _IN_PROGRESS: Final = "25001"
 _INSIDE: Final = ("T", "E")
 _DISCARD: Final = frozenset({"DISCARD ALL", "DISCARD ALL;"})
-"""Fails inside a block."""
+"""Resets that fail inside a block."""
 _HANDED_ON: Final = "another task or thread continues in the transaction"
 
 
@@ -30,9 +30,9 @@ class _Watch(Watch):
         self._worked: Step | None = None
         """The latest round trip that did work in the open block."""
         self._pings: set[str] = set()
-        """Texts of pings outside of blocks."""
+        """Texts of the pings seen outside of blocks."""
         self._told_of_another = False
-        """Whether it was said of this block that another goes on in it."""
+        """Whether it was already reported that another task or thread continues in this block."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -70,7 +70,9 @@ class _Watch(Watch):
         return shape.status_before not in _INSIDE and shape.status not in _INSIDE and not may_be_check(step.key)
 
     def _is_handed_on(self, step: Step) -> bool:
-        """Whether another goes on in it, and does not just roll it back."""
+        """Whether another task or thread continues in the transaction, and does not just roll it
+        back.
+        """
         shape = step.shape
         return self.seen.trace.call_sites.handed_on(step.place) and not (shape.status == "I" and "COMMIT" not in shape.tags)
 

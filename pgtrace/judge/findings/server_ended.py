@@ -1,10 +1,11 @@
-"""server-ended: the server, or a pooler, ends a session by itself: a time-out, a shutdown, an
-administrator, or its end of the stream without a message.
+"""server-ended: the server or a pooler ends a session by itself: by a time-out, a shutdown, an
+administrator's command, or the end of its stream without a message.
 
-Recognised by a FATAL error that answers nothing the driver asked (25P03, 57P05, 57P01 and the like,
-or one of a pooler), or by the server's end of the stream before the driver's. A restart that ends
-many sessions is one finding. It says how long the session had been idle, whether a transaction was
-open, and whether the driver used the connection afterwards: these are not findings of their own.
+Recognised by a FATAL error that does not answer a message of the driver (25P03, 57P05, 57P01 and
+the like, or a pooler's own), or by the end of the server's stream before the driver's. A restart
+that ends many sessions is one finding. The finding says how long the session had been idle, whether
+a transaction was open, and whether the driver used the connection afterwards; these are not
+separate findings.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ TOO_IDLE: Final = "idle too long"
 IDLE_TOO_LONG: Final = ("57P05", fatals.IDLE_CLIENT)
 _WITH_REMEDY: Final = frozenset({"25P03", "25P04", "57P05", *fatals.BY_POOLER})
 _CLOSE_BY_HAND: Final = ("psycopg2", "pg8000")
-"""They have no pool that closes what is idle; the others have remedies of their own."""
+"""Drivers whose pool does not close idle connections; the others have remedies of their own."""
 _SILENT: Final = "the end of its stream, without a message"
 
 

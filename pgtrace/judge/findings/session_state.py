@@ -1,15 +1,16 @@
-"""session-state: what a session keeps beyond its transaction: settings, LISTEN, advisory locks,
+"""session-state: a session keeps state beyond its transaction: settings, LISTEN, advisory locks,
 temporary tables, cursors WITH HOLD, SQL-level PREPARE.
 
-Behind a pooler in transaction mode, the next transaction may find another session's state, or none;
-without a pooler nothing is wrong. Recognised by command tags, so only for successful commands, and
-by the text (judge/texts.py), once something else runs after it, or for LISTEN behind a pooler, once
-the session ends. These do not count: SET LOCAL; what its own transaction takes back by ROLLBACK,
-RESET, CLOSE or DROP (advisory locks and PREPARE outlast a ROLLBACK), and a lock that was tried and
-not got; without a pooler, what a reset gives up before anything else runs; settings that poolers
-track (_TRACKED); those for a driver's own look-up of types. Without evidence of a pooler
-(judge/signs.py), reported from TIMES of them, and LISTEN never: a connection that listens is a
-separate one on purpose.
+Behind a pooler in transaction mode, the next transaction may find another session's state, or none.
+Without a pooler nothing is wrong. Recognised by command tags, so only for successful commands, and
+by the text (judge/texts.py), once something else runs after it. LISTEN behind a pooler counts once
+the session ends.
+
+Not counted are: SET LOCAL; state that the same transaction undoes by ROLLBACK, RESET, CLOSE or DROP
+(advisory locks and PREPARE outlast a ROLLBACK); a lock that was tried but not granted; without a
+pooler, state that a reset drops before anything else runs; settings that poolers track (_TRACKED);
+settings for a driver's own look-up of types. Without evidence of a pooler (judge/signs.py),
+reported from TIMES of them, and never for LISTEN: a connection that listens is separate on purpose.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _WORDS: Final = frozenset(
      "PG_ADVISORY_LOCK_SHARED", "PG_TRY_ADVISORY_LOCK_SHARED"}
 )  # fmt: skip
 TIMES: Final = 3
-"""The number needed without evidence of a pooler."""
+"""How many are needed without evidence of a pooler."""
 _LISTEN: Final = "LISTEN"
 _SETTING: Final = "a setting (SET)"
 _PREPARED: Final = "a statement by SQL-level PREPARE"
@@ -52,8 +53,9 @@ _TRACKED: Final = frozenset(
     {"CLIENT_ENCODING", "NAMES", "DATESTYLE", "TIMEZONE", "TIME", "STANDARD_CONFORMING_STRINGS", "APPLICATION_NAME", "INTERVALSTYLE",
      "EXTRA_FLOAT_DIGITS"}
 )  # fmt: skip
-"""Settings that poolers carry from one server connection to the next, or that drivers set alike on
-all of them."""
+"""Settings that poolers carry from one server connection to the next, or that drivers set to the
+same value on all connections.
+"""
 _GIVEN_UP: Final = {
     "RESET": _SETTING,
     "UNLISTEN": _LISTEN,
@@ -66,12 +68,12 @@ _GIVEN_UP: Final = {
     "DISCARD TEMP": _TEMPORARY,
 }
 _ALL: Final = frozenset({"ALL", "TEMP", "?"})
-"""Words that mean every name; `?` is `*`, or a quoted name."""
+"""Words for every name; `?` is `*`, or a quoted name."""
 
 
 @ByText
 def _may_keep(sql: str) -> bool:
-    """Whether its text sets any such state."""
+    """Whether the text sets any such state."""
     return not _WORDS.isdisjoint(texts.words(sql)) or any(one[0] == "SET" for one in texts.statements(sql))
 
 
@@ -84,7 +86,7 @@ class _Held(NamedTuple):
 
 
 def _state(tags: tuple[str, ...], sql: str) -> str:
-    """What a statement makes the session keep; empty if nothing."""
+    """The kind of state that a statement makes the session keep; empty if none."""
     if "LISTEN" in tags:
         return _LISTEN
     if "PREPARE" in tags:
@@ -101,7 +103,7 @@ def _state(tags: tuple[str, ...], sql: str) -> str:
 
 
 def _name(what: str, sql: str) -> str:
-    """The name of what it keeps, as far as the text shows it."""
+    """The name of the state, as far as the text shows it."""
     found = texts.words(sql)
     if what == _LOCK:
         return ""
@@ -114,8 +116,9 @@ def _name(what: str, sql: str) -> str:
 
 
 def _parts(step: Step) -> list[tuple[tuple[str, ...], str]]:
-    """Each of its statements, with the tags that it may have; as one if they cannot be told
-    apart."""
+    """Each statement of the step, with the tags that it may have; a single part if the tags cannot
+    be assigned to statements.
+    """
     tags, sql = step.shape.tags, step.label.sql
     statements = sqltext.split(sql) if step.shape.sent == b"Q" and not step.shape.errors else [sql]
     if len(statements) == 1:
@@ -127,11 +130,11 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._held: list[_Held] = []
-        """Since the latest ReadyForQuery(I)."""
+        """State set since the latest ReadyForQuery(I)."""
         self._savepoints: dict[str, int] = {}
-        """How much was held at each."""
+        """Savepoint -> how much state was held when it was set."""
         self._kept: list[_Held] = []
-        """State that outlived its transaction and that nothing has needed yet."""
+        """State that outlived its transaction, while nothing else has run yet."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -167,7 +170,7 @@ class _Watch(Watch):
                 del self._held[:-8]
 
     def _give_up(self, tags: tuple[str, ...], sql: str) -> None:
-        """What the transaction itself takes back."""
+        """Remove the state that the statement gives up."""
         found = texts.words(sql)
         if "SAVEPOINT" in tags:
             self._savepoints["".join(found[1:2])] = len(self._held)
@@ -190,12 +193,12 @@ class _Watch(Watch):
         self._held[to:] = [one for one in self._held[to:] if one.what in _OUTLASTS_ROLLBACK]
 
     def _is_own(self, step: Step) -> bool:
-        """Whether the driver does it for itself."""
+        """Whether the driver sent the statement on its own."""
         driver = drivers.BY_NAME.get(self.seen.connection.driver)
         return driver is not None and driver.introspection is not None and driver.introspection.search(step.label.sql) is not None
 
     def _is_refused(self, step: Step, sql: str) -> bool:
-        """Whether it only tried to take a lock, and another has it: its answer is false."""
+        """Whether the statement tried to take a lock and failed: its answer is false."""
         if step.rows != 1 or not all(name.startswith("PG_TRY_") for name in texts.advisory_locks(sql)):
             return False
         try:
@@ -211,7 +214,7 @@ class _Watch(Watch):
         self._savepoints.clear()
 
     def ended(self, place: int, pause_ns: int | None, words: str) -> None:
-        """Who listens often runs nothing more; behind a pooler nothing comes all the same."""
+        """A session that listens may run nothing more, and behind a pooler gets no notification."""
         if self.seen.signs:
             for kept in self._kept:
                 if kept.what == _LISTEN:

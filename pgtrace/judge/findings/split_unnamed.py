@@ -1,10 +1,11 @@
 """split-unnamed: the unnamed statement is parsed in one round trip and bound in the next, with a
-ReadyForQuery(I) between them.
+ReadyForQuery(I) in between.
 
-There a pooler in transaction mode may give the server connection to another session, whose own
-unnamed Parse is then what the Bind meets: an error, or the wrong statement. Recognised by the
-status: inside a block, and after a Flush, the connection is kept. On a direct connection nothing
-goes wrong, so this is not a failure and has no cost; extra-describe counts the second round trip.
+At that point a pooler in transaction mode may give the server connection to another session. If
+that session parses its own unnamed statement, the Bind fails or runs the wrong statement.
+Recognised by the transaction status: inside a block, and after a Flush, the pooler keeps the
+connection. On a direct connection nothing goes wrong, so this is not a failure and has no cost;
+extra-describe counts the second round trip.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import BETWEEN, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 3
-"""Once or twice is not a habit."""
+"""The number needed: once or twice may be an exception."""
 
 
 class _Watch(Watch):

@@ -1,11 +1,11 @@
 """statement-dropped, statement-gone, pooler-26000 and pooler-42P05: a prepared statement is
 missing, or exists already.
 
-26000 says that no statement has the name. What the session knows of the name decides which finding
-it is:
+26000 means that no statement has the name. The finding depends on what the session knows about the
+name:
 
-- statement-dropped: the session dropped it itself, by a Close, DEALLOCATE or DISCARD ALL that
-  succeeded; the finding shows that row.
+- statement-dropped: the session itself dropped it, by a successful Close, DEALLOCATE or
+  DISCARD ALL; the finding shows that row.
 - pooler-26000: its Parse was accepted, and nothing that the protocol shows has dropped it. A pooler
   has given the session another server connection, if there was a moment between transactions at
   which it could.
@@ -14,12 +14,12 @@ it is:
   (judge/signs.py). The cause cannot be known; the finding gives the evidence for each.
 - statement-gone too: its Parse was not seen, or was refused.
 
-42P05 says that a name is in use. If this session never prepared it, or dropped it, another session
-has left it: pooler-42P05. A session that prepares a name twice has nothing to do with a pooler, and
-no finding explains that; nor where something ran that may have prepared it unseen.
+42P05 means that a name is in use. If this session never prepared it, or dropped it, another session
+has left it: pooler-42P05. If a session prepares a name twice, or may have prepared it unseen, no
+finding explains the error.
 
 SQL-level DEALLOCATE and EXECUTE name a statement as Bind does. Behind a pooler that keeps
-statements under its own names (PgBouncer from 1.21 on) they fail for every name that the driver
+statements under its own names (PgBouncer 1.21 or later), they fail for every name that the driver
 prepared by Parse.
 """
 
@@ -44,12 +44,13 @@ _NAMED: Final = frozenset({"Parse", "Bind", "Describe", "Close"})
 _MOST_ROWS: Final = 5_000
 DEALLOCATE, EXECUTE = "DEALLOCATE", "EXECUTE"
 BY_SQL: Final = "SQL-level PREPARE"
-"""It is a statement by SQL-level PREPARE, which poolers do not keep, and drivers do not know."""
+"""A fact: it was prepared by SQL-level PREPARE, which poolers do not track and drivers do not see.
+"""
 QUERY: Final = "a simple Query"
 UNPREPARED: Final = "never prepared"
 NO_NAME: Final = "unnamed"
 UNNAMED: Final = "cache off"
-"""The driver uses names only where it must: its statement cache is off."""
+"""A fact: the driver's statement cache is off, so it uses names only when it must."""
 
 
 _calls_unknown: Final = ByText(texts.calls_unknown)
@@ -60,16 +61,17 @@ class _Watch(Watch):
         super().__init__(seen)
         self._used: dict[str, int] = {}
         self._hidden: int | None = None
-        """The latest row that may have dropped statements unseen."""
+        """The place of the latest row that may have dropped statements unseen."""
         self._idle: int | None = None
-        """The latest row after which a pooler may switch."""
+        """The place of the latest row after which a pooler may switch connections."""
         self._is_unnamed = False
-        """Whether a statement was prepared without a name in its own round trip: the driver's cache
-        is off."""
+        """Whether an unnamed statement was prepared in a separate round trip, so the driver's cache
+        is off.
+        """
         self._by_pooler: dict[str, Note] = {}
         self._is_lost = False
         self._queried: int | None = None
-        """The latest simple Query: it takes the unnamed statement's place."""
+        """The latest simple Query, which replaces the unnamed statement."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -97,7 +99,7 @@ class _Watch(Watch):
         return True
 
     def _may_hide(self, step: Step) -> bool:
-        """Whether it may have changed anything in the session unseen."""
+        """Whether the step may have changed the session unseen."""
         return _calls_unknown(step) or not HIDES.isdisjoint(step.shape.tags) or step.shape.sent == b"F"
 
     def lost(self) -> None:
@@ -125,7 +127,7 @@ class _Watch(Watch):
 
     @property
     def _is_whole(self) -> bool:
-        """Whether the whole session was seen."""
+        """Whether the session was seen from its beginning, without gaps."""
         connection = self.seen.connection
         return not (connection.joined or connection.was_put_aside or self._is_lost)
 
@@ -214,7 +216,7 @@ class _Watch(Watch):
         self.seen.row_of(step.place, TAKEN)
 
     def _facts(self, note: Note, step: Step) -> None:
-        """The facts that decide the remedy."""
+        """Add the facts that decide the remedy."""
         self._by_pooler[note.subject] = note
         if step.shape.status_before in ("T", "E"):
             note.fact("in a block")
@@ -222,7 +224,7 @@ class _Watch(Watch):
             note.fact("pooler", f"sign {self.seen.signs.words}")
 
     def _history(self, note: Note, name: str, place: int) -> None:
-        """The rows that prepared and used it."""
+        """Show the rows that prepared and used the statement."""
         for at in self.seen.connection.named_at(name, place)[:1]:
             note.show(at, f"Parse of {name} accepted")
         used = self._used.get(name)
@@ -235,8 +237,9 @@ class _Watch(Watch):
 
     @staticmethod
     def _name(step: Step, failure: Failure) -> str:
-        """The statement that it is about: as named in the message, else in the SQL, else in the
-        error."""
+        """The name of the statement that failed: from the message, else from the SQL, else from the
+        error.
+        """
         if failure.asked in ("Parse", "Bind") or (failure.asked == "Describe" and failure.name not in ("S", "P")):
             return failure.name
         for command in (DEALLOCATE, "EXECUTE", "PREPARE"):
@@ -247,7 +250,7 @@ class _Watch(Watch):
 
 
 class _Silent(Watch):
-    """The four kinds share one watch, that of the first."""
+    """A watch that does nothing: the first of the four kinds has the watch for all of them."""
 
 
 def _cares(shape: Shape) -> bool:

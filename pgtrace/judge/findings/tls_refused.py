@@ -1,9 +1,9 @@
-"""tls-refused: a driver that wants TLS, does not get it and leaves.
+"""tls-refused: a driver wants TLS, does not get it and disconnects.
 
 Recognised by connections that ended before a StartupMessage: after an SSLRequest that was answered
-`N`, after an immediate TLS handshake to which no byte came back, or after a handshake with pgtrace
-that failed. Not reported if the same program connected without TLS right after, because it then did
-not insist (trace/reconnects.py).
+`N`, after a direct TLS handshake that got no byte back, or after a failed handshake with pgtrace.
+Not reported if the same program connected without TLS right afterwards, because it does not require
+TLS (trace/reconnects.py).
 """
 
 from __future__ import annotations

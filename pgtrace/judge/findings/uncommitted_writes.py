@@ -1,18 +1,19 @@
-"""uncommitted-writes: what a transaction has written is lost, because its connection ends without
-COMMIT, or because COMMIT was sent after an error.
+"""uncommitted-writes: a transaction's writes are lost because its connection ends without COMMIT,
+or because COMMIT is sent after an error.
 
 A driver without autocommit begins a transaction with the first statement, and closing the
-connection does not commit it. Recognised by the status and the command tags: an INSERT, UPDATE,
-DELETE, MERGE or COPY of a row or more, or DDL, in a block that is still in status T when the driver
-sends Terminate or ends its stream. Also what asyncpg's pool rolls back: its transactions are
-`BEGIN;` and `ROLLBACK;`, and only a reset of the session follows a `ROLLBACK` by the pool.
+connection does not commit it. Recognised by the transaction status and the command tags: an INSERT,
+UPDATE, DELETE, MERGE or COPY of at least one row, or DDL, in a block that is still in status T when
+the driver sends Terminate or ends its stream. Rollbacks by asyncpg's pool count, too: the driver's
+own transactions use `BEGIN;` and `ROLLBACK;`, so a `ROLLBACK` that is followed only by a reset is
+the pool's.
 
-And a COMMIT (or PREPARE TRANSACTION) that the server answers by ROLLBACK without an error, because
-a statement before it has failed: the application believes that it was carried out.
+Also recognised: a COMMIT (or PREPARE TRANSACTION) that the server answers with ROLLBACK and without
+an error, because an earlier statement failed. The application believes that it succeeded.
 
-Not reported if something else ended the transaction: a ROLLBACK by itself, which may be meant and
-looks the same if a pool sends it; the server; an error, unless COMMIT follows. Nor writes before a
-ROLLBACK TO, nor those to temporary tables, which end with the session anyway.
+Not reported if something else ended the transaction: a plain ROLLBACK, which may be intended and
+looks the same if a pool sends it; the server; an error, unless COMMIT follows. Nor are writes
+before a ROLLBACK TO, and writes to temporary tables, which end with the session anyway.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _MAKES_TABLES: Final = frozenset({"CREATE TABLE", "CREATE TABLE AS", "SELECT", "
 _DRIVERS_BEGIN: Final = "BEGIN"
 _POOLS_ROLLBACK: Final = "ROLLBACK"
 _KEPT: Final = 64
-"""Writes of a block, and names of temporary tables."""
+"""The most writes of a block, and the most names of temporary tables, that are kept."""
 _COMMAND_COMPLETE: Final = ord("C")
 _TAG_BYTES: Final = 256
 
@@ -53,9 +54,9 @@ class _Watch(Watch):
         self._wrote: list[Step] = []
         """The first writes of the open block."""
         self._temporary: set[str] = set()
-        """Names of temporary tables; an empty one if it is not known."""
+        """Names of temporary tables; empty for a name that is not known."""
         self._is_drivers = False
-        """Whether the block was begun as asyncpg does."""
+        """Whether the block was begun in asyncpg's way, with `BEGIN;`."""
         self._rolled_back: int | None = None
         """The row of a ROLLBACK that asyncpg's pool may have sent."""
 
@@ -88,7 +89,7 @@ class _Watch(Watch):
         return not may_change and (shape.status != "T" or not self._writes(step) or len(self._wrote) >= _KEPT)
 
     def again(self, steps: list[Step]) -> None:
-        """None of them writes, or enough have."""
+        """Nothing to do: none of them writes, or enough writes are known."""
 
     def lost(self) -> None:
         self._wrote, self._rolled_back = [], None
@@ -119,13 +120,15 @@ class _Watch(Watch):
         self.seen.row_of(place, KIND)
 
     def _writes(self, step: Step) -> bool:
-        """Whether it may have written to what outlives the session."""
+        """Whether the step may have written something that outlives the session."""
         if not any(map(_is_write, step.shape.tags)):
             return _may_make_tables(step.shape) and _creates_from_query(step)
         return not _makes_temporary(step) and (not self._temporary or texts.writes_elsewhere(step.label.sql, self._temporary))
 
     def _has_written(self, step: Step) -> bool:
-        """Whether its tags, read again, say so: a row or more, a COPY from the driver, or DDL."""
+        """Whether its command tags, read from the capture again, show a write: at least one row, a
+        COPY from the driver, or DDL.
+        """
         if _may_make_tables(step.shape) or any(tag.startswith(_DEFINES) for tag in step.shape.tags):
             return True
         try:
@@ -158,7 +161,9 @@ def _is_write(tag: str) -> bool:
 
 
 def _may_make_tables(shape: Shape) -> bool:
-    """Whether it may make a table: CREATE TABLE ... AS has the tag of a query, but no rows."""
+    """Whether the round trip may create a table: CREATE TABLE ... AS has a query's tag, but no
+    rows.
+    """
     return not _MAKES_TABLES.isdisjoint(shape.tags) and b"T" not in shape.received and b"D" not in shape.received
 
 

@@ -1,10 +1,10 @@
-"""used-after-fatal: the server has sent FATAL and ended the session, and the driver still sends
-statements.
+"""used-after-fatal: the driver still sends statements after the server has sent FATAL and ended the
+session.
 
-Recognised by round trips that opened more than CROSSES_NS after the FATAL error was passed on; what
-was on its way then does not count. An idle connection of a pool notices at its next use; the
-finding says how long after. A round trip that only asks whether the connection is alive does not
-count: it is a pool that checks, as it should.
+Recognised by round trips that opened more than CROSSES_NS after the FATAL error was passed on;
+earlier messages may have crossed it on the way. A pool notices the end of an idle connection only
+when it uses it again; the finding says how much later that was. A round trip that only checks
+whether the connection is alive does not count, because a pool should do that.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class _Watch(Watch):
         self.seen.row_of(step.place, KIND)
 
     def _only_asks(self, step: Step) -> bool:
-        """Whether it only asks whether the connection is alive: a pool that checks."""
+        """Whether the step only checks whether the connection is alive, as a pool does."""
         sql = step.label.sql
         if not sql.strip(" ;"):
             return step.shape.sent == b"S" or bool(step.sends("Q") or step.sends("P"))
-        # blanked, any number may look like that
+        # if values are blanked, any number may look like 1
         return texts.is_select_1(sql) and not self.seen.trace.values_blanked
 
 
