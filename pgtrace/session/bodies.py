@@ -56,8 +56,9 @@ class Bodies:
         )  # type: ignore[assignment]  # fmt: skip
 
     def query(self, body: bytes) -> list[str]:
-        """The statements of a Query."""
-        return self._recall(self._queries, body, _statements)
+        """The statements of a Query. A single one is not cached: reading it is as quick, and its
+        text is mostly new."""
+        return [_query_text(body)] if is_one_statement(body) else self._recall(self._queries, body, _statements)
 
     def parse(self, body: bytes) -> tuple[str, str, tuple[int, ...]]:
         """The name, SQL and parameter types of a Parse."""
@@ -204,10 +205,20 @@ def _by_format(count: int, formats: tuple[int, ...]) -> tuple[int, int]:
     return max(0, count - binary), binary
 
 
-def _statements(body: bytes) -> list[str]:
+def is_one_statement(sql: bytes) -> bool:
+    """Whether the text of a Query, with its zero byte or without, is plainly one statement: it has
+    no semicolon except at its end."""
+    return b";" not in sql or b";" not in sql.rstrip(b"\0").rstrip(b"; \t\r\n")
+
+
+def _query_text(body: bytes) -> str:
     found = heads.strings(body, 1)
-    text = found[0] if found is not None else heads.text(body.rstrip(b"\0"))
-    return [text] if ";" not in text.rstrip("; \t\r\n") else (sqltext.split(text) or [text])
+    return found[0] if found is not None else heads.text(body.rstrip(b"\0"))
+
+
+def _statements(body: bytes) -> list[str]:
+    text = _query_text(body)
+    return sqltext.split(text) or [text]
 
 
 def _parse(body: bytes) -> tuple[str, str, tuple[int, ...]]:

@@ -7,6 +7,9 @@ the first run of DataRow the number of columns, and everything else whole. A key
 time is decoded from its frames. Reads with equal meanings share one object, and the key is kept for
 the next time.
 
+Programs that put values into their SQL send a new text each time. A read that is one Query of one
+statement and is new therefore means `any text`, which all such reads share.
+
 Nothing here depends on a session's state, so one cache serves all sessions of a capture. The key of
 a read is None if it contains any other message than those listed below (COPY, errors, notices,
 authentication).
@@ -18,7 +21,7 @@ import struct
 from typing import Final, TypeVar
 
 from pgtrace.framing import Frame
-from pgtrace.session.bodies import Bodies
+from pgtrace.session.bodies import Bodies, is_one_statement
 from pgtrace.session.effects import Effects
 from pgtrace.session.names import Room
 
@@ -56,11 +59,13 @@ M = TypeVar("M")
 class Asked:
     """The meaning of a frontend read. Reads with equal meanings share one object."""
 
-    __slots__ = ("is_self_contained",)
+    __slots__ = ("is_any_text", "is_self_contained")
 
-    def __init__(self, *, is_self_contained: bool) -> None:
+    def __init__(self, *, is_self_contained: bool, is_any_text: bool = False) -> None:
         self.is_self_contained = is_self_contained
         """Whether all the portals it uses are bound in the same read."""
+        self.is_any_text = is_any_text
+        """Whether it is a Query of one statement, whatever its text."""
 
 
 class Answered:
@@ -200,8 +205,18 @@ class Reads:
         Bind."""
         self._once: set[int] = set()
         """Hashes of keys seen once. A read is only decoded when its key is seen a second time."""
+        self._any_text = AskedForm((), Asked(is_self_contained=True, is_any_text=True), 0)
         self._asked_by_meaning: dict[tuple[object, ...], Asked] = {}
         self._answered_by_meaning: dict[tuple[object, ...], Answered] = {}
+
+    def asked_form(self, data: bytes) -> tuple[Key | None, AskedForm | None]:
+        """The key of a frontend read, and its form if it is known. Of a Query the form is that of
+        any text the first time, and that of its own text later."""
+        key = self.asked_key(data)
+        form = self.asked.get(key)
+        if form is None and key is not None and is_any_text(data) and self._is_new(key):
+            form = self._any_text
+        return key, form
 
     def asked_key(self, data: bytes) -> Key | None:
         """The common part of frontend reads that differ only in the values of their Binds. None if
@@ -248,13 +263,7 @@ class Reads:
 
     def learn_asked(self, key: Key | None, frames: list[Frame]) -> Asked | None:
         """The meaning of a read that consists of these whole messages; None the first time."""
-        if not frames or len(frames) > LONGEST or key is None:
-            return None
-        known = hash(key)
-        if known not in self._once:
-            if len(self._once) >= REMEMBERED:
-                self._once.clear()
-            self._once.add(known)
+        if not frames or len(frames) > LONGEST or key is None or self._is_new(key):
             return None
         parts: list[object] = []
         size = 0
@@ -320,9 +329,27 @@ class Reads:
                     return False
         return True
 
+    def _is_new(self, key: Key | None) -> bool:
+        """Whether a key comes the first time, as far as that is remembered."""
+        known = hash(key)
+        if known in self._once:
+            return False
+        if len(self._once) >= REMEMBERED:
+            self._once.clear()
+        self._once.add(known)
+        return True
+
     def _forget(self) -> None:
         for known in (self.asked, self.answered, self._asked_by_meaning, self._answered_by_meaning):
             known.clear()
+
+
+def is_any_text(data: bytes) -> bool:
+    """Whether a read is one Query of one statement and nothing else, not too long a one."""
+    end = len(data) - 1
+    if data[:1] != b"Q" or end > LARGEST or _INT32(data, 1)[0] != end or data.find(0, 5) != end:
+        return False
+    return is_one_statement(data[5:end])
 
 
 def _remember(known: dict[Key | None, M], key: Key, meaning: M) -> None:

@@ -7,7 +7,9 @@ effect of such a pair of reads depends only on the session's state (a Place) and
 both reads without their values (cache.py). When a read is sent from one place for the second time,
 the machine's result is kept: the Exchange it reported, and the place it led to. When the read is
 answered in the same way again, the same Exchange is reported with a new Passage. A known read is
-not even split into frames.
+not even split into frames. A Query with a new text is known by what other texts did from there: if
+it is answered like one of them, with a tag that changes nothing, it did the same with its own
+statement.
 
 Only the machine defines the rules, and it takes over whenever anything differs: it then runs the
 read that was held until its answer arrived. Reads without a key (COPY, errors, notices,
@@ -23,10 +25,10 @@ from pgtrace.capture.record import CLOSE_NOTIFY, FIN
 from pgtrace.framing import Frame, Framer
 from pgtrace.protocol import codes
 from pgtrace.protocol.codes import BACKEND, FRONTEND
-from pgtrace.session.cache import Answered, AnsweredForm, Asked, AskedForm, Reads, answered_key
+from pgtrace.session.cache import Answered, AnsweredForm, Asked, AskedForm, Key, Reads, answered_key
 from pgtrace.session.effects import Tally
 from pgtrace.session.events import Exchange, Observer, Passage
-from pgtrace.session.machine import Machine
+from pgtrace.session.machine import CHANGES_NOTHING, Machine
 from pgtrace.session.owed import Owed
 from pgtrace.session.statements import Statement
 
@@ -84,6 +86,13 @@ class Answers:
 
 Standing = dict[Asked, Answers]
 """What is known at one place."""
+
+
+def _is_plain(exchange: Exchange) -> bool:
+    """Whether another text that is answered in the same way does the same: one statement, answered
+    once, with a tag that changes nothing."""
+    tags = exchange.effect.tags
+    return len(exchange.parts) == len(tags) == 1 and exchange.parts[0].ended == 1 and tags[0].split(" ", 1)[0] in CHANGES_NOTHING
 
 
 class Rest(NamedTuple):
@@ -289,24 +298,26 @@ class Session(Machine):
         """Take one read of the frontend."""
         standing, latest = self._standing, self._latest
         if standing is not None and latest is not None:
-            form = latest.asked_next
+            key, form = None, latest.asked_next
             if form is None or not form.is_of(data):
-                form = latest.asked_next = self._reads.asked.get(self._reads.asked_key(data))
+                key, form = self._reads.asked_form(data)
+                latest.asked_next = form
             if form is not None and form.asked in standing:
                 self._standing = None
                 self._held = (time_ns, data, form.asked, standing, self.observer.begins())
                 return
-        self.settle()
-        if not data or not self._is_idle():
-            self._run(time_ns, data)
+            self.settle()
         else:
-            self._take_from_idle(time_ns, data)
+            self.settle()
+            if not data or not self._is_idle():
+                self._run(time_ns, data)
+                return
+            key, form = self._reads.asked_form(data)
+        self._take_from_idle(time_ns, data, key, form)
 
-    def _take_from_idle(self, time_ns: int, data: bytes) -> None:
+    def _take_from_idle(self, time_ns: int, data: bytes, key: Key | None, form: AskedForm | None) -> None:
         """Take a read of the frontend that may begin an exchange."""
         framer = self.framer
-        key = self._reads.asked_key(data)
-        form = self._reads.asked.get(key)
         frames = None
         if form is None:
             frames = framer.feed(FRONTEND, data)
@@ -419,13 +430,15 @@ class Session(Machine):
 
     def _apply(self, known: Known, held: tuple[int, bytes, Asked, Standing, Any], time_ns: int, received_bytes: int, rows: int) -> None:
         """Repeat a known exchange: the held read was answered as before."""
-        sent_ns, data, _, standing, note = held
+        sent_ns, data, asked, standing, note = held
         if known is self._latest:  # the same exchange again changes nothing
             self._standing = standing
         else:
             self._change(known)
         self._held = None
         exchange = known.exchange
+        if asked.is_any_text:
+            exchange = self._with_text(exchange, data, rows, time_ns - sent_ns)
         for statement in known.reused:
             statement.binds += 1
         if exchange.first is not None:
@@ -435,6 +448,13 @@ class Session(Machine):
         offsets[FRONTEND] = frontend + len(data)
         offsets[BACKEND] = backend + received_bytes
         self.round_trips.repeat(exchange, note, sent_ns, time_ns, (frontend, backend), data, received_bytes, rows)
+
+    def _with_text(self, known: Exchange, data: bytes, rows: int, wait_ns: int) -> Exchange:
+        """A known exchange with the statement of this Query, as the machine would report it."""
+        (statement,) = self._queried(data[_HEADER.size :])
+        if wait_ns:
+            self.observer.waited(statement, wait_ns)
+        return known.about(statement, rows, at_once=not wait_ns)
 
     def _change(self, known: Known) -> None:
         """Go to the place that an exchange leads to."""
@@ -464,6 +484,8 @@ class Session(Machine):
         if answered is None or run is None or run.told is None or self._owed or self.round_trips.current is not None:
             return
         exchange, passage = run.told
+        if asked.is_any_text and not _is_plain(exchange):
+            return
         reused = tuple(part.statement for part in exchange.parts for _ in range(part.reused))
         if place[0] != self.statements.version or run.bound != len(reused) or run.errors or not run.flush_points:
             return

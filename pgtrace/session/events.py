@@ -113,6 +113,18 @@ class Exchange:
             return 0, 0, 0
         return rows, rows * part.values_text, rows * part.values_binary
 
+    def about(self, statement: Statement, rows: int, *, at_once: bool) -> Exchange:
+        """The same known exchange of one statement about another one, with that many rows: as it
+        happens once. `at_once`: nobody waited for it."""
+        known = self.parts[0]
+        part = Part(statement)
+        part.is_carried = True
+        part.executions = part.ended = 1
+        part.at_once = int(at_once)
+        if known.rows:
+            part.rows, part.values_text, part.values_binary = self.returned(known, rows)
+        return Exchange(self.effect, (part,), first=statement)
+
     def again(self) -> Exchange:
         """This exchange for any number of rows, if all of it was sent in one read and answered in
         one."""

@@ -82,7 +82,7 @@ _LONG: Final = 16
 """Reads with at least this many messages are searched for batches."""
 _ANSWERS_THE_OLDEST: Final = frozenset(b"123CIsDTntVNASKv")
 """Messages that concern only the oldest item of the queue, or no item."""
-_CHANGES_NOTHING: Final = frozenset((b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"SELECT"))
+CHANGES_NOTHING: Final = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE", "SELECT"))
 """Command tags that change neither names nor the transaction."""
 _NEEDS_ANSWER: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11})
 """Authentication requests that the frontend must answer."""
@@ -385,7 +385,7 @@ class Machine:
         if frames[at][0] != _BIND_COMPLETE or at + 1 >= len(frames) or run is None or (run.flush_points and not round_trips.pending):
             return 0
         complete = frames[at + 1]
-        if complete[0] != _COMMAND_COMPLETE or complete[1].split(b" ", 1)[0].rstrip(b"\0") not in _CHANGES_NOTHING:
+        if complete[0] != _COMMAND_COMPLETE or self._bodies.tag(complete[1]).split(" ", 1)[0] not in CHANGES_NOTHING:
             return 0
         stop, end = at, min(len(frames) - 1, at + 2 * most)
         while stop < end and frames[stop][0] == _BIND_COMPLETE and frames[stop + 1] == complete:
@@ -505,9 +505,7 @@ class Machine:
 
     def _query(self, time_ns: int, body: bytes) -> None:
         (self.round_trips.current or self.round_trips.counting).depth += 1
-        parts = [Statement("", sql, simple=True) for sql in self._bodies.query(body)]
-        if parts:
-            parts[0].query_crc = zlib.crc32(body[:-1])
+        parts = self._queried(body)
         for part in parts:
             self._carries(part)
         if self._discarded(runs=True):
@@ -516,6 +514,13 @@ class Machine:
         item.parts = parts
         item.flushed_ns = time_ns
         self._flush_point(item, time_ns)
+
+    def _queried(self, body: bytes) -> list[Statement]:
+        """The statements of a Query."""
+        statements = [Statement("", sql, simple=True) for sql in self._bodies.query(body)]
+        if statements:
+            statements[0].query_crc = zlib.crc32(body[:-1])
+        return statements
 
     def _function_call(self, time_ns: int, body: bytes) -> None:
         (self.round_trips.current or self.round_trips.counting).depth += 1
