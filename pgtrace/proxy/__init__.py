@@ -1,7 +1,7 @@
 """The recorder process, which owns the only sockets of pgtrace.
 
-Bytes are forwarded first, then recorded. Nothing here knows what a message after start-up means.
-Nobody imports this package: recorder.py starts it as a process. Each part below imports only the
+Bytes are forwarded first, then recorded. Nothing here interprets a message after start-up. No
+module imports this package: recorder.py starts it as a process. Each part below imports only the
 parts under it; a contract in pyproject.toml lists every module.
 
     __main__           the process: configuration, event loop, signals, the end
@@ -10,25 +10,25 @@ parts under it; a contract in pyproject.toml lists every module.
 
     server             accepts drivers
     listening          the sockets it listens on
-    sessions           the sessions that run, and what can change while they do
+    sessions           the running sessions, and what can change while they run
     log                what is printed on stderr, each text once
 
-    startup            a driver's socket until there is an upstream to talk to
+    startup            a driver's socket until the upstream leg is open
     startup_states     the table of states it runs on
-    admission          who owns a connection, and what it gets
+    admission          who owns a connection, and how it is served
     driver_processes   which process is at the driver's end
-    refusals           the errors we send ourselves
+    refusals           the errors that pgtrace itself sends
     driver_tls         the driver's TLS handshake
-    small_reads        little at a time until login is over
+    small_reads        reads in small pieces until login is over
 
     upstream_leg       the upstream leg of one session, from an address to an open socket
     upstream           a connection to the first address that answers
     login              the upstream's socket until the first ReadyForQuery
     channel_binding    SCRAM-SHA-256-PLUS: what a driver may be offered
     cancel_keys        which upstream a CancelRequest belongs to
-    tls, keylog        TLS settings of both legs; the keys, where somebody wants them
+    tls, keylog        TLS settings of both legs; the session keys, if you ask for them
 
-    delay              --rtt, and the line in which faults strike
+    delay              --rtt, and the line in which faults apply
     faults             --fault: what rules do to one connection
     fault_rules        the rules, and which of them are used up
     replies            which message a reply answers
@@ -40,5 +40,5 @@ parts under it; a contract in pyproject.toml lists every module.
     writer_thread      writes it
     callsites          lines of code that a program notes, beside its statements
     kernel             what the kernel knows about a socket
-    sock_diag          what it knows about other processes' sockets
+    sock_diag          what the kernel knows about other processes' sockets
 """

@@ -7,10 +7,10 @@ hang-up reach only the parent. It ends in one of two ways:
 
 - `stop` closes every session, writes everything and ends. Nothing else closes sessions.
 - The control pipe closes without `stop` (the parent crashed, was killed, or closed its terminal),
-  or SIGTERM arrives. Then it takes no new connections, forwards and records until the last session
-  has ended, removes a temporary capture and ends. A second SIGTERM is a `stop`.
+  or SIGTERM arrives. Then it accepts no new connections, forwards and records until the last
+  session has ended, removes a temporary capture and ends. A second SIGTERM works like `stop`.
 
-It imports neither textual nor click nor the bodies of messages, so it starts at once and stays
+It imports neither textual nor click nor the bodies of messages, so it starts quickly and stays
 small (tests/test_recorder.py).
 """
 
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from pgtrace.proxy.callsites import CallSites
 
 SWITCH_INTERVAL_S: Final = 0.001
-"""How long the writer thread may keep the loop from a socket that is ready."""
+"""How long the writer thread may keep the event loop from a socket that is ready."""
 LAST_WRITE_S: Final = 5.0
-"""How long a disk that takes nothing may keep the process from ending."""
+"""How long a disk that accepts no data may keep the process from ending."""
 
 
 class Process:
@@ -85,8 +85,8 @@ class Process:
         return SegmentWriter(self.path, self.keep_bytes)
 
     def hiding(self, tape: Tape) -> Hiding | None:
-        """What to leave out of the capture, which records this choice. None if nothing was asked
-        for."""
+        """What to leave out of the capture; None if you asked for nothing. The capture records this
+        choice."""
         if not self.redact and self.row_bytes is None:
             return None
         from pgtrace.capture.hiding import Hiding
@@ -164,7 +164,7 @@ class Process:
         loop.call_later(TICK_S, self._tick, loop, tape, pauses)
 
     def _drain(self, server: Server) -> None:
-        """Nobody can give orders any more: end with the last session."""
+        """No requests can arrive any more: end with the last session."""
         if self._draining:
             self._stopped.set()
             return
@@ -177,12 +177,12 @@ class Process:
         self._stopped.set()
 
     async def _end(self, loop: asyncio.AbstractEventLoop, tape: Tape, writer: WriterThread) -> None:
-        """Write everything, as far as the disk takes it."""
+        """Write everything, as far as the disk accepts it."""
         tape.add(End(monotonic_ns()))
         written: asyncio.Future[int] = loop.create_future()
         tape.flush(lambda position: None if written.cancelled() else written.set_result(position))
         before = -1
-        # as long as the disk takes anything
+        # Wait as long as the disk accepts data.
         while not written.done() and before != (before := writer.position):
             await asyncio.wait([written], timeout=LAST_WRITE_S)
         if written.done():
@@ -197,9 +197,10 @@ class Process:
 def main() -> None:
     """Read the configuration, run, and end the process with all its threads."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    # PYTHONWARNINGS is for the program that is traced; where warnings are errors, uvloop hangs
+    # PYTHONWARNINGS is meant for the traced program. If it turns warnings into errors, uvloop
+    # hangs.
     warnings.simplefilter("ignore")
-    # a parent that does not read must not stop the loop, so answers are dropped
+    # A parent that does not read must not stop the loop, so answers are dropped.
     os.set_blocking(1, False)
     _raise_file_limit()
     try:
@@ -210,11 +211,11 @@ def main() -> None:
     except PgTraceError as error:
         answer({"error": type(error).__name__, "text": str(error), "fields": vars(error)})
     sys.stdout.flush()
-    os._exit(0)  # a writer that hangs on its disk must not keep the process
+    os._exit(0)  # a writer that hangs on its disk must not keep the process alive
 
 
 def _first_line() -> bytes:
-    """Read the configuration, but not a byte of the requests behind it."""
+    """Read the configuration, but no byte of the requests after it."""
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
@@ -225,14 +226,14 @@ def _first_line() -> bytes:
 
 
 def _raise_file_limit() -> None:
-    """A session needs two sockets: take as many files as the system allows."""
+    """Raise the limit on open files to what the system allows: a session needs two sockets."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError):
-        pass  # macOS refuses more than OPEN_MAX; the present limit has to do
+        pass  # macOS refuses more than OPEN_MAX; keep the present limit
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
-"""Whose a driver's connection is, and how it is served. This is decided before anything is done for
-it.
+"""Who owns a driver's connection, and how it is served. This is decided before anything else is
+done for the connection.
 
-exposure.py says who a listener serves. Where that is not everybody, we ask the kernel about each
+exposure.py says who a listener serves. If it does not serve everybody, we ask the kernel about each
 connection once, when it is accepted:
 
-- An abstract Unix socket: SO_PEERCRED, the peer's user when it connected.
+- An abstract Unix socket: SO_PEERCRED gives the peer's user at the time it connected.
 - TCP: the other end is a socket of this host, with the same two addresses the other way round. The
   kernel finds it (sock_diag.py) and knows its user. The answer counts only if a process holds that
   socket and both ends are connected: the other end according to the answer, our own end after it.
-  While our own end is connected, the two addresses can belong to no other pair, so nobody is
+  While our own end is connected, the two addresses can belong to no other pair, so a user is never
   mistaken for somebody who uses the same port next.
-- Everything else belongs to somebody else: a connection from another host or another network
-  namespace, one whose addresses were translated on the way, one that was closed before we looked,
-  one that the kernel does not answer for. So this fails closed.
+- Every other connection belongs to somebody else: it comes from another host or another network
+  namespace, its addresses were translated on the way, it was closed before we looked, or the kernel
+  gives no answer. So this fails closed.
 
 In a user namespace, all users without a number in it appear as the overflow uid
-(user_namespaces(7)). If pgtrace itself runs as that uid, it cannot tell its own connections from
-theirs, so none counts as its own.
+(user_namespaces(7)). If pgtrace itself runs as that uid, it cannot distinguish its own connections
+from theirs, so none counts as its own.
 
-A listener that serves only its own user is tried before it is opened, with a connection of ours. So
-we find out at once that a system gives no answer, not when a driver is refused. One look takes 8
-us.
+A listener that serves only its own user is tested before it is opened, with a connection of our
+own. So if a system gives no answer, we find out immediately and not when a driver is refused. One
+lookup takes 8 us.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pgtrace.proxy.tls import upstream_context, without_certificate
 _CREDENTIALS: Final = struct.Struct("iII")
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT = 1, 4, 5, 8
 _THEIRS: Final = frozenset({_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2})
-"""States of an end that is connected: we have not closed ours."""
+"""The states of a connected far end: it has not received our end."""
 _OURS: Final = frozenset({_ESTABLISHED, _CLOSE_WAIT})
 _EVERY_UID: Final = 0xFFFFFFFF
 
@@ -52,13 +52,13 @@ class Terms(NamedTuple):
     """How one driver is served."""
 
     context: ssl.SSLContext | None
-    """TLS of its upstream leg; None for a leg that is never encrypted."""
+    """TLS of its upstream leg; None if that leg is never encrypted."""
     refusal: Refusal | None = None
-    """Why it is not served at all. The driver gets this to read."""
+    """Why it is not served at all; None if it is. The driver receives this error."""
 
 
 class Admission:
-    """How each driver of this listener is served."""
+    """Decides how each driver of a listener is served."""
 
     def __init__(self, served: Served, upstream: Upstream) -> None:
         """Raises AddressError if the TLS settings of the upstream leg cannot be used."""
@@ -71,8 +71,9 @@ class Admission:
         self._owners: Owners | None = None
 
     def open(self, display: str, hosts: Iterable[str]) -> None:
-        """Call this before drivers come. `display` is the listener's name, `hosts` its addresses.
-        Raises ListenError if we could not tell our own connections from others'."""
+        """Call this before drivers connect. `display` is the listener's name, `hosts` its
+        addresses. Raises ListenError if this system cannot distinguish our own connections from
+        others'."""
         if self._served is Served.ALL:
             return
         try:
@@ -92,14 +93,14 @@ class Admission:
         return self._for_own if self._owners is not None and self._owners.is_ours(sock, peer, own) else self._for_others
 
     def close(self) -> None:
-        """No more drivers will come."""
+        """No more drivers will connect."""
         if self._owners is not None:
             self._owners.close()
 
 
 class Owners:
-    """Tells connections of this process's own user from all others. Raises OSError if this system
-    cannot tell."""
+    """Distinguishes connections of this process's own user from all others. Raises OSError if this
+    system cannot do that."""
 
     def __init__(self) -> None:
         self._uid = os.geteuid()
@@ -107,8 +108,8 @@ class Owners:
         self._can_tell = not is_shared(self._uid, _read("/proc/sys/kernel/overflowuid"), _read("/proc/self/uid_map"))
 
     def is_ours(self, sock: Any, peer: Any, own: Any) -> bool:
-        """Whether this accepted connection is our own user's. False also if this system cannot
-        tell. `peer` and `own` are its addresses."""
+        """Whether our own user owns this accepted connection. Also False if this system cannot
+        tell. `peer` and `own` are the connection's addresses."""
         if not self._can_tell:
             return False
         try:
@@ -139,7 +140,7 @@ class Owners:
             return False
 
     def close(self) -> None:
-        """No more questions will come."""
+        """Close the kernel's socket. Ask nothing afterwards."""
         self._kernel.close()
 
 

@@ -1,8 +1,8 @@
 """Call sites on their way into the capture: what the program has noted, as records that go before a
 batch.
 
-A note is made before its statement is sent. Whatever a batch holds had been read from the driver
-when the notes are read here, so a reader of the capture meets the line of code before the
+A note is made before its statement is sent. Everything in a batch had been read from the driver
+before the notes are read here, so a reader of the capture sees the line of code before the
 statement.
 """
 
@@ -19,7 +19,7 @@ FIRST_MARK: Final = 1 << 32
 
 
 class CallSites:
-    """Records of the notes of one directory. It belongs to the writer's thread."""
+    """Reads the notes of one directory as records. Only the writer's thread may use it."""
 
     def __init__(self, directory: str) -> None:
         self._notes = Notes(directory)
@@ -30,9 +30,9 @@ class CallSites:
         self._earliest_ns = 0
 
     def read(self) -> list[CallSite]:
-        """What is new. A note that was found late has the time of the reading before it, so that
-        times go on in the capture. Those made during this reading keep theirs: notes of one time
-        would be taken for each other's."""
+        """The records of new notes. A note that was found late gets the time of the previous
+        reading, so times never decrease in the capture. Notes made during this reading keep their
+        own time: notes with equal times could be mistaken for each other."""
         began_ns = monotonic_ns()
         notes = self._notes.read()
         now_ns = monotonic_ns()
@@ -59,8 +59,8 @@ class CallSites:
         return found
 
     def marks(self) -> list[Mark]:
-        """The beginnings and ends of marks that a program has appended since, by time. An end
-        without a beginning is left out."""
+        """The beginnings and ends of marks that a program has appended since the last call, by
+        time. An end without a beginning is left out."""
         lines = self._lines.read()
         now_ns = monotonic_ns()
         found = []

@@ -1,12 +1,12 @@
 """Which upstream a CancelRequest belongs to.
 
-A cancel comes on a connection of its own, with the process id and the secret key that the server
+A cancel arrives on a connection of its own, with the process id and the secret key that the server
 gave to the session. We forward it unchanged to the very address that the session is connected to,
-because a name may stand for several servers. A cancel with an unknown key goes where a new session
+because a name may refer to several servers. A cancel with an unknown key goes where a new session
 would go, and the server ignores it. The driver's connection then ends when the server closes its
 own, as with any session, because drivers take the end for "processed".
 
-Keys are taken from BackendKeyData during the start-up and forgotten with the session. They live
+Keys are taken from BackendKeyData during the start-up and forgotten with the session. They exist
 only in memory: captures hold keyed hashes.
 """
 
@@ -30,12 +30,12 @@ class CancelKeys:
         self._endpoints[backend_key_data] = endpoint
 
     def forget(self, connection: int) -> None:
-        """The session is over."""
+        """The session is over: forget its key."""
         key = self._keys.pop(connection, None)
         if key is not None:
             self._endpoints.pop(key, None)
 
     def find(self, cancel_request: bytes) -> Endpoint | None:
-        """The address that a whole CancelRequest packet is meant for; None if its key is
+        """The address for which a whole CancelRequest packet is meant; None if its key is
         unknown."""
         return self._endpoints.get(cancel_request[8:])

@@ -1,11 +1,11 @@
 """Channel binding: SCRAM-SHA-256-PLUS binds a login to the TLS connection that it runs in.
 
-A driver on a plain leg must not be offered the server's PLUS. So ChannelBindingFilter takes it out
-of AuthenticationSASL, the only bytes of a session that pgtrace ever changes.
+A driver on a plain leg must not be offered the server's PLUS. So ChannelBindingFilter removes it
+from AuthenticationSASL, the only bytes of a session that pgtrace ever changes.
 
-With TLS on both legs nothing helps. A driver that binds finds another certificate than the
-server's, and a driver that is not offered PLUS takes that for an attack. Unless the certificate is
-the server's own, CHANNEL_BINDING says what you can do.
+With TLS on both legs nothing helps. A driver that uses channel binding sees a certificate other
+than the server's, and a driver that is not offered PLUS treats that as an attack. Unless the
+certificate is the server's own, CHANNEL_BINDING says what you can do.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from pgtrace.protocol import codes
 
 PLUS: Final = b"SCRAM-SHA-256-PLUS"
 LONGEST_AUTHENTICATION: Final = 2000
-"""libpq's bound on an authentication request."""
+"""libpq's limit for an authentication request."""
 
 CHANNEL_BINDING: Final = (
     "the server offers SCRAM-SHA-256-PLUS and both legs are encrypted with different certificates: a driver that uses channel "
-    "binding (libpq at its default) is going to fail. Ways out: a plain driver leg (without --tls), channel_binding=disable in "
-    "the driver, the server's own certificate and key (--tls-cert, --tls-key), or --tls pass"
+    "binding (libpq by default) will fail. Remedies: a plain driver leg (without --tls), channel_binding=disable in the driver, "
+    "the server's own certificate and key (--tls-cert, --tls-key), or --tls pass"
 )
 
 
 class ChannelBindingFilter:
-    """Takes SCRAM-SHA-256-PLUS out of the server's offer, wherever its bytes are cut.
+    """Removes SCRAM-SHA-256-PLUS from the server's offer, wherever its bytes are cut.
 
-    It holds back only an authentication request that is not whole, and fewer than five bytes of a
-    header.
+    It holds back only an incomplete authentication request, and fewer than five bytes of a header.
     """
 
     __slots__ = ("_held", "_skip", "done")
@@ -39,11 +38,11 @@ class ChannelBindingFilter:
         self.done = False
         """Whether there is nothing left to look for."""
         self._held = b""
-        self._skip = 0  # bytes left of a message that does not matter here
+        self._skip = 0  # bytes left of a message that is not relevant here
 
     def feed(self, data: bytes) -> list[tuple[bytes | None, bytes]]:
-        """Pieces to send, in this order: (None, bytes as they came) or (bytes as they came, bytes
-        to send instead)."""
+        """The pieces to send, in this order: (None, unchanged bytes) or (original bytes, bytes to
+        send instead)."""
         data = self._held + data
         self._held = b""
         position = min(self._skip, len(data))
@@ -81,11 +80,11 @@ class ChannelBindingFilter:
 
 
 def _without_channel_binding(body: bytes) -> bytes | None:
-    """The AuthenticationSASL message to send in place of this body; None if it does not offer
+    """The AuthenticationSASL message to send instead of this body; None if it does not offer
     SCRAM-SHA-256-PLUS.
 
-    We do this by hand, not by protocol/authentication.py: loading construct would hold up everybody
-    for 90 ms at the first session, and cost the process 10 MiB.
+    This is done by hand, not by protocol/authentication.py: loading construct would hold up all
+    sessions for 90 ms when the first one starts, and cost the process 10 MiB.
     """
     mechanisms = body[4:].split(b"\0")
     if PLUS not in mechanisms or mechanisms[-2:] != [b"", b""]:

@@ -1,5 +1,5 @@
-"""Requests and answers on the inherited pipes: one JSON object a line, in order, without a port or
-a file.
+"""Requests and answers on the inherited pipes: one JSON object per line, in order, without a port
+or a file.
 
     {"do": "mark", "begin": true, "name": "checkout"}  -> {"mark": 1, "time_ns": ...}
     {"do": "set", "rtt_ns": 20000000}                  -> {"time_ns": ...}
@@ -9,12 +9,12 @@ a file.
 
 The first line in is the configuration (__main__.py), the first line out `{"ready": true, ...}` or
 `{"error": ..., ...}`. A request may carry an `id`, which the answer repeats. The `write_error` of a
-flush says what could not be written since the flush before; it is null if everything could. The
-answer to an unknown or broken request is an `error`, and the request changes nothing.
+flush says what could not be written since the previous flush; it is null if everything was written.
+The answer to an unknown or malformed request is an `error`, and the request changes nothing.
 
-A mark and a flush wait for one more full turn of the loop, so that what the kernel holds when the
-request arrives is read before them. The end of the pipe without `stop` is not an order to end: see
-__main__.py. An answer that nobody reads is dropped.
+A mark and a flush wait for one more full turn of the event loop, so that bytes which the kernel
+holds when the request arrives are read first. If the pipe ends without `stop`, that is not a
+request to end: see __main__.py. If nobody reads an answer, it is dropped.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from pgtrace.proxy.tape import TICK_S, Tape
 from pgtrace.proxy.writer_thread import WriterThread
 
 TURNS: Final = 2
-"""So many callbacks pass before the loop has polled its sockets once more, whatever it was doing
-when the request came."""
+"""The number of callbacks after which the loop has polled its sockets once more, whatever it was
+doing when the request arrived."""
 
 
 class Control(asyncio.Protocol):
@@ -85,7 +85,7 @@ class Control(asyncio.Protocol):
                 raise ValueError(f"unknown request {other!r}")
 
     def mark(self, begin: bool, name: str, told: Callable[[dict[str, Any]], None]) -> None:
-        """Begin or end a mark, and tell its number once it has its place."""
+        """Begin or end a mark, and report its number once its place in the capture is fixed."""
         self._in_order(asyncio.get_running_loop(), lambda: told(self._marked(begin, name)))
 
     def _marked(self, begin: bool, name: str) -> dict[str, Any]:
@@ -93,8 +93,8 @@ class Control(asyncio.Protocol):
         return {"mark": number, "time_ns": monotonic_ns()} | ({} if number else {"open": self._marks.open})
 
     def _in_order(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
-        """Act once everything that the kernel holds now has been read, also from legs that wait for
-        the disk."""
+        """Run `action` once everything that the kernel holds now has been read, also from legs that
+        wait for the disk."""
         pauses = self._server.sessions.pauses
         if not self._tape.waits:
             _after_turns(loop, TURNS, action)
@@ -117,7 +117,8 @@ class Control(asyncio.Protocol):
         self._tape.flush(lambda position: answer({"position": position, "time_ns": now, "write_error": self._failure()} | echo))
 
     def _failure(self) -> str | None:
-        """What is wrong with the recording, or was since the flush before."""
+        """What is wrong with the recording, or was wrong since the previous flush; None if
+        nothing."""
         refused, self._tape.refused = self._tape.refused, None
         return self._writer.take_failure() or refused
 
@@ -149,12 +150,12 @@ class Marks:
 
     @property
     def open(self) -> list[str]:
-        """The names of those that are open, the latest first, at most NAMES_TOLD."""
+        """The names of the open marks, the latest first, at most NAMES_TOLD."""
         return [name for name, numbers in reversed(self._open.items()) if numbers][: self.NAMES_TOLD]
 
     def mark(self, begin: bool, name: str) -> int:
-        """Begin or end an interval here and return its id. Ending one that is not open ends nothing
-        and returns 0."""
+        """Begin or end an interval now and return its id. If you end one that is not open, this
+        returns 0 and changes nothing."""
         if begin:
             self._count += 1
             self._open.setdefault(name, []).append(self._count)

@@ -1,18 +1,19 @@
 """--rtt and --fault: everything passes later, in order and unchanged.
 
 A Delayed is the line between a socket and its protocol (a leg, or the start-up before it). It
-passes on what was read once its time has come: bytes, the end of the stream, the loss of the
-connection, each behind what came before. A driver's bytes are recorded when they are read, the
+passes on everything that was read when its time has come: bytes, the end of the stream, the loss of
+the connection, each after what came before. A driver's bytes are recorded when they are read, the
 server's when they are passed on, because a capture shows the driver's side of the wire.
 
 With --rtt every byte waits for half of the round trip. Fault rules (faults.py) decide for each read
-what else waits, in which pieces it goes on, and where the connection ends; that end keeps its place
-in the order, too. Each piece goes on in a turn of the event loop of its own, because the loop would
-otherwise join the pieces again.
+how much longer it waits, in which pieces it is passed on, and where the connection ends; that end
+keeps its place in the order, too. Each piece is passed on in its own turn of the event loop,
+because the loop would otherwise join the pieces again.
 
-What waits is bounded. Above WAITING_BYTES we stop reading the socket, as a narrow window would on a
-long line. Before login the bound is much smaller (small_reads.py). A session that is delayed stays
-delayed even when the delay is set back to nothing, so that nothing overtakes what came before.
+The number of waiting bytes is bounded. Above WAITING_BYTES we stop reading the socket, as a narrow
+window would on a long line. Before login the bound is much smaller (small_reads.py). A session that
+is delayed stays delayed even when the delay is set back to zero, so that nothing overtakes earlier
+bytes.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Delayed(Line):
     )
 
     def __init__(self, leg: Leg, target: asyncio.Protocol, faults: Faults | None = None, *, before_login: bool = False) -> None:
-        """`before_login`: nobody has logged in yet. It holds until logged_in()."""
+        """`before_login`: login is not over yet. This applies until logged_in() is called."""
         self._target = target
         self._leg = leg
         self._waiting: deque[tuple[int, Callable[[Any], Any], Any]] = deque()
@@ -66,9 +67,9 @@ class Delayed(Line):
         self._faults = faults
         self._size, self._gap_ns, self._byte_ns = (0, 0, 0.0) if faults is None else faults.paces[leg.side]
         self._at = 0  # bytes of the first waiting item that have been passed on
-        self._free_ns = 0  # when the next piece may go on
-        self._doomed = False  # a fault is about to strike here: nothing behind it will pass
-        self._stopped = False  # a fault has struck
+        self._free_ns = 0  # when the next piece may be passed on
+        self._doomed = False  # a fault will apply here: nothing after it will pass
+        self._stopped = False  # a fault has applied
 
     def set_protocol(self, protocol: asyncio.Protocol) -> None:
         """Pass on to this protocol from now on: the start-up phase is over."""
@@ -85,7 +86,7 @@ class Delayed(Line):
             self._pass(self._receive, data)
 
     def forward(self, data: bytes) -> None:
-        """Send this to the peer in its turn; it is recorded already."""
+        """Send bytes to the peer when their turn comes. They are already recorded."""
         self._pass(self._write, data)
 
     def eof_received(self) -> bool:
@@ -95,7 +96,7 @@ class Delayed(Line):
         return not is_tls(self._leg.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._leg.lost:  # the session has been given up already
+        if self._leg.lost:  # the session has already been given up
             return
         if self._leg.side == FRONTEND:
             self._leg.note_loss(exc)
@@ -111,13 +112,13 @@ class Delayed(Line):
         self._target.resume_writing()
 
     def logged_in(self) -> None:
-        """Login is over: more may wait here."""
+        """Login is over: more bytes may wait here."""
         self._before_login = False
         self.steer()
 
     def stop(self) -> None:
-        """A fault has struck: pass on what waits, up to the place where a fault is to strike here,
-        then nothing but the end."""
+        """A fault has applied: pass on what waits, up to the place where a fault applies in this
+        direction, then nothing but the end."""
         waiting, at = list(self._waiting), self._at
         self._waiting.clear()
         self._at = 0
@@ -174,10 +175,10 @@ class Delayed(Line):
         self.steer()
 
     def _lose(self, exc: Exception | None) -> None:
-        self._target.connection_lost(exc)  # whichever target there is by then
+        self._target.connection_lost(exc)  # the target may have changed by then
 
     def steer(self) -> None:
-        """Read, or pause; pass on what waits, or hold it back."""
+        """Read or pause the socket; pass on or hold back what waits."""
         leg = self._leg
         if self._held and not leg.is_held:
             self._held = False
@@ -194,14 +195,14 @@ class Delayed(Line):
         return self._bytes > BEFORE_LOGIN_BYTES // 2 or len(self._waiting) > PIECES
 
     def _arrives(self) -> int:
-        """When a read of now arrives at the other end."""
+        """When a read of this moment arrives at the other end."""
         ns = monotonic_ns() + self._leg.session.rtt_ns // 2
         return ns if self._faults is None else ns + self._faults.latency(self._leg.side)
 
     def _later(self, action: Callable[[Any], Any], argument: Any) -> None:
         self._due_ns = max(self._due_ns, self._arrives())
         if self._stopped or (not self._waiting and not self._size and self._due_ns <= monotonic_ns()):
-            action(argument)  # at once, so that nothing of the other direction comes between
+            action(argument)  # immediately, so that nothing of the other direction comes between
             return
         self._waiting.append((self._due_ns, action, argument))
         if len(self._waiting) == 1:
@@ -231,7 +232,7 @@ class Delayed(Line):
             try:
                 action(argument)
             finally:
-                # only now, so that what is added meanwhile starts no second timer
+                # Only now, so that what is added in the meantime starts no second timer.
                 if self._waiting and rest <= 0:
                     self._waiting.popleft()
                     self._at = 0

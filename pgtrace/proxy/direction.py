@@ -1,12 +1,12 @@
 """One direction of a session on its way to the tape: its offset, and whether it may still hold
 secrets.
 
-- The offset counts every byte that passed, including those that the tape had no room for. So a
+- The offset counts every byte that passed, including bytes that the tape had no room for. So a
   reader knows what is missing.
-- Until the start-up is over, both directions pass through one Redactor (capture/redact.py), at
-  once. No secret ever waits on the tape, and none slips through because a piece before it was lost.
-  What cannot be framed becomes Opaque, and so does everything else once the Redactor itself fails:
-  blanking fails closed, and traffic goes on.
+- Until the start-up is over, both directions immediately pass through one Redactor
+  (capture/redact.py). No secret ever waits on the tape, and none slips through because a piece
+  before it was lost. What cannot be framed becomes Opaque. So does everything else once the
+  Redactor itself fails: blanking fails closed, and traffic continues.
 - After that `redaction` is None, and each read is packed where it was read (relay.py, the hot
   path).
 """
@@ -22,7 +22,7 @@ from pgtrace.proxy.tape import ITEM_BYTES, Tape
 
 
 class StartupRedaction:
-    """What both directions of a session share until the start-up is over."""
+    """The redaction that both directions of a session share until the start-up is over."""
 
     __slots__ = ("_directions", "_failed", "_redactor", "_report")
 
@@ -36,12 +36,12 @@ class StartupRedaction:
             direction.redaction = self
 
     def blanked(self, side: int, data: bytes) -> bytes | None:
-        """What may be stored of the next bytes of `side`; None if nothing may."""
+        """What may be stored of `data`, the next bytes of `side`; None if nothing may be."""
         if self._failed:
             return None
         try:
             found = self._redactor.feed(side, data)
-        except Exception as error:  # a defect of ours must not disturb the traffic
+        except Exception as error:  # a defect of pgtrace must not disturb the traffic
             self._failed = True
             self._report(error)
             return None
@@ -51,12 +51,13 @@ class StartupRedaction:
         return found
 
     def decrypted(self) -> None:
-        """After an accepted SSLRequest, everything that follows is the plain stream."""
+        """Note that after an accepted SSLRequest, everything that follows is the decrypted
+        stream."""
         self._redactor.decrypted()
 
 
 class Direction:
-    """One direction, and what is recorded of it."""
+    """One direction of a session, and what is recorded of it."""
 
     __slots__ = ("number", "offset", "redaction", "side", "tape")
 
@@ -73,7 +74,7 @@ class Direction:
         self.put(monotonic_ns(), data)
 
     def put(self, time_ns: int, data: bytes) -> None:
-        """Record a read, in whatever state the session and the tape are."""
+        """Record a read, in any state of the session and the tape."""
         size = len(data)
         offset = self._advance(size)
         tape = self.tape
@@ -91,18 +92,18 @@ class Direction:
             tape.lose(self.number, self.side, size)
 
     def wait_for_room(self) -> bool:
-        """The tape has no room for a read. Whether it may overdraw the room, because no other read
-        comes before there is some."""
+        """The tape has no room for a read. Returns whether the read may overdraw the room, because
+        no other read will come before there is room."""
         return False
 
     def made(self, data: bytes) -> None:
-        """Record bytes of our own, sent to the driver. They hold nothing to blank, but the Redactor
-        must see them."""
+        """Record bytes that pgtrace itself sent to the driver. There is nothing to blank in them,
+        but the Redactor must see them."""
         offset = self._own(data)
         self.tape.add(Made(monotonic_ns(), self.number, offset, data))
 
     def rewritten(self, original: bytes, data: bytes) -> None:
-        """Record a read in whose place `data` was sent on."""
+        """Record a read that was replaced: `data` was sent on instead."""
         offset = self._own(data)
         self.tape.add(Rewrite(monotonic_ns(), self.number, self.side, offset, original, data))
 

@@ -1,23 +1,24 @@
-"""Which process is at the other end of a driver's socket. A thread looks; the loop only asks.
+"""Which process is at the other end of a driver's socket. A thread searches; the loop only asks.
 
 The loop appends to a queue, for a Unix socket after one getsockopt(SO_PEERCRED). The thread does
 the rest, on Linux only.
 
 - TCP: we ask the kernel (sock_diag.py) for the socket with the connection's addresses the other way
   round, which is the driver's own end, and get its inode. The process that has `socket:[inode]` in
-  its /proc/<pid>/fd is the driver. We look only for addresses of this host, and only at processes
-  whose descriptors we may read: the recorder's own user's, or all of them for root. An inherited
-  descriptor belongs to the youngest process that has it.
-- One look covers all connections that wait: first the processes found before, then all others from
-  the youngest, until none is missing. So a thousand connections of one process cost a few walks
-  through its descriptors.
-- A look reads at most LINKS descriptors. The thread takes at most a tenth of one processor, because
-  it rests nine times as long as it looked. At most WAITING connections are in the queue; beyond
-  that a connection has no process. There is no look while the recorder's descriptors are short.
+  its /proc/<pid>/fd is the driver. We search only for addresses of this host, and only among
+  processes whose descriptors we may read: those of the recorder's own user, or all of them for
+  root. If several processes inherited a descriptor, the youngest one counts.
+- One search covers all connections that wait: first the processes found before, then all others
+  from the youngest, until none is missing. So a thousand connections of one process cost a few
+  walks through its descriptors.
+- A search reads at most LINKS descriptors. The thread takes at most a tenth of one processor,
+  because it rests nine times as long as it searched. At most WAITING connections are in the queue;
+  beyond that a connection gets no process. There is no search while the recorder is short of
+  descriptors.
 
 A process that is gone or out of sight (another user's, another container's) is not found. That is
-not an error, and we do not look again. A process that is found becomes a fact (capture/peer.py) if
-the session still lives. The fact says who held the socket at that time, moments after it was
+not an error, and we do not search again. A process that is found becomes a fact (capture/peer.py)
+if the session still exists. The fact says who held the socket at that time, moments after it was
 opened.
 """
 
@@ -38,11 +39,12 @@ from pgtrace.proxy.sock_diag import SockDiag
 
 WAITING: Final = 1000
 LINKS: Final = 20_000
-"""How many descriptors one look may read."""
+"""The most descriptors that one search may read."""
 KNOWN: Final = 32
-"""How many processes that were found lately are tried first."""
+"""How many of the processes found recently are tried first."""
 REST_S: Final = 0.005
-"""The least time between two looks. What arrives meanwhile shares the next one."""
+"""The least time between two searches. Connections that arrive in the meantime share the next
+one."""
 REST_SHARE: Final = 9.0
 _CREDENTIALS: Final = struct.Struct("iII")
 _NAME_BYTES: Final = 256
@@ -53,7 +55,7 @@ class DriverSocket(NamedTuple):
 
     connection: int
     pid: int
-    """For a Unix socket; 0 if the process has to be found by the addresses."""
+    """The process id for a Unix socket; 0 if the process has to be found by the addresses."""
     ends: tuple[tuple[str, int], tuple[str, int]] | None
     """For TCP: the driver's address, then the recorder's."""
 
@@ -62,12 +64,12 @@ Found = list[tuple[int, Process]]
 
 
 class DriverProcesses:
-    """The thread, and its queue."""
+    """The thread that finds drivers' processes, and its queue."""
 
     def __init__(self, found: Callable[[Found], object], may_look: Callable[[], bool] = lambda: True) -> None:
         """`found` is called in the thread, with connections and their processes. If it raises
-        RuntimeError, the loop is closed and the thread ends. `may_look` says, in the thread too,
-        whether there are descriptors for a look."""
+        RuntimeError, the loop is closed and the thread ends. `may_look` is also called in the
+        thread: it says whether there are enough descriptors for a search."""
         self._found = found
         self._may_look = may_look
         self._waiting: queue.SimpleQueue[DriverSocket | None] = queue.SimpleQueue()
@@ -76,14 +78,14 @@ class DriverProcesses:
             threading.Thread(target=self._run, name="peers", daemon=True).start()
 
     def ask(self, connection: int, sock: Any, peer: Any, own: Any) -> None:
-        """Have a driver's process found. Never waits, and does nothing where nothing can be
-        found."""
+        """Queue a driver's socket, to have its process found. Never waits, and does nothing if no
+        process can be found."""
         found = driver_socket(connection, sock, peer, own)
         if found is not None and self._waiting.qsize() < WAITING:
             self._waiting.put(found)
 
     def stop(self) -> None:
-        """No more questions will come."""
+        """Stop the thread. Ask nothing afterwards."""
         self._stopped = True
         self._waiting.put(None)
 
@@ -107,8 +109,8 @@ class DriverProcesses:
 
 
 def driver_socket(connection: int, sock: Any, peer: Any, own: Any) -> DriverSocket | None:
-    """What we know of the driver's end without looking. None if it is not on this host, or if this
-    system cannot tell."""
+    """What is known about the driver's end without a search. None if it is not on this host, or if
+    this system cannot tell."""
     if sys.platform != "linux":
         return None
     if sock.family == socket.AF_UNIX:
@@ -120,8 +122,8 @@ def driver_socket(connection: int, sock: Any, peer: Any, own: Any) -> DriverSock
 
 
 def look(peers: Sequence[DriverSocket], known: Iterable[int]) -> Found:
-    """The processes of these sockets, as far as we can see them. `known` are tried first. Raises
-    OSError if the system gives no answer."""
+    """The processes of these sockets, as far as we can see them. The processes `known` are tried
+    first. Raises OSError if the system gives no answer."""
     pids = {peer.connection: peer.pid for peer in peers if peer.ends is None}
     inodes = _inodes(peers) if len(pids) < len(peers) else {}
     pids |= {inodes[inode]: pid for inode, pid in _owners(set(inodes), known)}
@@ -130,14 +132,14 @@ def look(peers: Sequence[DriverSocket], known: Iterable[int]) -> Found:
 
 
 def _inodes(peers: Sequence[DriverSocket]) -> dict[str, int]:
-    """The inodes of the TCP sockets, with their connections."""
+    """The inodes of the TCP sockets, each with its connection."""
     with SockDiag() as kernel:
         found = {peer.connection: kernel.tcp_socket(*peer.ends) for peer in peers if peer.ends is not None}
     return {str(one.inode): connection for connection, one in found.items() if one is not None and one.inode}
 
 
 def _owners(inodes: set[str], known: Iterable[int]) -> Iterator[tuple[str, int]]:
-    """The sockets of these inodes, each with a process that has it open."""
+    """The inodes of these sockets, each with a process that has the socket open."""
     links = 0
     for pid in _processes(known) if inodes else ():
         try:
@@ -158,7 +160,8 @@ def _owners(inodes: set[str], known: Iterable[int]) -> Iterator[tuple[str, int]]
 
 
 def _processes(known: Iterable[int]) -> Iterator[int]:
-    """The known ones, then all others of this host from the youngest, but never this process."""
+    """The known processes, then all others of this host from the youngest, but never this
+    process."""
     first = list(known)
     yield from first
     try:

@@ -1,12 +1,13 @@
-"""The driver's TLS handshake, from its first byte to a socket that is plain to us.
+"""The driver's TLS handshake, from its first byte to a socket that delivers plain bytes.
 
 The event loop's own start_tls() does it, with the transport's socket and the same protocol above
 it. It lacks three things:
 
-- A driver that begins with TLS at once, or does not wait for the answer to its SSLRequest, has sent
-  its ClientHello already. We give `hello` to the loop's TLS protocol as if it had been read there.
-  Plain bytes in its place make the handshake fail, and nobody gets them (CVE-2021-23214).
-- Before login we read a socket a little at a time (small_reads.py), also during the handshake. A
+- A driver that begins with TLS immediately, or does not wait for the answer to its SSLRequest, has
+  already sent its ClientHello. We give `hello` to the loop's TLS protocol as if it had been read
+  there. If plain bytes come instead, the handshake fails and the bytes are discarded
+  (CVE-2021-23214).
+- Before login we read a socket in small pieces (small_reads.py), also during the handshake. A
   handshake longer than BEFORE_LOGIN_BYTES is refused.
 - A close_notify ends only the driver's direction (RFC 8446, 6.1), and PostgreSQL still answers what
   it was asked. The loop would end both directions. HalfClosing hides the end from the loop and
@@ -35,18 +36,19 @@ SHUTDOWN_S: Final = 30.0
 
 
 class HandshakeError(Exception):
-    """The handshake failed; its text is the reason."""
+    """The handshake failed. Its text is the reason."""
 
 
 class HalfClosing(Ending):
-    """TLS whose other side may end its direction. We read nothing more then, and go on writing."""
+    """A TLS object whose other side may end its direction. After that we read nothing more, but can
+    still write."""
 
     on_end: Callable[[], object] | None = None
     """Called once, after everything before the end has been delivered."""
     ended = False
     stop_reading: Callable[[], object] | None = None
-    """Called at once, and again once everything read before has been delivered, because the loop
-    may have resumed reading to do that."""
+    """Called immediately, and again once everything read before has been delivered, because the
+    loop may have resumed reading for that."""
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         found = super().read(len, buffer)
@@ -74,8 +76,8 @@ class Encrypted(NamedTuple):
     facts: dict[str, str]
 
     def watch(self) -> bool:
-        """Report the end of the driver's direction to the transport's protocol. False if it has
-        ended already."""
+        """Report the end of the driver's direction to the transport's protocol. Returns False if it
+        has already ended."""
         if not self.tls.ended:
             self.tls.on_end = lambda: cast(asyncio.Protocol, self.transport.get_protocol()).eof_received()
         return not self.tls.ended
@@ -91,8 +93,8 @@ async def end_tls(
     *,
     at_once: bool,
 ) -> Encrypted:
-    """End the driver's TLS on its socket, which `small_reads` reads. `hello` is what the driver has
-    sent of it already. `at_once` says that no SSLRequest came before it.
+    """Terminate the driver's TLS on its socket, which `small_reads` reads. `hello` is the part of
+    it that the driver has already sent. `at_once`: no SSLRequest came before it.
 
     Raises HandshakeError.
     """
@@ -101,8 +103,8 @@ async def end_tls(
     waiting, received, over = hello, 0, False
 
     def connect() -> None:
-        """Read for the loop's TLS protocol, which exists by now. Its handshake begins after this
-        call and before it gets any bytes."""
+        """Read for the loop's TLS protocol, which exists now. Its handshake begins after this call
+        and before it gets any bytes."""
         tls_protocol = transport.get_protocol()
 
         def take(data: bytes) -> None:
@@ -117,7 +119,7 @@ async def end_tls(
         small_reads.target = tls_protocol
         small_reads.take = take
         small_reads.stand_before(transport)
-        # the next read can come before this call, and then brings the hello
+        # The next read can come before this call, and then brings the hello.
         loop.call_soon(take, b"")
 
     transport.pause_reading()
@@ -130,7 +132,7 @@ async def end_tls(
         raise HandshakeError(reason(error)) from None
     over = True
     tls: HalfClosing | None = encrypted.get_extra_info("ssl_object") if encrypted is not None else None
-    if encrypted is None or tls is None:  # the socket was lost meanwhile
+    if encrypted is None or tls is None:  # the socket was lost in the meantime
         raise HandshakeError("the handshake is too long" if received > BEFORE_LOGIN_BYTES else "the driver left")
     tls.stop_reading = transport.pause_reading
     if tls.ended:

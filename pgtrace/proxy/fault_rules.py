@@ -1,5 +1,5 @@
-"""The fault rules of a recorder: what they look for, and which of them are used up. What they do to
-a connection is in faults.py."""
+"""The fault rules of a recorder: what they look for, and which of them are used up. faults.py
+applies them to a connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FaultRules:
         self._warn = warn
 
     def spend(self, rule: Rule) -> bool:
-        """Whether the rule may strike now. A rule that strikes once is then used up."""
+        """Whether the rule may apply now. A rule that applies only once is then used up."""
         if rule.once and rule in self._spent:
             return False
         self._spent.add(rule)

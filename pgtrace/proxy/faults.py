@@ -1,21 +1,21 @@
-"""--fault: rules at work on one connection.
+"""--fault: the rules applied to one connection.
 
-A rule strikes in the line between a socket and its protocol (delay.py), where everything passes in
-order. What came before the place where it strikes is delivered; what comes after it is not.
-steps() turns a read into bytes to pass on and the rules that strike between them. strike() ends or
-stops the connection.
+A rule applies in the line between a socket and its protocol (delay.py), where everything passes in
+order. Bytes before the place where it applies are delivered; bytes after it are not. steps() turns
+a read into bytes to pass on and the rules that apply between them. strike() ends or stops the
+connection.
 
-- `close` and `reset` end both legs, each as soon as its peer has taken what was written to it.
-  `hang` lets nothing pass any more in either direction. Whichever side a rule strikes on, what had
-  arrived from the other side is delivered too.
+- `close` and `reset` end both legs, each as soon as its peer has accepted what was written to it.
+  `hang` lets nothing pass any more in either direction. Whichever side a rule applies to, bytes
+  that had arrived from the other side are delivered too.
 - For rules about messages we frame the bytes of both directions. A message passes in the pieces in
-  which it comes, with two exceptions: fewer than five bytes wait for the rest of a header, and a
-  message that a pattern looks for waits until it is whole, up to 256 KiB of it.
-- Every strike is a Fact `fault` of its connection, with the rule's text. A rule about everything
-  that passes is one fact at the beginning.
+  which it arrives, with two exceptions: fewer than five bytes wait for the rest of a header, and a
+  message that is compared with a pattern waits until it is whole, up to 256 KiB of it.
+- Every time a rule applies, that is a Fact `fault` of its connection, with the rule's text. A rule
+  about everything that passes is one fact at the beginning.
 
-The random part of a delay comes from a generator that starts afresh for each connection, so two
-runs are delayed alike.
+The random part of a delay comes from a generator that is seeded with the connection's number, so
+two runs are delayed alike.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ from pgtrace.proxy.relay import Leg, Session
 from pgtrace.proxy.replies import Replies
 
 PIECES_A_SECOND: Final = 100
-"""How often a direction with a limited rate gets bytes."""
+"""How often per second a direction with a limited rate gets bytes."""
 
 Step = bytes | Rule
 
 
 class _Flow:
-    """One direction."""
+    """The state of one direction."""
 
     __slots__ = ("after", "begun", "cut_at", "cutting", "decided", "ended", "held", "passed", "sent")
 
     def __init__(self) -> None:
-        self.held = bytearray()  # bytes of a message that we have not decided about
-        self.begun = 0  # bytes of the message that has not ended, as they came
+        self.held = bytearray()  # bytes of a message that is not decided yet
+        self.begun = 0  # bytes of the message that has not ended, including those passed on
         self.decided = False
         self.sent = 0  # bytes of it that have been passed on
-        self.cutting: Rule | None = None  # strikes inside it,
+        self.cutting: Rule | None = None  # applies inside it,
         self.cut_at = 0  # after that many of its bytes
-        self.after: tuple[Rule, ...] = ()  # strike after it
-        self.passed = 0  # bytes in all
+        self.after: tuple[Rule, ...] = ()  # apply after it
+        self.passed = 0  # bytes in total
         self.ended = False
 
 
 class Faults:
-    """The rules at work on one connection."""
+    """The rules, applied to one connection."""
 
     def __init__(self, rules: FaultRules, session: Session) -> None:
         self._rules = rules
@@ -79,11 +79,11 @@ class Faults:
             self._note(rule)
         self._delays = tuple([rule for rule in always if rule.action == "delay" and rule.side in (side, EITHER)] for side in (0, 1))
         self.paces = tuple(_pace([rule for rule in always if rule.side in (side, EITHER)]) for side in (0, 1))
-        """For each direction: bytes of a piece (0: as they come), ns between two pieces, ns for
-        each byte."""
+        """For each direction: bytes per piece (0: unchanged), ns between two pieces, ns per
+        byte."""
 
     def begin(self, ignore: Callable[[], None]) -> float:
-        """The driver has connected. Returns how many seconds to let it wait. When a rule strikes,
+        """The driver has connected. Returns how many seconds to let it wait. When a rule applies,
         `ignore` makes the start-up answer nothing more."""
         self._ignore = ignore
         wait_s = 0.0
@@ -98,8 +98,8 @@ class Faults:
         return wait_s
 
     def start_anew(self) -> None:
-        """The driver's first message goes to another connection of the upstream, so forget what
-        passed on the connection before."""
+        """Forget what passed on the previous connection: the driver's first message goes to another
+        connection of the upstream."""
         self._flows = (_Flow(), _Flow())
         self._seen: dict[Rule, int] = {}
         self._framer = Framer(kept_bytes=0)
@@ -119,17 +119,17 @@ class Faults:
         return max(0, rule.amount + (self._chance.randint(-rule.spread_ns, rule.spread_ns) if rule.spread_ns else 0))
 
     def hold(self, rule: Rule) -> int:
-        """How many ns everything behind the place of a delay waits. The delay is recorded."""
+        """How many ns everything after the place of a delay waits. The delay is recorded."""
         self._note(rule)
         return self.duration(rule)
 
     def steps(self, side: int, data: bytes) -> list[Step]:
-        """What becomes of a read: bytes to pass on, and rules that strike between them."""
+        """Turn a read into bytes to pass on and rules that apply between them."""
         steps: list[Step] = _joined(self._at_their_messages(side, data)) if self._at_messages else [data]
         return self._counted(side, steps) if self._after_bytes else steps
 
     def rest(self, side: int) -> bytes:
-        """The bytes that we still held when a side ended."""
+        """The bytes that were still held when a side ended."""
         flow = self._flows[side]
         held, flow.held = bytes(flow.held), bytearray()
         return held
@@ -144,7 +144,7 @@ class Faults:
         return sum(self.hold(rule) for rule in rules)
 
     def strike(self, rule: Rule) -> None:
-        """End or stop the connection, here and now."""
+        """End or stop the connection now."""
         if self._over:
             return
         self._note(rule)
@@ -192,15 +192,15 @@ class Faults:
             flow.begun = 0
             position = stop
             if any(isinstance(step, Rule) and step.action != "delay" for step in steps[before:]):
-                return steps  # nothing behind it will pass
+                return steps  # nothing after it will pass
         if position < len(data):
             flow.begun += len(data) - position
             self._piece(flow, side, self._framer.begun(side), data[position:], steps, whole=False)
         return steps
 
     def _piece(self, flow: _Flow, side: int, code: int, piece: bytes, steps: list[Step], *, whole: bool) -> None:
-        """The next bytes of a message; with `whole` its last ones. The code is 0 while it cannot be
-        known."""
+        """Take the next bytes of a message; with `whole`, its last ones. The code is 0 while it is
+        not known."""
         flow.held += piece
         if not flow.decided:
             waits = not code or ((side, code) in self._bodies and len(flow.held) < KEPT_BYTES)
@@ -221,7 +221,7 @@ class Faults:
             flow.decided, flow.sent, flow.cutting, flow.after = False, 0, None, ()
 
     def _decide(self, flow: _Flow, side: int, code: int, steps: list[Step]) -> None:
-        """Decide what happens before, inside and after a message, now that we know it."""
+        """Decide what happens before, inside and after a message, now that its type is known."""
         body = bytes(flow.held[4 if code > 255 else 5 :])
         here = [rule for rule in self._at_messages if rule.side == side and rule.code == code and self._is_it(rule, body)]
         now = [rule for rule in here if not rule.reply]
@@ -248,7 +248,7 @@ class Faults:
     # Bytes.
 
     def _counted(self, side: int, steps: list[Step]) -> list[Step]:
-        """The same steps, with the rules that strike after a number of bytes."""
+        """The same steps, with the rules that apply after a number of bytes."""
         counted: list[Step] = []
         for step in steps:
             if not isinstance(step, bytes):
@@ -276,7 +276,8 @@ class Faults:
 
 
 def _joined(steps: Iterable[Step]) -> list[Step]:
-    """The same steps, with adjacent bytes joined: a read that no rule cuts goes on as one read."""
+    """The same steps, with adjacent bytes joined: a read that no rule cuts is passed on as one
+    read."""
     joined: list[Step] = []
     for kind, run in itertools.groupby(steps, type):
         together = list(run)
@@ -285,7 +286,7 @@ def _joined(steps: Iterable[Step]) -> list[Step]:
 
 
 def _pace(rules: list[Rule]) -> tuple[int, int, float]:
-    """Bytes of a piece, ns between two pieces, ns for each byte."""
+    """Bytes per piece, ns between two pieces, ns per byte."""
     splits = [rule for rule in rules if rule.action == "split"]
     rates = [rule.amount for rule in rules if rule.action == "limit"]
     pieces = [rule.amount for rule in splits] + [max(1, rate // PIECES_A_SECOND) for rate in rates]

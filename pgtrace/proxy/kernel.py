@@ -1,10 +1,10 @@
-"""What the kernel knows about a leg's socket, and what we ask of it.
+"""What the kernel knows about a leg's socket, and the options that we set on it.
 
 A sender can get rid of as many bytes as all the buffers on the way hold. We keep pgtrace's own
-buffers small, so that this is not much more than without pgtrace (1 MiB more at most if the peers
-are near). Of the bytes we write, at most UNSENT_BYTES wait unsent, however many are on their way.
-From a near peer, at most UNREAD_BYTES wait to be read. A peer far away needs as many bytes on their
-way as its distance asks for, and gets them: the kernel sees to that, with or without pgtrace.
+buffers small, so that this is not much more than without pgtrace (at most 1 MiB more if the peers
+are near). Of the bytes we write, at most UNSENT_BYTES wait unsent, however many are in transit.
+From a near peer, at most UNREAD_BYTES wait to be read. A far peer needs as many bytes in transit as
+its distance requires, and gets them: the kernel ensures that, with or without pgtrace.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from typing import Any, Final
 
 UNSENT_BYTES: Final = 128 * 1024
 UNREAD_BYTES: Final = 192 * 1024
-"""The value for SO_RCVBUF. Linux doubles it for its own book-keeping."""
+"""The value for SO_RCVBUF. Linux doubles it for its own bookkeeping."""
 NEAR_US: Final = 1000
-"""A peer whose first answer took less time is near: the same machine or the same network."""
+"""A peer whose first answer took less time is near: on the same machine or the same network."""
 LEFT_BYTES: Final = 1024 * 1024
-"""How much we still read, at most, of a socket that was reset."""
+"""The most bytes that we still read from a socket that was reset."""
 KEEPALIVE_IDLE_S: Final = 60
 KEEPALIVE_INTERVAL_S: Final = 10
 KEEPALIVE_PROBES: Final = 6
 _KEEPIDLE: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
-"""macOS has another name for it."""
+"""macOS has a different name for it."""
 _LINUX: Final = sys.platform.startswith("linux")
 _NOTSENT_LOWAT: Final = 25 if _LINUX else 0x201
 _SIOCOUTQ: Final = 0x5411
 _RTT: Final = struct.Struct("=68xI").unpack_from
-"""Finds the round trip time, in us, in Linux's struct tcp_info."""
+"""Reads the round trip time, in us, from Linux's struct tcp_info."""
 _TCP_CLOSE: Final = 7
-"""Linux's state of a connection that no longer exists. While one side has not ended its direction,
-only a reset leads there."""
+"""Linux's state of a connection that does not exist any more. While one side has not ended its
+direction, only a reset leads to it."""
 _LINGER_OFF: Final = struct.pack("ii", 1, 0)
 """The value for SO_LINGER that makes a close send a reset."""
 GONE: Final = (OSError, ValueError)
-"""What the system raises for a socket that is closed already. With a delay, its leg learns of that
+"""What the system raises for a socket that is already closed. With a delay, its leg learns of that
 later."""
 _READ_BYTES: Final = 256 * 1024
 
 
 def prepare(sock: Any) -> None:
-    """Set the options of a leg's socket. No Nagle, so that nothing is held back to be joined. Small
-    buffers. Keep-alive, so that we notice a dead peer within two minutes.
+    """Set the options of a leg's socket: no Nagle, so nothing is held back to be joined; small
+    buffers; keep-alive, so that we notice a dead peer within two minutes.
 
-    TCP_USER_TIMEOUT stays off, because it would end a session whose peer is alive and reads
-    nothing.
+    TCP_USER_TIMEOUT stays off, because it would end a session whose peer is alive but does not
+    read.
     """
     if sock is None or sock.family == socket.AF_UNIX:
         return
@@ -76,8 +76,8 @@ def undelivered_bytes(sock: Any) -> int:
 
 
 def is_reset(sock: Any, *, is_tls: bool) -> bool:
-    """Whether the peer has reset a socket that we no longer read. This takes the error off the
-    socket, but not with TLS, which needs to find it in order to close at once."""
+    """Whether the peer has reset a socket that we do not read any more. This clears the socket's
+    error, but not with TLS, which needs the error in order to close immediately."""
     try:
         if not is_tls:
             return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
@@ -93,7 +93,8 @@ def unread_bytes(sock: Any) -> int:
 
 def _queued(sock: Any, request: int) -> int:
     queued = array.array("i", [0])
-    if sock is None:  # TLS forgets its socket a moment before it says that the connection is lost
+    # TLS forgets its socket a moment before it reports that the connection is lost
+    if sock is None:
         return 0
     try:
         fcntl.ioctl(sock.fileno(), request, queued)
@@ -103,7 +104,7 @@ def _queued(sock: Any, request: int) -> int:
 
 
 def left_in(sock: Any) -> Iterator[bytes]:
-    """What a socket that was reset still holds, because the kernel keeps what had arrived
+    """The bytes that a reset socket still holds, because the kernel keeps what had arrived
     before."""
     size = 0
     try:

@@ -2,10 +2,11 @@
 read what tcpdump saw.
 
 With the file, anyone can read every login that was recorded on the way. So it is created with mode
-0600, whatever the umask says. An existing file that belongs to another user, or that others can
-read or write, is refused, because OpenSSL would simply append to it. A device has nothing to hide
-(/dev/null). A pipe has to follow the same rules, and somebody must be reading it, because nothing
-waits for a reader. We write to the very file that we checked, whatever takes its name in between.
+0600, whatever the umask is. An existing file that belongs to another user, or that others can read
+or write, is refused, because OpenSSL would simply append to it. A device has nothing to hide
+(/dev/null). A pipe has to follow the same rules, and something must already read it, because we
+cannot wait for a reader. We write to the very file that we checked, even if another file takes its
+name in the meantime.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pgtrace.errors import AddressError
 
 
 def log_keys(context: ssl.SSLContext, named: str | None = None) -> None:
-    """Make the context log its keys to `named`, or else to SSLKEYLOGFILE. Raises AddressError if
-    that file is not safe."""
+    """Make the context log its keys to `named`, or otherwise to SSLKEYLOGFILE. Raises AddressError
+    if that file is not safe."""
     path = named or os.environ.get("SSLKEYLOGFILE")
     if not path:
         return
@@ -40,7 +41,7 @@ def log_keys(context: ssl.SSLContext, named: str | None = None) -> None:
 
 
 def _exposed(found: os.stat_result) -> str:
-    """Why others could read what is written there; empty if they cannot."""
+    """Why others could read what is written to the file; empty if they cannot."""
     if stat.S_ISCHR(found.st_mode):
         return ""
     if found.st_uid != os.geteuid():

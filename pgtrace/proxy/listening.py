@@ -1,10 +1,10 @@
 """The sockets that drivers connect to.
 
-- A LISTEN with several addresses is the same port on each of them. A loopback that this machine
-  does not have (::1 without IPv6) is left out. Port 0 picks a free port.
+- A LISTEN with several addresses is the same port on each of them. A loopback address that this
+  machine does not have (::1 without IPv6) is left out. Port 0 picks a free port.
 - A Unix socket has mode 0600 unless others are allowed, because its mode is what keeps them out.
   Its directory is created with mode 0700 if it does not exist. A socket that a dead process left
-  behind is removed first. On the way out we remove the socket only if it is still our own.
+  behind is removed first. When we end, we remove the socket only if it is still our own.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pgtrace.proxy.upstream import Endpoint
 
 BACKLOG: Final = 4096
 PORT_TRIES: Final = 20
-"""How often we try another free port when the second loopback does not have the first one's."""
+"""How often another free port is tried if the second loopback does not have the first one's."""
 
 
 class Listener:
     """The sockets of one LISTEN."""
 
     def __init__(self, listen: Listen, *, allow_others: bool) -> None:
-        """Bind them. Raises ListenError."""
+        """Bind the sockets. Raises ListenError."""
         self._own_socket: tuple[str, int] | None = None
         self.port = listen.port
         self.addresses: list[str] = []
@@ -43,12 +43,12 @@ class Listener:
         return [sock.getsockname()[0] for sock in self.sockets if sock.family != socket.AF_UNIX]
 
     def close(self) -> None:
-        """Close the sockets again before anybody was accepted."""
+        """Close the sockets, if no driver has been accepted."""
         for sock in self.sockets:
             sock.close()
 
     def remove(self) -> None:
-        """Remove the Unix socket's file, unless something else has taken its place."""
+        """Remove the Unix socket's file, unless something else has replaced it."""
         if self._own_socket is not None:
             path, inode = self._own_socket
             self._own_socket = None
@@ -79,7 +79,7 @@ class Listener:
             self.port = port
             self.addresses = [Endpoint(sock.family, sock.getsockname()).display for sock in sockets]
             return sockets
-        raise ListenError(listen.display, "no port is free on both loopbacks")
+        raise ListenError(listen.display, "no port is free on both loopback addresses")
 
     def _unix_socket(self, listen: Listen, directory: str, *, allow_others: bool) -> socket.socket:
         path = socket_path(directory, listen.port)
@@ -142,7 +142,7 @@ def _bound(host: str, port: int, *, is_optional: bool) -> socket.socket | None:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on. Raises OSError EADDRINUSE if somebody does, and if
+    """Remove a socket on which nobody listens. Raises OSError EADDRINUSE if somebody does, or if
     the file is not a socket."""
     try:
         kind = os.lstat(path).st_mode

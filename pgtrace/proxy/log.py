@@ -1,5 +1,5 @@
-"""What the recorder prints on stderr, each text once. The failure of one session is counted and
-ends nothing else."""
+"""What the recorder prints on stderr, each text once. If one session fails, it is counted and
+nothing else ends."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pgtrace import sanitise
 from pgtrace.errors import UpstreamError
 
 TEXTS: Final = 100
-"""How many different texts are printed."""
+"""The most different texts that are printed."""
 
 
 class Log:
-    """What was said, and what went wrong."""
+    """Prints warnings, and counts failures."""
 
     def __init__(self) -> None:
         self.failures = 0
         self.upstream_error: str | None = None
-        """Why the last attempt to reach the upstream failed; None if none has."""
+        """Why the last attempt to reach the upstream failed; None if no attempt failed."""
         self._said: set[str] = set()
 
     def warn(self, text: str) -> None:
@@ -32,11 +32,11 @@ class Log:
                 pass
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """The upstream could not be reached."""
+        """Report that the upstream could not be reached."""
         self.upstream_error = error.reason
         self.warn(str(error))
 
     def failed(self, error: BaseException) -> None:
-        """One session has met a defect of ours."""
+        """Report a defect of pgtrace that one session has met."""
         self.failures += 1
         self.warn(f"a session failed: {type(error).__name__}: {error}")

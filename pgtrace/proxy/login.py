@@ -3,7 +3,7 @@
 We look for BackendKeyData, by which a CancelRequest finds its upstream (cancel_keys.py). On an
 encrypted leg we also look for the offer of SCRAM-SHA-256-PLUS: a driver on a plain leg must not see
 it, and a driver that sees another certificate cannot use it (channel_binding.py). The server's
-first answer decides how the driver's socket goes on. If it refuses before authentication, libpq's
+first answer decides how the driver's socket continues. If it refuses before authentication, libpq's
 second try follows: without TLS (prefer) or with it (allow).
 """
 
@@ -25,14 +25,16 @@ class LoginEvents(NamedTuple):
     """What to call when the server has answered."""
 
     again: Callable[[bytes], None]
-    """The server refused this kind of encryption, in these words, and there is a second try."""
+    """The server refused this kind of encryption, with these bytes, and a second try is
+    possible."""
     settled: Callable[[bytes], None]
-    """These are its first bytes; empty if it ended without any. Called once, before they are
-    forwarded. From then on there is no second try."""
+    """The server's first bytes; empty if it ended without any. Called once, before they are
+    forwarded. From then on no second try is possible."""
     key: Callable[[bytes], None]
     """The body of BackendKeyData."""
     binds: Callable[[], None]
-    """It offers channel binding, and its certificate is not the one that the driver sees."""
+    """The server offers channel binding, and its certificate is not the one that the driver
+    sees."""
     logged_in: Callable[[], None]
     """Login is over, or the rest of it cannot be read."""
 
@@ -41,20 +43,20 @@ class Login(asyncio.Protocol):
     """The upstream's socket until the first ReadyForQuery."""
 
     def __init__(self, leg: Leg, first: bytes, events: LoginEvents) -> None:
-        """`first` is what the upstream gets first."""
+        """`first` is sent to the upstream first."""
         self._leg = leg
         self._events = events
         self._framer = Framer(kept_bytes=512)
         self._framer.feed(FRONTEND, first)
         self._filter: ChannelBindingFilter | None = None
-        # a driver that binds to the channel would not find the server's certificate
+        # Whether a driver that uses channel binding would not find the server's certificate.
         self._binds = False
         self._second_try = False
         self._is_settled = False
         self._abandoned = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._leg.lost:  # the session has ended while its upstream was being opened
+        if self._leg.lost:  # the session ended while its upstream was being opened
             self._abandoned = True
             cast(asyncio.Transport, transport).abort()
         else:
@@ -62,7 +64,7 @@ class Login(asyncio.Protocol):
 
     def opened(self, opened: Opened, certificate: bytes | None) -> None:
         """How the leg was opened, and the certificate that the driver sees (None if its leg is
-        plain). Nothing has been read before this call."""
+        plain). Call this before anything is read."""
         self._second_try = opened.second_try
         if not opened.encrypted:
             return

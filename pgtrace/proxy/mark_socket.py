@@ -1,7 +1,7 @@
 """The socket on which another process of the same user begins and ends marks (pgtrace/marking.py).
 
-The directory is private. If another user connects all the same, there is no answer: the kernel says
-who owns a connection (SO_PEERCRED; elsewhere the directory alone guards it).
+The directory is private. If another user connects nevertheless, there is no answer: the kernel says
+who owns a connection (SO_PEERCRED; on other systems only the directory guards it).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _CREDENTIALS: Final = struct.Struct("=iII")
 _LONGEST: Final = 1 << 16
 
 Marker = Callable[[bool, str, Callable[[dict[str, Any]], None]], None]
-"""Takes whether it begins, a name, and where the answer goes."""
+"""Takes whether the mark begins, its name, and a function that takes the answer."""
 
 
 async def listen(path: str, addresses: list[str], mark: Marker) -> asyncio.Server:
-    """Take requests at that path."""
+    """Accept requests on a socket with this path."""
     return await asyncio.get_running_loop().create_unix_server(lambda: _Request(addresses, mark), path)
 
 

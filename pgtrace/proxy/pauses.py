@@ -1,20 +1,20 @@
 """Which sockets are not read, and why.
 
-There are two reasons, and a socket is read when neither holds:
+There are two reasons, and a socket is read when neither applies:
 
-- PEER: its peer's socket takes nothing, so nothing could be forwarded. Reader.is_blocked.
+- PEER: its peer's socket accepts nothing, so nothing could be forwarded. See Reader.is_blocked.
 - DISK: the capture has no room and traffic waits for it (--when-behind wait). Then all sockets
   pause together, because each would otherwise overdraw the room by one more read.
 
 The disk never delays a start-up or a cancel: a socket whose start-up is not over is read, and its
 records have a reserve. It does not delay ends either. Once one side of a session has ended, the
-other is still read; what exceeds the reserve is a counted gap. Otherwise the backend of a killed
+other is still read; bytes beyond the reserve are a counted gap. Otherwise the backend of a killed
 driver would live until the disk has caught up. A socket that is not read does not report its end,
 so Pauses asks the kernel for ends at every tick.
 
 Every pause is recorded. A DISK pause is recorded when it begins and when it ends. A PEER pause is
-recorded only once it has lasted NOTED_NS, so a socket has at most ten of them a second; the record
-carries the time at which the pause began.
+recorded only once it has lasted NOTED_NS, so a socket has at most ten of them per second; the
+record carries the time at which the pause began.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from pgtrace.proxy.direction import Direction
 from pgtrace.proxy.tape import Tape
 
 NOTED_NS: Final = 100_000_000
-"""How long a peer takes nothing before that is worth a record."""
+"""How long a peer accepts nothing before that is recorded."""
 _ENDS: Final = (
     getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0) | getattr(select, "EPOLLONESHOT", 0)
 )
 
 
 class Line(asyncio.Protocol):
-    """Stands in for the protocol of a socket and passes everything on later (delay.py)."""
+    """Replaces the protocol of a socket and passes everything on later (delay.py)."""
 
     __slots__ = ()
 
@@ -49,15 +49,15 @@ class Line(asyncio.Protocol):
 
     @abstractmethod
     def steer(self) -> None:
-        """Read the socket and pass on what waits, or pause either of them."""
+        """Read or pause the socket; pass on or hold back what waits."""
 
     @abstractmethod
     def forward(self, data: bytes) -> None:
-        """Send this to the peer in its turn; it is recorded already."""
+        """Send bytes to the peer when their turn comes. They are already recorded."""
 
     @abstractmethod
     def logged_in(self) -> None:
-        """Login is over: more may wait here."""
+        """Login is over: more bytes may wait here."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -65,7 +65,7 @@ class Line(asyncio.Protocol):
 
 
 class Reader(Direction):
-    """One socket of a session, as far as reading it is concerned."""
+    """One socket of a session: whether it is read."""
 
     __slots__ = ("delayed", "eof", "is_blocked", "is_let_go", "is_over", "lost", "pauses", "peer", "transport")
 
@@ -77,14 +77,14 @@ class Reader(Direction):
         self.delayed: Line | None = None
         """Reads this socket for us if its bytes are delayed."""
         self.eof = False  # this socket will send nothing more
-        self.is_over = False  # we read this socket no more: it is about to be closed
+        self.is_over = False  # this socket is not read any more: it is about to be closed
         self.lost = False  # this socket is closed
-        self.is_blocked = False  # the peer's socket takes nothing
-        self.is_let_go = False  # this socket no longer waits for the disk
+        self.is_blocked = False  # the peer's socket accepts nothing
+        self.is_let_go = False  # this socket does not wait for the disk any more
 
     @property
     def can_be_read(self) -> bool:
-        """Whether more may come."""
+        """Whether more bytes may come."""
         return self.transport is not None and not (self.lost or self.eof or self.is_over)
 
     @property
@@ -115,8 +115,8 @@ class Reader(Direction):
         self.steer()
 
     def wait_for_room(self) -> bool:
-        """The tape has no room for a read. If traffic waits for the disk, let it overdraw the room,
-        and hold back the next reads."""
+        """The tape has no room for a read. If traffic waits for the disk, let the read overdraw the
+        room, and hold back the next ones."""
         if not self.tape.hold():
             return False
         if self.is_held:
@@ -125,8 +125,8 @@ class Reader(Direction):
         return True
 
     def let_go(self) -> None:
-        """This socket has ended. Its peer no longer waits for the disk, nor does a driver's own
-        end, which comes behind its bytes."""
+        """This socket has ended. Its peer does not wait for the disk any more; nor does a driver's
+        own end, which comes after its bytes."""
         for one in (self, self.peer) if self.side == FRONTEND else (self.peer,):
             if not one.is_let_go:
                 one.is_let_go = True
@@ -145,7 +145,7 @@ class Pauses:
         self._readers: dict[Reader, None] = {}
         self._blocked: dict[Reader, int] = {}  # the socket, and since when
         self._noted: set[Reader] = set()
-        self._ends: Any = None  # asks the kernel for the ends of sockets that are held
+        self._ends: Any = None  # reports the ends of sockets that are held
         self._watched: dict[int, Reader] = {}
 
     def add(self, *readers: Reader) -> None:
@@ -157,14 +157,14 @@ class Pauses:
         for reader in readers:
             self._readers.pop(reader, None)
 
-    # A peer that takes nothing.
+    # A peer that accepts nothing.
 
     def block(self, reader: Reader) -> None:
-        """Its peer takes nothing."""
+        """The socket's peer accepts nothing."""
         self._blocked.setdefault(reader, monotonic_ns())
 
     def unblock(self, reader: Reader) -> None:
-        """Its peer takes bytes again."""
+        """The socket's peer accepts bytes again."""
         self._blocked.pop(reader, None)
         if reader in self._noted:
             self._noted.discard(reader)
@@ -178,7 +178,7 @@ class Pauses:
     # The disk.
 
     def _disk(self) -> None:
-        """The tape has begun to hold traffic back, or has stopped."""
+        """The tape has begun to hold traffic back, or has stopped doing so."""
         if self.tape.holding:
             self._hold()
         else:
@@ -189,14 +189,14 @@ class Pauses:
             try:
                 self._ends = select.epoll()
             except OSError:
-                self._ends = None  # no descriptor is left: ends are noticed when reading goes on
+                self._ends = None  # no descriptor is left: ends are noticed when reading resumes
         for reader in self._readers:
             if reader.is_held:
                 self.watch(reader)
                 reader.steer()
 
     def watch(self, reader: Reader) -> None:
-        """Notice the end of a socket that is held."""
+        """Watch a held socket for its end."""
         sock = reader.transport.get_extra_info("socket") if reader.transport is not None else None
         if sock is not None and self._ends is not None and sock.fileno() not in self._watched:
             try:

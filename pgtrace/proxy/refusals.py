@@ -1,8 +1,8 @@
-"""The errors that pgtrace sends to a driver itself, in the server's words and behind `pgtrace:`.
+"""The errors that pgtrace itself sends to a driver, in the server's words after `pgtrace:`.
 
 A server refuses in the format of the protocol that was asked for, up to its own newest: fields, or
 for a protocol before 3.0 one line of text up to a zero byte. If a packet makes no sense (an
-impossible length), the server closes without a word. The start-up does the same.
+impossible length), the server closes without a message. The start-up does the same.
 
 The words are PostgreSQL 18's (backend_startup.c), without the fields F, L and R, which name a place
 in its source.

@@ -1,30 +1,30 @@
 """The hot path: two legs of one session, and the bytes between them.
 
-A leg is the protocol of one socket. What it reads goes to the other leg's transport at once, then
-onto the tape: `data_received -> write -> append`. There is no decoding and no await, and nothing is
-held back or joined. The head of a read's record is packed here, in one call, because nobody can do
-it for less later. bench/ measures the cost; docs/forwarding.md gives the reasons.
+A leg is the protocol of one socket. What it reads goes immediately to the other leg's transport,
+then onto the tape: `data_received -> write -> append`. There is no decoding and no await, and
+nothing is held back or joined. The head of a read's record is packed here, in one call, because
+doing it later would not be cheaper. bench/ measures the cost; docs/forwarding.md gives the reasons.
 
 - Time: bytes carry the time at which they were read. So what a driver does after a reply is later
   than the reply.
-- Back-pressure (pauses.py): the two directions are independent pumps. A transport that could not
-  write everything pauses the reading of the other leg at once. So a peer that does not read costs
-  one read of the loop (256,000 bytes in uvloop) and what the kernel holds.
-- Half-close: the end of one direction is passed on (write_eof) while the other goes on. A session
+- Back-pressure (pauses.py): the two directions are independent pumps. If a transport could not
+  write everything, it immediately pauses reading the other leg. So a peer that does not read costs
+  one read of the loop (256,000 bytes in uvloop) and the bytes that the kernel holds.
+- Half-close: the end of one direction is passed on (write_eof) while the other continues. A session
   is over when both have ended. On a TLS leg we pass on TLS's own end of one direction
   (close_notify) once everything is written. No transport offers that, so _close_notify() asks the
   TLS object. driver_tls.py notices a driver's close_notify.
-- Reset: passed on as a reset (SO_LINGER 0) once the other side's kernel has taken what came before,
-  or takes nothing more of it. A server that takes nothing for TAKEN_S is reset while bytes are
-  still on offer, because its driver is gone. A driver is reset that early only if it has sent bytes
-  that nobody will read, so a slow driver gets everything.
-- A lost leg never takes its bytes back. What had arrived is still written to the other leg, even if
-  only the kernel has seen it.
+- Reset: passed on as a reset (SO_LINGER 0) once the other side's kernel has accepted what came
+  before, or accepts nothing more of it. A server that accepts nothing for TAKEN_S is reset while
+  bytes are still on offer, because its driver is gone. A driver is reset that early only if it has
+  sent bytes that nobody will read, so a slow driver gets everything.
+- A lost leg never takes its bytes back. Bytes that had arrived are still written to the other leg,
+  even if only the kernel has seen them.
 - Ends are recorded when they pass the driver's socket (Session.end): the driver's end when it is
   read, the server's when it is passed on. A driver that has ended its direction may be gone, or may
   still read. Its kernel knows: if the driver is gone, the kernel answers what we write with a
   reset. So before we close such a socket we wait for the last bytes, and record a reset that
-  arrives meanwhile.
+  arrives in the meantime.
 
 We never add bytes of our own here, and a failure ends only its own session.
 """
@@ -46,10 +46,10 @@ from pgtrace.proxy.tape import ITEM_BYTES
 
 pack: Final = DATA_HEAD.pack
 TAKEN_S: Final = 0.45
-"""How long a peer may take nothing of what was written to it before we pass on the other side's
+"""How long a peer may accept nothing of what was written to it before we pass on the other side's
 reset anyway."""
 CLOSING_S: Final = 30.0
-"""How long a close waits for the last bytes to be taken. They stay on offer after it."""
+"""How long a close waits for the last bytes to be accepted. They stay on offer after it."""
 POLL_S: Final = 0.005
 LONG_POLL_S: Final = 0.05
 
@@ -70,20 +70,20 @@ class Session:
         pauses.add(self.frontend, self.backend)
         StartupRedaction((self.frontend, self.backend), self.tape.key, self.report)
         self.ended: tuple[int, str] | None = None
-        """Which side ended first, and how; None while both are there."""
+        """Which side ended first, and how; None while neither has ended."""
         self.ends: set[tuple[int, bool]] = set()
         """The ends that are recorded: the side, and whether it was a reset."""
         self.at_end: list[Callable[[], object]] = []
-        """What to do when both legs are gone."""
+        """Called when both legs are gone."""
 
     def begin_end(self, side: int, how: str) -> None:
-        """Remember what ends the session, unless something else has ended it already."""
+        """Remember what ends the session, unless something else has already ended it."""
         if self.ended is None:
             self.ended = (side, how)
 
     def end(self, side: int, how: str | None = None) -> None:
-        """A direction ends on the driver's socket, now: record it, the first time. `how` says how
-        its bytes end there, if not in the usual way."""
+        """A direction ends on the driver's socket now: record it, if this is the first time. `how`
+        says how its bytes end there, if not in the usual way."""
         self.begin_end(side, "pgtrace" if side == NEITHER else RST if how in (RST, LOST) else FIN)
         how = how or (CLOSE_NOTIFY if is_tls(self.frontend.transport) else FIN)
         if (side, True) not in self.ends and (side, how == RST) not in self.ends:
@@ -91,11 +91,11 @@ class Session:
             self.tape.add(Ended(monotonic_ns(), self.number, side, how))
 
     def report(self, error: Exception) -> None:
-        """Report a defect of ours; the session goes on."""
+        """Report a defect of pgtrace; the session continues."""
         self.loop.call_exception_handler({"message": str(error), "exception": error})
 
     def decrypted(self) -> None:
-        """pgtrace has ended the driver's TLS: from here on, everything is plain."""
+        """pgtrace has terminated the driver's TLS: from here on, everything is plain."""
         if self.frontend.redaction is not None:
             self.frontend.redaction.decrypted()
 
@@ -110,7 +110,7 @@ class Session:
             del self.frontend.peer, self.backend.peer
 
     def close(self) -> None:
-        """End both legs. What is written already is delivered."""
+        """End both legs. Bytes that are already written are delivered."""
         self.end(NEITHER)
         for leg in (self.frontend, self.backend):
             if leg.transport is not None and not leg.lost:
@@ -118,7 +118,7 @@ class Session:
 
 
 class Leg(Reader, asyncio.Protocol):
-    """One socket of a session. Bytes read here go out through `write`."""
+    """One socket of a session. Bytes read here are sent through `write`."""
 
     __slots__ = ("finished", "is_reset", "session", "write")
 
@@ -133,10 +133,10 @@ class Leg(Reader, asyncio.Protocol):
         self.is_reset = False  # the peer has reset this socket after we stopped reading it
 
     def attach(self, transport: asyncio.BaseTransport) -> None:
-        """Take the socket: the peer writes to it from now on."""
+        """Use this transport: from now on the peer writes to it."""
         self.transport = cast(asyncio.Transport, transport)
         if is_tls(self.transport):
-            # TLS counts "at least", and 0 would pause at every write
+            # TLS counts "at least", so 0 would pause at every write.
             self.transport.set_write_buffer_limits(1, 0)
         else:
             self.transport.set_write_buffer_limits(0)
@@ -144,7 +144,7 @@ class Leg(Reader, asyncio.Protocol):
         kernel.prepare(transport.get_extra_info("socket"))
 
     def use(self, protocol: asyncio.Protocol) -> None:
-        """Give this socket's bytes to `protocol`, behind the delay if there is one."""
+        """Give this socket's bytes to `protocol`, through the delay if there is one."""
         if self.delayed is not None:
             self.delayed.set_protocol(protocol)
         elif self.transport is not None and not self.lost:
@@ -188,7 +188,7 @@ class Leg(Reader, asyncio.Protocol):
         self.session.lost()
 
     def give_up(self) -> None:
-        """The opening of this socket was cancelled: it is closed, and no event will say so."""
+        """The opening of this socket was cancelled: it is closed, and no event will report that."""
         if not self.lost:
             self.lost = True
             self.transport = None
@@ -197,8 +197,8 @@ class Leg(Reader, asyncio.Protocol):
             self.session.lost()
 
     def left(self, exc: Exception | None) -> Iterator[bytes]:
-        """What had arrived before a reset and was not read, because this socket was paused or
-        because a write noticed the reset first."""
+        """The bytes that had arrived before a reset but were not read, because this socket was
+        paused or because a write noticed the reset first."""
         if isinstance(exc, ConnectionError) and self.transport is not None and not is_tls(self.transport):
             yield from kernel.left_in(self.transport.get_extra_info("socket"))
 
@@ -209,7 +209,7 @@ class Leg(Reader, asyncio.Protocol):
                 self.session.end(self.side, FIN if self.side == FRONTEND else None)
         elif not isinstance(exc, ConnectionError):
             self.session.begin_end(self.side, RST)
-            # the driver gets a FIN
+            # The driver gets a FIN.
             self.session.end(self.side, LOST if self.side == FRONTEND else None)
         elif self.side == FRONTEND:
             self.session.end(FRONTEND, RST)
@@ -217,9 +217,10 @@ class Leg(Reader, asyncio.Protocol):
             self.session.begin_end(BACKEND, RST)
 
     def discard(self, data: bytes) -> None:
-        """The peer is gone. Answer what still comes with a reset, as a closed socket does."""
+        """The peer is gone. Answer further bytes with a reset, as a closed socket does."""
         if self.side == BACKEND and (FRONTEND, False) in self.session.ends:
-            # what the driver's kernel would say if it could still reach us: nobody got these bytes
+            # This is what the driver's kernel would report if it could still reach us: these bytes
+            # did not arrive.
             self.session.end(FRONTEND, RST)
         if self.transport is not None and self.peer.lost:
             self.reset()
@@ -236,14 +237,14 @@ class Leg(Reader, asyncio.Protocol):
             self.session.loop.call_later(POLL_S, lambda: self._when_delivered(self._close_notify, waits_no_longer, since_ns, pending))
 
     def reset(self) -> None:
-        """Reset this socket once its peer has taken everything, or takes nothing more: see
+        """Reset this socket once its peer has accepted everything, or accepts nothing more: see
         _takes_nothing_more()."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return
         self.finished = True  # no end of the stream before the reset
         self.is_over = True
         if is_tls(self.transport):
-            # TLS sends a close_notify only when it reads next, which _close_notify() has asked for.
+            # TLS sends a close_notify only at its next read, which _close_notify() has asked for.
             self.session.loop.call_soon(self.transport.pause_reading)
         else:
             self.transport.pause_reading()
@@ -259,8 +260,8 @@ class Leg(Reader, asyncio.Protocol):
         self._when_delivered(self.transport.close, waits_no_longer, monotonic_ns(), self._pending())
 
     def _takes_nothing_more(self, waited_s: float) -> bool:
-        """Whether to reset a peer with bytes still on offer, after it has taken nothing for so
-        long."""
+        """Whether to reset a peer while bytes are still on offer, after it has accepted nothing for
+        this long."""
         return waited_s > TAKEN_S
 
     def leave(self) -> None:
@@ -274,8 +275,8 @@ class Leg(Reader, asyncio.Protocol):
             self.transport.close()
 
     def _when_delivered(self, action: Callable[[], None], gives_up: Callable[[float], bool], since_ns: int, pending: int) -> None:
-        """Do `action` once two looks in a row found nothing pending. TLS keeps bytes that only the
-        second look sees."""
+        """Run `action` once two checks in a row have found nothing pending. TLS keeps bytes that
+        only the second check sees."""
         if self.lost:
             return
         now = self._pending()
@@ -295,10 +296,10 @@ class Leg(Reader, asyncio.Protocol):
         waiting = self.transport.get_write_buffer_size()
         sock = self.transport.get_extra_info("socket")
         if waiting or sock is None:
-            # TLS forgets its socket a moment before it says that the connection is lost
+            # TLS forgets its socket a moment before it reports that the connection is lost.
             return waiting
-        # Nobody reads this socket any more, so nobody else would notice a reset. The kernel never
-        # stops counting what it left behind.
+        # This socket is not read any more, so nothing else would notice a reset. The kernel never
+        # stops counting the bytes that a reset left behind.
         if (self.eof or self.is_over) and kernel.is_reset(sock, is_tls=is_tls(self.transport)):
             self.is_reset = True
             self.note_loss(ConnectionResetError())
@@ -314,8 +315,8 @@ class Leg(Reader, asyncio.Protocol):
         self.transport.abort()
 
     def _close_notify(self) -> None:
-        """Half-close a TLS leg. This waits while reading is paused, because TLS would trip over
-        unread bytes."""
+        """Half-close a TLS leg. This waits while reading is paused, because unread bytes would make
+        TLS fail."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return
         if not self.transport.is_reading():
@@ -329,7 +330,7 @@ class Leg(Reader, asyncio.Protocol):
         except (ssl.SSLError, ValueError):
             self.transport.close()
             return
-        self.transport.resume_reading()  # which also sends what unwrap() wrote
+        self.transport.resume_reading()  # this also sends what unwrap() wrote
         self.steer()
 
 
@@ -341,7 +342,7 @@ class DriverLeg(Leg):
 
     def _takes_nothing_more(self, waited_s: float) -> bool:
         """What a lost server sent stays on offer, however slowly the driver reads. But a driver
-        that waits to send must learn that nobody takes it."""
+        that waits to send must learn that nobody reads it."""
         return (
             super()._takes_nothing_more(waited_s)
             and self.transport is not None
@@ -387,7 +388,7 @@ class ServerLeg(Leg):
 
 
 def waits_no_longer(waited_s: float) -> bool:
-    """Whether a close stops waiting for a peer that has taken nothing for so long."""
+    """Whether a close stops waiting for a peer that has accepted nothing for this long."""
     return waited_s > CLOSING_S
 
 

@@ -2,12 +2,12 @@
 rule needs, and no more.
 
 It is a queue of what the server still owes, by the table of protocol/answers.py. In an extended
-query, an ErrorResponse is the reply to the message that is due, and nothing is owed for what
-follows it up to the next Sync. While the driver sends a COPY, the server swallows Sync and Flush
-until CopyDone or CopyFail, also those that were sent ahead.
+query, an ErrorResponse is the reply to the message that is due, and nothing is owed for the
+messages after that one, up to the next Sync. While the driver sends a COPY, the server swallows
+Sync and Flush until CopyDone or CopyFail, also those that were sent ahead.
 
 The recorder must not know a session's state (session/ has all of it, for readers). At worst, a
-fault strikes at the wrong message.
+fault applies to the wrong message.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Replies:
         self._copying = False  # the server waits for CopyDone or CopyFail
 
     def sent(self, code: int, rules: tuple[Rule, ...] = ()) -> None:
-        """The driver's next message, and the rules about the reply to it."""
+        """The driver sent a message. `rules` are those about the reply to it."""
         if code in COPY_ENDS:
             self._owed.append(Owed(code, ()))
             self._copying = False
@@ -49,7 +49,7 @@ class Replies:
             self._owed.append(Owed(code, rules))
 
     def received(self, code: int) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
-        """The server's next message. Returns the rules about the reply that begins with it, and
+        """The server sent a message. Returns the rules about the reply that begins with it, and
         those about the reply that ends with it."""
         while self._owed and self._owed[0].code in COPY_ENDS:
             self._owed.popleft()
@@ -70,7 +70,7 @@ class Replies:
         return begins, due.rules
 
     def _swallow(self) -> None:
-        """A COPY begins: nothing answers what was sent ahead of its CopyDone."""
+        """A COPY begins: messages sent ahead of its CopyDone get no reply."""
         due = self._owed.popleft()
         self._copying = True
         while self._owed and self._copying:

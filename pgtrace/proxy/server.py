@@ -1,7 +1,7 @@
 """Listens for drivers on every leg, and decides how they are served.
 
-All legs are in one process, so what passes on them has one clock and one order, and connections
-have one sequence of numbers.
+All legs are in one process, so everything that passes on them has one clock and one order, and
+connections are numbered in one sequence.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pgtrace.proxy.tls import DriverSide
 
 
 class Server:
-    """Accepts drivers; their sessions outlive its listening."""
+    """Accepts drivers. Their sessions may outlive its listening."""
 
     def __init__(
         self,
@@ -86,14 +86,14 @@ class Server:
             self._tape.add(Setting(monotonic_ns(), "faults", "\n".join(rule.text for rule in self._faults.rules)))
 
     def stop_listening(self) -> None:
-        """Take no new connections; sessions go on."""
+        """Accept no new connections; sessions continue."""
         self.sessions.ask_no_more()
         for entrance in self._entrances:
             entrance.close()
 
 
 class _Entrance:
-    """Where the drivers of one leg come in."""
+    """Accepts the drivers of one leg."""
 
     def __init__(self, leg: Leg, service: Service, *, allow_others: bool) -> None:
         self._leg = leg
@@ -118,7 +118,7 @@ class _Entrance:
             self._servers.append(await listen(lambda: Startup(self._service), sock=sock, backlog=BACKLOG))
 
     def close(self) -> None:
-        """Take no new connections."""
+        """Accept no new connections."""
         for server in self._servers:
             server.close()
         self._servers = []

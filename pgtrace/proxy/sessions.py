@@ -1,10 +1,10 @@
-"""The sessions that run now, of all legs: their numbers, how many fit, and what can change while
-they run.
+"""The running sessions of all legs: their numbers, how many fit, and what can change while they
+run.
 
 A session takes two descriptors. When only a reserve of descriptors is left, new drivers are refused
-(startup.py). When the reserve is gone too, libuv accepts and closes, so that nobody waits and
+(startup.py). When the reserve is gone too, libuv accepts and closes, so that no driver waits and
 nothing spins. For that it gives up a descriptor of its own for a moment, and never gets it back if
-somebody else takes it: so nobody looks for drivers' processes then.
+something else takes it. So drivers' processes are not searched for then.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ that are refused, for the capture and the resolver."""
 
 
 class Sessions:
-    """Everybody who is connected."""
+    """The running sessions."""
 
     def __init__(self, tape: Tape, rtt_ns: int) -> None:
         self.running: dict[int, Session] = {}
         self.accepted = 0
         self.idle = asyncio.Event()
-        """Set while there is no session."""
+        """Set while no session is running."""
         self.idle.set()
         self.pauses = Pauses(tape)
         self._tape = tape
@@ -75,7 +75,7 @@ class Sessions:
         return session
 
     def ask_no_more(self) -> None:
-        """No new drivers will come."""
+        """No new drivers will connect."""
         self._processes.stop()
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Sessions:
 
     @property
     def fits(self) -> int | None:
-        """How many sessions there are descriptors for, apart from the reserve; None if nothing
+        """For how many sessions there are descriptors, apart from the reserve; None if nothing
         limits them."""
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if limit == resource.RLIM_INFINITY:
@@ -125,8 +125,8 @@ class Sessions:
 
 
 def _delay(leg: Leg, transport: asyncio.Transport) -> None:
-    """Delay a leg that runs undelayed. A session with faults never gets here: its legs had their
-    lines from the start."""
+    """Delay a leg that runs without delay. A session with faults never gets here: its legs had
+    their lines from the start."""
     protocol = transport.get_protocol()
     if isinstance(protocol, SmallReads) and isinstance(protocol.target, Leg):
         leg.delayed = protocol.target = Delayed(leg, leg, before_login=True)

@@ -1,13 +1,13 @@
-"""Reads little at a time until somebody has logged in.
+"""Reads in small pieces until login is over.
 
-The loop reads up to 256,000 bytes at once. Before login that is more than the recorder may hold of
-each stranger, and a socket cannot be paused in the middle of a read. So SmallReads is the protocol
-of the driver's socket and takes READ_BYTES at most. All sockets share one buffer, because each read
-is passed on before the next one begins. What is not read stays in the kernel, and the driver has to
-stop sending.
+The loop reads up to 256,000 bytes at a time. Before login that is more than the recorder may hold
+for a stranger, and a socket cannot be paused in the middle of a read. So SmallReads is the protocol
+of the driver's socket and reads at most READ_BYTES at a time. All sockets share one buffer, because
+each read is passed on before the next one begins. Bytes that are not read stay in the kernel, and
+the driver has to stop sending.
 
-The target behind it changes (the start-up, TLS, the leg); SmallReads stays until logged_in(). It
-costs a copy and a call for each read, so it does not stay longer.
+The target that it reads for changes (the start-up, TLS, the leg); SmallReads stays until
+logged_in(). It costs a copy and a call for each read, so it does not stay longer.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from collections.abc import Callable
 from typing import Any, Final
 
 BEFORE_LOGIN_BYTES: Final = 16 * 1024
-"""How much of a connection may be held before login."""
+"""The most bytes of a connection that may be held before login."""
 READ_BYTES: Final = 4 * 1024
 PIECES: Final = 64
-"""How many reads may wait in a delayed session before login; each costs more than its bytes."""
+"""The most reads that may wait in a delayed session before login. Each costs more than its
+bytes."""
 
 _buffer: Final = memoryview(bytearray(READ_BYTES))
 
 
 class SmallReads(asyncio.BufferedProtocol):
-    """Between a socket and its protocol."""
+    """Reads a socket for another protocol."""
 
     __slots__ = ("_is_logged_in", "_target", "_transport", "take")
 
@@ -39,19 +40,20 @@ class SmallReads(asyncio.BufferedProtocol):
 
     @property
     def target(self) -> Any:
-        """Who reads now: a Protocol, or a BufferedProtocol such as the loop's TLS."""
+        """The protocol that gets the bytes now: a Protocol, or a BufferedProtocol such as the
+        loop's TLS."""
         return self._target
 
     @target.setter
     def target(self, target: Any) -> None:
         self._target = target
-        # the server spoke before its leg had the driver's socket
+        # The server answered before its leg had the driver's socket.
         if self._is_logged_in and not self._transport.is_closing():
             _change(self._transport, target)
         self.take = target.data_received if isinstance(target, asyncio.Protocol) else lambda data: give(target, data)
 
     def stand_before(self, transport: asyncio.Transport) -> None:
-        """Read the socket, on behalf of the target."""
+        """Read the socket on behalf of the target."""
         self._transport = transport
         _change(transport, self)
 

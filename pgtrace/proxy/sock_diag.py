@@ -1,15 +1,16 @@
 """What the kernel says about a TCP socket of this host: netlink, sock_diag(7), on Linux only.
 
-One question and one answer, about the one socket between two addresses; nothing is listed. The
-kernel answers within the call that asks (7 us measured), so nobody waits for it. /proc/net/tcp says
-the same, but for all sockets of the host in one text: looking up 300 connections in it took 70 ms
-of CPU, asking takes 7.
+There is one question and one answer, about the one socket between two addresses; nothing is listed.
+The kernel answers within the call that asks (7 us measured), so nothing waits for it. /proc/net/tcp
+gives the same answer, but for all sockets of the host in one text: looking up 300 connections in it
+took 70 ms of CPU, asking takes 7.
 
 - The socket has to be in this network namespace. A socket in another one is not found.
 - `uid` is the user who made the socket, in terms of this user namespace. A user without a number
   here appears as the overflow uid.
-- `inode` is 0 for a socket that no process holds any more. For those, Linux before 6.16 says uid 0.
-- Where only a listener has the port, the kernel answers with the listener. You can tell by its
+- `inode` is 0 for a socket that no process holds any more. For those, Linux before 6.16 reports uid
+  0.
+- If only a listener has the port, the kernel answers with the listener. You can recognise it by its
   ports.
 """
 
@@ -36,24 +37,24 @@ _ANSWER: Final = struct.Struct("=4xH2xI4xxB2x4s44x12xII")
 """Of nlmsghdr the type and the sequence; of inet_diag_msg the state, the ports, the uid and the
 inode."""
 _SHORTEST: Final = 16
-"""Bytes of a nlmsghdr."""
+"""The bytes of a nlmsghdr."""
 _ANSWER_BYTES: Final = 4096
 _ANSWER_S: Final = 1.0
 
 
 class TcpSocket(NamedTuple):
-    """One socket, as the kernel has it."""
+    """One socket, as the kernel describes it."""
 
     uid: int
     inode: int
-    """0 if no process holds it."""
+    """0 if no process holds the socket."""
     state: int
     """As in tcp(7): 1 is ESTABLISHED."""
 
 
 class SockDiag:
-    """The netlink socket that the questions go through; a context manager. Raises OSError if this
-    system has none."""
+    """The netlink socket for these questions; a context manager. Raises OSError if this system has
+    none."""
 
     def __init__(self) -> None:
         self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG)
@@ -82,7 +83,7 @@ class SockDiag:
             return TcpSocket(uid, inode, state) if kind == _BY_FAMILY and found == ports else None
 
     def close(self) -> None:
-        """No more questions will come."""
+        """Close the netlink socket. Ask nothing afterwards."""
         self._netlink.close()
 
     def __enter__(self) -> Self:

@@ -1,27 +1,27 @@
-"""A driver's start-up: from its first byte until there is an upstream to talk to.
+"""A driver's start-up: from its first byte until the upstream leg is open.
 
-This is the driver's side; the upstream's side is login.py. We handle in the path only what a
-session begins with. The rules are PostgreSQL's own (backend_startup.c), so a driver gets the
-answers that the server would give.
+This is the driver's side; login.py is the upstream's side. In the path we handle only the messages
+with which a session begins. The rules are PostgreSQL's own (backend_startup.c), so a driver gets
+the answers that the server would give.
 
-- We answer SSLRequest and GSSENCRequest ourselves: `N`, or `S` to an SSLRequest where TLS ends here
-  (driver_tls.py). We answer each of them once. After that its code is a protocol version that
-  nobody has, and is refused as one. Plain bytes that came together with a request are refused, as
-  the server does (CVE-2021-23214). Where TLS is passed on, the server gets the SSLRequest.
+- We answer SSLRequest and GSSENCRequest ourselves: `N`, or `S` to an SSLRequest if we terminate TLS
+  (driver_tls.py). We answer each of them once. After that its code counts as a protocol version
+  that does not exist, and is refused as one. Plain bytes that came together with a request are
+  refused, as the server does (CVE-2021-23214). If TLS is passed on, the server gets the SSLRequest.
 - A whole StartupMessage or CancelRequest, or anything that is not PostgreSQL's, opens the upstream
-  leg. From then on every byte is forwarded as it came, and the server answers. A driver that begins
-  a TLS handshake at once speaks TLS with the server itself, unless TLS ends here.
+  leg. From then on every byte is forwarded unchanged, and the server answers. If a driver begins a
+  TLS handshake immediately, it does so with the server itself, unless we terminate TLS.
 - Without an upstream, a StartupMessage is answered by ErrorResponse FATAL 57P03 with the reason:
   libpq then tries its next host, and pg_isready says "rejecting". When no descriptors are left for
   another session, the answer is 53300, except to a CancelRequest. A driver of another user that we
-  do not serve (admission.py) gets 28000, and the upstream never hears of it. Everything else is
-  closed. With --dial-first there is an upstream before anything is answered, or the driver is
-  reset. Once a byte of the server has been forwarded we never send anything of our own.
-- Until the start-up is whole, everybody waits for the driver. After `startup_timeout_s` we close it
-  without a word, as the server does after authentication_timeout. From then on the server watches
-  the time itself, however long a login takes.
-- Until login is over we hold at most BEFORE_LOGIN_BYTES of the driver's (small_reads.py). A
-  start-up packet is shorter, and we read nothing behind one before we can forward it.
+  do not serve (admission.py) gets 28000, and the upstream never sees it. Everything else is closed.
+  With --dial-first there is an upstream before anything is answered, or the driver is reset. Once a
+  byte of the server has been forwarded we never send anything of our own.
+- Until the start-up is whole, both sides wait for the driver. After `startup_timeout_s` we close it
+  without a message, as the server does after authentication_timeout. From then on the server
+  watches the time itself, however long a login takes.
+- Until login is over we hold at most BEFORE_LOGIN_BYTES of the driver's bytes (small_reads.py). A
+  start-up packet is shorter, and we read nothing after one before we can forward it.
 
 The states are a table (startup_states.py); what they do is here. The upstream leg is
 upstream_leg.py. One task at a time works for a state, and leaving the state ends the task. Once
@@ -72,7 +72,7 @@ _NOT_OURS: Final = {TLS_HELLO: "TLS", NO_PACKET: "unknown"}
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How the drivers of one leg are served. It is the same for all of them."""
+    """How the drivers of one leg are served. All of them share this."""
 
     upstream: Upstream
     admission: Admission
@@ -83,14 +83,14 @@ class Service:
     log: Log
     passes_tls: bool
     driver_side: DriverSide | None
-    """Set if TLS ends here."""
+    """Set if pgtrace terminates TLS."""
     dials_first: bool
     startup_timeout_s: float
     faults: FaultRules | None
 
 
 class Startup(asyncio.Protocol):
-    """The driver's socket until there is an upstream to talk to."""
+    """The driver's socket until the upstream leg is open."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -124,7 +124,7 @@ class Startup(asyncio.Protocol):
         self._upstream = UpstreamLeg(self.session, service.upstream, self._terms.context, service.cancels, self._faults, self.fact)
         self._clock = Countdown(self.session.loop, service.startup_timeout_s, self._too_slow)
         wait_s = self._faults.begin(self._ignore) if self._faults is not None else 0.0
-        if self._state is not WAITING:  # a fault has struck
+        if self._state is not WAITING:  # a fault has applied
             return
         if wait_s or self._dials_first:
             self._do(lambda: self._prepare(wait_s))
@@ -157,25 +157,25 @@ class Startup(asyncio.Protocol):
         self.session.frontend.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Nothing that we send is long enough to need this."""
+        """Do nothing: nothing that we send is long enough to need this."""
 
     def resume_writing(self) -> None:
-        """See pause_writing()."""
+        """Do nothing; see pause_writing()."""
 
     def _notice_refused_tls(self) -> None:
-        """If the driver leaves because of our `N`, say so."""
+        """If the driver leaves because of our `N`, report it."""
         refused = codes.SSL_REQUEST_CODE in self._answered and self._encrypted is None
         if self._state is READING and refused and not self._unread and not self.session.frontend.eof:
-            self._service.log.warn(f"a driver wanted TLS, got the answer N and left: {_TLS_REMEDY}")
+            self._service.log.warn(f"a driver wanted TLS, was answered N and left: {_TLS_REMEDY}")
 
     # States.
 
     def _enter(self, state: State) -> None:
-        """Go on in another state. The task of the state before ends, unless it is the one that
-        calls this."""
+        """Enter another state. The task of the previous state ends, unless it is the one that calls
+        this."""
         if state is OVER and self._state is OVER:
             return
-        if state not in NEXT[self._state]:  # a defect: report it, and go on
+        if state not in NEXT[self._state]:  # a defect: report it, and continue
             self.session.report(RuntimeError(f"a start-up went from {self._state.name} to {state.name}"))
         self._state = state
         if self._work is not None and self._work is not asyncio.current_task():
@@ -191,8 +191,8 @@ class Startup(asyncio.Protocol):
             self._transport.resume_reading() if state.reads else self._transport.pause_reading()
 
     def _pause(self) -> None:
-        """Stop reading the socket. During a handshake it is still the bare one: TLS has no other
-        way to wait."""
+        """Stop reading the socket. During a handshake this is still the bare socket: TLS has no
+        other way to wait."""
         self._transport.pause_reading()
 
     def _do(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -207,10 +207,12 @@ class Startup(asyncio.Protocol):
             self.session.close()
 
     def _too_slow(self) -> None:
-        """Close without a word, as the server does."""
-        reason = f"no whole start-up within {self._service.startup_timeout_s:g} s"
+        """Close without a message, as the server does."""
+        reason = f"no complete start-up within {self._service.startup_timeout_s:g} s"
         self.fact("refused", reason)
-        self._service.log.warn(f"closed a driver: {reason}, like the server with authentication_timeout (--startup-timeout changes this)")
+        self._service.log.warn(
+            f"closed a driver: {reason}, as the server does after authentication_timeout (--startup-timeout changes this)"
+        )
         encrypting = self._state is ENCRYPTING
         self._enter(OVER)
         self.session.end(NEITHER)
@@ -222,7 +224,7 @@ class Startup(asyncio.Protocol):
         self._transport.abort()
 
     def _ignore(self) -> None:
-        """A fault has struck: answer the driver nothing more."""
+        """A fault has applied: answer the driver nothing more."""
         if REFUSED in NEXT[self._state]:
             self._enter(REFUSED)
 
@@ -237,7 +239,7 @@ class Startup(asyncio.Protocol):
         if self._dials_first:
             try:
                 await self._upstream.dial()
-            except UpstreamError as error:  # as if nobody listened
+            except UpstreamError as error:  # as if nothing listened
                 self._tell(error)
                 self._enter(OVER)
                 self.session.backend.lost = True
@@ -261,7 +263,8 @@ class Startup(asyncio.Protocol):
         if found is not None and found[0] == TLS_HELLO and self._ends_tls and not self._is_underway:
             self._encrypt(packet)
             return
-        if found is not None and self._answers(found[0]):  # what came with it may be TLS already
+        # the bytes that came with it may already be TLS
+        if found is not None and self._answers(found[0]):
             packet, self._unrecorded = packet[: found[1]], packet[found[1] :]
             data = packet[len(self._unread) :]
         self.session.frontend.record(data)
@@ -271,7 +274,7 @@ class Startup(asyncio.Protocol):
 
     @property
     def _ends_tls(self) -> bool:
-        """Whether TLS can still end here."""
+        """Whether pgtrace can still terminate TLS."""
         return self._service.driver_side is not None and self._encrypted is None
 
     @property
@@ -281,7 +284,7 @@ class Startup(asyncio.Protocol):
         return bool(self._answered) or self._encrypted is not None
 
     def _answers(self, code: int) -> bool:
-        """Whether that is a request for encryption that the server does not get."""
+        """Whether this is a request for encryption that we answer instead of the server."""
         passes = code == codes.SSL_REQUEST_CODE and self._service.passes_tls and code not in self._answered
         return code in _ENCRYPTION and not passes
 
@@ -303,7 +306,7 @@ class Startup(asyncio.Protocol):
             return
         upstream.code = code
         upstream.first, self._unread = self._unread, b""
-        # otherwise the server's answer decides who encrypts, or whether more follows
+        # With an SSLRequest, the server's answer decides who encrypts, or whether more follows.
         if code != codes.SSL_REQUEST_CODE:
             self._clock.stop()
         if upstream.opened is not None:
@@ -330,7 +333,8 @@ class Startup(asyncio.Protocol):
             self._enter(READING)
 
     def _encrypt(self, hello: bytes) -> None:
-        """End the driver's TLS here. `hello` is what the driver has sent of it already."""
+        """Terminate the driver's TLS here. `hello` is the part of it that the driver has already
+        sent."""
         self._enter(ENCRYPTING)
         self._do(lambda: self._handshake(hello))
 
@@ -366,7 +370,7 @@ class Startup(asyncio.Protocol):
     # The upstream.
 
     async def _open(self) -> None:
-        """Open the upstream leg. Whatever happens, it ends in this task."""
+        """Open the upstream leg. Whatever happens, it is handled in this task."""
         if self._terms.refusal is not None:
             self._no_upstream(self._terms.refusal)
             return
@@ -414,7 +418,7 @@ class Startup(asyncio.Protocol):
         if self._state is not SENT:
             return
         if code == codes.SSL_REQUEST_CODE and data == b"N" and not self._unread:
-            # the server takes the next packet for the first one; here we know better
+            # The server treats the next packet as the first one; here we know better.
             self._enter(READING)
             return
         self._clock.stop()
@@ -440,7 +444,7 @@ class Startup(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _logged_in(self) -> None:
-        """The driver is no longer a stranger: read as much at a time as the loop can."""
+        """Login is over: read as much at a time as the loop can."""
         leg = self.session.frontend
         if leg.delayed is not None:
             leg.delayed.logged_in()
@@ -474,7 +478,7 @@ class Startup(asyncio.Protocol):
             self._send_first()
 
     def _forward(self, data: bytes) -> None:
-        """Send what is recorded already, behind the delay if there is one."""
+        """Send bytes that are already recorded, through the delay if there is one."""
         leg = self.session.frontend
         if leg.delayed is None:
             delay.before(leg, leg, self._faults, before_login=True)
@@ -491,7 +495,8 @@ class Startup(asyncio.Protocol):
 
     def _no_upstream(self, refusal: Refusal) -> None:
         code = self._upstream.code
-        # nobody can take it; the start-up that follows gets the reason
+        # An SSLRequest cannot be answered with an error; the start-up packet after it gets the
+        # reason.
         if code == codes.SSL_REQUEST_CODE:
             self._unread = self._upstream.first[len(SSL_REQUEST) :]
             self._enter(ASKED)
@@ -519,12 +524,12 @@ class Startup(asyncio.Protocol):
         self.session.loop.call_later(REFUSED_S, self._abandon)
 
     def _turn_away(self) -> None:
-        """Close without a word, as a server closes what makes no sense."""
+        """Close without a message, as a server does if a packet makes no sense."""
         self.session.end(NEITHER)
         self._abandon()
 
     def _abandon(self) -> None:
-        """Close the driver's socket, behind what was written to it."""
+        """Close the driver's socket, after everything written to it."""
         self._enter(OVER)
         if self.session.backend.transport is None:
             self.session.backend.lost = True
@@ -532,8 +537,8 @@ class Startup(asyncio.Protocol):
             self._transport.close()
 
     def _drop(self) -> None:
-        """Close the driver's socket in the middle of its TLS handshake. No event will say that it
-        is lost."""
+        """Close the driver's socket in the middle of its TLS handshake. No event will report that
+        it is lost."""
         self.session.backend.lost = True
         self._transport.abort()
         self.session.frontend.connection_lost(None)
@@ -543,7 +548,7 @@ class Startup(asyncio.Protocol):
         self.session.backend.made(data)
 
     def fact(self, key: str, value: str) -> None:
-        """Record something about the connection that its stream does not show."""
+        """Record a fact about the connection that its stream does not show."""
         self.session.tape.add(Fact(monotonic_ns(), self.session.number, key, value))
 
     @property

@@ -1,13 +1,13 @@
 """The states of a driver's start-up: what each of them does with the socket, and which can follow.
 
-    WAITING -> READING -> ASKED -> ENCRYPTING -> READING        encryption that ends here
+    WAITING -> READING -> ASKED -> ENCRYPTING -> READING        pgtrace terminates TLS
                   |         '----> READING                      an answer of N
                   v
                OPENING <-> SENT -> READING                      a second try; an N of the server's own
                   |         |
                   '---------'----> OVER                         the sockets belong to their legs
 
-Any of them can also become REFUSED or OVER, because a fault strikes, time runs out or the driver
+Any of them can also become REFUSED or OVER, because a fault applies, time runs out or the driver
 leaves.
 """
 
@@ -21,24 +21,24 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """One state. What a state does not name, it does not do."""
+    """One state. A state does only what its flags name."""
 
     name: str
     reads: bool = False
-    """We read the driver's socket. In other states it is paused, and a read that was under way
+    """We read the driver's socket. In other states it is paused, and a read that was in progress
     waits."""
     records: bool = False
-    """A read goes onto the tape at once. In other states it waits for the next state, because it
-    may be encrypted or because a fact has to be recorded first."""
+    """A read goes onto the tape immediately. In other states it waits for the next state, because
+    it may be encrypted or because a fact has to be recorded first."""
     decides: bool = False
-    """What was read is the next untyped packet, and we decide by it."""
+    """The bytes read are the next untyped packet, and we decide by it."""
     keeps: bool = False
-    """What was read is kept for the upstream."""
+    """The bytes read are kept for the upstream."""
     is_timed: bool = False
     """The start-up waits for the driver, so its time runs. (In SENT it waits for a server that has
     not accepted the driver's TLS.)"""
     leaves: bool = False
-    """A driver that ends its direction here wants nothing more: we close its socket."""
+    """A driver that ends its direction in this state wants nothing more: we close its socket."""
 
 
 WAITING: Final = State("waiting", leaves=True)
@@ -48,13 +48,13 @@ READING: Final = State("reading", reads=True, records=True, decides=True, is_tim
 ASKED: Final = State("asked")
 """The driver has asked for encryption, and our answer waits for --rtt."""
 ENCRYPTING: Final = State("encrypting", is_timed=True)
-"""The driver's TLS handshake is under way."""
+"""The driver's TLS handshake is in progress."""
 OPENING: Final = State("opening", records=True, keeps=True)
 """We are opening the upstream leg."""
 SENT: Final = State("sent", records=True, keeps=True, is_timed=True)
-"""The server has the driver's first packet, and its first answer decides how to go on."""
+"""The server has the driver's first packet, and its first answer decides how to continue."""
 REFUSED: Final = State("refused", reads=True, records=True, leaves=True)
-"""The driver is refused. What it still sends is recorded and goes nowhere."""
+"""The driver is refused. What it still sends is recorded but not forwarded."""
 OVER: Final = State("over")
 """The sockets belong to their legs, or are gone."""
 
@@ -68,16 +68,16 @@ NEXT: Final[Mapping[State, tuple[State, ...]]] = {
     REFUSED: (OVER,),
     OVER: (),
 }
-"""Which states can follow each one."""
+"""Which states can follow each state."""
 
 
 class Countdown:
-    """A time limit that runs only while run(True) says so."""
+    """A time limit that runs only between run(True) and run(False)."""
 
     __slots__ = ("_left_s", "_loop", "_over", "_since_s", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, over: Callable[[], object]) -> None:
-        """It does not run yet. `over` is called when no time is left."""
+        """The time does not run yet. `over` is called when no time is left."""
         self._loop = loop
         self._left_s: float | None = seconds
         self._over = over
@@ -85,7 +85,7 @@ class Countdown:
         self._timer: asyncio.TimerHandle | None = None
 
     def run(self, runs: bool) -> None:
-        """Let it run, or stop it for now."""
+        """Let the time run, or stop it for now."""
         if self._timer is not None and self._left_s is not None:
             self._timer.cancel()
             self._timer = None
@@ -95,6 +95,6 @@ class Countdown:
             self._timer = self._loop.call_later(max(0.0, self._left_s), self._over)
 
     def stop(self) -> None:
-        """Stop it for good."""
+        """Stop the time for good."""
         self.run(False)
         self._left_s = None

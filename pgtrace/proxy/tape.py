@@ -3,18 +3,18 @@
 The loop appends, a thread writes. Three rules apply:
 
 - The loop never waits. For each read it appends two pieces, the head of the record and the bytes,
-  and takes them off `room`. If there is no room because the disk stalls, the bytes are counted in a
-  Gap of their direction and forgotten. Traffic goes on.
-- The thread runs no Python for a single read. It joins the pieces of a batch, checks them and
+  and subtracts them from `room`. If there is no room because the disk stalls, the bytes are counted
+  in a Gap of their direction and forgotten. Traffic continues.
+- The thread runs no Python for a single read. It joins the pieces of a batch, checksums them and
   writes them, and during those three the loop can run. Anything it did for each read would hold up
   a read of the loop (docs/forwarding.md has the figures).
 - A batch leaves every TICK_S, so kill -9 loses less than 250 ms, and also when it holds
-  BATCH_BYTES. Its room comes back when it is written. ROOM_BYTES bounds what waits and what is
-  being written, together.
+  BATCH_BYTES. Its room becomes free when it is written. ROOM_BYTES bounds the bytes that wait and
+  those being written, together.
 
-writer_thread.py says what the thread does with a batch, and what happens to what cannot be written.
-A record that the format cannot hold (a mark whose name takes 17 MiB) is refused here, where it is
-encoded; a Gap counts it, and the user gets a message.
+writer_thread.py says what the thread does with a batch, and what happens to records that cannot be
+written. A record that the format cannot hold (a mark whose name takes 17 MiB) is refused here,
+where it is encoded; a Gap counts it, and the user gets a message.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from pgtrace.proxy.writer_thread import WriterThread
 
 ROOM_BYTES: Final = 32 * 1024 * 1024
-"""How many bytes may wait for the disk, objects included."""
+"""The most bytes that may wait for the disk, objects included."""
 BATCH_BYTES: Final = 1024 * 1024
 ITEM_BYTES: Final = 160
 """The size of a read's head, of its bytes object without the bytes, and of both their places in a
 list."""
 NOTE_BYTES: Final = 500
-"""What a record other than a plain read takes, apart from its contents."""
+"""The memory of a record other than a plain read, without its contents."""
 RESERVE_BYTES: Final = 1024 * 1024
 """How far records other than data may overdraw the room, so that a stalled disk loses bytes before
 it loses connections."""
 OVERDRAWN_BYTES: Final = 4 * 1024 * 1024
-"""How far reads that had arrived already may overdraw the room when traffic begins to wait."""
+"""How far reads that had already arrived may overdraw the room when traffic begins to wait."""
 HANGING_S: Final = 30.0
-"""How long the disk may take nothing before traffic no longer waits for it."""
+"""How long the disk may accept nothing before traffic stops waiting for it."""
 TICK_S: Final = 0.05
 
 
@@ -81,7 +81,7 @@ class Tape:
         """`key` is the key for hashing secrets; it lives and dies with the recorder. `report` gets
         the reason if something is not recorded.
 
-        With `waits`, traffic waits if there is no room, as long as the disk takes anything.
+        With `waits`, traffic waits if there is no room, as long as the disk accepts data.
         """
         self.key = key
         self.report = report
@@ -94,36 +94,37 @@ class Tape:
         """Two for each record: see encode_parts() in capture/record.py."""
         self.append: Callable[[bytes], None] = self.parts.append
         self.notes: list[Record] = []
-        """The records in `parts` other than plain reads, for those who need to look at them."""
+        """The records in `parts` other than plain reads, for writers that need the records
+        themselves."""
         self.room = BATCH_BYTES
-        """How many bytes may be appended before the slow path has to look."""
+        """How many bytes may be appended before the slow path has to check the room."""
         self.lost_bytes = 0
         self.lost_records = 0
         self.refused: str | None = None
-        """Why the last record that the format cannot hold was refused. The next flush answers with
+        """Why the last record that the format cannot hold was refused. The next flush reports
         it."""
         self.writer: WriterThread
         """Writes the batches; set before the first turn."""
         self._free = ROOM_BYTES - BATCH_BYTES
         self._granted = BATCH_BYTES  # how much of ROOM_BYTES the present batch may take
         self._writing = 0  # batches that are not written yet
-        # the disk fails or hangs: traffic does not wait until everything is written
+        # The disk fails or hangs: traffic does not wait until everything is written.
         self._dropping = False
-        self._position = 0  # how far the writer was when it last moved, and when that was
+        self._position = 0  # where the writer was when it last moved, and when that was
         self._moved_ns = monotonic_ns()
         self._lost: dict[tuple[int, int], list[int]] = {}
         self._answers: list[Callable[[int], None]] = []
         self._call_soon = call_soon
 
     def has_room(self) -> bool:
-        """Whether a read can be appended, if need be after the present batch has left."""
+        """Whether a read can be appended, if necessary after the present batch has left."""
         if self.room <= 0 < self._free:
             self._seal()
         return self.room > 0
 
     def hold(self) -> bool:
-        """There is no room: stop reading until there is. False if traffic does not wait, or if the
-        room is overdrawn already."""
+        """There is no room: stop reading until there is. Returns False if traffic does not wait, or
+        if the room is already overdrawn."""
         if not self.waits or self._dropping or self.room < -OVERDRAWN_BYTES:
             return False
         if self.writer.error is not None:
@@ -134,7 +135,7 @@ class Tape:
         return True
 
     def lose(self, connection: int, side: int, size: int) -> None:
-        """Count a read that there is no room for."""
+        """Count a read for which there is no room."""
         lost = self._lost.setdefault((connection, side), [0, 0])
         lost[0] += size
         lost[1] += 1
@@ -142,7 +143,7 @@ class Tape:
         self.lost_records += 1
 
     def add(self, record: Record) -> None:
-        """Append a record other than a plain read. If that is not possible, it is counted."""
+        """Append a record other than a plain read. If that is not possible, count it."""
         try:
             encoded = encode(record)
         except Unwritable as error:
@@ -173,7 +174,7 @@ class Tape:
 
     def turn(self) -> None:
         """Called by the timer: give the present batch to the writer unless it is still busy, and
-        see whether it moves."""
+        check its progress."""
         if self.waits:
             self._watch()
         if not self._writing:
@@ -182,16 +183,16 @@ class Tape:
                 self._seal()
 
     def _watch(self) -> None:
-        """Traffic waits for a slow disk, but not for one that fails or hangs."""
+        """Let traffic wait for a slow disk, but not for one that fails or hangs."""
         now = monotonic_ns()
         if not self._writing or self.writer.position != self._position:
             self._position, self._moved_ns = self.writer.position, now
         if self.holding and (self.writer.error is not None or now - self._moved_ns > HANGING_S * 1e9):
-            self._drop(self.writer.error or f"it has taken nothing for {HANGING_S:.0f} s")
+            self._drop(self.writer.error or f"it has accepted no data for {HANGING_S:.0f} s")
 
     def _drop(self, reason: str) -> None:
-        """Let traffic go on without the disk until the disk has taken everything that waits for
-        it."""
+        """Let traffic continue without the disk until the disk has accepted everything that waits
+        for it."""
         if not self._dropping:
             self._dropping = True
             self.report(f"traffic no longer waits for the disk ({reason}): some of it may not be recorded")
@@ -235,7 +236,7 @@ class Tape:
             answer(position)
 
     def _tell_lost(self) -> None:
-        """Write a Gap for each direction that lost something, before anything read from now on."""
+        """Write a Gap for each direction that lost bytes, before anything read from now on."""
         for (connection, side), (size, count) in self._lost.items():
             gap = Gap(monotonic_ns(), connection, side, size, count)
             self.append(b"")

@@ -1,25 +1,24 @@
-"""TLS on both legs: to the upstream by libpq's rules, and to the driver where pgtrace ends it.
+"""TLS on both legs: to the upstream by libpq's rules, and to the driver if pgtrace terminates it.
 
     disable      never
     allow        only if the server refuses without it
-    prefer       if the server does it, otherwise without
+    prefer       if the server offers it, otherwise without
     require      always
     verify-ca    always, and the certificate comes from a known CA
     verify-full  always, and the certificate also carries the host's name
 
-As in libpq, a root certificate that exists is used whatever the mode says: `require` then verifies
-the CA. `sslrootcert=system` means the system's store and needs verify-full. With a list of revoked
+As in libpq, a root certificate that exists is used whatever the mode: `require` then verifies the
+CA. `sslrootcert=system` means the system's store and needs verify-full. With a list of revoked
 certificates (sslcrl, sslcrldir, ~/.postgresql/root.crl beside a root certificate) the whole chain
 is checked against it, and a list that cannot be used is refused. We send the name of the host (SNI)
-unless sslsni=0, and offer ALPN `postgresql`. A server reached by sslnegotiation=direct must accept
-it.
+unless sslsni=0, and offer ALPN `postgresql`. With sslnegotiation=direct the server must accept it.
 
 We read the answer to SSLRequest as exactly one byte from the bare socket, before anything else can
-read from it. Plain bytes that somebody put behind it stay in the kernel and break the handshake
+read from it. If somebody put plain bytes after it, they stay in the kernel and break the handshake
 (CVE-2021-23222).
 
-On the driver's leg we offer ALPN `postgresql`, and a driver that begins with TLS at once must ask
-for it, as a server demands. Otherwise a browser, taken for a driver, could be made to send
+On the driver's leg we offer ALPN `postgresql`, and a driver that begins with TLS immediately must
+ask for it, as a server requires. Otherwise a browser, taken for a driver, could be made to send
 something it does not mean.
 """
 
@@ -57,9 +56,9 @@ TLS_VERSIONS: Final = {
 class Ending(ssl.SSLObject):
     """TLS that can be read to its end after we have ended our own direction.
 
-    OpenSSL then reports the end as an error, and the event loop drops what it has read before that
-    in the same turn. It would drop a server's answer to a driver that has half-closed if the server
-    closes right after it.
+    OpenSSL then reports the end as an error, and the event loop drops the bytes that it has read
+    before the end in the same turn. It would drop a server's answer to a driver that has
+    half-closed, if the server closes right after it.
     """
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
@@ -106,7 +105,7 @@ def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslobject_class = Ending
-    with warnings.catch_warnings():  # the oldest versions are deprecated, and the user's choice
+    with warnings.catch_warnings():  # the oldest versions are deprecated, but the user chose them
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = TLS_VERSIONS[upstream.ssl_min_protocol_version]
         if upstream.ssl_max_protocol_version:
@@ -122,8 +121,8 @@ def upstream_context(upstream: Upstream) -> ssl.SSLContext | None:
             context.load_cert_chain(upstream.sslcert, upstream.sslkey, password=upstream.sslpassword.encode)
         except (OSError, ssl.SSLError) as error:
             if upstream.sslcert_is_from_home and SSL_MODES.index(upstream.sslmode) < SSL_MODES.index("require"):
-                # Nobody asked for the certificate or for TLS, and the server may know neither:
-                # libpq would not even have looked at it.
+                # The user asked for neither the certificate nor TLS, and the server may know
+                # neither: libpq would not even have looked at the certificate.
                 return upstream_context(without_certificate(upstream))
             raise AddressError(upstream.sslcert, f"cannot use this certificate and key: {error.strerror or error}") from None
     return context
@@ -135,8 +134,8 @@ def without_certificate(upstream: Upstream) -> Upstream:
 
 
 def _trust(context: ssl.SSLContext, upstream: Upstream) -> None:
-    """Load the trusted and the revoked certificates. A list of revoked certificates (sslcrl,
-    sslcrldir) needs one for each authority in the chain."""
+    """Load the trusted and the revoked certificates. There must be a list of revoked certificates
+    (sslcrl, sslcrldir) for each authority in the chain."""
     root = upstream.sslrootcert
     if root == "system":
         if upstream.sslmode != "verify-full":
@@ -169,7 +168,7 @@ def _trust(context: ssl.SSLContext, upstream: Upstream) -> None:
 
 
 async def request_tls(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
-    """The server's answer to SSLRequest: one byte, `S` or `N`, or `E` or another if it is not such
-    a server; empty if it closed."""
+    """The server's answer to SSLRequest: one byte, `S` or `N`; `E` or another if it is not such a
+    server; empty if it closed the connection."""
     await loop.sock_sendall(sock, SSL_REQUEST)
     return await loop.sock_recv(sock, 1)

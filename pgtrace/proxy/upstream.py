@@ -1,13 +1,13 @@
 """Opens the upstream leg: a socket to the first address that answers, encrypted as sslmode says.
 
 Names are resolved every time, so a server that has moved is found. As in libpq, hosts are tried in
-order, and every address of each. A host that cannot be resolved or connected to is skipped; a later
-failure (TLS, authentication) is final. We connect the bare socket and ask for TLS on it. A
+order, and every address of each. If a host cannot be resolved or connected to, it is skipped; a
+later failure (TLS, authentication) is final. We connect the bare socket and request TLS on it. A
 transport is made only when the next bytes are the session's. A Unix socket is never encrypted.
 
 With `prefer` and `allow` libpq has a second try: the other kind of encryption, if the server
-refuses the first before authentication. `Opened.second_try` says whether there is one. The start-up
-makes it (startup.py); nothing has been forwarded by then.
+refuses the first before authentication. `Opened.second_try` says whether it is possible. The
+start-up makes it (startup.py); nothing has been forwarded by then.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pgtrace.proxy.tls import ALPN, request_tls
 CONNECT_S: Final = 10.0
 """How long one address, and one TLS handshake, may take."""
 RETRY_S: Final = 0.01
-"""When to try again: a Unix socket whose queue is full says so instead of waiting."""
+"""How soon to try again: a Unix socket with a full queue refuses instead of waiting."""
 _UCRED: Final = struct.Struct("iII")
 _XUCRED: Final = struct.Struct("II")
 _LOCAL_PEERCRED: Final = 1
@@ -78,8 +78,8 @@ async def open_leg(
     """Connect, encrypt, and give the socket to the protocol of `factory`. Raises UpstreamError with
     the system's reason.
 
-    `endpoint` is an address known from before. `encrypted` asks for one kind of encryption, without
-    the other as a fallback. `dialled` is a connection to use up.
+    `endpoint` is an address that is already known. `encrypted` asks for one kind of encryption,
+    without falling back to the other. `dialled` is a connection to use.
     """
     mode = upstream.sslmode
     if dialled is not None and endpoint not in (None, dialled[1]):
@@ -151,8 +151,8 @@ async def _open(
 
 
 def check_peer(sock: socket.socket, upstream: Upstream) -> None:
-    """Raises UpstreamError if the process behind a Unix socket is not `requirepeer`'s, or if this
-    system cannot tell."""
+    """Check the user of the server process. Raises UpstreamError if the process at the other end of
+    a Unix socket is not `requirepeer`'s, or if this system cannot tell."""
     uid = _peer_uid(sock)
     try:
         name = pwd.getpwuid(uid).pw_name if uid is not None else ""
@@ -188,7 +188,7 @@ async def _transport(
 
 
 async def dial(upstream: Upstream, known: Endpoint | None = None) -> Dialled:
-    """Connect to the known address, otherwise to the first of all that accepts. Raises
+    """Connect to the known address, otherwise to the first address that accepts. Raises
     UpstreamError with the reason for each."""
     loop = asyncio.get_running_loop()
     if known is not None:
@@ -247,7 +247,7 @@ async def _resolve(loop: asyncio.AbstractEventLoop, host: Host) -> list[Endpoint
 
 
 def reason(error: OSError | ssl.SSLError) -> str:
-    """A failure in the system's words."""
+    """The reason for a failure, in the system's words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, TimeoutError) and error.errno is None:

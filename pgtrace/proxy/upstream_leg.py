@@ -1,5 +1,5 @@
 """The upstream leg of one session. It is dialled before the driver is answered or after its
-start-up, then opened, and tried a second time where libpq would.
+start-up, then opened, and tried a second time if libpq would do so.
 
 What we find out on the way is recorded as facts. The protocol of its socket is in login.py.
 """
@@ -22,7 +22,7 @@ from pgtrace.proxy.upstream import Dialled, Endpoint, Opened, dial, open_leg
 
 
 class UpstreamLeg:
-    """On its way from an address to a socket that has the driver's first bytes."""
+    """The upstream leg on its way from an address to a socket that has the driver's first bytes."""
 
     def __init__(
         self,
@@ -33,11 +33,11 @@ class UpstreamLeg:
         faults: Faults | None,
         fact: Callable[[str, str], None],
     ) -> None:
-        """Nothing is done yet. `context` encrypts it; `fact` records one."""
+        """Does nothing yet. `context` encrypts the leg; `fact` records a fact."""
         self.code = 0
-        """The kind of the driver's first packet, by framing.first_packet()."""
+        """The kind of the driver's first packet, as framing.first_packet() returns it."""
         self.first = b""
-        """That packet, and what came with it."""
+        """That packet, and the bytes that came with it."""
         self.opened: Opened | None = None
         self._session = session
         self._upstream = upstream
@@ -57,8 +57,8 @@ class UpstreamLeg:
             self._dialled[0].close()
 
     async def open(self, events: LoginEvents, certificate: bytes | None) -> None:
-        """Open it for the driver's first bytes, which the caller sends. `certificate` is the one
-        that the driver sees. Raises UpstreamError."""
+        """Open the leg for the driver's first bytes, which the caller sends. `certificate` is the
+        one that the driver sees. Raises UpstreamError."""
         encrypted = False if self.code in (TLS_HELLO, codes.SSL_REQUEST_CODE) else None
         endpoint = self._cancels.find(self.first) if self.code == codes.CANCEL_REQUEST_CODE else None
         self._adopt(await self._open(events, certificate, endpoint, encrypted))
@@ -101,6 +101,7 @@ class UpstreamLeg:
                 self._fact("tls.backend.alpn", tls.selected_alpn_protocol())
 
     def remember(self, key: bytes) -> None:
-        """Take the body of BackendKeyData. A CancelRequest with it goes to this leg's address."""
+        """Remember the body of BackendKeyData. A CancelRequest with this key goes to this leg's
+        address."""
         if self.opened is not None:
             self._cancels.add(self._session.number, key, self.opened.endpoint)

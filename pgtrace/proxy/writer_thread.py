@@ -4,15 +4,15 @@ cannot write.
 - If the disk refuses (OSError), the thread tries again with the next batch. Until then it counts
   bytes, in a Gap for each direction. Records other than bytes (a connection that opened, a mark)
   are kept and written later.
-- Any other failure (a defect of ours, no memory) costs the record that causes it. The batch is
+- Any other failure (a defect of pgtrace, no memory) costs the record that causes it. The batch is
   halved until that record is alone, and it is counted.
 - The thread also leaves out what the user wants left out (capture/hiding.py), as the last step
-  before the disk. That takes Python for each read, and is done only if somebody asked for it. If it
-  ever fails, no bytes are written any more; they are Gaps from there on.
+  before the disk. That takes Python for each read, and is done only if you ask for it. If it ever
+  fails, no bytes are written any more; they are Gaps from then on.
 - If even that fails, the rest of the batch is counted as a whole, and the thread continues with the
   next one.
 
-Each kind of failure is reported once, and the next flush answers with it.
+Each kind of failure is reported once, and the next flush reports it again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pgtrace.proxy.callsites import CallSites
 
 KEPT_RECORDS: Final = 10_000
-"""How many records other than data are kept for a failing disk."""
+"""The most records other than data that are kept for a failing disk."""
 
 Batch = tuple[list[bytes], list[Record], Callable[[int], None]]
 
@@ -49,7 +49,7 @@ class Writer(Protocol):
 
 
 class WriterThread:
-    """The thread, and its failures."""
+    """The thread that writes the capture, and its failures."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class WriterThread:
         self.error: str | None = None
         """Why the last write failed, or why no bytes are written at all; None if all is well."""
         self.failure: str | None = None
-        """What has failed since the last flush that reported it; see take_failure()."""
+        """What has failed since the last flush; see take_failure()."""
         self.lost_bytes = 0
         self.lost_records = 0
-        """What could not be written."""
+        """The bytes and records that could not be written."""
         self._writer = writer
         self._hiding = hiding
         self._call_sites = call_sites
@@ -73,7 +73,7 @@ class WriterThread:
         self._defect: str | None = None  # of the hiding
         self._kept: list[Record] = []
         self._lost: dict[tuple[int, int], list[int]] = {}
-        # the rest of the present batch, neither written nor counted yet
+        # The rest of the present batch, neither written nor counted yet.
         self._left: Sequence[bytes] = []
         self._position = writer.append([], [])
         self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
@@ -86,16 +86,16 @@ class WriterThread:
 
     @property
     def position(self) -> int:
-        """How far the writer has come. It moves with every block."""
+        """How far the writer has got. It moves with every block."""
         return self._writer.offset
 
     def take_failure(self) -> str | None:
-        """What is wrong, or has been since the last call."""
+        """What is wrong, or was wrong since the last call."""
         failure, self.failure = self.failure, None
         return self.error or failure
 
     def finish(self, timeout_s: float) -> bool:
-        """End the capture. False if the disk did not take it in time."""
+        """End the capture. Returns False if the disk did not accept it in time."""
         self._batches.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -110,9 +110,9 @@ class WriterThread:
                     self._write(*batch[:2])
                 else:
                     over = True
-            except BaseException as error:  # the thread goes on, whatever it is
+            except BaseException as error:  # the thread continues, whatever it is
                 self._give_up(error)
-            batch = None  # give back its memory before its room
+            batch = None  # release its memory before its room
             if done is not None:
                 try:
                     done(self._position)
@@ -135,13 +135,14 @@ class WriterThread:
         self._left, self._kept, self._lost = parts, [], {}
         if self._store(parts, notes):
             self.error = self._defect
-            if self._lost:  # lost to a defect, not to the disk: say so at once
+            if self._lost:  # lost to a defect, not to the disk: report it immediately
                 late, self._lost = self._late(), {}
                 self._store(encode_parts(late), late)
 
     def _store(self, parts: Sequence[bytes], notes: Sequence[Record]) -> bool:
-        """Append these. What fails is halved until it is one record, which is counted. False if the
-        disk refuses; the rest is then kept for later."""
+        """Append these pieces. If a record fails, the batch is halved until only that record is
+        left, which is counted. Returns False if the disk refuses; the rest is then kept for
+        later."""
         pieces = [len(parts)]
         start = 0
         while pieces:
@@ -171,7 +172,7 @@ class WriterThread:
         return True
 
     def _hidden(self, hiding: Hiding, parts: list[bytes]) -> tuple[list[bytes], list[Record]]:
-        """The records to write in place of these, in both forms. Once the hiding has failed: only
+        """The records to write instead of these, in both forms. Once the hiding has failed: only
         those without bytes."""
         records = decode_all(b"".join(parts))
         if self._defect is None:
@@ -185,8 +186,8 @@ class WriterThread:
         return [], []
 
     def _hide_nothing_more(self, error: BaseException) -> None:
-        """A defect of ours: what should be blanked must not be written."""
-        self._defect = f"finding what to leave out failed ({type(error).__name__}: {error}): no more bytes are written"
+        """A defect of pgtrace: bytes that should be blanked must not be written."""
+        self._defect = f"leaving out contents failed ({type(error).__name__}: {error}): no more bytes are written"
         self._failed(self._defect)
 
     def _give_up(self, error: BaseException) -> None:
@@ -194,7 +195,8 @@ class WriterThread:
         left, self._left = self._left, []
         try:
             if self._hiding is not None and self._defect is None:
-                # it has not seen these bytes, so it cannot know where the next message begins
+                # The hiding has not seen these bytes, so it cannot know where the next message
+                # begins.
                 self._hide_nothing_more(error)
             self._failed(f"a batch cannot be written: {type(error).__name__}: {error}")
             self.error = str(self.failure)
@@ -208,12 +210,12 @@ class WriterThread:
 
     def _late(self) -> list[Record]:
         """The kept records that could not be written, with a Gap for each direction that lost
-        something."""
+        bytes."""
         now = monotonic_ns()
         return self._kept + [Gap(now, connection, side, size, count) for (connection, side), (size, count) in self._lost.items()]
 
     def _keep(self, records: Iterable[Record]) -> None:
-        """Of records that are not written: keep connections and marks, count the bytes."""
+        """From records that are not written, keep connections and marks, and count the bytes."""
         for record in records:
             if isinstance(record, Data | Rewrite | Made | Opaque | Elided | Gap) or len(self._kept) >= KEPT_RECORDS:
                 self._count([record])
@@ -227,13 +229,13 @@ class WriterThread:
             total = self._lost.setdefault((gap.connection, gap.side), [0, 0])
             total[0] += gap.bytes
             total[1] += gap.records
-            if gap is not record:  # the writer of the Gap has counted it
+            if gap is not record:  # the writer of the Gap has already counted it
                 self.lost_bytes += gap.bytes
                 self.lost_records += gap.records
 
 
 def _with_marks(parts: Sequence[bytes], marks: Iterable[Record]) -> list[bytes]:
-    """These pieces, and each mark where its time is."""
+    """These pieces, and each mark at the place of its time."""
     found = list(parts)
     place = 0
     for mark in marks:

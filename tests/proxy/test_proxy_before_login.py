@@ -175,7 +175,7 @@ def test_whoever_sends_no_whole_start_up_is_closed_without_a_word(strange: str) 
         assert 0.9 < time.monotonic() - began_s < 10
         assert received == answer
         found = wait_for_end(recorder)
-        assert [fact.value for fact in of_kind(found, Fact) if fact.key == "refused"] == ["no whole start-up within 1 s"]
+        assert [fact.value for fact in of_kind(found, Fact) if fact.key == "refused"] == ["no complete start-up within 1 s"]
         assert [close.how for close in of_kind(found, Close)] == ["pgtrace"]
         assert stream(found, BACKEND) == answer
         assert recorder.log.count("--startup-timeout") == 1
