@@ -240,6 +240,48 @@ def test_each_error_of_a_pipeline_counts_once(judged: Judge) -> None:
     assert (found.told, found.errors) == ([("statement-gone", 1)], {"22012": 1})
 
 
+@pytest.mark.parametrize("state", ["23505", "23P01", "23502", "23503", "23514", "22003", "22P02", "42501"])
+@pytest.mark.parametrize(
+    "driver", ["", "F StartupMessage client_encoding='utf-8' user=app database=shop\nB AuthenticationOk | ReadyForQuery I"]
+)
+def test_on_conflict_is_advised_for_duplicates_alone(judged: Judge, state: str, driver: str) -> None:
+    """It knows unique and exclusion constraints; anything else fails with it as well."""
+    insert = "Parse - INSERT INTO item VALUES ($1) | " + " | ".join(f"Bind - - params={number} | Execute -" for number in range(3))
+    pipeline = f"F {insert} | Sync\nB ParseComplete | BindComplete | CommandComplete INSERT 0 1 | BindComplete | ErrorResponse {state} no"
+    found = judged(driver, f"{pipeline} | ReadyForQuery I", DONE)["pipeline-error"]
+    assert ("ON CONFLICT" in "".join(found.remedies)) is state.startswith(("23505", "23P01"))
+    assert len(found.remedies) == 1
+    failed = f"F Query INSERT INTO item VALUES (1)\nB ErrorResponse {state} no | ReadyForQuery E"
+    aborted = "F Query SELECT 1\nB ErrorResponse 25P02 aborted | ReadyForQuery E"
+    block = judged(simple("BEGIN", "BEGIN", "T"), failed, aborted, simple("ROLLBACK", "ROLLBACK"), DONE)["aborted-transaction"]
+    assert ("ON CONFLICT" in "".join(block.remedies)) is state.startswith(("23505", "23P01"))
+    assert "roll back at the first error" in block.remedies[0]
+
+
+ASKED = {
+    "all rows": "F Parse - SELECT name FROM item WHERE id = $1 | Bind - - params={} | Describe P - | Execute - | Flush\n"
+    "B ParseComplete | BindComplete | RowDescription name:25 | DataRow tea | CommandComplete SELECT 1",
+    "closed": "F Parse - SELECT name FROM item WHERE id = $1 | Bind - - params={} | Describe P - | Execute - 1 | Close P - | Flush\n"
+    "B ParseComplete | BindComplete | RowDescription name:25 | DataRow tea | PortalSuspended | CloseComplete",
+}
+
+
+@pytest.mark.parametrize("status", ["I", "T"])
+@pytest.mark.parametrize("ends", ["it", "a check"])
+@pytest.mark.parametrize("asked", ASKED)
+def test_the_sync_of_a_query_that_a_flush_answered_is_no_check(judged: Judge, asked: str, ends: str, status: str) -> None:
+    """A query's own Sync may come later, as in pg-cursor; a pool's check begins when nothing is open."""
+    sync = f"F Sync\nB ReadyForQuery {status}"
+    check = "F Sync\nB ReadyForQuery I" if status == "T" else ""
+    query = f"{ASKED[asked]}\n{sync}"
+    queries = [query.format(number) + (f"\n{sync}" if ends == "a check" else "") for number in range(6)]
+    begin, commit = (simple("BEGIN", "BEGIN", "T"), simple("COMMIT", "COMMIT")) if status == "T" else ("", "")
+    found = judged(check, begin, *queries, commit, DONE)
+    assert ("returned-in-transaction" in found.names) is (ends == "a check" and status == "T")
+    assert ("driver-overhead" in found.names) is (ends == "a check" and status == "I")
+    assert "pool" not in found.words or ends == "a check"
+
+
 def test_cached_plan_by_its_routine_and_no_other_0a000(judged: Judge) -> None:
     fails = "F Bind - s1 params=7 | Execute - | Sync\nB ErrorResponse 0A000 {} | ReadyForQuery I"
     assert judged(PARSE, fails.format("cached plan must not change result type"), DONE).told == [("cached-plan", 1)]

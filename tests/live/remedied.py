@@ -254,6 +254,21 @@ async def _(url: str, remedied: bool) -> None:
     await connection.close()
 
 
+@scenario("asyncpg-one-by-one", "pipeline-error", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    connection = await asyncpg.connect(url)
+    insert, rows = "insert into item (id, name) values ($1, 'tea')", [(number,) for number in (511, None, 512, 513)]
+    for row in rows if remedied else ():
+        with contextlib.suppress(asyncpg.NotNullViolationError):
+            await connection.execute(insert, *row)
+    if not remedied:
+        with contextlib.suppress(asyncpg.NotNullViolationError):
+            await connection.executemany(insert, rows)
+    await connection.execute("delete from item where id > 510 and id < 520")
+    await connection.close()
+
+
 async def _moved(connect: Callable[[], Awaitable[Any]]) -> None:
     """A session that comes back to another server connection, while somebody else has its own in a transaction."""
     first, second = await connect(), await connect()
@@ -480,6 +495,17 @@ def _(url: str, remedied: bool) -> None:
     with contextlib.suppress(*failures), _autocommit(url) as connection, connection.pipeline():
         for number in (601, 602, 1, 603):
             connection.execute(insert, (number,))
+
+
+@scenario("psycopg-sync-each", "pipeline-error", "psycopg")
+def _(url: str, remedied: bool) -> None:
+    failures = (psycopg.errors.NotNullViolation, psycopg.errors.PipelineAborted)
+    with contextlib.suppress(*failures), _autocommit(url) as connection, connection.pipeline() as pipeline:
+        for number in (611, None, 612, 613):
+            with contextlib.suppress(*failures):
+                connection.execute("insert into item (id) values (%s) on conflict do nothing", (number,))
+                if remedied:
+                    pipeline.sync()
 
 
 @scenario("psycopg-short-blocks", "idle-in-transaction", "psycopg")

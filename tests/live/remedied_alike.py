@@ -461,6 +461,17 @@ def _(given: Given) -> None:
     given.ask(SELECT, 2)
 
 
+@alike("on-conflict", "aborted-transaction", ("pg8000",))
+def _(given: Given) -> None:
+    given.ask("begin")
+    if given.remedied:
+        given.ask("insert into item (id) values ({}) on conflict do nothing", 1)
+    else:
+        given.try_to_ask("insert into item (id) values ({})", 1)
+    given.try_to_ask(SELECT, 2)
+    given.ask("rollback")
+
+
 @alike("no-savepoint", "driver-overhead")
 def _(given: Given) -> None:
     given.ask("begin")

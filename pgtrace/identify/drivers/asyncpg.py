@@ -70,7 +70,14 @@ REMEDIES: Final[Remedies] = {
         ),
         Remedy(_NEWER_POOLER, "asyncpg-newer-pooler-42P05"),
     ),
-    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in executemany()", "asyncpg-on-conflict"),),
+    "pipeline-error": (
+        Remedy("INSERT ... ON CONFLICT in executemany()", "asyncpg-on-conflict", needs=("a duplicate",)),
+        Remedy(
+            "use execute() for each row that may fail: one bad row undoes all of executemany()",
+            "asyncpg-one-by-one",
+            unless=("a duplicate",),
+        ),
+    ),
     "aborted-transaction": (
         Remedy("a nested `async with connection.transaction()` around what may fail: it is a savepoint", "asyncpg-savepoint"),
     ),

@@ -33,6 +33,8 @@ _ORDER: Final = (
 _TIMEOUTS: Final = _ORDER[4:7]
 _SCRAM: Final = 33
 """`n,,n=*,r=` and 24 characters."""
+_PARAMETER: Final = re.compile(r"\$\d")
+"""A query without values is a Query."""
 _CURSOR: Final = re.compile(r"\AC_\d+\Z")
 
 
@@ -49,7 +51,7 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
         found.append("timeouts before client_encoding")
     if sent["PBDHEH"] and first(_CURSOR, seen.portal_names) is not None:
         found.append("pg-cursor's Describe Flush before Execute Flush, portal names C_<n>")
-    untyped = bool(seen.parameter_types) and not any(seen.parameter_types)
+    untyped = bool(seen.parameter_types) and not any(seen.parameter_types) and first(_PARAMETER, seen.queries) is not None
     if untyped and not seen.scram_bytes and notation.SSL not in seen.first_codes and any(one.startswith("PBDES") for one in sent):
         found.append("Parse Bind Describe Execute without types, on a packet that libpq would begin with SSLRequest")
     return (*found, "client_encoding=UTF8 ends the start-up packet") if found else ()

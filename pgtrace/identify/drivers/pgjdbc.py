@@ -59,7 +59,7 @@ _NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0
 REMEDIES: Final[Remedies] = {
     "pooler-26000": (Remedy("prepareThreshold=0 in the URL", "pgjdbc-threshold"), Remedy(_NEWER_POOLER, "pgjdbc-newer")),
     "pooler-42P05": (Remedy("prepareThreshold=0 in the URL", "pgjdbc-threshold-42P05"), Remedy(_NEWER_POOLER, "pgjdbc-newer-42P05")),
-    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the batch", "pgjdbc-on-conflict"),),
+    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the batch", "pgjdbc-on-conflict", needs=("a duplicate",)),),
     "aborted-transaction": (
         Remedy("connection.rollback() at the first error", "pgjdbc-rollback"),
         Remedy("autosave=always in the URL: a savepoint before each statement", "pgjdbc-autosave"),

@@ -90,7 +90,7 @@ REMEDIES: Final[Remedies] = {
         Remedy("default_query_exec_mode=cache_describe, exec or simple_protocol in the connection string", "pgx-modes-42P05"),
         Remedy(_NEWER_POOLER, "pgx-newer-42P05"),
     ),
-    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the Batch", "pgx-on-conflict"),),
+    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the Batch", "pgx-on-conflict", needs=("a duplicate",)),),
     "aborted-transaction": (Remedy("tx.Rollback() at the first error; a nested tx.Begin() is a savepoint", "pgx-rollback"),),
     "n+1": (
         Remedy("WHERE column = ANY($1) with a slice to read", "pgx-any", needs=("reads",)),

@@ -100,7 +100,10 @@ REMEDIES: Final[Remedies] = {
         Remedy("psycopg.connect(prepare_threshold=None); 0 prepares at once", "psycopg-prepares-nothing-42P05"),
         Remedy(_NEWER_POOLER, "psycopg-newer-pooler-42P05"),
     ),
-    "pipeline-error": (Remedy("INSERT ... ON CONFLICT in the pipeline", "psycopg-on-conflict"),),
+    "pipeline-error": (
+        Remedy("INSERT ... ON CONFLICT in the pipeline", "psycopg-on-conflict", needs=("a duplicate",)),
+        Remedy("call Pipeline.sync() after each statement that may fail", "psycopg-sync-each", unless=("a duplicate",)),
+    ),
     "aborted-transaction": (
         Remedy("a nested `with connection.transaction()` around what may fail: it is a savepoint", "psycopg-savepoint"),
     ),

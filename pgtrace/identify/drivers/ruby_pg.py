@@ -51,7 +51,10 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 REMEDIES: Final = {
     "pooler-26000": (Remedy("exec_params instead of prepare; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
     "pooler-42P05": (Remedy("exec_params instead of prepare; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
-    "pipeline-error": (Remedy("pipeline_sync after each statement that may fail alone; or INSERT ... ON CONFLICT"),),
+    "pipeline-error": (
+        Remedy("pipeline_sync after each statement that may fail alone"),
+        Remedy("INSERT ... ON CONFLICT in the pipeline", needs=("a duplicate",)),
+    ),
     "n+1": (Remedy("WHERE column = ANY($1) to read; PG::Connection#enter_pipeline_mode around the loop"),),
     "prepared-once": (Remedy("exec_params prepares nothing; prepare once, exec_prepared often", unless=("pooler",)),),
     "connect": (Remedy("connection_pool; or PgBouncer"),),

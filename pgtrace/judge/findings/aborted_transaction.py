@@ -11,6 +11,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Seen, Step, Watch, failures
+from pgtrace.judge.findings.pipeline_error import DUPLICATE, DUPLICATES
 
 _ABORTED: Final = "25P02"
 
@@ -38,6 +39,8 @@ class _Watch(Watch):
             self._shown = True
             note.show(self._cause.place, f"{cause} aborts the transaction")
             self.seen.row_of(self._cause.place, KIND)
+        if cause in DUPLICATES:
+            note.fact(DUPLICATE)
         note.cost += 1
         note.times += 1
         note.show(step.place, "sent anyway: 25P02")
@@ -62,9 +65,12 @@ KIND: Final = Kind(
     cares=failures,
     remedies=(
         Remedy(
-            "roll back at the first error; set a savepoint before a statement that may fail; or use INSERT ... ON CONFLICT",
+            "roll back at the first error; or set a savepoint before a statement that may fail",
             tried="roll-back",
             clients=("pg8000",),
+        ),
+        Remedy(
+            "use INSERT ... ON CONFLICT, which does not fail for a duplicate", needs=(DUPLICATE,), tried="on-conflict", clients=("pg8000",)
         ),
     ),
 )

@@ -48,7 +48,7 @@ class _Watch(Watch):
         shape = step.shape
         # a statement that failed or is suspended has no tag
         is_around = bool(shape.tags) and _AROUND.issuperset(shape.tags)
-        if self._work <= FEW and not (is_around or is_ping(step) or is_reset(step) or _is_opening(step)):
+        if self._work <= FEW and not (is_around or is_ping(step, self.seen.before) or is_reset(step) or _is_opening(step)):
             self._work += shape.depth
 
     def rests(self, step: Step) -> bool:

@@ -1,12 +1,12 @@
 """driver-overhead: a pool or a layer adds round trips around the work: pings, resets, savepoints
 around one statement, BEGIN inside a transaction.
 
-Pings and resets are recognised by their contents: a Sync alone; a Query that is answered by
-EmptyQueryResponse; a block that holds only an empty statement (SQLAlchemy's pool_pre_ping with
-asyncpg); outside a block, `SELECT 1`, or a statement that resets the session and does nothing else
-(DISCARD ALL, RESET ALL, UNLISTEN *). A savepoint around one statement that is then released costs
-two round trips, unless that statement fails in its savepoint at some other time. A BEGIN directly
-after a BEGIN costs one.
+Pings and resets are recognised by their contents: a Sync alone, unless it ends a query that a Flush
+has answered (pg-cursor); a Query that is answered by EmptyQueryResponse; a block that holds only an
+empty statement (SQLAlchemy's pool_pre_ping with asyncpg); outside a block, `SELECT 1`, or a
+statement that resets the session and does nothing else (DISCARD ALL, RESET ALL, UNLISTEN *). A
+savepoint around one statement that is then released costs two round trips, unless that statement
+fails in its savepoint at some other time. A BEGIN directly after a BEGIN costs one.
 
 Reported from TIMES of one kind on one connection, if there is at least one for every MOST_WORK
 round trips that do work. Next to a ping, BEGIN and COMMIT do not count as work, because a reset
@@ -63,10 +63,16 @@ def may_be_check(key: str) -> bool:
     return len(key) <= _LONGEST and key.upper() in _CHECKS
 
 
-def is_ping(step: Step) -> bool:
-    """Whether the round trip only checks that the connection is alive."""
+def only_ends(step: Step, before: Step | None) -> bool:
+    """Whether it is the Sync of a query that a Flush has answered already, before it."""
+    return step.shape.sent == b"S" and before is not None and not before.is_whole
+
+
+def is_ping(step: Step, before: Step | None) -> bool:
+    """Whether the round trip only checks that the connection is alive; `before` is the one before
+    it."""
     if step.shape.sent == b"S":
-        return True
+        return not only_ends(step, before)
     empty = step.shape.sent == b"Q" and step.shape.received == b"IZ"
     return empty or (step.shape.depth == 1 and step.rows == 1 and may_be_check(step.key) and texts.is_select_1(step.label.sql))
 
@@ -104,7 +110,7 @@ class _Watch(Watch):
         """The number of the round trip with the latest ping."""
 
     def row(self, step: Step) -> None:
-        words = self._words(step)
+        words = "" if only_ends(step, self.seen.before) else self._words(step)
         if self._pings and (words not in _PINGS or self.seen.round_trips > self._pinged + 1):
             self._end_pings()
         self._around += _is_around(step)
@@ -250,7 +256,7 @@ class _Watch(Watch):
             return _EMPTY
         if is_reset(step):
             return "the session is reset"
-        return _SELECT_1 if is_ping(step) else ""
+        return _SELECT_1 if is_ping(step, None) else ""
 
 
 def _is_around(step: Step) -> bool:

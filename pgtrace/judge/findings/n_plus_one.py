@@ -46,7 +46,7 @@ from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.inspect.executed import Executed, executed
 from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import batches, texts
-from pgtrace.judge.findings.driver_overhead import is_ping, is_reset
+from pgtrace.judge.findings.driver_overhead import is_ping, is_reset, only_ends
 from pgtrace.judge.findings.kind import (
     ALSO,
     BETWEEN,
@@ -115,7 +115,7 @@ class _Watch(Watch):
         """The loop that this run follows directly, and its statements."""
 
     def row(self, step: Step) -> None:
-        if step.only_drops:
+        if step.only_drops or only_ends(step, self.seen.before):
             return  # the driver sent it on its own
         key, shape = step.key, step.shape
         if _is_pools(step):
@@ -403,7 +403,7 @@ def _from_least(keys: list[str]) -> list[str]:
 
 def _is_pools(step: Step) -> bool:
     """Whether a pool resets or checks the connection."""
-    return step.shape.status_before == step.shape.status == "I" and step.shape.sent in _POOLS and (is_reset(step) or is_ping(step))
+    return step.shape.status_before == step.shape.status == "I" and step.shape.sent in _POOLS and (is_reset(step) or is_ping(step, None))
 
 
 def _runs(shape: Shape) -> bool:

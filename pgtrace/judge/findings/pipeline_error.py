@@ -14,6 +14,10 @@ from pgtrace.identify.remedies import Remedy
 from pgtrace.judge.findings.kind import FAILED, Kind, Note, Step, Watch, failures
 
 _ENDS: Final = frozenset(b"CIs")
+DUPLICATE: Final = "a duplicate"
+"""A fact: ON CONFLICT would have kept the statement from failing, if it is an INSERT."""
+DUPLICATES: Final = frozenset({"23505", "23P01"})
+"""Of a unique constraint and an exclusion constraint: ON CONFLICT knows no others."""
 
 
 class _Watch(Watch):
@@ -25,6 +29,8 @@ class _Watch(Watch):
         failed = sum(byte in _ENDS for byte in before) + 1
         note = self.seen.note(KIND, step.sqlstate)
         note.times += 1
+        if step.sqlstate in DUPLICATES:
+            note.fact(DUPLICATE)
         note.amount += skipped
         note.words = note.words or f"{step.label.error[:100]}: execution {failed} of {step.shape.depth}"
         note.show(step.place, f"execution {failed} of {step.shape.depth} fails, {skipped} skipped up to the Sync")
@@ -47,6 +53,7 @@ KIND: Final = Kind(
     number=lambda note: note.times,
     cares=failures,
     remedies=(
-        Remedy("send a Sync after each statement that may fail; or use statements that cannot fail, such as INSERT ... ON CONFLICT"),
+        Remedy("send a Sync after each statement that may fail; or use INSERT ... ON CONFLICT", needs=(DUPLICATE,)),
+        Remedy("send a Sync after each statement that may fail; or check its values before", unless=(DUPLICATE,)),
     ),
 )

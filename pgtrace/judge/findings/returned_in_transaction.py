@@ -39,7 +39,7 @@ class _Watch(Watch):
         words = ""
         if shape.status_before not in _INSIDE:
             self._worked, self._told_of_another = None, False
-            if is_ping(step):
+            if is_ping(step, self.seen.before):
                 self._pings.add(step.label.sql[:100])
         elif self._worked is not None:
             if _IN_PROGRESS in shape.warnings:
@@ -48,7 +48,7 @@ class _Watch(Watch):
                 words = "the pool's reset inside a transaction"
             elif step.key in _DISCARD and step.sqlstate == _IN_PROGRESS:
                 words = "DISCARD ALL inside a transaction, where it fails"
-            elif is_ping(step) and step.label.sql[:100] in self._pings:
+            elif is_ping(step, self.seen.before) and step.label.sql[:100] in self._pings:
                 words = "the pool's ping inside a transaction"
             elif not self._told_of_another and self._is_handed_on(step):
                 words, self._told_of_another = _HANDED_ON, True

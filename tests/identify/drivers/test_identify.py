@@ -253,6 +253,8 @@ def test_identified(driver: str, seen: Evidence, sentence: str) -> None:
         pytest.param(libpq(*TRANSACTION, sent=Counter({"PBDES": 5}), parameter_types=((),)), id="and of BEGIN: psycopg names types"),
         pytest.param(libpq(*TRANSACTION, sent=Counter({"PDS": 5, "PBDES": 5})), id="libpq never puts Describe behind Parse"),
         pytest.param(libpq(*TRANSACTION, startup_parameters=UTF8, first_codes=(START,), sent=Counter({"PBDES": 5})), id="node pg"),
+        pytest.param(libpq('DECLARE "a" NO SCROLL CURSOR WITH HOLD FOR SELECT 1', startup_parameters=UTF8, first_codes=(START,),
+        sent=Counter({"PBDES": 1}), parameter_types=((),)), id="psycopg without SSL, whose cursor has no parameters"),
         pytest.param(Evidence(startup_parameters=(("database", "shop"), ("user", "app")), queries=TRANSACTION,
         sent=Counter({"PBDES": 1})), id="PgBouncer"),
     ],
