@@ -1,12 +1,17 @@
-"""`pgtrace demo`: a throw-away PostgreSQL, real drivers, and what they do on the wire."""
+"""`pgtrace demo`: a throw-away PostgreSQL or your own, real drivers, and what they do on the
+wire."""
 
 from __future__ import annotations
 
 import difflib
+import os
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +19,7 @@ import click
 from pgtrace import behind
 from pgtrace.address import parse_listen
 from pgtrace.cli import options, output, recorder_options, recording
+from pgtrace.conninfo import Address
 
 if TYPE_CHECKING:
     from pgtrace.demo.scene import Scene
@@ -26,6 +32,12 @@ _LAST_ROUND_S = 10.0
 
 @click.command("demo", epilog="Example: pgtrace demo --rtt 5ms")
 @click.argument("what", nargs=-1, metavar="[pooler] [LISTEN]")
+@click.option(
+    "--upstream",
+    metavar="ADDR",
+    type=recorder_options.Server(logs_in=True),
+    help="Work on this server, in a schema that is dropped at the end: postgresql://user@host/db. Default: a throw-away PostgreSQL.",
+)
 @recorder_options.allow_others
 @recorder_options.recording
 @recorder_options.when_behind(behind.WAIT)
@@ -34,6 +46,7 @@ _LAST_ROUND_S = 10.0
 @options.words("Also print the recorder's messages, at the end.")
 def command(
     what: tuple[str, ...],
+    upstream: Address | str | None,
     write: Path | None,
     no_tui: bool,
     quiet: bool,
@@ -41,10 +54,14 @@ def command(
 ) -> None:
     """Do the same work with several drivers on a throw-away PostgreSQL.
 
-    On a terminal you watch it live; otherwise you get a table. `pgtrace demo pooler` runs clients
-    through a PgBouncer, if that is installed, and shows both of its sides.
+    On a terminal you watch it live until you quit; otherwise it is done once, and you get a table.
+    `pgtrace demo pooler` runs clients through a PgBouncer, if that is installed, and shows both of
+    its sides.
+
+    With --upstream the work is done on your server. The drivers log in as libpq would, with what
+    the address, PGUSER and its like, and the password file say. The role needs the right to create
+    a schema in that database (CREATE on it), no more.
     """
-    from pgtrace.demo.scene import open_pooler_scene, open_scene
 
     pooled = what[:1] == (POOLER,)
     listen = what[pooled:]
@@ -60,8 +77,10 @@ def command(
             output.tell(f"pgtrace: {text}")
 
     no_tui = no_tui or not output.has_screen()
-    open_it = open_pooler_scene if pooled else open_scene
-    with open_it(parse_listen(listen[0] if listen else ":0"), on_progress=progress, **recorder_options.recorded()) as scene:
+    own = upstream if isinstance(upstream, Address) else None
+    if pooled and own is not None:
+        raise click.UsageError("--upstream: `demo pooler` is about its own PgBouncer, in front of a throw-away PostgreSQL")
+    with _ends_in_order(), _scene(listen[0] if listen else None, own, pooled=pooled, progress=progress) as scene:
         for line in recording.about_files(scene.recorder):
             progress(line)
         if no_tui:
@@ -70,6 +89,43 @@ def command(
             _as_screen(scene, write)
         recording.say_what_was_lost(scene.recorder, verbose=verbose)
     recording.written(write, quiet)
+
+
+@contextmanager
+def _scene(listen: str | None, own: Address | None, *, pooled: bool, progress: Callable[[str], None]) -> Iterator[Scene]:
+    """What the work is done on: the user's own server, or a throw-away one. Both are as they were
+    afterwards."""
+    from pgtrace.demo import scene
+    from pgtrace.environment import upstream_of
+
+    how = recorder_options.recorded()
+    if own is None:
+        open_it = scene.open_pooler_scene if pooled else scene.open_scene
+        with open_it(parse_listen(listen or ":0"), on_progress=progress, **how) as opened:
+            yield opened
+        return
+    target = upstream_of(own, os.environ, ())
+    recording.reach(target, own)
+    place = recording.place(listen, target, ":0", allow_others=how["allow_others"])
+    with scene.open_guest_scene(place, target, own, on_progress=progress, **how) as opened:
+        for line in [*recording.about_others(opened.recorder), *recording.about_channel_binding(opened.recorder)]:
+            progress(line)
+        yield opened
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """Have the signals that would kill the process end it in order: what is on a server goes."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
@@ -121,15 +177,16 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
             failures.append(error)
 
     recorder = scene.recorder
-    environment = scene.server.environment()
+    target = scene.target
+    login = {"PGUSER": target.user, "PGPASSWORD": target.password if scene.throwaway_url else "", "PGDATABASE": target.database}
     source = Source(
         listener=recorder.listen.display if recorder.listen.port else f":{recorder.port}",
         upstream=", ".join(leg.upstream.display for leg in recorder.legs),
         live=True,
         addresses=tuple(recorder.addresses),
-        environment=tuple((name, environment[name]) for name in LOGIN),
+        environment=tuple((name, login[name]) for name in LOGIN if login[name]),
         temporary=write is None,
-        **options.explained_on(scene.server.url()),
+        **options.explained_on(scene.throwaway_url),
     )
     worker = threading.Thread(target=work, daemon=True)
     worker.start()

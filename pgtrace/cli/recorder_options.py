@@ -97,12 +97,17 @@ class Server(click.ParamType["Address | str"]):
 
     name = "address"
 
+    def __init__(self, *, logs_in: bool = False) -> None:
+        """`logs_in`: pgtrace itself needs the secrets, to log in."""
+        self.logs_in = logs_in
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address | str:
         from pgtrace import conninfo
 
         if not isinstance(value, str) or value == EMBEDDED:
             return value  # type: ignore[no-any-return]
-        return conninfo.read(value).without_drivers_secrets()
+        address = conninfo.read(value)
+        return address if self.logs_in else address.without_drivers_secrets()
 
 
 class LegAsked(NamedTuple):

@@ -1,13 +1,13 @@
-"""The demo: a throw-away PostgreSQL, a recorder in front of it, and the same work with every
-driver, each variant under its mark.
+"""The demo: a throw-away PostgreSQL or a server of the user's, a recorder in front of it, and the
+same work with every driver, each variant under its mark.
 
 This module knows no terminal. `Scene.play` runs one or more rounds in the calling thread. The live
 TUI, or the table at the end, reads the recorder's capture like any other command, and ends an
 endless play through its `stop` event.
 
-The tables are created over the server's Unix socket, past the recorder, so the capture holds the
-work and nothing else. Drivers read PG* variables by themselves, and your PGSERVICE or PGSSLMODE
-would lead the demo astray. So they are unset while a scene is open.
+The tables are created past the recorder, so the capture holds the work and nothing else. Drivers
+read PG* variables by themselves, and your PGSERVICE or PGSSLMODE would lead the demo astray. So
+they are unset while a scene is open.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Unpack
+from typing import ClassVar, Unpack
 
-from pgtrace.address import Leg, Listen, parse_listen, parse_upstream
+from pgtrace.address import Leg, Listen, Upstream, parse_listen, parse_upstream
+from pgtrace.conninfo import Address
 from pgtrace.demo.embedded import EmbeddedServer
+from pgtrace.demo.guest import Guest
 from pgtrace.demo.pooler import MissingProgram, Pooler, find_pgbouncer
 from pgtrace.demo.ports import free_port
 from pgtrace.demo.workloads import BEHIND_POOLER, VARIANTS, Variant
 from pgtrace.demo.workloads.common import SCHEMA, Target
-from pgtrace.errors import MissingExtra, OutputExists
+from pgtrace.errors import MissingExtra, OutputExists, PgTraceError
 from pgtrace.recorder import Recorder, Recording
 
 MarkMaker = Callable[[str], AbstractContextManager[object]]
@@ -36,12 +38,25 @@ def _silent(text: str) -> None:
     pass
 
 
+class WorkFailed(PgTraceError):
+    """A driver could not do the demo's work."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, variant: str, error: Exception) -> None:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        super().__init__(f"the work of {variant} failed: {reason}")
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A running server and the recorder in front of it."""
 
-    server: EmbeddedServer
     recorder: Recorder
+    target: Target
+    """Where the work connects: to the recorder, with a login of the server's."""
+    throwaway_url: str = ""
+    """The URL of the server, if it is a throw-away one."""
     variants: tuple[Variant, ...] = VARIANTS
 
     def play(
@@ -49,8 +64,9 @@ class Scene:
     ) -> None:
         """Do the work of every variant `rounds` times (None: until `stop` is set), through the
         recorder."""
-        target = _target(self.server, self.recorder.host, self.recorder.port)
-        run_variants(target, self.recorder.mark, variants=self.variants, rounds=rounds, pause_s=pause_s, stop=stop, on_progress=on_progress)
+        run_variants(
+            self.target, self.recorder.mark, variants=self.variants, rounds=rounds, pause_s=pause_s, stop=stop, on_progress=on_progress
+        )
 
 
 @contextmanager
@@ -67,7 +83,25 @@ def open_scene(listen: Listen, *, on_progress: Progress = _silent, **how: Unpack
         prepare(server)
         upstream = parse_upstream(f"postgresql://{server.host}:{server.port}/?sslmode=disable", {})
         with Recorder(listen, upstream, **how) as recorder:
-            yield Scene(server, recorder)
+            yield Scene(recorder, _target(server, recorder), server.url())
+
+
+@contextmanager
+def open_guest_scene(
+    listen: Listen | None, upstream: Upstream, address: Address | None, *, on_progress: Progress = _silent, **how: Unpack[Recording]
+) -> Iterator[Scene]:
+    """Start a recorder in front of that server, with the demo's tables in a schema of their own.
+    Both are gone afterwards. `address` is what the user typed, with the login. Raises MissingExtra,
+    GuestError and what Recorder raises."""
+    write = how.get("write")
+    if write is not None and os.path.lexists(write):
+        raise OutputExists(write)
+    for variant in VARIANTS:
+        variant.load()
+    with Guest(upstream, address, on_progress) as guest:
+        on_progress(f"working in schema {guest.schema} of database {guest.database} on {upstream.display}; it is dropped at the end")
+        with _without_pg_variables(), Recorder(listen, upstream, **how) as recorder:
+            yield Scene(recorder, _target(guest, recorder, guest.schema))
 
 
 @contextmanager
@@ -91,7 +125,7 @@ def open_pooler_scene(listen: Listen, *, on_progress: Progress = _silent, **how:
         with Recorder(listen, upstream, more_legs=[behind], **how) as recorder:
             server_port = int(recorder.addresses_of_legs[1][0].rpartition(":")[2])
             with Pooler(server, port, server_port, program=program):
-                yield Scene(server, recorder, BEHIND_POOLER)
+                yield Scene(recorder, _target(server, recorder), server.url(), BEHIND_POOLER)
 
 
 def prepare(server: EmbeddedServer) -> None:
@@ -119,7 +153,7 @@ def run_variants(
     """Do the work of each variant under a mark with its name, round after round, pausing `pause_s`
     after each variant.
 
-    Ends after `rounds`, or between two variants once `stop` is set. Raises what a driver raises.
+    Ends after `rounds`, or between two variants once `stop` is set. Raises WorkFailed.
     """
     stop = stop or threading.Event()
     done = 0
@@ -130,13 +164,16 @@ def run_variants(
             on_progress(variant.name)
             work = variant.load()
             with mark(variant.name):
-                work(target)
+                try:
+                    work(target)
+                except Exception as error:
+                    raise WorkFailed(variant.name, error) from error
             stop.wait(pause_s)
         done += 1
 
 
-def _target(server: EmbeddedServer, host: str, port: int) -> Target:
-    return Target(host, port, server.user, server.password, server.database)
+def _target(server: EmbeddedServer | Guest, recorder: Recorder, schema: str = "") -> Target:
+    return Target(recorder.host, recorder.port, server.user, server.password, server.database, schema)
 
 
 @contextmanager

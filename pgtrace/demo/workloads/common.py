@@ -15,10 +15,28 @@ class Target:
     """Where and as which user a workload connects."""
 
     host: str
+    """A name or an address, or the directory of a Unix socket."""
     port: int
     user: str
     password: str
     database: str
+    schema: str = ""
+    """Where the tables are, if they are not in the user's own search_path."""
+
+    @property
+    def options(self) -> str:
+        """libpq's parameter of that name, for the schema."""
+        return f"-c search_path={self.schema}" if self.schema else ""
+
+    @property
+    def settings(self) -> dict[str, str] | None:
+        """The same for a driver that takes the parameters of its StartupMessage one by one."""
+        return {"search_path": self.schema} if self.schema else None
+
+    @property
+    def channel(self) -> str:
+        """The channel of its notifications: nobody else's."""
+        return self.schema or CHANNEL
 
 
 SCHEMA: Final = """

@@ -7,7 +7,7 @@ import contextlib
 
 import psycopg
 
-from pgtrace.demo.workloads.common import BATCH, CHANNEL, COPIED, NOTIFIED_WITHIN_S, POINTS, Target
+from pgtrace.demo.workloads.common import BATCH, COPIED, NOTIFIED_WITHIN_S, POINTS, Target
 
 POINT = "select name, price from item where id = %s"
 INSERT = "insert into sale values (%s, %s, %s)"
@@ -36,7 +36,7 @@ def _work(target: Target, binary: bool) -> None:
             cursor.executemany(INSERT, BATCH)
         for query, parameters in INDEPENDENT:
             cursor.execute(query, parameters).fetchone()
-        _copy_notify_violate(connection)
+        _copy_notify_violate(connection, target.channel)
 
 
 def work_pipeline(target: Target) -> None:
@@ -52,10 +52,10 @@ def work_pipeline(target: Target) -> None:
             cursors = [connection.execute(query, parameters) for query, parameters in INDEPENDENT]
         for cursor in cursors:
             cursor.fetchone()
-        _copy_notify_violate(connection)
+        _copy_notify_violate(connection, target.channel)
 
 
-def _copy_notify_violate(connection: psycopg.Connection) -> None:
+def _copy_notify_violate(connection: psycopg.Connection, channel: str) -> None:
     with connection.cursor() as cursor:
         with cursor.copy("copy sale from stdin") as copy_in:
             for row in COPIED:
@@ -63,15 +63,21 @@ def _copy_notify_violate(connection: psycopg.Connection) -> None:
         with cursor.copy("copy (select id, name from item where id <= 50) to stdout") as copy_out:
             for _ in copy_out:
                 pass
-    connection.execute(f"listen {CHANNEL}")
-    connection.execute("select pg_notify(%s, %s)", (CHANNEL, "hello"))
+    connection.execute(f"listen {channel}")
+    connection.execute("select pg_notify(%s, %s)", (channel, "hello"))
     next(connection.notifies(timeout=NOTIFIED_WITHIN_S, stop_after=1))
-    connection.execute(f"unlisten {CHANNEL}")
+    connection.execute(f"unlisten {channel}")
     with contextlib.suppress(psycopg.errors.UniqueViolation):
         connection.execute("insert into item values (%s, 'twice', 1, '{}', now())", (1,))
 
 
 def _connect(target: Target) -> psycopg.Connection:
     return psycopg.connect(
-        host=target.host, port=target.port, user=target.user, password=target.password, dbname=target.database, autocommit=True
+        host=target.host,
+        port=target.port,
+        user=target.user,
+        password=target.password,
+        dbname=target.database,
+        options=target.options,
+        autocommit=True,
     )

@@ -12,12 +12,14 @@ import psycopg2.errors
 import psycopg2.extensions
 import psycopg2.extras
 
-from pgtrace.demo.workloads.common import BATCH, CHANNEL, COPY_TEXT, NOTIFIED_WITHIN_S, POINTS, Target
+from pgtrace.demo.workloads.common import BATCH, COPY_TEXT, NOTIFIED_WITHIN_S, POINTS, Target
 
 
 def work(target: Target) -> None:
     """Do one round."""
-    connection = psycopg2.connect(host=target.host, port=target.port, user=target.user, password=target.password, dbname=target.database)
+    connection = psycopg2.connect(
+        host=target.host, port=target.port, user=target.user, password=target.password, dbname=target.database, options=target.options
+    )
     connection.autocommit = True
     with contextlib.closing(connection), connection.cursor() as cursor:
         for item in POINTS:
@@ -31,10 +33,10 @@ def work(target: Target) -> None:
         cursor.execute("select exists (select from sale where item = %s)", (7,))
         cursor.copy_expert("copy sale from stdin", io.StringIO(COPY_TEXT))
         cursor.copy_expert("copy (select id, name from item where id <= 50) to stdout", io.StringIO())
-        cursor.execute(f"listen {CHANNEL}")
-        cursor.execute("select pg_notify(%s, %s)", (CHANNEL, "hello"))
+        cursor.execute(f"listen {target.channel}")
+        cursor.execute("select pg_notify(%s, %s)", (target.channel, "hello"))
         _wait_for_notification(connection)
-        cursor.execute(f"unlisten {CHANNEL}")
+        cursor.execute(f"unlisten {target.channel}")
         with contextlib.suppress(psycopg2.errors.UniqueViolation):
             cursor.execute("insert into item values (%s, 'twice', 1, '{}', now())", (1,))
 
