@@ -3,8 +3,8 @@
 tick() reads what is there ten times a second, in this process. The recorder is another process:
 whatever the screen costs, the traffic does not wait for it, and where both want a processor the
 screen yields. SIGTERM ends the screen in order; ctrl-z suspends it while the traffic goes on.
-SIGHUP does what it did before there was a screen. It kills it, if nobody else handles it, and the
-traffic goes on too: a recorder whose viewer has died serves its sessions to their end.
+SIGHUP kills it, unless a command handles that, and the traffic goes on too: a recorder whose viewer
+has died serves its sessions to their end.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class PgTraceApp(App[None]):
         self.remembered = remembered or Remembered()
         self._wear(view.pen.palette)
         self._loaded = loaded
-        self._hung_up_before: signal.Handlers | Callable[..., object] | int | None = signal.SIG_DFL
+        self._commands_hang_up: Callable[..., object] | signal.Handlers = signal.SIG_DFL
         self.main = MainScreen(view)
         self.main.areas.restore(self.remembered)
         self.main.narrowing.filters = SavedFilters(filters or Remembered())
@@ -81,7 +81,8 @@ class PgTraceApp(App[None]):
         if sys.platform != "win32":
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
-            self._hung_up_before = signal.getsignal(signal.SIGHUP)
+            before = signal.getsignal(signal.SIGHUP)
+            self._commands_hang_up = before if callable(before) else signal.SIG_DFL
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self.app_resume_signal.subscribe(self, lambda _: self.main.paint())
         self.set_interval(TICK_S, self.tick)
@@ -155,7 +156,7 @@ class PgTraceApp(App[None]):
         self.theme = "ansi-dark" if plain else f"pgtrace-{palette.name}"
 
     def _hang_up(self) -> None:
-        """Leave nothing behind, then do what SIGHUP did before."""
+        """Leave nothing behind, then die, or do what the command does then."""
         self.on_unmount()
         self.main.clipboard.close()
         if self._driver is not None and sys.__stdin__ is not None and os.isatty(sys.__stdin__.fileno()):
@@ -163,7 +164,7 @@ class PgTraceApp(App[None]):
             self._driver.stop_application_mode()
             self._driver.close()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
-        signal.signal(signal.SIGHUP, self._hung_up_before)
+        signal.signal(signal.SIGHUP, self._commands_hang_up)
         os.kill(os.getpid(), signal.SIGHUP)
 
 

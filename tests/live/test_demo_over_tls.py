@@ -1,4 +1,4 @@
-"""`pgtrace demo --upstream` on a server that takes logins over TLS only: drivers speak plainly to pgtrace, and pgtrace TLS to the server."""
+"""`pgtrace demo --upstream` on a server that takes logins over TLS only: drivers speak plainly to pgtrace, which speaks TLS."""
 
 from __future__ import annotations
 
