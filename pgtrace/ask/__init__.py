@@ -1,5 +1,5 @@
-"""Questions to a trace: filters, the counters of what they select, budgets, and the evidence behind
-a number.
+"""Questions to a trace: filters, counters of the selected round trips, budgets, and the evidence
+behind a number.
 
 - filter/: the filter language.
 - budgets.py, budget_tables.py: limits for counters, from the command line and from TOML.

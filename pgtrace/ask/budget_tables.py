@@ -1,4 +1,4 @@
-"""Budgets in a TOML file: tables in, budgets out, or the place of a mistake.
+"""Reads budgets from TOML tables, or reports the place of a mistake.
 
     round_trips = 40                      # at most, of the whole capture
 
@@ -12,9 +12,9 @@
     [statements."SELECT name FROM items WHERE id = $1"]
     parses = 1
 
-The same tables may be in pyproject.toml below `tool.pgtrace.budgets`. The name `*` is each mark,
-driver or statement without a table for that counter. Any other key is an error: a misspelt budget
-would never fail.
+The same tables may be in pyproject.toml below `tool.pgtrace.budgets`. The name `*` stands for each
+mark, driver or statement without a table for that counter. Any other key is an error, because a
+misspelt budget would never fail.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ _EXACT: Final = "exact"
 
 
 def parse(text: str, path: str) -> list[Budget]:
-    """The budgets in a TOML file's text; none if a pyproject.toml has no table of them. Raises
-    BudgetError."""
+    """The budgets in a TOML file's text; empty if a pyproject.toml has no such table. Raises
+    BudgetError.
+    """
     try:
         table: Any = toml.loads(text)
     except ValueError as error:
@@ -80,7 +81,7 @@ def _budgets(table: Any, path: str, keys: tuple[str, ...], about: About, name: s
 
 
 def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """`frontend_messages.Parse` from a table in the table."""
+    """The items of a table, with those of nested tables as `frontend_messages.Parse`."""
     for key, value in table.items():
         if isinstance(value, dict) and key.endswith("_messages"):
             yield from ((f"{key}.{name}", limit) for name, limit in value.items())

@@ -1,20 +1,20 @@
-"""Budgets: a counter, its limit, and its subject; and whether a trace keeps them.
+"""Budgets: a limit for a counter of a subject, and whether a trace meets it.
 
     budget = Budget.parse("round_trips=4", where="--max")
     for result in evaluate(trace, [budget]):
         result.is_kept, result.actual, result.evidence
 
-One implementation serves `check`, `run --max` and the pytest plugin. The counters are those of
-docs/counting.md; for a statement those of `statements`. A message is a counter too:
-`frontend_messages.Parse`. The subject of a budget is:
+`check`, `run --max` and the pytest plugin share this implementation. The counters are those of
+docs/counting.md; for a statement, those of `statements`. The number of a message is a counter, too:
+`frontend_messages.Parse`. The subject of a budget is one of these:
 
-- the capture: all that was recorded, or all that a filter selects;
-- a driver, a mark, or a statement: one by name, or each that occurs (EACH). A statement is named by
+- the capture: everything recorded, or everything that a filter selects;
+- a driver, mark or statement: a single one, or each that occurs (EACH). A statement is named by
   its SQL in any layout and with any values.
 
-A budget that checks nothing counts as exceeded: a mark that does not occur is a test that did not
-run. Only a statement, or what a filter selects, may be absent with a limit of 0: that is what such
-a budget asks.
+A budget that finds nothing to check counts as exceeded: a mark that does not occur is a test that
+did not run. Only a statement, or a filter's selection, may be absent if the limit is 0, because
+such a budget demands just that.
 
 An exceeded budget has evidence: the round trips that make up the number (evidence.py).
 """
@@ -40,27 +40,28 @@ if TYPE_CHECKING:
 _LARGEST: Final = 10**18
 About = Literal["capture", "driver", "mark", "statement"]
 EACH: Final = "*"
-"""The name for every driver, mark or statement that occurs and has no budget of its own for that
-counter."""
+"""Stands for each driver, mark or statement that occurs and has no separate budget for that
+counter.
+"""
 STATEMENT_KEYS: Final = (
     "parses", "reused", "live", "executions", "round_trips", "round_trips_alone", "rows", "errors", "values_text", "values_binary",
 )  # fmt: skip
-"""What is counted for a statement."""
+"""The counters of a statement."""
 _NAMES_TOLD: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit for a counter: at most `limit`, or exactly that."""
+    """A limit for a counter: at most `limit`, or with `exact` exactly that."""
 
     counter: str
     limit: int
     exact: bool = False
     about: About = "capture"
     name: str = ""
-    """The name of the driver, mark or statement; EACH for every one of them."""
+    """The name of the driver, mark or statement; EACH stands for all of them."""
     where: str = "--max"
-    """Where it is written, for people."""
+    """Where the budget is written, for messages to people."""
 
     @classmethod
     def parse(cls, text: str, *, about: About = "capture", name: str = "", where: str = "--max") -> Self:
@@ -86,7 +87,7 @@ class Budget:
         return f"{self.about} {self.name}".strip() if self.name != EACH else f"each {self.about}"
 
     def allows(self, actual: int) -> bool:
-        """Whether it is kept by that number."""
+        """Whether that number meets the budget."""
         return actual == self.limit if self.exact else actual <= self.limit
 
 
@@ -96,14 +97,15 @@ class Result:
 
     budget: Budget
     name: str
-    """The name of its subject, also if the budget is for each."""
+    """The name of its subject, also if the budget is for EACH."""
     actual: int | None
     """The number, or None if there was nothing to count."""
     occurring: tuple[str, ...] = ()
     """If there was nothing to count: names that do occur, the most similar first."""
     evidence: tuple[EvidenceGroup, ...] = ()
-    """The round trips that make up the number, most first: their amounts add up to it. Empty for a
-    budget that is kept."""
+    """The round trips that make up the number, largest share first; their amounts add up to it.
+    Empty if the budget is met.
+    """
 
     @property
     def is_kept(self) -> bool:
@@ -116,7 +118,7 @@ class Result:
 
 
 def check_counter(counter: str, about: About, where: str) -> None:
-    """Raises BudgetError, with the most similar names, if there is no such counter."""
+    """Check that there is such a counter. Raises BudgetError with the most similar names if not."""
     known = STATEMENT_KEYS if about == "statement" else INTEGER_KEYS
     if counter in known:
         return
@@ -134,8 +136,9 @@ def check_counter(counter: str, about: About, where: str) -> None:
 
 
 def evaluate(trace: Trace, budgets: Iterable[Budget]) -> list[Result]:
-    """The results of the budgets, in order. The trace is one with a timeline, or one that counts
-    under a filter."""
+    """The results of the budgets, in order. The trace must have a timeline, or count under a
+    filter.
+    """
     asked = list(budgets)
     counted, evidence = _Counted(trace), CounterEvidence(trace)
     results: list[Result] = []
@@ -159,7 +162,7 @@ def number(counters: Counters | StatementGroup, counter: str) -> int:
 
 
 def _numbers(counted: _Counted, budget: Budget, own: set[str]) -> Iterator[tuple[str, int | None]]:
-    """(name, number) of everything that a budget is for."""
+    """(name, number) of each subject of a budget."""
     if budget.about == "capture":
         yield "", counted.number("capture", "", budget)
     elif budget.name == EACH:
@@ -185,7 +188,7 @@ class _Counted:
         self._known: dict[About, dict[str, Counters | StatementGroup]] = {}
 
     def names(self, about: About) -> list[str]:
-        """The names that occur; for statements their normalised SQL."""
+        """The names that occur; for statements, their normalised SQL."""
         groups = self._of(about)
         return [group.sql for group in groups.values() if isinstance(group, StatementGroup)] if about == "statement" else list(groups)
 
@@ -196,8 +199,9 @@ class _Counted:
         return tuple(dict.fromkeys([*close, *names]))[:_NAMES_TOLD]
 
     def number(self, about: About, name: str, budget: Budget) -> int | None:
-        """A counter of that driver, mark or statement; None if it does not occur and the budget
-        does not ask for that."""
+        """A counter of that driver, mark or statement; None if the subject does not occur, unless
+        the budget demands that.
+        """
         found = self._of(about).get(sqltext.fingerprint(name) if about == "statement" else name)
         may_be_absent = about == "statement" or (about == "capture" and self._trace.filter is not None)
         if found is None:
@@ -223,8 +227,9 @@ class _Counted:
 
 
 def _statements(trace: Trace) -> dict[str, StatementGroup]:
-    """The statements of all drivers together, by fingerprint; those without one by the text that
-    replaces their SQL."""
+    """The statements of all drivers together, by fingerprint; without a fingerprint, by the text
+    that replaces the SQL.
+    """
     found: dict[str, StatementGroup] = {}
     for view in trace.statements():
         group = view.group

@@ -1,18 +1,18 @@
-"""The round trips behind a number, in groups of those that look the same, the largest first.
+"""The round trips behind a number, grouped by how they look, largest group first.
 
     ×12  BES → 2DCZ   SELECT name FROM items WHERE order_id = $1
 
-Needed only if a number is too large, so it looks at the rows of the timeline once more instead of
-keeping anything beside them. Each row has the number of its counts (session/effects.py), and its
-label has the share of each group of statements, so the amounts add up to the counter. Rows that
-are not round trips (a notification, a notice) are included.
+Evidence is needed only if a number is too large, so the rows of the timeline are read again for it,
+and nothing is kept in advance. Each row refers to its counts (session/effects.py), and its label
+has the share of each group of statements, so the amounts add up to the counter. Rows that are not
+round trips (a notification, a notice) are included.
 
-What is in no row is one line of its own, the rest, with the reason:
+Anything that is in no row forms a separate line, the rest, with the reason:
 
 - `client_ns` is the time between round trips.
 - A mark may begin or end while a round trip is under way. The round trip belongs to the mark in
-  which it began, and so do round_trips, pipelined_executions and the depth. Everything else belongs
-  to the mark that was open when it passed.
+  which it began, with its share of round_trips, pipelined_executions and the depth. Everything else
+  belongs to the mark that was open when it passed.
 - Bytes of an incomplete message are in no row yet, and the counts of a row may be too many to keep.
 
 `max_pipeline_depth` is not a sum: each row has its own depth, and the largest is the counter. Live
@@ -33,7 +33,7 @@ from pgtrace.trace.row import RowEntry
 from pgtrace.trace.trace import Trace
 
 GROUPS_KEPT: Final = 8
-"""How many groups are listed; the others are summed up."""
+"""The most groups that are listed; the others are summed up."""
 BETWEEN: Final = "between round trips"
 CUT: Final = "in part: under way when the mark began or ended"
 NO_ROW: Final = "in no complete row"
@@ -43,24 +43,25 @@ NO_SUMS: Final = frozenset({"max_pipeline_depth", "statements_live", "live"})
 
 @dataclass(slots=True)
 class EvidenceGroup:
-    """Rows of one look and one statement, and their share of the counter together."""
+    """Rows that look the same and have the same statement, and their share of the counter."""
 
     flight: str
-    """Flight notation; empty for the sum of the others, and for the rest."""
+    """The flight; empty for the sum of the other groups, and for the rest."""
     sql: str
-    """Normalised."""
+    """The normalised SQL of the statement."""
     sqlstate: str
     first_row: int
-    """Number of the first of them in the timeline, from 1; 0 for the rest."""
+    """The number of the first row in the timeline, from 1; 0 for the rest."""
     times: int = 0
     amount: int = 0
     why: str = ""
-    """For the rest: why it is in no row."""
+    """For the rest: the reason why it is in no row."""
 
 
 class CounterEvidence:
-    """The evidence for the counters of a trace. If the trace counts under a filter, for what that
-    selects."""
+    """Finds the evidence for the counters of a trace; under a filter, only in the selected round
+    trips.
+    """
 
     def __init__(self, trace: Trace) -> None:
         self._selects: Callable[[int], bool] | None = None
@@ -71,9 +72,10 @@ class CounterEvidence:
         self._groups: dict[str, set[int]] | None = None
 
     def of(self, counter: str, value: int, about: str = "capture", name: str = "") -> tuple[EvidenceGroup, ...]:
-        """The evidence for a counter that is `value`, of the capture or of one driver, mark or
-        statement: at most GROUPS_KEPT groups, most first, then the sum of the others, then the
-        rest."""
+        """The evidence for a counter with that `value`, of the capture or of one driver, mark or
+        statement: at most GROUPS_KEPT groups, largest first, then the sum of the others, then the
+        rest.
+        """
         trace = self._trace
         amounts = Amounts(trace, counter, self._groups_of(name) if about == "statement" else None)
         found: dict[tuple[int, int], EvidenceGroup] = {}
@@ -96,7 +98,7 @@ class CounterEvidence:
         return tuple(told)
 
     def _looks(self, place: int, entry: RowEntry) -> EvidenceGroup:
-        """The group of a row, still empty."""
+        """The group to which a row belongs, with a share of 0."""
         rows = self._trace.rows
         shape, label = rows.shape_at(entry.shape), rows.label_at(entry.label)
         sql = sqltext.normalise(label.sql) if shape.statements else label.sql
@@ -114,7 +116,7 @@ class CounterEvidence:
                 yield place
 
     def _groups_of(self, sql: str) -> set[int]:
-        """The numbers of the groups of a statement, by its SQL in any layout."""
+        """The numbers of a statement's groups; its SQL may have any layout."""
         if self._groups is None:
             self._groups = {}
             for view in self._trace.statements():
@@ -124,8 +126,9 @@ class CounterEvidence:
 
 
 def places_in(trace: Trace, marks: Iterable[Interval], *, whole: bool = False) -> Iterator[int]:
-    """The places of the rows that began in these marks, mark by mark; with `whole` only of those
-    that also ended in it."""
+    """The places of the rows that began in these marks, mark by mark; with `whole`, only rows that
+    also ended in the mark.
+    """
     rows, several = trace.rows, len(trace.files) > 1
     for mark in marks:
         stop = len(rows) if mark.ends_at is None else mark.ends_at
@@ -143,8 +146,9 @@ def places_in(trace: Trace, marks: Iterable[Interval], *, whole: bool = False) -
 
 
 def cut(trace: Trace, marks: Sequence[Interval], counter: str, value: int) -> int:
-    """How much of a counter that is `value` in these marks belongs to round trips that were under
-    way when one of them began or ended."""
+    """The part of a counter with that `value` in these marks that belongs to round trips under way
+    when a mark began or ended.
+    """
     if counter in NO_SUMS or counter in BY_OPENING or counter == "client_ns":
         return 0
     amounts = Amounts(trace, counter)
@@ -152,8 +156,9 @@ def cut(trace: Trace, marks: Sequence[Interval], counter: str, value: int) -> in
 
 
 def _together(groups: Iterable[EvidenceGroup]) -> list[EvidenceGroup]:
-    """Groups that look the same as one, the largest first, and the sum of those beyond
-    GROUPS_KEPT."""
+    """Merge groups that look the same, sort them with the largest first, and sum up those beyond
+    GROUPS_KEPT.
+    """
     alike: dict[tuple[str, str, str], EvidenceGroup] = {}
     for group in groups:
         key = group.flight, group.sql, group.sqlstate

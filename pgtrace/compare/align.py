@@ -1,14 +1,13 @@
-"""Two sequences side by side: which places correspond, so that few are left over.
+"""Aligns two sequences: pairs places so that few are left over.
 
-Elements are numbers that are equal if they mean the same. The pairs are those of a shortest edit
-script (E. Myers, "An O(ND) Difference Algorithm and Its Variations", 1986). Before that, the common
-beginning and end, and elements that occur on one side only, are set apart: in most captures little
-else remains.
+Elements are numbers. The pairs are those of a shortest edit script (E. Myers, "An O(ND) Difference
+Algorithm and Its Variations", 1986). The common beginning and end, and elements that occur on one
+side only, are removed first; in most captures little else remains.
 
-The cost is bounded for all sequences. The search for a script stops at a number of edits that falls
-with their length; then it takes the furthest point reached and continues from there. So very
-different sequences are still aligned, perhaps with more edits than necessary, in time linear in
-their length and with the memory of one search.
+The cost is bounded for all sequences. A search stops after a number of edits that is smaller for
+longer sequences, takes the furthest point that it reached, and continues from there. So very
+different sequences are still aligned, perhaps with more edits than necessary, in linear time and
+with the memory of one search.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from typing import Final
 Pair = tuple[int, int]
 
 _STEPS: Final = 12_000_000
-"""Length times edits of one search, roughly: a few seconds."""
+"""The bound for length times edits of one search; takes a few seconds."""
 _FEWEST_EDITS: Final = 64
 _MOST_EDITS: Final = 1_500
-"""The square of this is what one search keeps: 4.5 million numbers."""
+"""The most edits of one search. It keeps the square of this, 4.5 million numbers."""
 _NOWHERE: Final = -2
 
 
 def align(first: Sequence[int], second: Sequence[int]) -> list[Pair]:
-    """The corresponding places, rising on both sides; equal elements only."""
+    """The pairs of places with equal elements, rising on both sides."""
     begin = 0
     end_first, end_second = len(first), len(second)
     while begin < end_first and begin < end_second and first[begin] == second[begin]:
@@ -54,7 +53,7 @@ def _searched(first: list[int], second: list[int]) -> list[Pair]:
 
 
 def _search(first: list[int], second: list[int], x0: int, y0: int, edits: int, pairs: list[Pair]) -> Pair:
-    """Add the pairs of one search from (x0, y0) on. Returns how far it got."""
+    """Search from (x0, y0) and add the pairs found. Returns the point that the search reached."""
     width, height = len(first) - x0, len(second) - y0
     edits = min(edits, width + height)
     middle = edits + 2

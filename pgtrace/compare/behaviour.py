@@ -1,4 +1,4 @@
-"""What the drivers of a capture did on the wire, step by step, without what differs each time.
+"""The behaviour of a capture's drivers, step by step, without details that differ each time.
 
 A step is a round trip, or a message outside of one. Two steps are equal if the driver behaved the
 same: the same messages for the same statements, with parameters and results in the same formats,
@@ -10,12 +10,12 @@ step inside it.
 A notification comes at any time, inside a round trip or between two, so it is always a step of its
 own. A stream of CopyData, or of encrypted bytes, is one step in each direction.
 
-The form in which the behaviour was kept does not matter either: AuthenticationOk, which libpq's own
-trace leaves out, and the number of settings that a server reports at start-up are not part of a
-step. A run of DataRow or CopyData is one message, as in every flight.
+Differences between formats are left out, too: AuthenticationOk, which libpq's own trace omits, and
+the number of settings that a server reports at start-up are not part of a step. A run of DataRow or
+CopyData is one message, as in every flight.
 
-The captures are read once, through the usual session. For each step, only its number among all
-different ones is kept.
+The captures are read once, through the usual session. Each different step has a number, and a
+conversation is a list of numbers.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ from pgtrace.trace.trace import Trace
 SETUP: Final = "setup"
 ROUND_TRIP: Final = "round_trip"
 OTHER: Final = "other"
-"""What is not a round trip: a run without a wait, a single message."""
+"""The kind of a step that is not a round trip: a run without a wait, or a single message."""
 
 LONGEST_SQL: Final = 4_000
-"""Characters of a statement that are kept to tell it apart."""
+"""The most characters of a statement that are kept to distinguish it."""
 TEXTS_KEPT: Final = 32 * 1024 * 1024
-"""Characters of all statements together; beyond that, statements have only their fingerprints."""
+"""The most characters of all statements together; beyond that, statements have only fingerprints.
+"""
 STEPS_KEPT: Final = 200_000
-"""How many different steps are distinguished; beyond that, they become one per kind."""
+"""The most steps that are distinguished; beyond that, there is one step per kind."""
 KNOWN: Final = 1_000
-"""Steps of repeated exchanges that are remembered for one connection."""
+"""The most steps of repeated exchanges that one connection remembers."""
 EARLIER: Final = "(prepared earlier)"
 FUNCTION: Final = "(function call)"
 _FORMATS: Final = ("", "t", "b", "m")
@@ -69,34 +70,34 @@ _ERRORS: Final = frozenset({ord("E"), codes.VERSION_2_ERROR})
 
 
 class StepPart(NamedTuple):
-    """What a step does with one statement."""
+    """The part of a step about one statement."""
 
     statement: str
     """Its fingerprint, or the text that replaces its SQL."""
     executions: int
     parses: int
     named: int
-    """Parses under a name."""
+    """The number of Parses with a name."""
     simple: bool
     failed: bool
     parameters: str = ""
-    """Format of its parameters: "t", "b", "m"ixed, or "" without any."""
+    """The format of its parameters: "t"ext, "b"inary, "m"ixed, or "" without parameters."""
     results: str = ""
 
 
 class BehaviourStep(NamedTuple):
-    """One round trip or message, as far as it is behaviour."""
+    """The behaviour in one round trip or message."""
 
     kind: str
     flight: str
     parts: tuple[StepPart, ...] = ()
     parameters: str = ""
-    """Format of the parameters: "t", "b", "m"ixed, or "" without any."""
+    """The format of the parameters: "t"ext, "b"inary, "m"ixed, or "" without parameters."""
     results: str = ""
     sqlstate: str = ""
     """The SQLSTATE of its first error."""
     sent: str = ""
-    """The driver's half of the flight of a round trip; if it begins with a reply, all of it."""
+    """The driver's half of the round trip's flight; the whole flight if it begins with a reply."""
 
     @property
     def executions(self) -> int:
@@ -111,23 +112,25 @@ class Conversation:
     driver: str
     kind: str
     steps: array[int] = field(default_factory=lambda: array("I"))
-    """Numbers of Behaviour.steps."""
+    """Its steps, as indexes of Behaviour.steps."""
     number: int = 0
     """The connection's number in its capture."""
     round_trips: Sequence[int] | None = None
-    """Which of its round trips these are, set-up included, from 0; None for all of them."""
+    """The numbers of the included round trips, from 0 with set-up; None if all are included."""
 
     def only(self, selected: Sequence[int], steps: Sequence[BehaviourStep]) -> Conversation:
-        """The same with these round trips alone, rising, and nothing that is not a round trip;
-        `steps` are what its numbers mean."""
+        """A conversation with only these round trips (in rising order), and nothing else. `steps`
+        are Behaviour.steps.
+        """
         trips = [number for number in self.steps if steps[number].kind != OTHER]
         kept = [place for place in selected if place < len(trips)]
         return replace(self, steps=array("I", map(trips.__getitem__, kept)), round_trips=kept)
 
 
 class Behaviour(Trace):
-    """Captures read for what was done, not for what it cost: conversations() after update(). It has
-    no timeline."""
+    """A trace that is read for the drivers' behaviour, not for its cost: call update(), then
+    conversations(). It has no timeline.
+    """
 
     def __init__(
         self,
@@ -141,21 +144,22 @@ class Behaviour(Trace):
         """The connections with the indexes `apart` are in no conversation."""
         super().__init__(paths, timeline=False, names=names, still=still, observer=self._observe, apart=apart)
         self.steps: list[BehaviourStep] = []
-        """All different ones."""
+        """All different steps."""
         self.is_cut = False
-        """Whether there were more than STEPS_KEPT: then differences may go unseen."""
+        """Whether there were more than STEPS_KEPT steps, so that differences may be missed."""
         self.texts: dict[str, str] = {}
-        """Normalised SQL by fingerprint, as much as is kept."""
+        """Fingerprint -> normalised SQL, up to TEXTS_KEPT."""
         self.in_transaction: set[str] = set()
         """Statements after which a transaction was open."""
         self._done: list[_Done] = []
-        """By index of the connection."""
+        """The steps of each connection, by its index."""
         self._numbers: dict[BehaviourStep, int] = {}
         self._text_room = TEXTS_KEPT
 
     def conversations(self) -> list[Conversation]:
-        """What each connection did so far, in the order in which they began, with open round trips
-        as they are now."""
+        """The steps of each connection so far, in the order in which they began, with open round
+        trips in their present state.
+        """
         return [
             Conversation(one.name, one.driver, one.kind, done.as_it_stands(), one.number)
             for one, done in zip(self.connections, self._done, strict=True)
@@ -191,23 +195,23 @@ class Behaviour(Trace):
 
 
 class _Done:
-    """What one connection has done."""
+    """The steps of one connection so far."""
 
     __slots__ = ("observer", "steps")
 
     def __init__(self) -> None:
         self.steps = array("I")
         self.observer: _StepObserver | None = None
-        """Hears its session, while that lasts."""
+        """The observer of its session, while the session lasts."""
 
     def as_it_stands(self) -> array[int]:
-        """Its steps, and the round trip that is open."""
+        """Its steps, with the open round trip in its present state."""
         open_step = self.observer.open_step() if self.observer is not None else None
         return array("I", [*self.steps, *([open_step] if open_step is not None else [])])
 
 
 class _StepObserver(ConnectionObserver):
-    """Keeps the steps of one session."""
+    """Records the steps of one session."""
 
     __slots__ = ("_known", "_latest_at", "_notified", "_steps", "_stream", "_trace")
 
@@ -225,7 +229,7 @@ class _StepObserver(ConnectionObserver):
         self._stream: set[int] = set()  # steps of the current stream
 
     def open_step(self) -> int | None:
-        """The step of the round trip that is open, as it is now."""
+        """The step for the open round trip in its present state; None if none is open."""
         standing = self.who.session.open_as_it_stands() if self.who.session is not None else None
         return self._step(standing[0]) if standing is not None else None
 

@@ -1,14 +1,14 @@
-"""What changed between two captures, in sentences:
-`+9 round trips: the Parse of SELECT ... is no longer reused (parsed 10 times, was once)`.
+"""What changed between two captures, in sentences: `+9 round trips: the Parse of SELECT ... is no
+longer reused (parsed 10 times, was once)`.
 
-Each sentence is a Change with its subject and its cost. They are made from the sums of both sides
-(totals.py), by statement: how often it runs, how often it is parsed, alone or with others, with
-which formats and errors. The sums do not say where in a capture something happened; the aligned
-steps beside them (diff.py) do.
+Each sentence is a Change with its subject and its cost. Changes are derived from the sums of both
+sides (totals.py), by statement: how often it runs, how often it is parsed, alone or with others,
+with which formats and errors. Sums do not show where in a capture something happened; the aligned
+steps (diff.py) do.
 
-The first sentence of a statement has its cost, so all of them add up to the difference of the
-counters. BEGIN, COMMIT and the like are statements too; one sentence says that a transaction was
-added or removed.
+The first sentence about a statement carries its cost, so the costs add up to the difference of the
+counters. BEGIN, COMMIT and the like are statements, too, but one sentence says that a transaction
+was added or removed.
 """
 
 from __future__ import annotations
@@ -38,18 +38,17 @@ class Change:
     `error`, `messages`, `transaction`, `setup`, `connection`, `other` or `order`."""
     words: str
     round_trips: int = 0
-    """How many more there are in the second capture."""
+    """How many more round trips the second capture has."""
     setup_round_trips: int = 0
     statement: str = ""
-    """Normalised SQL of its statement, if it has one."""
+    """The normalised SQL of its statement, if it is about one."""
 
 
 Between = tuple[Conversation | None, Conversation | None]
 
 
 def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequence[BehaviourStep]) -> list[Change]:
-    """What changed, most costly first. `differing` are the paired connections that are not the
-    same."""
+    """The changes, most costly first. `differing` are the pairs of connections that differ."""
     told = [
         *_connections(differing, steps),
         *_setup(differing, steps),
@@ -86,7 +85,7 @@ def _connections(differing: Sequence[Between], steps: Sequence[BehaviourStep]) -
 
 
 def _setup(differing: Sequence[Between], steps: Sequence[BehaviourStep]) -> Iterator[Change]:
-    """How the beginnings of connections differ, alike ones together."""
+    """The differences in the set-up of connections, with equal ones together."""
     sent = {step.flight: step.sent or step.flight for step in steps if step.kind == SETUP}
     found: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = Counter()
     for one, other in differing:
@@ -131,8 +130,9 @@ def _statements(first: Side, second: Side) -> Iterator[Change]:
 
 
 def _clauses(before: Facts, after: Facts, text: str, cost: int, *, explained: bool) -> Iterator[tuple[str, str]]:
-    """What is different about a statement that both sides have: first what explains its cost,
-    unless that has been said already."""
+    """The differences in a statement that both sides have, as (kind, sentence). The one that
+    explains the cost comes first, unless the cost is `explained` already.
+    """
     for kind, clause in (("protocol", _protocol), ("executions", _executions), ("parse", _parse)):
         if words := clause(before, after, text):
             explained = True
@@ -231,7 +231,9 @@ def _transactions(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]
 
 
 def _pipelines(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:
-    """What used to run together in one round trip and no longer does, or the other way round."""
+    """Statements that used to run together in one round trip and no longer do, or the other way
+    round.
+    """
     told: set[str] = set()
     for ours, theirs, sign in ((first, second, 1), (second, first, -1)):
         for step in ours.steps:
@@ -308,7 +310,7 @@ def _times(number: int) -> str:
 
 
 def _in_number(many: int, few: int) -> str:
-    """Empty for one against none."""
+    """The two numbers of round trips in words; empty for one against none."""
     return f" ({_counted(many, 'round trip')} against {few})" if few or many > 1 else ""
 
 

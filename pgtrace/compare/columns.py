@@ -1,9 +1,8 @@
 """A comparison in two columns: each line has a step of the first capture, of the second, or both.
 
-Steps that are the same on both sides share a line. Between those, steps of the same statements
-share one too: they differ in how the driver ran them. The pairs of steps are those of diff.py and
-align.py. Each half says which round trip of its connection it is, so that a screen can show its
-messages.
+Equal steps share a line. Between those, different steps with the same statements share a line, too:
+the driver ran them differently. Steps are paired by diff.py and align.py. Each half says which
+round trip of its connection it is, so that a screen can show its messages.
 """
 
 from __future__ import annotations
@@ -18,24 +17,25 @@ from pgtrace.compare.behaviour import OTHER, BehaviourStep, Conversation
 from pgtrace.compare.diff import Comparison, Hunk, Pair
 
 MOST_LINES: Final = 100_000
-"""Lines that are made; repeats are one line."""
+"""The most lines that are made; repeats take one line."""
 
 
 class Half(NamedTuple):
-    """A step, or several times the same."""
+    """One side of a line: a step, or repeats of it."""
 
     step: BehaviourStep
     times: int
     connection: int
     """The number of its connection in its capture."""
     round_trip: int
-    """Which round trip of its connection the first of them is, set-up included, from 0; -1 if there
-    is no round trip."""
+    """The number of its first round trip within the connection, from 0 with set-up; -1 if it has
+    none.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: the halves of a step, or the connections that the steps below are of."""
+    """One line: the two halves of a step, or a heading with the connections of the steps below."""
 
     first: Half | Conversation | None
     second: Half | Conversation | None
@@ -48,8 +48,9 @@ class Line:
 
 
 def in_columns(compared: Comparison) -> list[Line]:
-    """The lines of a comparison with all steps, at most MOST_LINES. Of connections that did the
-    same, one line says that."""
+    """The lines of a comparison with all steps, at most MOST_LINES. Connections that did the same
+    take one line.
+    """
     return list(islice(_lines(compared), MOST_LINES))
 
 
@@ -69,10 +70,10 @@ class _Columns:
         self._conversations = pair.first, pair.second
         self._done = [0, 0]  # round trips of each side
         self._only: tuple[list[Half], list[Half]] = ([], [])
-        """What each side has done since their latest common step."""
+        """The steps of each side since their latest common step."""
 
     def lines(self) -> Iterator[Line]:
-        """All of them."""
+        """All lines of the pair."""
         for hunk in self._hunks:
             for fold in hunk.folds:
                 before = tuple(self._done)
@@ -100,7 +101,7 @@ class _Columns:
         return Half(step, times, conversation.number, round_trip)
 
     def _differing(self) -> Iterator[Line]:
-        """What only one side has, aligned by the statements."""
+        """Lines for the steps that only one side has, aligned by their statements."""
         left, right = self._only
         numbers: dict[object, int] = {}
 
@@ -119,5 +120,5 @@ class _Columns:
 
 
 def _about(step: BehaviourStep) -> object:
-    """What a step is about: its statements, else its messages."""
+    """The key by which differing steps are aligned: its statements, else its messages."""
     return frozenset(part.statement for part in step.parts) or step.flight

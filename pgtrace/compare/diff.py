@@ -1,13 +1,13 @@
-"""Two captures compared: what changed in words, and the steps of each connection side by side.
+"""Compares two captures: changes in sentences, and the steps of each connection side by side.
 
     compared = compare(before, after)            # two Behaviours, read to their end
     compared.same, compared.changes, compared.pairs
 
-Connections are paired first: those that did exactly the same, in the order in which they came, then
-those whose steps are most alike. So the order in which a pool opens them makes no difference.
-Within a pair the steps are aligned (align.py) and repeats are folded: `×9` comes before steps that
-occur nine times, one or several. The sentences (changes.py) come from sums over each whole side, so
-they hold whatever the alignment found.
+Connections are paired first: those that did exactly the same, in their order, then those whose
+steps are most alike. So the order in which a pool opens them makes no difference. Within a pair the
+steps are aligned (align.py) and repeats are folded: `×9` precedes one or more steps that occur nine
+times. The sentences (changes.py) come from sums over each whole side, so they do not depend on the
+alignment.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pgtrace.compare.changes import Change, changes
 from pgtrace.compare.totals import Side
 
 CONTEXT: Final = 2
-"""Equal folded steps shown around those that differ."""
+"""How many equal folded steps are shown around those that differ."""
 MOST_COMPARISONS: Final = 4_000_000
-"""Statements of connections that are compared for likeness; beyond that, connections are paired in
-order."""
+"""The most statements that are compared to find similar connections; beyond that, connections are
+paired in order.
+"""
 _LONGEST_GROUP: Final = 8
 
 Selected = Mapping[int, Sequence[int]]
-"""By the number of a connection in its capture: which of its round trips, set-up included, from
-0."""
+"""Number of a connection in its capture -> numbers of its round trips, from 0 with set-up."""
 Mark = str
-"""`-` for only the first, `+` for only the second, ` ` for both."""
+"""`-` for the first side only, `+` for the second only, ` ` for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """Differences and their context; where it begins, as a number of steps from 1 on each side."""
+    """Differences with their context; it begins at a step number, from 1, on each side."""
 
     first: int
     second: int
@@ -56,7 +56,7 @@ class Hunk:
 
 @dataclass(slots=True)
 class Pair:
-    """A connection of each side, or of one only."""
+    """A connection of each side, or of one side only."""
 
     first: Conversation | None
     second: Conversation | None
@@ -65,7 +65,7 @@ class Pair:
 
 @dataclass(slots=True)
 class Comparison:
-    """What a comparison found."""
+    """The result of a comparison."""
 
     first: Side
     second: Side
@@ -74,7 +74,7 @@ class Comparison:
     pairs: list[Pair]
     """The pairs that differ."""
     same_pairs: list[Pair]
-    """The others."""
+    """The pairs that are the same."""
 
     @property
     def same(self) -> bool:
@@ -85,8 +85,10 @@ class Comparison:
 def compare(
     before: Behaviour, after: Behaviour, *, context: int | None = CONTEXT, selected: tuple[Selected, Selected] | None = None
 ) -> Comparison:
-    """Compare two captures, read to their end. `context`: equal folded steps shown around those
-    that differ, None for all. With `selected` only those round trips of each are compared."""
+    """Compare two captures, which must be read to their end. `context` is the number of equal
+    folded steps shown around those that differ, None for all. With `selected`, only those round
+    trips are compared.
+    """
     numbers: dict[BehaviourStep, int] = {}
     ours = _conversations(before, numbers, selected[0] if selected is not None else None)
     theirs = _conversations(after, numbers, selected[1] if selected is not None else None)
@@ -103,7 +105,7 @@ def compare(
 
 
 def _conversations(behaviour: Behaviour, numbers: dict[BehaviourStep, int], selected: Selected | None) -> list[Conversation]:
-    """Its conversations with the steps numbered for both sides."""
+    """The conversations of one side, with steps numbered in common for both sides."""
     found = behaviour.conversations()
     if selected is not None:
         found = [one.only(selected.get(one.number, ()), behaviour.steps) for one in found]
@@ -112,11 +114,13 @@ def _conversations(behaviour: Behaviour, numbers: dict[BehaviourStep, int], sele
     return [replace(one, steps=array("I", map(renumbered.__getitem__, one.steps))) for one in found]
 
 
-# Which connection is which.
+# Pairing connections.
 
 
 def _paired(before: list[Conversation], after: list[Conversation], steps: list[BehaviourStep]) -> Iterator[Pair]:
-    """Pairs of connections, in the order of the first side; then what only the second has."""
+    """Pairs of connections, in the order of the first side; then connections of the second side
+    only.
+    """
     partners: dict[int, int] = {}
     waiting: dict[bytes, list[int]] = {}
     for place in reversed(range(len(after))):
@@ -137,7 +141,9 @@ def _paired(before: list[Conversation], after: list[Conversation], steps: list[B
 def _alike(
     before: list[Conversation], after: list[Conversation], left: list[int], right: list[int], steps: list[BehaviourStep]
 ) -> dict[int, int]:
-    """Pairs by how much they have in common, most first; if there are too many, in order."""
+    """Pairs of similar connections, the most similar first; if there are too many connections, in
+    order.
+    """
     found: dict[int, int] = {}
     ours = {place: _outline(before[place], steps) for place in left}
     theirs = {place: _outline(after[place], steps) for place in right}
@@ -164,7 +170,7 @@ def _of_kind(conversations: list[Conversation], places: list[int], kind: str) ->
 
 
 def _outline(conversation: Conversation, steps: list[BehaviourStep]) -> Counter[str]:
-    """Its outline: how often each statement occurs, and the other steps."""
+    """How often each statement, and each step without one, occurs in a conversation."""
     outline: Counter[str] = Counter()
     for number, times in Counter(conversation.steps).items():
         step = steps[number]
@@ -174,11 +180,11 @@ def _outline(conversation: Conversation, steps: list[BehaviourStep]) -> Counter[
 
 
 def _likeness(one: Counter[str], other: Counter[str]) -> float:
-    """From 0 for nothing in common to 1."""
+    """The likeness of two outlines, from 0 for nothing in common to 1."""
     return (one & other).total() / max(1, (one | other).total())
 
 
-# What is different in a pair.
+# Differences within a pair.
 
 
 def _is_same(pair: Pair) -> bool:
@@ -202,7 +208,7 @@ _Folded = tuple[int, list[_Edit]]
 
 
 def _edits(first: Sequence[int], second: Sequence[int]) -> list[_Edit]:
-    """Every step of both sides: ` ` where they are aligned."""
+    """Every step of both sides; the mark is ` ` for aligned steps."""
     edits: list[_Edit] = []
     x = y = 0
     for one, other in [*align(first, second), (len(first), len(second))]:
@@ -214,7 +220,7 @@ def _edits(first: Sequence[int], second: Sequence[int]) -> list[_Edit]:
 
 
 def _folded(edits: list[_Edit]) -> Iterator[_Folded]:
-    """The edits as (times, group), the repeats that save most folded."""
+    """The edits as (times, group), with the repeats folded that save most."""
     place = 0
     while place < len(edits):
         best, times = 1, 1
@@ -230,7 +236,7 @@ def _folded(edits: list[_Edit]) -> Iterator[_Folded]:
 
 
 def _runs(folds: list[_Folded], context: int) -> Iterator[tuple[int, int]]:
-    """Where hunks begin and end: what differs, with its context around it."""
+    """The beginning and end of each hunk: differences with their context."""
     begin = end = -1
     for place, (_, group) in enumerate(folds):
         if all(mark == " " for mark, _ in group):
@@ -245,5 +251,5 @@ def _runs(folds: list[_Folded], context: int) -> Iterator[tuple[int, int]]:
 
 
 def _length(folds: Iterable[_Folded], side: Mark) -> int:
-    """Steps of that side."""
+    """The number of steps of that side."""
     return sum(times * sum(mark in (" ", side) for mark, _ in group) for times, group in folds)

@@ -1,5 +1,5 @@
-"""Variants with what they do differently: the turns of each (variants.py), and the wire behaviour
-of one turn of each, compared with that of the first variant (diff.py).
+"""Variants with their differences: the turns of each (variants.py), and the wire behaviour of one
+turn of each, compared with that of the first variant (diff.py).
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ STATEMENTS_KEPT: Final = 1_000
 
 
 class Statement(NamedTuple):
-    """One statement under each variant that has it."""
+    """One statement in each variant that has it."""
 
     sql: str
     facts: Mapping[str, Facts]
-    """By label."""
+    """Label -> the figures of the statement."""
 
     @property
     def weight(self) -> int:
-        """The most round trips of any variant."""
+        """The largest number of round trips in any variant."""
         return max((one.round_trips for one in self.facts.values()), default=0)
 
 
 @dataclass(slots=True)
 class SideBySide:
-    """What a comparison of variants found."""
+    """The result of a comparison of variants."""
 
     variants: list[Variant]
     unit: str | int
     """The name of a mark, or the number of units in each capture."""
     changes: dict[str, list[Change]] = field(default_factory=dict)
-    """By label: what is different from the variant `first`, most costly first."""
+    """Label -> the changes against the variant `first`, most costly first."""
     first: str = ""
     """The label of the first variant with a turn that did not fail."""
     marks: list[str] = field(default_factory=list)
     """The marks that all captures share; empty if one of them is the unit."""
     statements: list[Statement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What limits this comparison, in sentences."""
+    """Limits of this comparison, in sentences."""
     are_kept: bool = True
     """Whether the captures are still there, so that commands can name them."""
     concurrency: int = 1
@@ -57,7 +57,7 @@ class SideBySide:
 
 
 def differences(found: SideBySide, behaviours: Mapping[str, Behaviour]) -> None:
-    """Add what the variants do differently. `behaviours` are those of one turn of each label."""
+    """Add the differences between the variants. `behaviours` has one turn of each label."""
     labels = [variant.label for variant in found.variants if variant.label in behaviours]
     sides: dict[str, Side] = {}
     found.first = labels[0] if labels else ""

@@ -1,8 +1,8 @@
-"""One of the two compared captures, in sums: how often each step occurs, and the figures of each
+"""The sums of one of two compared captures: how often each step occurs, and the figures of each
 statement.
 
-A round trip's cost is attributed to its first statement that does not merely begin or end a
-transaction, otherwise to its first one. So the round trips of all statements add up to those of the
+A round trip is attributed to its first statement that does not merely begin or end a transaction,
+otherwise to its first statement. So the round trips of all statements add up to those of the
 capture, and a BEGIN that is sent along costs nothing.
 """
 
@@ -26,13 +26,13 @@ class Facts:
     """The figures of one statement on one side."""
 
     round_trips: int = 0
-    """Those attributed to it."""
+    """The round trips attributed to it."""
     running: int = 0
     """Round trips in which it ran."""
     executions: int = 0
     simple: int = 0
     piped: int = 0
-    """Executions in round trips with several."""
+    """Executions in round trips with several executions."""
     parses: int = 0
     named: int = 0
     preparing: int = 0
@@ -44,13 +44,13 @@ class Facts:
 
     @property
     def reused(self) -> int:
-        """Executions that needed no Parse of their own."""
+        """Executions that did not need their own Parse."""
         return max(0, self.executions - self.simple - self.parses)
 
 
 @dataclass(slots=True)
 class Side:
-    """One of two captures in sums."""
+    """The sums of one of two captures."""
 
     steps: Counter[BehaviourStep]
     facts: dict[str, Facts]
@@ -74,7 +74,7 @@ class Side:
         return side
 
     def number(self, kind: str) -> int:
-        """How many steps of a kind it has."""
+        """The number of steps of a kind."""
         return sum(times for step, times in self.steps.items() if step.kind == kind)
 
     def text(self, statement: str) -> str:
@@ -86,7 +86,7 @@ class Side:
         return next(iter(sqltext.words(self.texts.get(statement, ""))), "").lower()
 
     def controls(self, words: frozenset[str]) -> list[str]:
-        """Its statements that begin with one of these words."""
+        """The statements that begin with one of these words."""
         return [statement for statement in self.facts if self.first_word(statement) in words]
 
     def _add(self, step: BehaviourStep, times: int) -> None:

@@ -1,4 +1,6 @@
-"""One turn of a variant: a capture that was read to its end, and what a unit of work took there."""
+"""One turn of a variant: a capture that was read to its end, with the counts and times of a unit of
+work.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ _SLICE: Final = 4096
 BARS_KEPT: Final = 200
 """The most round trips of one unit that are drawn."""
 OWN_KEPT: Final = 3
-"""The most statements of a pooler's own that are named."""
+"""The most statements sent by a pooler itself that are named."""
 _RTT: Final = "rtt"
 _ERROR: Final = ord("E")
 _NO_MESSAGES: Final = frozenset({RowKind.MARK, RowKind.GAP, RowKind.CLOSED})
@@ -41,7 +43,7 @@ _SESSIONS: Final = ("session", "replication")
 
 
 class Bar(NamedTuple):
-    """One round trip of the unit that is drawn. Times are ns from the beginning of the unit."""
+    """A round trip of the unit that is drawn. Times are in ns from the beginning of the unit."""
 
     connection: str
     opened_ns: int
@@ -62,44 +64,49 @@ class Turn:
     rtt_ns: int
     path: str
     units: int
-    """0 if the unit is a mark that the capture does not have."""
+    """The number of units; 0 if the unit is a mark that the capture does not have."""
     complete: bool
     counters: Counters
-    """Of all units; of the marks, if the unit is one."""
+    """The counters of all units; if the unit is a mark, of its marks."""
     listed: Counters
-    """The sums over the rows that a filter can list for the units. Something may be missing there:
-    a round trip that was under way when a mark began or ended counts in part."""
+    """The sums over the rows that a filter can list for the units. They may be smaller than
+    `counters`, which include the parts of round trips that were under way when a mark began or
+    ended.
+    """
     times: Times
     drivers: tuple[str, ...]
     sqlstates: Counter[str]
     whole: Counters
-    """Of the whole capture: a connection is often set up outside the unit."""
+    """The counters of the whole capture, because connections are often set up outside the unit."""
     connections: int
-    """Sessions, also those whose beginning was not recorded."""
+    """The number of sessions, with those whose beginning was not recorded."""
     all_round_trips: int
     waited_ns: int
-    """From the opening to the end of each round trip of the whole capture, set-up included."""
+    """The sum of the durations of all round trips in the capture, set-up included."""
     elapsed_ns: int
-    """From the first connection to the last message: a recorder may go on for long after it."""
+    """The time from the first connection to the last message; the recorder may have run much
+    longer.
+    """
     bars: tuple[Bar, ...] = ()
-    """The first unit."""
+    """The round trips of the first unit."""
     joins: Mapping[str, Any] | None = None
-    """What a pooler did in the whole capture, as in `stats --json`, or None."""
+    """What a pooler did in the whole capture, as in `stats --json`; None without a pooler."""
     own: Sequence[tuple[str, int]] = ()
-    """What it asked servers on its own, and how often, most first."""
+    """The statements that the pooler sent on its own, with their numbers, most frequent first."""
     has_client_time: bool = True
-    """Whether the time between round trips is known: not of a program's own marks."""
+    """Whether the time between round trips is known; it is not for a program's own marks."""
     took_ns: int | None = None
-    """How long the program ran, from its start to its end."""
+    """How long the program ran; None if that is not known."""
 
     def each(self, number: float) -> float:
-        """That much for one unit."""
+        """That number divided by the number of units."""
         return number / max(1, self.units)
 
 
 def named_apart(files: Iterable[str], taken: Container[str]) -> dict[str, str]:
     """A label for each capture that has none: the end of its path, without the suffix, with as many
-    directories as tell it apart from the other captures and from the labels `taken`."""
+    directories as needed to distinguish it from the other captures and from the labels `taken`.
+    """
     paths = {file: _steps(file) for file in files}
     names: dict[str, str] = {}
     for file, steps in paths.items():
@@ -117,13 +124,14 @@ def _steps(file: str) -> tuple[str, ...]:
 
 
 def measure(trace: Trace, label: str, unit: str | int, joins: Joins | None = None, *, draws: bool) -> Turn:
-    """A capture that was read to its end, as one turn. `unit` is the name of a mark, or the number
-    of units in the capture."""
+    """Measure a capture that was read to its end. `unit` is the name of a mark, or the number of
+    units in the capture. `draws` says whether the turn gets bars.
+    """
     apart = trace.apart
     sessions = [one for one in trace.connections if one.kind in _SESSIONS and one.index not in apart]
 
     def counted(rows: Columns) -> Columns:
-        """Without what a pooler did on the server's side."""
+        """Drop the rows of a pooler's side towards the server."""
         return rows.where([connection not in apart for connection in rows.connections]) if apart else rows
 
     whole = counters = trace.totals()
@@ -171,14 +179,14 @@ def measure(trace: Trace, label: str, unit: str | int, joins: Joins | None = Non
 
 
 def _ended_ns(trace: Trace, rows: Columns) -> int:
-    """When the last message of these rows passed; the first of a row that never closed."""
+    """When the last message of these rows passed, in ns; for a row that never closed, its first."""
     rows = rows.where([trace.rows.shape_at(shape).kind not in _NO_MESSAGES for shape in rows.shapes])
     lasted_ns = [0 if math.isnan(ms) else round(ms * 1e6) for ms in rows.durations_ms]
     return max(map(int.__add__, rows.opened_ns, lasted_ns), default=0)
 
 
 def _sqlstates(trace: Trace, rows: Columns) -> Counter[str]:
-    """The errors of these rows by SQLSTATE, `?` without one, or where their bytes are not kept."""
+    """The errors of these rows by SQLSTATE; `?` if an error has none, or its bytes are not kept."""
     found: Counter[str] = Counter()
     for place, shape, label in zip(rows.places, rows.shapes, rows.labels, strict=True):
         errors = trace.rows.shape_at(shape).errors
@@ -197,9 +205,11 @@ def _sqlstates(trace: Trace, rows: Columns) -> Counter[str]:
 
 
 def _bars(trace: Trace, mark: str | None, units: int) -> list[Bar]:
-    """The round trips of the first unit; without a mark, the first of all. Of a program's own mark:
-    those of one that no other overlaps. If all overlap, it is not known whose a round trip is on
-    several connections: then those of the first one to end, on its first connection."""
+    """The round trips of the first unit; without a mark, the first of the capture. For a program's
+    own marks, those of a mark that no other overlaps. If all marks overlap, it is not known to
+    which of them a round trip on another connection belongs; then those of the first mark to end,
+    on its first connection.
+    """
     begin, end = 0, len(trace.rows)
     wanted, inside, is_alone = BARS_KEPT, None, True
     if mark is not None and (intervals := trace.marks.intervals(mark)):
@@ -247,7 +257,7 @@ def _bars(trace: Trace, mark: str | None, units: int) -> list[Bar]:
 
 
 def shared(marks: Iterable[set[str]]) -> list[str]:
-    """The marks that all captures have. If there is just one, it is the unit."""
+    """The marks that all captures have. If there is only one, it is the unit."""
     common: set[str] | None = None
     for names in marks:
         common = set(names) if common is None else common & names

@@ -1,13 +1,13 @@
-"""Variants side by side: what the turns of each say.
+"""Variants side by side: the counts and times of their turns.
 
-A variant is one label; a turn is one capture of it, at one distance (`--rtt`; turns.py). Counts and
-times are those of a unit of work: of a mark, or of the whole capture divided by the number of
-units. Several turns give a median and a spread. Variants whose spreads of a time overlap cannot be
-told apart.
+A variant has one label; a turn is one capture of it, at one distance (`--rtt`; turns.py). Counts
+and times are per unit of work: a mark, or the whole capture divided by the number of units. Several
+turns give a median and a spread. Variants whose spreads of a time overlap cannot be told apart.
 
-There are two costs at a distance. Computed: the time spent waiting at the nearest distance, and
-each round trip once more for the difference. Measured: the time spent waiting there. Both add up
-over all connections, set-up included, so they hold for any number of clients.
+There are two costs at a distance. The computed cost is the time spent waiting at the nearest
+distance, plus the difference in distance for each round trip. The measured cost is the time spent
+waiting at the distance itself. Both are sums over all connections, set-up included, so they hold
+for any number of clients.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STARTED: Final = codes.message_name(FRONTEND, codes.STARTUP_MESSAGE)
 
 
 class Spread(NamedTuple):
-    """What several turns say of one number."""
+    """The lowest, middle and highest value of one number over several turns."""
 
     median: float
     low: float
@@ -38,43 +38,44 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of these; there is at least one."""
+        """The spread of these values; there must be at least one."""
         return cls(statistics.median(values), min(values), max(values), len(values))
 
     def overlaps(self, other: Spread) -> bool:
-        """Whether the two cannot be told apart."""
+        """Whether the spreads overlap, so that the two cannot be told apart."""
         return self.low <= other.high and other.low <= self.high
 
     @property
     def is_one(self) -> bool:
-        """Whether all turns say the same."""
+        """Whether all turns have the same value."""
         return self.low == self.high
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One number that variants are compared by."""
+    """A number by which variants are compared."""
 
     key: str
     words: str
     of: Callable[[Turn], float]
     unit: str = ""
-    """`ms`, `bytes`, or empty for a number of things."""
+    """`ms`, `bytes`, or empty for a plain number."""
     filter: str | None = None
-    """The filter that lists what it counts, if it is no counter; None if nothing can be listed."""
+    """If it is not a counter: the filter that lists what it counts; None if nothing can be listed.
+    """
     counter: str = ""
-    """The counter that it shows, if it is one."""
+    """The name of the counter, if it is one."""
     is_whole: bool = False
-    """Whether it is of the whole capture, not of a unit."""
+    """Whether it belongs to the whole capture, not to a unit."""
     is_known: Callable[[Turn], bool] = lambda turn: True
-    """Whether a turn has it: what is not known is no 0."""
+    """Whether the number is known for a turn; unknown is not 0."""
 
     @property
     def is_time(self) -> bool:
         return self.unit == "ms"
 
     def listing(self, turn: Turn) -> str | None:
-        """The filter for what it counts in a turn; None if no filter lists exactly that."""
+        """The filter that lists what it counts in a turn; None if no filter lists exactly that."""
         if not self.counter:
             return self.filter
         is_exact = getattr(turn.counters, self.counter) == getattr(turn.listed, self.counter)
@@ -86,7 +87,7 @@ def _count(key: str, words: str, unit: str = "") -> Quantity:
 
 
 def _started(turn: Turn) -> int:
-    """How many connections began."""
+    """The number of connections that began."""
     return turn.whole.frontend_messages.get(_STARTED, 0)
 
 
@@ -99,7 +100,7 @@ def _has_unit(turn: Turn) -> bool:
 
 
 def _has_waits(turn: Turn) -> bool:
-    """Of nothing there is no percentile: it is not 0."""
+    """Whether there are waits; without any, a percentile is unknown, not 0."""
     return turn.times.waits.count > 0
 
 
@@ -119,7 +120,7 @@ def _has_joins(turn: Turn) -> bool:
 
 
 def _times_joins(turn: Turn) -> bool:
-    """Whether a round trip was joined for certain: only then is its time in the pooler known."""
+    """Whether a round trip was joined with certainty; only then is its time in the pooler known."""
     return turn.joins is not None and turn.joins["joined"] > 0
 
 
@@ -153,7 +154,7 @@ SETUP: Final = (
         is_known=lambda turn: turn.times.setup.count > 0,
     ),
 )
-"""What a connection costs."""
+"""The costs of a connection."""
 WORK: Final = (
     _count("round_trips", "round trips"),
     _count("executions", "executions"),
@@ -171,7 +172,7 @@ WORK: Final = (
     _count("frontend_bytes", "bytes sent", "bytes"),
     _count("backend_bytes", "bytes received", "bytes"),
 )
-"""What a unit of work counts."""
+"""The counts of a unit of work."""
 TIMES: Final = (
     Quantity("first_byte_ms", "first byte p50", lambda turn: _ms(turn.times.first.percentile(50)), "ms", _WAITED, is_known=_has_waits),
     *(_wait(percent) for percent in (50, 95, 99)),
@@ -191,13 +192,13 @@ TIMES: Final = (
         is_known=lambda turn: _has_unit(turn) and turn.connections > 0,
     ),
 )
-"""What a unit of work takes."""
+"""The times of a unit of work."""
 AT_ONCE: Final = (
     Quantity("connections_open", "connections open at most", lambda turn: turn.times.connections_open),
     Quantity("connections_busy", "connections busy at most", lambda turn: turn.times.connections_busy),
     Quantity("round_trips_at_once", "round trips at once", lambda turn: turn.times.round_trips_at_once),
 )
-"""What went on at once."""
+"""Things that were open or busy at the same time."""
 POOLER: Final = (
     _pooler("joined", "round trips that reached a server"),
     _pooler("ambiguous", "ambiguous"),
@@ -210,20 +211,20 @@ POOLER: Final = (
     _in_pooler("pooler_ns", 95, "ms in the pooler p95"),
     _in_pooler("before_ns", 95, "ms until it asked a server p95"),
 )
-"""What a pooler did with the round trips of a whole turn."""
+"""How a pooler handled the round trips of a whole turn."""
 QUANTITIES: Final = (*SETUP, *WORK, *TIMES, *AT_ONCE, *POOLER)
 
 
 @dataclass(slots=True)
 class Control:
-    """The program without pgtrace in the path, and with it: how long it ran, in ns."""
+    """The run times of the program, in ns: without pgtrace in the path, and with it."""
 
     direct: list[int] = field(default_factory=list)
     through: list[int] = field(default_factory=list)
 
     @property
     def added(self) -> tuple[Spread, Spread] | None:
-        """Both spreads, in ms; None if there was no control."""
+        """The spreads of both, in ms; None if there was no control."""
         if not self.direct or not self.through:
             return None
         return Spread.of([_ms(one) for one in self.direct]), Spread.of([_ms(one) for one in self.through])
@@ -249,24 +250,24 @@ class Variant:
         return tuple(dict.fromkeys(driver for turn in self.turns for driver in turn.drivers))
 
     def knows(self, quantity: Quantity) -> bool:
-        """Whether its turns at the nearest distance all have that number."""
+        """Whether that number is known for all turns at the nearest distance."""
         return all(quantity.is_known(turn) for turn in self.nearest)
 
     @property
     def has_pooler(self) -> bool:
-        """Whether a turn has both sides of a pooler."""
+        """Whether a turn recorded both sides of a pooler."""
         return any(turn.joins is not None for turn in self.turns)
 
     @property
     def sqlstates(self) -> Counter[str]:
-        """Errors of one turn, by SQLSTATE: the most of any."""
+        """SQLSTATE -> the largest number of such errors in any turn."""
         found: Counter[str] = Counter()
         for turn in self.turns:
             found |= turn.sqlstates
         return found
 
     def shown_by(self, quantity: Quantity) -> Turn:
-        """The turn whose number is the median, or the nearest to it."""
+        """The turn whose value is the median, or nearest to it."""
         middle = self.spread(quantity).median
         return min(self.nearest, key=lambda turn: abs(quantity.of(turn) - middle))
 
@@ -275,7 +276,7 @@ class Variant:
         return max(self.turns, key=lambda turn: turn.sqlstates[sqlstate])
 
     def spread(self, quantity: Quantity) -> Spread:
-        """What its turns at the nearest distance say of a number."""
+        """The spread of a number over the turns at the nearest distance."""
         return Spread.of([quantity.of(turn) for turn in self.nearest])
 
     def distances(self) -> list[Distance]:
@@ -295,23 +296,24 @@ class Variant:
 
 
 class Distance(NamedTuple):
-    """What a unit, set-up included, costs at one distance. In ms."""
+    """The cost of a unit, set-up included, at one distance, in ms."""
 
     rtt_ns: int
     round_trips: float
     computed: float | None
-    """None at the nearest distance, from which the others are computed."""
+    """The computed cost; None at the nearest distance, from which the others are computed."""
     measured: Spread
 
     @property
     def off(self) -> float | None:
-        """How far the measured median is from the computed one, as a part of the latter."""
+        """How far the measured median is from the computed cost, as a fraction of the latter."""
         return None if not self.computed else self.measured.median / self.computed - 1
 
 
 def told_apart(variants: Sequence[Variant], quantity: Quantity) -> list[tuple[Variant, Variant]]:
-    """All pairs that a time cannot tell apart, by median. With a single turn there is no spread, so
-    nothing can be said."""
+    """All pairs of variants that a time cannot tell apart, by median. A single turn has no spread,
+    so such variants are left out.
+    """
     if not quantity.is_time:
         return []
     ordered = sorted(
@@ -325,9 +327,10 @@ def told_apart(variants: Sequence[Variant], quantity: Quantity) -> list[tuple[Va
 
 
 def alike(pairs: Sequence[tuple[Variant, Variant]], quantity: Quantity) -> list[list[Variant]]:
-    """The same pairs in as few groups as possible: in a group, no two can be told apart. All
-    spreads of a group have the highest of their lows in common, so each group is what covers the
-    low end of one of them."""
+    """The same pairs, merged into as few groups as possible; within a group no two can be told
+    apart. All spreads of a group contain the highest of their low ends, so each group consists of
+    the spreads that contain the low end of one of them.
+    """
     spreads = {variant.label: (variant.spread(quantity), variant) for pair in pairs for variant in pair}
     found: list[set[str]] = []
     for at, _ in sorted(spreads.values(), key=lambda one: (one[0].low, one[0].median)):

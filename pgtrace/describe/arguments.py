@@ -1,13 +1,13 @@
-"""The main argument of a message, in a few words: what a list of messages shows beside each name.
+"""The main argument of a message in a few words, as a list of messages shows it beside each name.
 
-`Parse _pg3_0  SELECT ...`, `Describe portal ""`, `RowDescription id int8, sku text`,
-`ErrorResponse 23505 duplicate key ...`, `ReadyForQuery T  in transaction`. The words are those of
-the manual; an unnamed statement or portal is `""`. Values of Bind and DataRow are not here, because
-they need types from other messages. Secrets are not here either, whether a capture has them or not.
+`Parse _pg3_0 SELECT ...`, `Describe portal ""`, `RowDescription id int8, sku text`, `ErrorResponse
+23505 duplicate key ...`, `ReadyForQuery T in transaction`. The words are those of the manual; an
+unnamed statement or portal is `""`. Values of Bind and DataRow are not here, because they need
+types from other messages. Secrets are not here either, whether a capture has them or not.
 
-The text is as it came from the wire, including line breaks and controls: sanitise it before showing
-it. Nothing here raises. For a body that does not match its type byte, the text is the reason; of a
-text too long to be kept whole, it is the beginning.
+The text is as it came from the wire, with line breaks and control characters: sanitise it before
+showing it. Nothing here raises. For a body that does not match its type byte, the text is the
+reason. A text that is too long to be kept is cut.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST: Final = 4_000
 _STATUS: Final = {"I": "idle", "T": "in transaction", "E": "failed transaction"}
 _ERRORS: Final = frozenset(b"EN")
 _TEXTS_BEFORE_SQL: Final = {ord("Q"): 0, ord("P"): 1}
-"""By frontend type byte, how many zero-terminated strings come before the SQL."""
+"""Frontend type byte -> how many zero-terminated strings precede the SQL."""
 
 
 def argument(side: int, code: int, body: bytes, authentication: int = -1, types: values.Types = values.NONE) -> str:
@@ -106,7 +106,7 @@ def _error(body: bytes) -> str:
 
 
 def _sql(body: bytes, texts_before: int) -> str:
-    """The SQL of Query or Parse with the names before it, whole or cut."""
+    """The names and the SQL of Query or Parse; the SQL may be cut."""
     *names, sql = body.split(b"\0", texts_before + 1)[: texts_before + 1]
     shown = [_name(text(name)) for name in names] + [text(sql.split(b"\0", 1)[0])]
     return "  ".join(shown)[:LONGEST]
@@ -133,7 +133,7 @@ def counted(count: int, word: str) -> str:
 
 
 def listed(parts: Iterable[str]) -> str:
-    """The parts with commas between them, as many as can be shown."""
+    """The parts separated by commas, as many as can be shown."""
     listed: list[str] = []
     length = 0
     for part in parts:

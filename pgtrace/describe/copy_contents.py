@@ -1,9 +1,9 @@
-"""The contents of CopyData after a copy response, from the response, the statement and the server's
-version.
+"""The kind of contents that CopyData has after a copy response, derived from the response, the
+statement and the server's version.
 
-They are rows in one of COPY's formats, a replication stream, a base backup, or unknown bytes. The
-slot of a logical stream decides whose messages are inside; if its creation was not seen, the
-options of START_REPLICATION identify pgoutput.
+The contents are rows in one of COPY's formats, a replication stream, a base backup, or unknown
+bytes. The slot of a logical stream decides which plugin's messages are inside. If its creation was
+not seen, the options of START_REPLICATION identify pgoutput.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ PluginOf = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The contents of CopyData after one copy response. With neither family nor rows: bytes."""
+    """The kind of contents of CopyData after one copy response. Without family and rows, they are
+    bytes.
+    """
 
     mode: int
     """COPY_IN, COPY_OUT or COPY_BOTH."""
     family: Family | None = None
     plugin: Family | None = None
-    """Whose messages are inside XLogData, if that is known."""
+    """The family of messages inside XLogData, if it is known."""
     is_logical: bool = False
     rows: Rows | None = None
     """A reader at the beginning of the data."""
@@ -49,7 +51,7 @@ class Contents:
 
 
 def contents(mode: int, response: bytes, sql: str | None, server_major: int, plugin_of: PluginOf) -> Contents:
-    """The contents of the CopyData after that response to that statement."""
+    """The kind of contents after that response to that statement."""
     if mode == COPY_BOTH:
         return _streaming(sql, plugin_of)
     if mode == COPY_OUT and sql is not None and identifiers(sql, 1) == ["base_backup"]:

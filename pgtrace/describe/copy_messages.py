@@ -1,13 +1,13 @@
-"""The contents of one CopyData: a message of replication, perhaps with another inside. Rows of a
-COPY are in inspect/copy_reading.py.
+"""The contents of one CopyData: a replication message, perhaps with another one inside. Rows of a
+COPY are handled in inspect/copy_reading.py.
 
-A CopyPayload is made for each CopyData that you look at, and decodes nothing before you ask:
-`title` names it, `argument` describes it in a few words, fields() gives its fields with their bytes
-in the CopyData. `XLogData 0/1A2B3C4 Insert public.items (1, 'SKU-1')`. The text is as it came from
-the wire, and no bytes make it raise.
+A CopyPayload stands for one CopyData that you look at, and decodes nothing before you ask: `title`
+names it, `argument` describes it in a few words, as in `XLogData 0/1A2B3C4 Insert public.items (1,
+'SKU-1')`, and fields() gives its fields with their bytes in the CopyData. The text is as it came
+from the wire. No bytes make it raise.
 
-A logical change takes the columns' names and types from the Relation before it; without one it
-shows the OID.
+A logical change takes the names and types of its columns from the latest Relation message; without
+one it shows the OID.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ class CopyPayload(ABC):
 
     title = ""
     stands_out = False
-    """Whether it deserves a line of its own among many similar ones."""
+    """Whether it should get a separate line among many similar ones."""
     rows: int | None = None
-    """Rows of a COPY that end in it, if they can be counted."""
+    """The number of rows of a COPY that end in it, if they can be counted."""
 
     @property
     def label(self) -> str:
-        """A title that may include the table; the same for many messages."""
+        """A title, possibly with the table, that many messages share."""
         return self.title
 
     @property
     @abstractmethod
     def argument(self) -> str:
-        """Its argument, title first."""
+        """The title and a description of its contents in a few words."""
 
     @abstractmethod
     def fields(self) -> list[Field]:
-        """Its fields; each value is text for people, or as it is on the wire."""
+        """Its fields; each value is a text for people, or as on the wire."""
 
 
 def message_inside(contents: Contents, side: int, data: bytes, relation_of: RelationOf, *, in_stream: bool) -> CopyPayload | None:
-    """The replication message in the CopyData, or None if it is not one of its family."""
+    """The replication message in the CopyData; None if it is not a message of its family."""
     kind = replication.find(contents.family, side, data) if contents.family is not None else None
     if kind is None:
         return None
@@ -152,7 +152,7 @@ class Change(CopyPayload):
 
     @property
     def relation(self) -> pgoutput.Relation | None:
-        """The Relation it is, if it is one that can be read."""
+        """The Relation message inside, if it is one and can be decoded."""
         try:
             return pgoutput.Relation.parse(self._body) if self.kind is pgoutput.Relation else None
         except MalformedMessage:
@@ -246,7 +246,7 @@ class Change(CopyPayload):
         return f"{'old' if message.old.kind == 'O' else 'key'} ({self._row(message.relation_oid, row)}) "
 
     def _row(self, oid: int, row: Iterable[tuple[int, TupleValue]]) -> str:
-        """Values with the indexes of their columns."""
+        """A row in text, from values with the indexes of their columns."""
         relation = self.relation_of(oid)
         types = [column.type_oid for column in relation.columns] if relation is not None else []
         return arguments.listed(_value(one, types[place] if place < len(types) else 0) for place, one in row)

@@ -1,15 +1,15 @@
-"""What a row of a driver's introspection query says about types.
+"""Types described by the rows of a driver's introspection query.
 
-Drivers ask for types that they do not know: names, kinds and components. Each has a query of its
-own, but in all of them rows of pg_type come back in some form. So a result is recognised by its
-columns: by their names, which are the catalogue's or a driver's alias for them (ROLES), and by the
-table that RowDescription names, which an alias does not change. A column of another table is never
-taken for one of pg_type.
+Drivers look up types that they do not know: names, kinds and components. Each driver has its own
+query, but all return rows of pg_type in some form. So a result is recognised by its columns: by
+their names, which are the catalog's or a driver's aliases (ROLES), and by the table that
+RowDescription names, which an alias does not change. A column of another table is never taken for
+one of pg_type.
 
-These say which type a row describes, in this order: a column `oid` of pg_type; a column `oid` of no
-table beside a kind and an element (a query with UNION hides the table: asyncpg); `rngtypid` of
-pg_range; the one parameter of a query with `oid = $1` (tokio-postgres, pgjdbc). Without any of
-them, nothing is learned.
+The type that a row describes is identified by the first of these: a column `oid` of pg_type; a
+column `oid` without a table, next to a kind and an element (asyncpg's query has a UNION, which
+hides the table); `rngtypid` of pg_range; the only parameter of a query with `oid = $1`
+(tokio-postgres, pgjdbc). Without any of them, nothing is learned.
 
 Known to work: asyncpg, psycopg (TypeInfo, EnumInfo, CompositeInfo, RangeInfo, MultirangeInfo),
 psycopg2, npgsql, pgx (LoadTypes), tokio-postgres, postgres.js, ActiveRecord.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgtrace.protocol.backend import Column
 
 TABLE: Final = "pg_type"
-"""What every such query mentions."""
+"""A word that every such query contains."""
 _PG_TYPE, _PG_ATTRIBUTE, _PG_ENUM, _PG_RANGE, _NO_TABLE = 1247, 1249, 3501, 3541, 0
 
 ROLES: Final[dict[str, tuple[str, int]]] = {
@@ -53,15 +53,16 @@ ROLES: Final[dict[str, tuple[str, int]]] = {
     "enumlabel": ("labels", _PG_ENUM),
     "labels": ("labels", _PG_ENUM),
 }
-"""By column name: its role, and the table that it is a column of, if it is one."""
+"""Column name -> its role, and the OID of its table, if it has one."""
 _EMPTY_LISTS: Final = frozenset({"", "{}", "{NULL}"})
 _BY_OID: Final = re.compile(r"(?<!\w)oid\s*=\s*\$1(?!\d)", re.IGNORECASE).search
 _KINDS: Final = {kind.value: kind for kind in TypeKind if kind is not TypeKind.UNKNOWN}
 
 
 def roles(columns: Sequence[Column], sql: str) -> dict[str, int]:
-    """Where each role is in a row; empty for a result about something else. `"key"` is -1: the
-    query's parameter is the OID."""
+    """Role -> its index in a row; empty for a result about something else. If `"key"` is -1, the
+    query's parameter is the OID.
+    """
     found: dict[str, int] = {}
     hidden: set[str] = set()
     for place, column in enumerate(columns):
@@ -86,7 +87,7 @@ def roles(columns: Sequence[Column], sql: str) -> dict[str, int]:
 
 
 def types(told: dict[str, str | None]) -> list[Type]:
-    """The types that a row describes, itself and its array type, from texts by role."""
+    """The types that a row describes (the type and its array type), from the texts by role."""
     oid = _oid(told, "oid") or _oid(told, "key")
     if not oid:
         return []
@@ -107,8 +108,9 @@ def types(told: dict[str, str | None]) -> list[Type]:
 
 
 def _kind(told: dict[str, str | None], oid: int) -> TypeKind:
-    """As stated, otherwise as it follows from the rest. That an array type is a base type says
-    nothing until its element is known, too."""
+    """The kind of a type, as stated in the row, otherwise derived from the rest. An array type is
+    stated to be a base type, which proves nothing until its element is known.
+    """
     kind = _KINDS.get(told.get("kind") or "", TypeKind.UNKNOWN)
     if kind not in (TypeKind.BASE, TypeKind.UNKNOWN):
         return kind

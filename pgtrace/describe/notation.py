@@ -1,14 +1,14 @@
 """Flight notation: a round trip in one short line, and the same line in words.
 
-A flight is what the driver sent, an arrow, and what came back: type bytes in wire order,
-`BDES → 2TDCZ`. The input is two byte strings with one byte per message, as the session collects
-them (a run of DataRow or CopyData is already one). A message without a type byte is a control
-character there and a word here. Rules:
+A flight has the messages that the driver sent, an arrow, and the messages that came back, as type
+bytes in wire order: `BDES → 2TDCZ`. The input is two byte strings with one byte per message, as the
+session collects them (a run of DataRow or CopyData is already one byte). A message without a type
+byte is a control character in the input and a word in the output. Rules:
 
 - Repeats are folded: `BDE×100 S → 2nC×100 Z`. What is repeated is between the blank before it (or
   the beginning) and the ×. The smallest group that saves most is taken. A fold that would make the
   line longer is not made: `CCC`, but `C×4`.
-- `…` is the rest of a flight that is too long to keep.
+- `…` stands for the rest of a flight that is too long to keep.
 - Executions that the backend discarded after an error appear where their answers would have been:
   `skip×2`.
 - In words, a group of several messages is written `Parse Bind Describe Execute ×5`, with brackets
@@ -16,8 +16,8 @@ character there and a word here. Rules:
   `…CommandComplete×2 ErrorResponse(23505)`, since you look for the error.
 - In ASCII: `x`, `->`, `..`.
 
-A flight may have tens of thousands of messages. Everything here is linear in them, and remembered,
-since few shapes make up most captures.
+A flight may have tens of thousands of messages. Everything here takes linear time, and results are
+cached, because a few shapes make up most captures.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ _ASCII: Final = str.maketrans({"×": "x", "→": "->", "·": ".", "…": ".."})
 
 
 def flight(sent: bytes, received: bytes, ascii: bool = False) -> str:
-    """`BDE×100 S → 2nC×100 Z`; without the arrow while nothing has come back, and `← A` for
-    asynchronous messages."""
+    """The flight in letters: `BDE×100 S → 2nC×100 Z`. Without an arrow while nothing has come back;
+    `← A` for asynchronous messages.
+    """
     text = (_short_flight if len(sent) + len(received) <= _SHORT else _long_flight)(sent, received)
     return text.translate(_ASCII) if ascii else text
 
@@ -109,8 +110,9 @@ def _letters(messages: bytes) -> str:
 
 
 def _folds(messages: bytes, cost: int) -> Iterator[tuple[bytes, int]]:
-    """The messages as (group, times): repeats that save space, and between them what is not
-    repeated. `cost` is the width of one message."""
+    """The messages as (group, times): repeats that save space when folded, and the parts between
+    them. `cost` is the width of one message.
+    """
     position = begun = 0  # begun: where the part that is not folded began
     while (repeat := _ANY_REPEAT.search(messages, position)) is not None:
         position = repeat.start()
@@ -131,8 +133,9 @@ def _folds(messages: bytes, cost: int) -> Iterator[tuple[bytes, int]]:
 
 
 class _Fold(NamedTuple):
-    """One way to fold. The greatest is the best: it saves most, is short, begins early. A group
-    that ends in Sync or ReadyForQuery may save less."""
+    """A possible fold. The greatest is the best: it saves most, is short, and begins early. A group
+    that ends in Sync or ReadyForQuery may save less.
+    """
 
     worth: int
     shortness: int
@@ -178,8 +181,9 @@ def fit(text: str, width: int) -> str:
 
 
 def _tail_start(received: str) -> int:
-    """Where the tail with the first error begins: at the E, or at the beginning of the group that
-    repeats it."""
+    """The position at which the tail with the first error begins: at the E, or at the beginning of
+    the repeated group that contains it.
+    """
     error = received.index("E")
     begins, ends = received.rfind(" ", 0, error) + 1, received.find(" ", error)
     group = received[begins : ends if ends >= 0 else len(received)]
@@ -251,7 +255,7 @@ def _skipped(times: int) -> str:
 
 
 def _phrase(names: Iterable[str]) -> str:
-    """Names in a row, repeats folded."""
+    """Names separated by blanks, with repeats folded."""
     known: dict[str, int] = {}
     spelled = list(names)
     messages = bytes(known.setdefault(name, min(len(known), 0xFF)) for name in spelled)

@@ -2,14 +2,14 @@
 
     error and driver:psycopg or ms > 10 and not sql ~ "^select"
 
-There is one implementation for all. A text becomes a tree (scanner.py, parser.py, values.py;
-words.py has the words). A tree over a trace becomes a selection (facts.py, messages.py, amounts.py
-for how much of a counter a row has, selection.py), and a selection becomes counters (rowcounting.py
-from the index, counting.py by a second reading). completion.py has what you can type next. Regular
-expressions are matched in linear time (pgtrace/regex). docs/filter.md has the grammar and the
-meaning of each word.
+There is one implementation for all of them. A text becomes a tree (scanner.py, parser.py,
+values.py; words.py has the words). A tree over a trace becomes a selection (facts.py, messages.py,
+amounts.py for how much of a counter a row has, selection.py), and a selection becomes counters
+(rowcounting.py from the index, counting.py by a second reading). completion.py has what you can
+type next. Regular expressions are matched in linear time (pgtrace/regex). docs/filter.md has the
+grammar and the meaning of each word.
 
-It knows rows, messages and connections of a trace, and no terminal.
+This package knows the rows, messages and connections of a trace, but no terminal.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ __all__ = ["Filter", "FilterError", "Selection", "parse"]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter as written, and its meaning."""
+    """A parsed filter: its text and its tree."""
 
     text: str
     tree: Node
 
     def over(self, trace: Trace, apart: Collection[int] | None = None) -> Selection:
-        """What it selects of a trace. The connections `apart` count nothing, by default those that
-        the trace has apart."""
+        """The selection of this filter in a trace. Round trips on the connections `apart` are not
+        counted; the default is the trace's own `apart`.
+        """
         return Selection(self.text, self.tree, trace, trace.apart if apart is None else apart)
 
 

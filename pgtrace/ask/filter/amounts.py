@@ -1,6 +1,6 @@
-"""How much of a counter each row has.
+"""The share of a counter that each row has.
 
-The counts of a row are an Effect (session/effects.py); its label has the share of each of its
+A row's counts are in its Effect (session/effects.py); its label has the share of each of its
 statements.
 """
 
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 _KEPT: Final = {"frontend_bytes": "sent_bytes", "backend_bytes": "received_bytes", "wait_ns": "wait_ns"}
-"""Counters that are a column of the index."""
+"""Counter -> the column of the index that holds it."""
 _OF_ENTRY: Final = (*_KEPT, "client_ns")
 """Counters that do not need the row's counts."""
 _COUNTED_KEPT: Final = 1024
-"""The counts whose counters are remembered; they take about 2 KB each."""
+"""The most counts whose counters are cached; each takes about 2 KB."""
 
 
 class Amounts:
-    """Each row's exact share of a counter: all of it, or that of the statements of some groups."""
+    """Each row's exact share of a counter: the whole share, or only that of some groups of
+    statements.
+    """
 
     def __init__(self, trace: Trace, counter: str, groups: set[int] | None = None) -> None:
         self._trace = trace
@@ -87,7 +89,7 @@ class Amounts:
         return waited_ns if self._counter == "wait_ns" else self._number(_counters(tally))
 
     def _of_statements(self, entry: RowEntry, groups: set[int]) -> int:
-        """The share of a row that the statements of these groups have."""
+        """The row's share that belongs to the statements of these groups."""
         rows = self._trace.rows
         label = rows.label_at(entry.label)
         mine = groups.intersection(label.groups)
@@ -100,7 +102,7 @@ class Amounts:
         return sum(_of_share(share, self._counter, entry.rows) for group, share in label.shares_by_group if group in groups)
 
     def _look(self, number: int) -> tuple[int, int]:
-        """For an effect: what it counts itself, and what for each of its DataRows."""
+        """What an effect counts by itself, and what it counts for each DataRow."""
         counts = self._trace.reads.effects[number]
         if counts is None:
             return 0, 0
@@ -108,15 +110,16 @@ class Amounts:
         return self._number(each), self._number(of_a_row)
 
     def _number(self, counters: Counters) -> int:
-        """The counter, of all."""
+        """The value of the counter."""
         table: dict[str, int] | int = getattr(counters, self._table)
         return table.get(self._message, 0) if isinstance(table, dict) else table
 
 
 @lru_cache(maxsize=_COUNTED_KEPT)
 def _counted(counts: Counts) -> tuple[Counters, Counters]:
-    """What these counts add to all counters, and what each DataRow does. They are asked for one
-    counter after the other."""
+    """What these counts add to the counters, and what each DataRow adds. Cached, because callers
+    ask for one counter after another.
+    """
     each, of_a_row = Tally(), Tally()
     counts.add_to(each, 1, 0)
     counts.add_to(of_a_row, 0, 1)
@@ -129,7 +132,7 @@ def _counters(tally: Tally) -> Counters:
 
 
 def _of_share(share: Share, counter: str, rows: int) -> int:
-    """A share of a statement's counter, in a row with that many DataRows."""
+    """A statement's counter, from its share in a row with that many DataRows."""
     if counter == "parses_named":
         counter = "parses"
     number: int = getattr(share, counter)

@@ -2,10 +2,10 @@
 trips that it would select.
 
 expected() says where the cursor is: at the beginning of a word, or in the value after one.
-Occurring knows the values. It counts how often each connection, shape and label occurs among
-complete round trips; there are few of these, and they give the values when you want to see them.
-What the index does not have (the second statement of a pipeline, which authentication message) is
-not offered, but you can still type it.
+Occurring has the values. It counts how often each connection, shape and label occurs among complete
+round trips. There are few of these, and the values are computed from them on demand. Values that
+the index does not have (the second statement of a pipeline, the kind of an authentication message)
+are not offered, but you can still type them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PLAIN: Final = re.compile(r"[^\s()\"']+")
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the cursor is in. text[start:cursor] is what has been typed of it."""
+    """The word or value at the cursor; text[start:cursor] is the part typed so far."""
 
     start: int
     typed: str
@@ -99,7 +99,7 @@ def counter_words(typed: str) -> list[Choice]:
 
 
 class Occurring(CompleteRows):
-    """The values that occur in the round trips of a trace, as far as they were fed to it."""
+    """The values that occur in the round trips of a trace, as far as it has been fed."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace

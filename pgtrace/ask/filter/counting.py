@@ -1,14 +1,14 @@
-"""Counters of the round trips that a filter selects, by statement and mark: a second reading.
+"""Counters of the selected round trips by statement and mark, from a second reading.
 
-Other sums are over the index (rowcounting.py). The index has no place for how long each execution
-was waited for, nor for the moment within a round trip at which a mark begins or ends. So the
-statements and marks of a filter need the captures a second time: every byte goes through the same
-machine, and each connection knows which of its round trips are selected. The exact counts of each
-selected round trip (session/effects.py) are added up.
+Other sums come from the index (rowcounting.py). The index does not store the wait of each
+execution, or the moment within a round trip at which a mark begins or ends. So statements and marks
+under a filter need a second reading of the captures: every byte goes through the same machine, and
+each connection knows which of its round trips are selected. The exact counts of the selected round
+trips (session/effects.py) are added up.
 
-These sums leave out what belongs to no round trip: messages and bytes between round trips, and
-`client_ns`. They also leave out `statements_live`, which is not a sum. The capture's own times,
-files and losses stay those of the whole.
+These sums leave out everything that belongs to no round trip: messages and bytes between round
+trips, and `client_ns`. They also leave out `statements_live`, which is not a sum. Times, files and
+losses of the capture are those of the whole capture.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from pgtrace.trace.trace import Trace
 
 
 class CountedTrace(Trace):
-    """The captures of a selection once more, not read yet. Its counters are those of the selected
-    round trips; it has no rows to look at.
+    """A trace of the same captures that counts only the selected round trips. Nothing is read
+    before update(); it has no rows.
 
-    update() raises FilterError if the selection does, and CaptureError if a capture is no longer
-    the one that the selection was made from.
+    update() raises FilterError if the selection does, and CaptureError if a capture has changed
+    since the selection was made.
     """
 
     def __init__(self, selection: Selection) -> None:
@@ -58,7 +58,7 @@ class CountedTrace(Trace):
         return connection.index < len(self._counted) and bool(self._counted[connection.index])
 
     def count(self, connection: Identity) -> None:
-        """One of its round trips is selected."""
+        """Note that a round trip of the connection is selected."""
         self._counted.extend(bytes(max(0, connection.index + 1 - len(self._counted))))
         self._counted[connection.index] = 1
 
@@ -66,7 +66,7 @@ class CountedTrace(Trace):
         return _Chosen(self.connections, [index for index, counted in enumerate(self._counted) if counted])
 
     def selects(self, connection: Identity, place: int, offsets: tuple[int, int]) -> bool:
-        """Whether the round trip that begins there is selected."""
+        """Whether the round trip that begins at these offsets is selected."""
         first = self.selection.trace
         if place >= len(first.rows):
             return False  # it came after the selection was made
@@ -84,7 +84,7 @@ class CountedTrace(Trace):
 
 
 class _Chosen(Sequence[Connection]):
-    """Some of the connections."""
+    """A sequence of some of the connections."""
 
     def __init__(self, connections: Sequence[Connection], indexes: Sequence[int]) -> None:
         self._connections = connections
@@ -106,7 +106,7 @@ class _Chosen(Sequence[Connection]):
 
 
 class _Places(RowIndex):
-    """Numbers the rows like the first reading, and keeps none of them."""
+    """Numbers the rows as in the first reading, without keeping them."""
 
     def __init__(self) -> None:
         self._entries = 0
@@ -141,24 +141,25 @@ class _Places(RowIndex):
 
 
 class _Statements(StatementTable):
-    """Statements of selected round trips. They do not count how many live at the end. None are on
-    the shelf, because the connection has given them away."""
+    """The statements of selected round trips. It does not count how many are alive at the end. No
+    statement is on the shelf, because the connection has given them away.
+    """
 
     def live(self, statements: Iterable[Statement]) -> None:
         pass
 
 
 class _SelectedObserver(ConnectionObserver):
-    """Counts the selected round trips of one session. It numbers the rows, and writes none."""
+    """Counts the selected round trips of one session. It numbers the rows, but writes none."""
 
     __slots__ = ("_selected", "_sizes", "_table", "_trace", "_uses", "_waited_ns")
 
     def __init__(self, trace: CountedTrace, ledger: Ledger, who: Identity, began: list[int], names: NameLog, copies: CopyLog) -> None:
         super().__init__(ledger, who, began, names, copies)
-        who.evidence = EvidenceCollector(enough=True)  # the first reading found out who it is
+        who.evidence = EvidenceCollector(enough=True)  # the first reading has identified the driver
         self._trace = trace
         self.statements = None
-        self._selected = False  # the round trip that is open, or was the last one
+        self._selected = False  # whether the open, or else the latest, round trip is selected
         self._table = _Statements(ledger.statements_room)
         # by Counts: how many selected round trips have them, and their DataRows together
         self._uses: dict[Counts, list[int]] = {}

@@ -1,15 +1,14 @@
-"""What a row has for each word of the language: from the index if possible, otherwise from its
-messages.
+"""The values of a row for each word of the language: from the index if possible, otherwise from the
+row's messages.
 
-Here each word meets its test. The index has the row's entry, its shape, its label and its
-connection. Of several statements or errors it shows the first, of a very long flight the beginning.
-If that is not all, and only then, the row is read from the capture again (messages.py). So an
-answer never depends on what was worth keeping, and a filter over a hundred thousand rows reads only
-the few that it must.
+The index has a row's entry, shape, label and connection. It keeps the first of several statements
+or errors, and the beginning of a very long flight. Only if that is not enough, the row is read from
+the capture again (messages.py). So the answer never depends on what the index keeps, and a filter
+over a hundred thousand rows reads only the few that it must.
 
-Rows share connections, shapes and labels, so each of those is tested once and looked up for each
-row. Many rows are answered at once, column by column. A row that is not a round trip still has some
-facts: a notification has its connection and its one message.
+Rows share connections, shapes and labels, so each of these is tested only once. Many rows are
+decided at once, column by column. A row that is not a round trip has values, too: a notification
+has its connection and its one message.
 """
 
 from __future__ import annotations
@@ -47,21 +46,22 @@ _CLOSE: Final = ord("C")
 
 
 class NotRead(Exception):
-    """Only its messages would tell, and they have not been read."""
+    """The answer is only in the row's messages, which have not been read."""
 
 
 class Gone(Exception):
-    """Only its messages would tell, and they are no longer kept."""
+    """The answer is only in the row's messages, which are no longer kept."""
 
 
 class Subject:
-    """One row to test. Its parts are fetched when they are needed."""
+    """A row to test. Its parts are fetched when they are needed."""
 
     __slots__ = ("_inside", "_reads", "entry", "place", "shape", "trace")
 
     def __init__(self, trace: Trace, place: int, told: MessageFacts | None = None, *, reads: bool = True) -> None:
-        """`told` is what its messages say, if they have been read. Without `reads` they are not
-        read, and a question that needs them raises Unread."""
+        """Test the row at `place`. `told` are the facts from its messages, if they have been read.
+        Without `reads` they are not read, and a question that needs them raises NotRead.
+        """
         self.trace = trace
         self.place = place
         self.entry = trace.rows.entry(place)
@@ -75,7 +75,7 @@ class Subject:
 
     @property
     def inside(self) -> MessageFacts:
-        """What its messages say. Raises Gone or Unread."""
+        """The facts from its messages. Raises Gone or NotRead."""
         if self._inside is None:
             if not self._reads:
                 raise NotRead
@@ -94,13 +94,13 @@ TextTest = Callable[[str], bool]
 NumberTest = Callable[[float], bool]
 
 NO, YES, UNREAD = 0, 1, 2
-"""What a term answers for a row. UNREAD: only the row's messages can say."""
+"""A term's answer for a row. UNREAD: the answer is only in the row's messages."""
 ANSWERS_KEPT: Final = 200_000
-"""Answers that a term remembers at once."""
+"""The most answers that a term keeps."""
 
 
 class Answers(dict[Any, Any]):
-    """Answers that are found when they are first asked for."""
+    """A bounded dictionary that computes missing answers."""
 
     def __init__(self, find: Callable[[Any], Any]) -> None:
         super().__init__()
@@ -114,14 +114,14 @@ class Answers(dict[Any, Any]):
 
 
 class Term(ABC):
-    """One word and its test, over one trace."""
+    """A word and its test, over one trace."""
 
     by_key = True
-    """Whether it answers alike for all rows of one connection, shape and label."""
+    """Whether the answer is the same for all rows with the same connection, shape and label."""
 
     @abstractmethod
     def holds(self, subject: Subject) -> bool:
-        """Whether it holds for that row. Raises Gone or Unread."""
+        """Whether the term holds for that row. Raises Gone or NotRead."""
 
     @abstractmethod
     def answers(self, rows: Columns) -> bytes:
@@ -142,7 +142,7 @@ class OfConnection(Term):
 
 
 class OfShape(Term):
-    """A word about what the row looks like."""
+    """A word about the row's shape."""
 
     def __init__(self, trace: Trace, test: TextTest, says: Callable[[Shape], Collection[str]]) -> None:
         self._known = Answers(lambda number: any(map(test, says(trace.rows.shape_at(number)))))
@@ -155,8 +155,9 @@ class OfShape(Term):
 
 
 class OfMessages(Term):
-    """A word about the traffic. `says` returns what the index knows, `told` what the messages
-    say."""
+    """A word about the messages. `says` returns the values that the index knows, `told` those in
+    the messages.
+    """
 
     def __init__(self, trace: Trace, test: TextTest, says: Says, told: Callable[[MessageFacts], Collection[str]]) -> None:
         self._test = test
@@ -179,7 +180,7 @@ class OfMessages(Term):
 
 
 class OfType(Term):
-    """`type`. Of authentication messages the index does not know which ones they are."""
+    """The word `type`. The index does not know the kinds of authentication messages."""
 
     def __init__(self, trace: Trace, test: TextTest) -> None:
         self._test = test
@@ -204,7 +205,7 @@ class OfType(Term):
 
 
 class OfPlace(Term):
-    """A word about the row alone. `has_any` says whether any row of the trace has one."""
+    """A word about the row alone. `has_any` says whether any row of the trace has a value."""
 
     by_key = False
 
@@ -226,7 +227,7 @@ class OfPlace(Term):
 
 
 class OfNumber(Term):
-    """A word that is a number."""
+    """A word with a number."""
 
     by_key = False
 
@@ -242,7 +243,7 @@ class OfNumber(Term):
 
 
 class OfCounter(Term):
-    """How much of a counter a row has. On connections that are `apart` nothing counts."""
+    """The share of a counter that a row has; 0 on the connections `apart`."""
 
     by_key = False
 
@@ -265,11 +266,11 @@ class OfCounter(Term):
         return bytes(UNREAD if amount is None else test(amount) for amount in amounts)
 
 
-# What connections and rows say.
+# Values of connections and rows.
 
 
 def connection_names(connection: Connection) -> tuple[str, str]:
-    """`2` and `b:2`."""
+    """The connection's names in a filter: `2` and `b:2`."""
     return str(connection.number), f"{letters(connection.file)}:{connection.number}"
 
 
@@ -278,14 +279,15 @@ def leg_of(connection: Connection) -> str:
     return f"{connection.leg} {connection.listener}={connection.upstream}".lstrip()
 
 
-# Words about the traffic. Each returns what the index knows, or None if the messages must be read.
+# Words about the messages. Each function returns what the index knows, or None if the messages must
+# be read.
 
 Says = Callable[[RowIndex, Shape, int], Collection[str] | None]
-"""Takes a shape and the number of a label."""
+"""(index, shape, number of a label) -> the values; None if the index does not have all of them."""
 
 
 def sql_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
-    """The SQL of its statements; None if the index does not have all of it."""
+    """The SQL of a row's statements; None if the index does not have all of it."""
     if not shape.statements:
         return ()
     sql = index.label_at(label).sql
@@ -295,14 +297,14 @@ def sql_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
 
 
 def statements_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
-    """Names of prepared statements; None if the index does not have all of them."""
+    """The names of prepared statements in a row; None if the index does not have all of them."""
     if shape.statements > 1 or not _is_whole(shape) or _CLOSE in shape.sent:
         return None
     return (shape.statement,) if shape.statement else ()
 
 
 def _error_of(index: RowIndex, shape: Shape, number: int) -> Label | None:
-    """The label that has the only error of a row; None if the messages have to be asked."""
+    """The label with the only error of a row; None if the messages must be read."""
     # takes longer to load than a small capture to read
     from pgtrace.describe.arguments import LONGEST
 
@@ -311,7 +313,7 @@ def _error_of(index: RowIndex, shape: Shape, number: int) -> Label | None:
 
 
 def sqlstates_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
-    """SQLSTATEs of its errors; None if the index does not have all of them."""
+    """The SQLSTATEs of a row's errors; None if the index does not have all of them."""
     if not shape.errors:
         return ()
     found = _error_of(index, shape, label)
@@ -319,7 +321,7 @@ def sqlstates_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] |
 
 
 def errors_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
-    """Messages of its errors; None if the index does not have all of them."""
+    """The messages of a row's errors; None if the index does not have all of them."""
     if not shape.errors:
         return ()
     found = _error_of(index, shape, label)
@@ -327,7 +329,9 @@ def errors_of(index: RowIndex, shape: Shape, label: int) -> Collection[str] | No
 
 
 def types_of(shape: Shape) -> set[str]:
-    """Names of the messages in its flight, except which authentication messages they are."""
+    """The names of the messages in the shape's flight, without the kinds of authentication
+    messages.
+    """
     if shape.kind is RowKind.CANCEL:
         return {codes.message_name(FRONTEND, codes.CANCEL_REQUEST)}
     if not shape.sent and not shape.received and shape.kind in (RowKind.RUN, RowKind.ASYNCHRONOUS) and shape.flight != NO_FLIGHT:
@@ -344,7 +348,7 @@ def types_of(shape: Shape) -> set[str]:
 
 
 def _is_whole(shape: Shape) -> bool:
-    """Whether the shape has the whole flight."""
+    """Whether the shape keeps the whole flight."""
     return shape.flight != NO_FLIGHT and len(shape.sent) < FLIGHT_KEPT and len(shape.received) < FLIGHT_KEPT
 
 
@@ -353,7 +357,7 @@ def _statuses(shape: Shape) -> Collection[str]:
 
 
 def _ms(trace: Trace) -> Callable[[Columns], Sequence[float]]:
-    """Durations; of an open row up to the present."""
+    """The durations of rows in ms; of an open row, up to now."""
 
     def says(rows: Columns) -> Sequence[float]:
         if not rows.any_open:
@@ -381,12 +385,14 @@ def _of_messages(says: Says, told: Callable[[MessageFacts], Collection[str]]) ->
 
 
 def _each(says: Callable[[str], Iterable[str]], texts: Iterable[str]) -> list[str]:
-    """What each of some texts says."""
+    """The values of several texts."""
     return [found for text in texts for found in says(text)]
 
 
 def _from_sql(says: Callable[[str], Iterable[str]]) -> Says:
-    """What the SQL of its statements says; None if the index does not have all of it."""
+    """A word whose values come from the SQL of the row's statements; None if the index does not
+    have all of it.
+    """
 
     def found(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
         texts = sql_of(index, shape, label)
@@ -403,8 +409,9 @@ def _of_tag(key: str) -> Callable[[Trace, TextTest], Term]:
 
 
 class FirstTag:
-    """The first value of a tag in the statements of each row; None if it has none, or if the bytes
-    that say are no longer kept."""
+    """The first value of a tag in the statements of each row; None if there is none, or if its
+    bytes are no longer kept.
+    """
 
     def __init__(self, trace: Trace, key: str) -> None:
         self._trace = trace

@@ -1,9 +1,9 @@
-"""What the messages of one row say, read from the capture: for rows that the index does not know
+"""The facts from one row's messages, read from the capture, for rows that the index does not know
 completely.
 
-All statements, not only the first; all errors; the messages after the first thousands; which
-authentication message a `p` or `R` is. The row is read once and in one pass, whatever the number of
-messages; one of each kind is kept.
+They include all statements and errors, not only the first; messages beyond the first thousands; and
+the kind of each authentication message (`p` or `R`). The row is read once, in one pass, however
+many messages it has. Each value is kept once.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _ERROR: Final = ord("E")
 
 @dataclass(slots=True)
 class MessageFacts:
-    """One of everything in its messages."""
+    """The different values in a row's messages."""
 
     types: set[str] = field(default_factory=set)
     sql: dict[str, None] = field(default_factory=dict)
-    """In order."""
+    """The SQL of its statements, in order."""
     statements: set[str] = field(default_factory=set)
     """Names of prepared statements."""
     sqlstates: set[str] = field(default_factory=set)
@@ -42,7 +42,7 @@ class MessageFacts:
 
 
 def read(trace: Trace, place: int) -> MessageFacts:
-    """What the row at that place says. Raises details.NotKept."""
+    """Read the facts of the row at that place. Raises details.NotKept."""
     found = MessageFacts()
     for found in reading(trace, place):  # noqa: B007 - the last one
         pass
@@ -50,7 +50,9 @@ def read(trace: Trace, place: int) -> MessageFacts:
 
 
 def reading(trace: Trace, place: int) -> Iterator[MessageFacts]:
-    """The same, message by message, for callers with little time. Raises details.NotKept."""
+    """Like read(), but yields after each message, for callers with little time. Raises
+    details.NotKept.
+    """
     found = MessageFacts()
     for message in details.scan(trace, place):
         yield found
@@ -83,7 +85,7 @@ def _sent(found: MessageFacts, message: MessageView) -> None:
 
 
 def _named(letter: int, body: bytes) -> str:
-    """The statement whose name is in a Bind, Describe or Close."""
+    """The statement name in a Bind, Describe or Close."""
     try:
         if letter == _BIND:
             return frontend.bind_summary(body).statement
@@ -94,5 +96,5 @@ def _named(letter: int, body: bytes) -> str:
 
 
 def _text(data: bytes) -> str:
-    """A string of the wire, whole or cut."""
+    """A String from the wire, possibly cut."""
     return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")

@@ -1,7 +1,8 @@
-"""The grammar of docs/filter.md: text in, a tree out, or an error that points at the place.
+"""The parser for the grammar of docs/filter.md: makes a tree from a text, or an error that points
+at the place.
 
-`or` binds least, then `and`, which may be left out, then `not`. Text that is not an operator and
-has none after it is searched for in the SQL.
+`or` binds least, then `and`, which may be omitted, then `not`. A text that is not an operator and
+is not followed by one is searched for in the SQL.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from pgtrace.ask.filter.words import COMPARED, COUNT, OPERATORS, WORDS, ValueKin
 from pgtrace.errors import FilterError
 
 DEEPEST: Final = 40
-"""How deep parentheses may be nested."""
+"""The deepest nesting of parentheses."""
 _SQL: Final = WORDS["sql"]
 
 
 def parse(text: str) -> Node:
-    """The tree of a filter; one that always holds if the filter is empty. Raises FilterError."""
+    """The tree of a filter; an empty filter selects everything. Raises FilterError."""
     return _Parser(text).whole()
 
 
@@ -116,7 +117,7 @@ class _Parser:
         return found
 
     def _counter(self, word: Word, token: Token) -> Word:
-        """The word, with the counter that it names."""
+        """The word; of `count.COUNTER`, with the checked name of its counter."""
         if not word.name.startswith(COUNT):
             return word
         try:

@@ -1,9 +1,9 @@
-"""Totals of the rows that a filter selects, and those of each connection, driver, label and
-capture: sums over the index (trace/rowsums.py).
+"""Totals of the selected rows, also by connection, driver, label and capture: sums over the index
+(trace/rowsums.py).
 
-Nothing is read again except the messages that the filter itself needs. Statements and marks under a
-filter need the whole session, and so does every counter if a row's counts were not kept (`is_exact`
-is then False): counting.py.
+Nothing is read again, except messages that the filter itself needs. Statements and marks under a
+filter need a second reading (counting.py). So does every counter if a row's counts were not kept;
+`is_exact` is then False.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 SLICE: Final = 2048
-"""Rows added up between two looks at the clock."""
+"""How many rows are added up before the clock is checked again."""
 
 
 class RowCounts:
     """The sums over a selection, for the rows that exist when it begins."""
 
     def __init__(self, selection: Selection, places: Sequence[int] | None = None, stretches: Stretches | None = None) -> None:
-        """`places` are those that it may select, if they are known already. With `stretches` it
-        selects all of those that are round trips, and sums that are there already are used."""
+        """Prepare to add up; update() does it. `places` are those that the selection may select, if
+        they are known. With `stretches` it selects all round trips among them, and existing sums
+        are used.
+        """
         self.selection = selection
         self.filter = selection.text
         self.rows = len(selection.trace.rows)
-        """How many rows there are, selected or not."""
+        """The number of rows of the trace, selected or not."""
         self._trace = selection.trace
         self._sums = RowSums(selection.trace)
         self._seen = 0
@@ -45,37 +47,38 @@ class RowCounts:
         self._work = self._added(selection, places) if stretches is None else self._from(stretches, selection, places)
 
     def update(self, budget_s: float | None = None) -> bool:
-        """Continue adding up, within the budget. Returns whether there is more to do. Raises
-        FilterError."""
+        """Continue to add up, for at most `budget_s` seconds. Returns whether there is more to do.
+        Raises FilterError.
+        """
         until = None if budget_s is None else time.perf_counter() + budget_s
         return any(until is not None and time.perf_counter() > until for _ in self._work)
 
     @property
     def progress(self) -> float:
-        """How much of it is done, from 0 to 1."""
+        """The share of the work that is done, from 0 to 1."""
         return self._seen / max(1, self._most)
 
     @property
     def is_exact(self) -> bool:
-        """Whether the index has the counts of all of these rows."""
+        """Whether the index has the counts of all selected rows."""
         return self._sums.is_exact
 
     @property
     def counted(self) -> int:
-        """How many connections have selected rows."""
+        """The number of connections with selected rows."""
         return len(self._sums.by_connection())
 
     def connection_counters(self) -> Iterator[tuple[Connection, Counters]]:
-        """These connections, each with its counters."""
+        """The connections with selected rows, each with its counters."""
         for index, counters in sorted(self._sums.by_connection().items()):
             yield self._trace.connections[index], counters
 
     def by_connection(self) -> dict[int, Counters]:
-        """The counters of each connection that has selected rows, by its index."""
+        """Index of a connection with selected rows -> its counters."""
         return self._sums.by_connection()
 
     def totals(self) -> Counters:
-        """The counters of all of them."""
+        """The counters of all selected rows."""
         return self._sums.totals()
 
     def drivers(self) -> list[tuple[str, int, Counters]]:
@@ -94,7 +97,7 @@ class RowCounts:
         return self._trace.labelled(self.file_counters())
 
     def _summed(self, key: Callable[[Connection], K]) -> dict[K, tuple[int, Counters]]:
-        """Connections and counters by what they have in common."""
+        """The number of connections and the sum of their counters, by key."""
         found: dict[K, tuple[int, Counters]] = {}
         for connection, counters in self.connection_counters():
             number, summed = found.setdefault(key(connection), (0, Counters()))
@@ -103,7 +106,7 @@ class RowCounts:
         return found
 
     def _added(self, selection: Selection, places: Sequence[int]) -> Iterator[None]:
-        """The work, with a break after each slice of it."""
+        """Add up the places; yields after each slice."""
         for start in range(0, len(places), SLICE):
             rows = self._trace.rows.at(places[start : start + SLICE])
             self._sums.add(selection.counted(rows))
@@ -111,8 +114,9 @@ class RowCounts:
             yield
 
     def _from(self, stretches: Stretches, selection: Selection, places: Sequence[int]) -> Iterator[None]:
-        """The same work: of a stretch with most of its rows among the places the others are taken
-        away."""
+        """Add up the places with the help of the stretches: if most rows of a stretch are among the
+        places, the others are subtracted from its sums.
+        """
         at, rows = 0, self._trace.rows
         while at < len(places):
             span = stretches.span(places[at])

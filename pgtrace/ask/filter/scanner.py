@@ -1,10 +1,10 @@
 """The tokens of a filter, each with its place.
 
-White space separates; `(`, `)` and quotes are tokens of their own; anything else runs on to the
-next white space or parenthesis. The text after its first letters decides whether a run is a word
-before an operator, `conn:2`, `ms>10`, or SQL to search for. The value after an operator is read
-separately (value()), because there `:` `=` and `~` are ordinary characters: `sql ~ a=b`. Between
-quotes, `"` or `'`, only the quote ends the value; doubled it is one quote.
+White space separates tokens; `(`, `)` and quoted texts are tokens; anything else is a run up to the
+next white space or parenthesis. A run is a word with an operator, `conn:2`, `ms>10`, if an operator
+follows its first letters; else it is SQL to search for. The value after an operator is read
+separately (value()), because there `:` `=` and `~` are ordinary characters: `sql ~ a=b`. Within
+quotes, `"` or `'`, only the same quote ends the value; a doubled quote stands for one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _LONE_OPERATOR: Final = re.compile(r"[~:=<>]|!=")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the filter. `text` is its meaning, without quotes."""
+    """A piece of the filter. `text` is its value, without quotes."""
 
     kind: str
-    """`(`, `)`, `word` (an operator follows), `run`, `quoted`, or empty at the end."""
+    """`(`, `)`, `word` (an operator follows), `run` or `quoted`; empty at the end of the filter."""
     text: str
     start: int
     end: int
@@ -36,7 +36,7 @@ class Token:
     quote: str = ""
 
     def place(self, index: int) -> int:
-        """Where a character of the text is in the filter."""
+        """The position in the filter of a character of `text`."""
         return self.start + index + (1 + self.text[:index].count(self.quote) if self.quote else 0)
 
 
@@ -68,8 +68,9 @@ class Scanner:
         return self._run(at)
 
     def value(self) -> Token:
-        """The value after an operator: quoted, a run, or the token in its place. Raises
-        FilterError."""
+        """The value after an operator: quoted or a run; if there is no value, the token found
+        instead. Raises FilterError.
+        """
         at = self._skip_space()
         if at == len(self.text) or self.text[at] in "()":
             return Token("", "", at, at + 1 if at < len(self.text) else at)

@@ -1,11 +1,11 @@
-"""A filter over a trace: which rows it selects.
+"""The rows that a filter selects in a trace.
 
 The tree decides many rows at once (`decide`). Each term answers for a column of rows, and each part
 of the tree gives two sets of rows, as long integers with a byte for each row: those for which it
 certainly holds, and those for which it may hold, because only their messages can say. `and`, `or`
 and `not` are operations on these integers. Only rows that may hold are read from the capture and
-tested one by one (`holds`), the cheapest tests first. A row whose messages would decide but are no
-longer kept is not selected, and counted.
+tested one by one (`holds`), the cheapest tests first. If the deciding messages of a row are no
+longer kept, the row is not selected, but counted in `undecided`.
 """
 
 from __future__ import annotations
@@ -28,37 +28,38 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 SLICE: Final = 4096
-"""Rows that are decided at once."""
+"""How many rows are decided at once."""
 _COSTS: Final = {word: cost for cost, word in enumerate((*NUMBERS, *TEXTS))}
 _COUNTING: Final = _COSTS["type"]
-"""The cost of a counter."""
+"""The cost of testing a counter."""
 _NEVER: Final = frozenset({RowKind.MARK, RowKind.GAP})
 _SURELY: Final = bytes.maketrans(bytes((UNREAD,)), bytes((NO,)))
 _PERHAPS: Final = bytes.maketrans(bytes((UNREAD,)), bytes((YES,)))
 
 
 class Decided(NamedTuple):
-    """One byte per row, 0 or 1."""
+    """The answers for some rows: in each field, one byte per row, 0 or 1."""
 
     selected: bytes
     unread: bytes
-    """Only its messages can say."""
+    """1 if only the row's messages can decide."""
 
 
 class _Part(NamedTuple):
-    """A part of the tree."""
+    """The compiled form of a part of the tree."""
 
     holds: Callable[[Subject], bool]
     masks: Callable[[Columns], tuple[int, int]]
-    """The rows for which it certainly holds, and those for which it may."""
+    """Returns the rows for which the part certainly holds, and those for which it may hold."""
     cost: int
     by_key: bool
-    """Whether all rows of one connection, shape and label are alike to it."""
+    """Whether the answer is the same for all rows with the same connection, shape and label."""
 
 
 class Selection:
-    """The rows that a filter selects from a trace as it is now. Make a new one when the trace has
-    read on and names may have changed."""
+    """The rows that a filter selects from a trace as it is now. Make a new selection when the trace
+    has read on, because names may have changed.
+    """
 
     def __init__(self, text: str, tree: Node, trace: Trace, apart: Collection[int] = ()) -> None:
         self.text = text
@@ -66,13 +67,15 @@ class Selection:
         self.undecided = 0
         """Rows that could not be decided because their bytes are no longer kept."""
         self.apart = frozenset(() if apart and _mentions(tree, ("leg", "conn")) else apart)
-        """Connections whose round trips are not counted: the other side of a pooler, unless the
-        filter asks for a leg or a connection."""
+        """Connections whose round trips are not counted: the server's side of a pooler, unless the
+        filter has `leg` or `conn`.
+        """
         self._tree = self._compiled(tree)
 
     def decide(self, rows: Columns) -> Decided:
-        """Which of these rows are selected, as far as the index knows. A mark or a gap never is.
-        Raises FilterError if an expression costs too much."""
+        """Which of these rows are selected, as far as the index knows. Marks and gaps never are.
+        Raises FilterError if a regular expression costs too much.
+        """
         shape_at = self.trace.rows.shape_at
         surely, perhaps = self._tree.masks(rows)
         never = {number for number in set(rows.shapes) if shape_at(number).kind in _NEVER}
@@ -82,16 +85,18 @@ class Selection:
         return Decided(surely.to_bytes(len(rows), "little"), (surely ^ perhaps).to_bytes(len(rows), "little"))
 
     def decide_alike(self, keys: Collection[tuple[int, int, int]]) -> bool | None:
-        """Whether all rows of these connections, shapes and labels are selected, or none of them
-        is; None if they differ, or if the keys do not say. Raises FilterError as decide() does."""
+        """True if all rows with these connections, shapes and labels are selected, False if no row
+        is; None if rows differ or the keys do not decide. Raises FilterError as decide() does.
+        """
         if not self._tree.by_key:
             return None
         selected, unread = self.decide(Columns.of_keys(self.trace.rows, keys))
         return None if YES in unread or (YES in selected and NO in selected) else YES in selected
 
     def among(self, places: Sequence[int]) -> Iterator[int]:
-        """The selected ones of these places, in the same order. Reads messages if only they can
-        say. Raises FilterError."""
+        """The selected places among these, in the same order. Reads messages if only they can
+        decide. Raises FilterError.
+        """
         for start in range(0, len(places), SLICE):
             rows = self.trace.rows.at(places[start : start + SLICE])
             decided = self.decide(rows)
@@ -103,7 +108,7 @@ class Selection:
                     yield place
 
     def places(self) -> Iterator[int]:
-        """The places of all selected rows, rising. Raises FilterError."""
+        """The places of all selected rows, in rising order. Raises FilterError."""
         return self.among(range(len(self.trace.rows)))
 
     def counted(self, rows: Columns) -> Columns:
@@ -122,20 +127,24 @@ class Selection:
         ])  # fmt: skip
 
     def holds(self, place: int) -> bool:
-        """Whether the row at that place is selected; a mark or a gap never is. Raises FilterError
-        if an expression costs too much."""
+        """Whether the row at that place is selected; marks and gaps never are. Raises FilterError
+        if a regular expression costs too much.
+        """
         return self._asked(Subject(self.trace, place))
 
     def asked(self, place: int, told: MessageFacts | None = None) -> bool | None:
-        """The same, but None if only its messages would tell. `told` is what they say, if they have
-        been read. Raises FilterError."""
+        """Like holds(), but None if only the row's messages can decide. `told` are the facts from
+        its messages, if they have been read. Raises FilterError.
+        """
         try:
             return self._asked(Subject(self.trace, place, told, reads=False))
         except NotRead:
             return None
 
     def lost(self) -> bool:
-        """A row's messages would have decided but are no longer kept: it is not selected."""
+        """Count a row as undecided, because its messages are no longer kept. Returns False: it is
+        not selected.
+        """
         self.undecided += 1
         return False
 
@@ -148,7 +157,7 @@ class Selection:
         return self._may_count(subject.entry) and self._asked(subject)
 
     def _may_count(self, entry: RowEntry) -> bool:
-        """Whether it is certainly a round trip: an open run may still turn out not to be one."""
+        """Whether the row is certainly a round trip; an open run may turn out not to be one."""
         if not entry.is_open:
             return True
         session = self.trace.connections[entry.connection].session
@@ -164,7 +173,7 @@ class Selection:
             return self.lost()
 
     def _compiled(self, node: Node) -> _Part:
-        """The functions of a part, and its cost."""
+        """Compile a part of the tree."""
         if isinstance(node, NumberTerm) and node.word.key:
             return _of_term(OfCounter(self.trace, node.test, node.word.key, self.apart), _COUNTING)
         if isinstance(node, NumberTerm):
@@ -178,24 +187,26 @@ class Selection:
         return _all(parts) if isinstance(node, All) else _any(parts)
 
     def _bounded(self, term: TextTerm) -> Callable[[str], bool]:
-        """Its test. An expression that is too costly for its texts is an error at its place."""
+        """The term's test, which raises FilterError with the term's place if the expression costs
+        too much.
+        """
         test, text = term.test, self.text
 
         def bounded(found: str) -> bool:
             try:
                 return test(found)
             except TooCostly:
-                reason = "this expression takes too long on this text; repeat less, or within narrower limits"
+                reason = "this expression takes too long on this text; use fewer repeats, or narrower limits"
                 raise FilterError(text, term.start, term.end - term.start, reason) from None
 
         return bounded
 
 
 class Listed(Selection):
-    """The rows that a selection has selected before: nothing is asked again."""
+    """Rows that another selection has selected before; nothing is tested again."""
 
     def __init__(self, by: Selection, places: Sequence[int]) -> None:
-        """`places` are in order; `by` is what has selected them."""
+        """`places` are in rising order; `by` is the selection that selected them."""
         super().__init__(by.text, All(()), by.trace, by.apart)
         self._places = places
 
@@ -205,7 +216,7 @@ class Listed(Selection):
 
 
 def _mentions(node: Node, words: Sequence[str]) -> bool:
-    """Whether a part of it has one of these words."""
+    """Whether the tree has one of these words."""
     if isinstance(node, TextTerm | NumberTerm):
         return node.word.name in words
     return any(_mentions(part, words) for part in ((node.part,) if isinstance(node, Not) else node.parts))
@@ -264,5 +275,5 @@ def _any(parts: Sequence[_Part]) -> _Part:
 
 
 def _together(parts: Sequence[_Part]) -> tuple[int, bool]:
-    """The cost of several parts, the most expensive last, and whether they go by the key."""
+    """The cost of parts that are sorted by cost, and whether all of them use the key."""
     return parts[-1].cost if parts else 0, all(part.by_key for part in parts)

@@ -1,7 +1,7 @@
 """The meaning of a filter: a tree of terms.
 
-A term asks one word for its value in a row, a list of texts or of numbers, and holds if one of them
-passes its test. Every part knows its place in the filter's text.
+A term tests the values that one word has in a row, a list of texts or numbers, and holds if one of
+them passes. Every part knows its place in the filter's text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pgtrace.ask.filter.words import Word
 
 @dataclass(frozen=True, slots=True)
 class TextTerm:
-    """`driver:asyncpg`, `sql ~ select`, `error`."""
+    """A term with a text: `driver:asyncpg`, `sql ~ select`, `error`."""
 
     word: Word
     test: Callable[[str], bool]
@@ -25,7 +25,7 @@ class TextTerm:
 
 @dataclass(frozen=True, slots=True)
 class NumberTerm:
-    """`ms > 10`."""
+    """A term with a number: `ms > 10`."""
 
     word: Word
     test: Callable[[float], bool]
@@ -35,21 +35,21 @@ class NumberTerm:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The part does not hold."""
+    """Holds if its part does not."""
 
     part: Node
 
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Each part holds; without parts always."""
+    """Holds if each part does; without parts, always."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Any:
-    """One part holds."""
+    """Holds if at least one part does."""
 
     parts: tuple[Node, ...]
 

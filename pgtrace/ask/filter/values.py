@@ -1,7 +1,7 @@
-"""The values after an operator, each made into a test for a row.
+"""Makes the value after an operator into a test for a row.
 
-A value is checked when the filter is read. An unknown message, a letter without a meaning, or an
-expression that cannot be matched is an error at its place, not a filter that never holds.
+Values are checked when the filter is parsed. An unknown message, an undefined letter, or an invalid
+expression is an error at its place, not a filter that selects nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MESSAGES: Final = {
     for name in (*names.values(), "Unknown")
     if name != "Authentication"
 }
-"""Names of messages by their lower case."""
+"""Name of a message in lower case -> the name."""
 COUNTERS: Final = {
     name.lower(): name
     for name in (
@@ -35,7 +35,7 @@ COUNTERS: Final = {
         *(f"{table}.{message}" for table, messages in MESSAGES_OF.items() for message in messages),
     )
 }
-"""Counters that are sums over rows, by their lower case."""
+"""Name of a counter in lower case -> the name, for counters that are sums over rows."""
 _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ":": operator.eq,
     "<": operator.gt,
@@ -43,7 +43,7 @@ _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": operator.lt,
     ">=": operator.le,
 }
-"""With the filter's number first."""
+"""Comparison -> its function, which takes the filter's number first."""
 _NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{0,9})?")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{1,16}")
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}|([0-9a-f]{1,32})")
@@ -60,14 +60,14 @@ class BadValue(Exception):
 
 
 def number(comparison: str, value: str) -> Callable[[float], bool]:
-    """A comparison with that number. Raises BadValue."""
+    """The test for a comparison with that number. Raises BadValue."""
     if not _NUMBER.fullmatch(value):
         raise BadValue(f"`{value}` is not a number")
     return partial(_COMPARISONS[comparison], float(value))
 
 
 def counter(name: str) -> str:
-    """The name of a counter in any letter case. Raises BadValue."""
+    """The counter with that name, in any letter case. Raises BadValue."""
     found = COUNTERS.get(name.lower())
     if name.lower() in _NO_SUMS:
         raise BadValue(f"`{name}` is not a sum over round trips")
@@ -78,12 +78,12 @@ def counter(name: str) -> str:
 
 
 def is_some(number: float) -> bool:
-    """What a counter means without a value."""
+    """The test of a counter without a value: it is not 0."""
     return number > 0
 
 
 def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:
-    """A comparison with that text, for the word's kind. Raises BadValue."""
+    """The test for a comparison with that text, by the word's kind. Raises BadValue."""
     if comparison == "~":
         return _matches(value)
     if word.kind is ValueKind.LEG and len(value) == 1 and value.isalpha():
@@ -107,13 +107,13 @@ def text(word: Word, comparison: str, value: str) -> Callable[[str], bool]:
 
 
 def contains(value: str) -> Callable[[str], bool]:
-    """Some part of the text, in any letter case."""
+    """The test whether a text contains `value`, in any letter case."""
     folded = value.lower()
     return lambda found: folded in found.lower()
 
 
 def stands_alone(word: Word) -> Callable[[str], bool]:
-    """The meaning of a word without a value."""
+    """The test of a word without a value."""
     if word.kind is ValueKind.LETTER:
         return lambda found: "T" in found or "E" in found
     return lambda found: True
