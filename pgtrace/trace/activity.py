@@ -1,12 +1,12 @@
-"""When each connection was busy, and how many round trips were open at once.
+"""When each connection was busy, and how many round trips were open at the same time.
 
 The time in round trips is summed in slices of time, which are the same for all connections so that
-they compare. There are at most SLICES slices. When the capture outgrows them, each two become one
-and the slices twice as long. So memory does not grow with time, and no round trip is looked at
-again.
+they can be compared. There are at most SLICES slices. When the capture outgrows them, every two
+become one and the slices are twice as long. So memory does not grow with time, and no round trip is
+read again.
 
-How many were open at once is a sweep over the rows in the order in which they began, as in
-times.py. It goes as far as the first round trip that is open.
+The number of round trips open at the same time is found by a sweep over the rows in the order in
+which they began, as in times.py. The sweep stops at the first round trip that is still open.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pgtrace.trace.rows import Columns
 
 SLICES: Final = 64
 MOST_WAITING: Final = 10_000
-"""The most round trips that wait for an open one before it counts as open all the while."""
+"""The most round trips that wait for an open one before it counts as open the whole time."""
 _FIRST_NS: Final = 1_000_000
 """The length of a slice at first."""
 
 
 class Activity(CompleteRows):
-    """Time in round trips, set-up included, by connection and slice of time."""
+    """The time in round trips, set-up included, by connection and slice of time."""
 
     def __init__(self) -> None:
         self._slice_ns = _FIRST_NS
@@ -56,9 +56,9 @@ class Activity(CompleteRows):
             own[place] = own.get(place, 0) + left_ns
 
     def of(self, connection: int, until_ns: int, parts: int) -> list[float]:
-        """The share of time, from 0 to 1, that a connection was in round trips, in `parts` equal
-        parts of the time from the start to `until_ns`. A slice that lies in several parts counts
-        evenly."""
+        """How busy a connection was: the share of time, from 0 to 1, that it spent in round trips,
+        for each of `parts` equal parts of the time from the start to `until_ns`. A slice that lies
+        in several parts is divided evenly."""
         found = [0.0] * parts
         part_ns = max(1.0, until_ns / parts)
         for place, busy_ns in self._busy.get(connection, {}).items():
@@ -79,22 +79,24 @@ class Activity(CompleteRows):
 
 
 class AtOnce(Subscriber):
-    """The most round trips that were open at once."""
+    """The most round trips that were open at the same time."""
 
     def __init__(self, apart: Collection[int]) -> None:
         """Connections with the indexes `apart` do not count."""
         self.most = 0
         self.at_ns = 0
-        """When it was, for the first time."""
+        """When that was, for the first time."""
         self._apart = apart
         self._waiting: deque[_Span] = deque()
-        """Those that began after one that is open: when it ends decides how many there were."""
+        """Round trips that began after one that is still open: how many there were depends on when
+        that one ends."""
         self._open: dict[int, _Span] = {}
         """By place."""
         self._closing: list[int] = []
-        """When those that were open at the latest moment end; a heap."""
+        """When the round trips end that were open at the latest moment; a heap."""
         self._endless: set[int] = set()
-        """Places of those that too many wait for: they count as open until they end."""
+        """Places of open round trips that too many others wait for: they count as open until they
+        end."""
 
     def take(self, rows: Columns) -> None:
         rows = rows.round_trips
@@ -122,7 +124,7 @@ class AtOnce(Subscriber):
         self._sweep()
 
     def _sweep(self) -> None:
-        """Go on to the first one that is open."""
+        """Advance to the first round trip that is still open."""
         waiting, closing = self._waiting, self._closing
         while waiting and (waiting[0].ends_ns is not None or len(waiting) > MOST_WAITING):
             span = waiting.popleft()

@@ -1,9 +1,9 @@
 """The latest blocks of a trace by position, with their records sorted by connection.
 
-Details of rows are usually asked for near each other: page after page in the inspector, row after
-row in `show`. Without this cache, each row would read and decode its block again. Blocks with
-nothing of a connection are skipped undecoded: while it waits for an answer, others fill many
-blocks.
+Details of neighbouring rows are usually requested together: page after page in the inspector, row
+after row in `show`. Without this cache, each row would read and decode its block again. Blocks that
+contain nothing of a connection are skipped undecoded: while the connection waits for an answer,
+others fill many blocks.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pgtrace.capture.record import Close, Data, Elided, Made, Record, Rewrite
 from pgtrace.protocol.codes import BACKEND
 
 KEPT_BYTES: Final = 16 * 1024 * 1024
-"""Approximate memory for the records of the cached blocks."""
+"""The approximate memory for the records of the cached blocks."""
 _BLOCK_BYTES: Final = 4096
 _PIECE_BYTES: Final = 400
 
 Piece = tuple[int, int, int, bytes, int]
-"""(time, side, offset, bytes, bytes left out) of one record; the time is the recorder's. One of the
+"""(time, side, offset, bytes, bytes left out) of one record. The time is the recorder's. One of the
 last two is empty."""
 
 
@@ -40,8 +40,8 @@ class _Known:
         self._ends: dict[int, tuple[tuple[list[int], list[int]], ...]] = {}
 
     def behind(self, connection: int, starts: tuple[int, int]) -> int:
-        """The index of a connection's first piece that goes beyond these places in the two streams;
-        the number of pieces if none does."""
+        """The index of a connection's first piece that extends beyond these places in the two
+        streams; the number of pieces if none does."""
         pieces = self.pieces.get(connection, [])
         ends = self._ends.get(connection)
         if ends is None:
@@ -54,7 +54,7 @@ class _Known:
 
 
 class Blocks:
-    """The blocks of one capture."""
+    """The blocks of one capture, cached."""
 
     def __init__(self, reader: CaptureReader) -> None:
         self._reader = reader
@@ -62,8 +62,8 @@ class Blocks:
         self._kept_bytes = 0
 
     def pieces(self, position: int, connection: int, starts: tuple[int, int]) -> Iterator[Piece]:
-        """What passed on a connection after these places in its streams, from the block at that
-        position to its end. Nothing if the capture no longer has it.
+        """What passed on a connection after these places in its streams, from the block at
+        `position` to its end. Empty if the capture does not keep it any more.
 
         The data before these places is in that block only. If a later block has nothing after them,
         the places are impossible, and the search ends.

@@ -5,8 +5,8 @@
     sites.driver_of(file, backend_pid, client)   # the driver that noted statements there
     sites.handed_on(place)   # whether another task or thread began the row's transaction
 
-A note is in the capture before its statement, and belongs to the connection with its backend pid
-and port. When a round trip closes, the notes so far are about its statements, about statements that
+A note precedes its statement in the capture, and belongs to the connection with its backend pid and
+port. When a round trip closes, the notes so far are about its statements, about statements that
 were never run, or about the next messages of the same call (psycopg2 sends BEGIN first, pg8000
 three round trips for one call). A driver makes the next note only when it has its answer. Each
 execution takes the latest notes with its own text, and earlier ones are dropped. A statement that
@@ -37,13 +37,13 @@ from pgtrace.whole import whole_number
 LOOKED_AT: Final = 1_000
 """The latest notes of one connection that are searched for a statement's note."""
 DECLARED_KEPT: Final = 10_000
-"""The most connections of which the latest DECLARE is known."""
+"""The most connections whose latest DECLARE is remembered."""
 NOTES_KEPT: Final = 100_000
 """The most notes that wait for their round trips."""
 SITES_KEPT: Final = 50_000
 """The most different lines, or lists of lines."""
 HANDED_ON_KEPT: Final = 10_000
-"""The most rows in a transaction that another began."""
+"""The most rows in a transaction that another task or thread began."""
 DRIVERS_KEPT: Final = 10_000
 """The most connections whose driver was noted."""
 TEXTS_KEPT: Final = 10_000
@@ -51,11 +51,11 @@ TEXTS_KEPT: Final = 10_000
 _NUMBER: Final = struct.Struct("=I")
 
 UNITS_KEPT: Final = 20_000
-"""The most different names of marks of the program."""
+"""The most different names of the program's marks."""
 
 
 class Noted(NamedTuple):
-    """What is noted about a row."""
+    """What the program noted for a row."""
 
     sites: tuple[Site, ...] = ()
     marks: tuple[str, ...] = ()
@@ -70,20 +70,21 @@ class Span(NamedTuple):
     began_ns: int
     ended_ns: int
     is_alone: bool
-    """Whether no other of its name overlapped it: then all that is noted in it is its own."""
+    """Whether no other mark of the same name overlapped it. Then everything noted in it belongs to
+    it."""
 
 
 class _Spans:
-    """Marks of one name, in the order of their ends."""
+    """The marks of one name, in the order of their ends."""
 
     def __init__(self) -> None:
         self.first: Span | None = None
         self.alone: Span | None = None
-        """The first that none has overlapped so far."""
+        """The first mark that no other has overlapped so far."""
         self._ended_ns = 0
 
     def add(self, began_ns: int, ended_ns: int) -> None:
-        """Another one has ended."""
+        """Add a mark that has ended."""
         self.first = self.first or Span(began_ns, ended_ns, is_alone=False)
         if self.alone is not None and began_ns < self.alone.ended_ns:
             self.alone = None
@@ -93,7 +94,7 @@ class _Spans:
 
 
 Key = tuple[int, int]
-"""File and backend pid."""
+"""The file and backend pid."""
 
 
 class CallSites:
@@ -107,7 +108,7 @@ class CallSites:
         self._waiting: dict[Key, deque[tuple[int, CallSite]]] = {}
         self._waits = 0
         self.units: dict[str, Histogram] = {}
-        """By name, how long the marks took that the program set itself and that have ended."""
+        """Mark name -> how long the marks took that the program itself set and that have ended."""
         self._spans: dict[str, _Spans] = {}
         self.has_marks = False
         """Whether a note is in such a mark."""
@@ -116,9 +117,9 @@ class CallSites:
         self._checksums: dict[str, int] = {}
         self._handed_on: set[int] = set()
         self._drivers: dict[tuple[int, int, int], str] = {}
-        """By file, backend pid and port: the driver that noted a statement there."""
+        """(file, backend pid, port) -> the driver that noted a statement there."""
         self._declared: dict[Key, tuple[str, Noted]] = {}
-        """By connection, the text of its latest DECLARE, and its lines."""
+        """Connection -> the text of its latest DECLARE, and its lines."""
         self._rows: IO[bytes] | None = None  # created when a row has lines
 
     @property
@@ -127,7 +128,7 @@ class CallSites:
         return not self.notes
 
     def note(self, file: int, time_ns: int, note: CallSite) -> None:
-        """A note of the capture."""
+        """Take a note from the capture."""
         self.notes += 1
         if self._waits >= NOTES_KEPT:
             self._waiting.clear()
@@ -147,7 +148,7 @@ class CallSites:
         return found or self._drivers.get((file, backend_pid, 0), "")
 
     def unit(self, time_ns: int, note: CallSite) -> None:
-        """The end of a mark."""
+        """Take the end of a mark."""
         name = note.marks.rpartition(SEPARATOR)[2]
         if name in self.units or len(self.units) < UNITS_KEPT:
             self._spans.setdefault(name, _Spans()).add(time_ns - note.length * 1000, time_ns)
@@ -155,7 +156,7 @@ class CallSites:
 
     def one_unit(self, name: str) -> Span | None:
         """When one of the program's marks of that name began and ended: the first that no other of
-        that name overlapped, or else the first of all."""
+        that name overlapped, or otherwise the first of all."""
         spans = self._spans.get(name)
         return None if spans is None else spans.alone or spans.first
 
@@ -163,8 +164,8 @@ class CallSites:
         """A round trip of that connection has closed; `flushed_ns` is its first flush point.
 
         A note made up to then is about this round trip or an earlier one, so the latest counts. A
-        later one may be about the next round trip, since a reply gets its time after it was passed
-        on: of these the earliest counts.
+        later note may be about the next round trip, since a reply gets its time after it was passed
+        on; of these notes the earliest counts.
         """
         if not exchange.effect.depth and self._declared and self._describes(file, backend_pid, place, exchange):
             return
@@ -181,7 +182,7 @@ class CallSites:
                 (made if time_ns <= flushed_ns else later).append(note)
         found, done, is_handed_on, marks = self._of(exchange, [*reversed(made), *later])
         if not done and made:
-            marks = _names(made[-1])  # what is sent first for the statement of that note
+            marks = _names(made[-1])  # sent before the statement of that note
         if is_handed_on and len(self._handed_on) < HANDED_ON_KEPT:
             self._handed_on.add(place)
         while waiting and (waiting[0][1].sequence <= done or len(waiting) > LOOKED_AT):
@@ -197,8 +198,8 @@ class CallSites:
                 self._declared[file, backend_pid] = exchange.statements[0].sql or "", Noted(found, marks)
 
     def _describes(self, file: int, backend_pid: int, place: int, exchange: Exchange) -> bool:
-        """A round trip that runs nothing, about the cursor just declared, has the lines of its
-        DECLARE: no hook sees it."""
+        """Whether a round trip that runs nothing describes the cursor just declared. It then gets
+        the lines of its DECLARE, because no hook sees it."""
         sql, noted = self._declared.get((file, backend_pid), ("", _NOTHING))
         describes = bool(sql) and [statement.sql for statement in exchange.statements] == [sql]
         if describes:
@@ -212,11 +213,11 @@ class CallSites:
         os.pwrite(self._rows.fileno(), _NUMBER.pack(self._number(noted)), place * _NUMBER.size)
 
     def at(self, place: int) -> tuple[Site, ...]:
-        """The lines of the row at that place."""
+        """The lines of the row at this place."""
         return self._at(place).sites
 
     def marks_at(self, place: int) -> tuple[str, ...]:
-        """The marks of the program that the row at that place is in."""
+        """The program's marks that the row at this place is in."""
         return self._at(place).marks if self.has_marks else ()
 
     def _at(self, place: int) -> Noted:
@@ -226,8 +227,8 @@ class CallSites:
         return self._noted[_NUMBER.unpack(data)[0]] if len(data) == _NUMBER.size else _NOTHING
 
     def handed_on(self, place: int) -> bool:
-        """Whether a statement of that row was sent in a transaction that another task or thread
-        had begun."""
+        """Whether a statement of this row was sent in a transaction that another task or thread had
+        begun."""
         return place in self._handed_on
 
     def close(self) -> None:
@@ -236,8 +237,8 @@ class CallSites:
             self._rows.close()
 
     def _of(self, exchange: Exchange, notes: list[CallSite]) -> tuple[tuple[Site, ...], int, bool, tuple[str, ...]]:
-        """The lines of its statements, the sequence number of the last note used, whether one of
-        them says HANDED_ON, and the marks of them all."""
+        """The lines of the exchange's statements, the sequence number of the last note used,
+        whether one of the notes says HANDED_ON, and the marks of them all."""
         found: dict[Site, None] = {}
         marks: dict[str, None] = {}
         done = 0
@@ -252,7 +253,7 @@ class CallSites:
                     found.setdefault(Site(note.file, note.line, note.function))
                 if part.ended or note.flags & PREPARE:
                     self.joined += 1
-                    # a batch may continue in the next round trip
+                    # A batch may continue in the next round trip.
                     done = max(done, note.sequence - bool(note.flags & BATCH))
         return tuple(found), done, is_handed_on, tuple(marks)
 

@@ -2,7 +2,7 @@
 
 While it is open it has a session, and an observer that writes the session's reports to the ledger.
 When it has closed only names and numbers remain, so a capture of a hundred thousand short
-connections needs little memory; it can then be moved to the shelf.
+connections needs little memory; the connection can then be moved to the shelf.
 
 identity.py has its driver, server and start-up; ends.py describes its end.
 """
@@ -35,8 +35,8 @@ from pgtrace.trace.timeline import RowNote
 LEFT_KEPT: Final = 100
 """The most statements kept of a closed connection: those with the most Binds."""
 _NEVER_NS: Final = -(1 << 62)
-"""Before all times: the first record of a capture may belong to another connection and be later
-than this one's first."""
+"""Earlier than all times. The first record of a capture may belong to another connection and be
+later than this one's first."""
 _SAY_GOODBYE: Final = frozenset({"session", "replication"})
 """Kinds of connections that a driver ends with Terminate."""
 
@@ -45,11 +45,11 @@ class ConnectionKeeper(Protocol):
     """The owner of all connections, which each connection informs."""
 
     def woken(self, connection: Connection) -> None:
-        """It was put aside, and continues."""
+        """A connection that was put aside continues."""
 
     def retired(self, connection: Connection, counters: Counters, before: Counters | None, statements: StatementTable | None) -> None:
-        """It has closed or is put aside, with those counters and statements. `before` is what it
-        had counted when it was last put aside."""
+        """A connection has closed or is put aside, with these counters and statements. `before` is
+        what it had counted when it was last put aside."""
 
     def changed(self, connection: Connection) -> None:
         """More is known about a closed connection."""
@@ -104,7 +104,7 @@ class Connection(Identity):
         self.opened_ns = 0
         self.closed_ns: int | None = None
         self.closed_by = ""
-        """`driver`, `server` or `pgtrace`: the side that ended it first."""
+        """The side that ended it first: `driver`, `server` or `pgtrace`."""
         self.ends: tuple[DirectionEnd, ...] = ()
         """The ends of its directions, in order; empty if none was seen."""
         self.sent_on = False
@@ -122,8 +122,8 @@ class Connection(Identity):
         """The meaning of its CopyData at every row."""
         self._names = NameLog()
         self._began = [0, 0]
-        """For each side: the position of the record in which its incomplete message, else its
-        latest read, began."""
+        """For each side: the position of the record in which its incomplete message began, or
+        otherwise its latest read."""
         self._left: tuple[Statement, ...] = ()
         self._left_open = self._fatal = ""
         self._counters: Counters | None = None
@@ -137,7 +137,7 @@ class Connection(Identity):
     # Input.
 
     def receive(self, side: int, time_ns: int, data: bytes, offset: int, position: int) -> None:
-        """The bytes of one read, and the position of their record in the capture."""
+        """Take the bytes of one read, and the position of their record in the capture."""
         session = self.session or self._woken(time_ns, offset)
         if session is None:
             return
@@ -196,8 +196,8 @@ class Connection(Identity):
             self._keeper.changed(self)
 
     def put_aside(self, time_ns: int) -> None:
-        """Too many are open: keep its counts and state, and free the rest. Its next read wakes
-        it."""
+        """Too many connections are open: keep its counts and state, and free the rest. Its next
+        read wakes it."""
         if self.session is not None:
             self.was_put_aside = True
             self._resting = self.session.rest()
@@ -206,7 +206,7 @@ class Connection(Identity):
             self._retire(time_ns)
 
     def learn(self, key: str, value: str) -> None:
-        """A fact about it."""
+        """Take a fact about the connection."""
         if key in self.facts or (self.session is not None and self._ledger.may_keep_fact(self.facts, key, value)):
             self.facts[key] = value[:LONGEST_FACT]
         if key == "server":
@@ -215,7 +215,7 @@ class Connection(Identity):
             self.session.decrypted()
 
     def gap(self, time_ns: int) -> None:
-        """Bytes are missing."""
+        """Bytes of the connection are missing."""
         if self.session is not None:
             self.session.gap(time_ns)
 
@@ -228,12 +228,12 @@ class Connection(Identity):
 
     @property
     def fatal(self) -> str:
-        """SQLSTATE of the FATAL error that the server sent; empty if there was none."""
+        """The SQLSTATE of the FATAL error that the server sent; empty if there was none."""
         return self._fatal if self.session is None else self.session.fatal
 
     @property
     def ended_ns(self) -> int | None:
-        """When a side first ended it, if known; else when it closed."""
+        """When a side first ended it, if known; otherwise when it closed."""
         return self.ends[0].time_ns if self.ends else self.closed_ns
 
     @property
@@ -254,7 +254,7 @@ class Connection(Identity):
     @property
     def left_open(self) -> str:
         """If a side ended its direction while the latest round trip was open: what happened to that
-        round trip, in words."""
+        round trip, in words. Otherwise empty."""
         return self._observer.left_open if self._observer is not None else self._left_open
 
     @property
@@ -280,7 +280,7 @@ class Connection(Identity):
 
     @property
     def last_statements(self) -> Iterable[Statement]:
-        """The named statements that are alive; for a closed connection those alive at its end, as
+        """The named statements that are alive. For a closed connection: those alive at its end, as
         far as its log of names has them."""
         return self.named_statements() if self.session is not None else self._left
 
@@ -316,39 +316,38 @@ class Connection(Identity):
         return counters
 
     def present(self, now_ns: int) -> Counters:
-        """The counters of its present session alone, up to that moment; nothing if it has none."""
+        """The counters of its present session alone, up to that moment; all 0 if it has none."""
         return self._observer.counters(now_ns) if self._observer is not None else Counters()
 
     @property
     def settled(self) -> Counters | None:
-        """Its counters without those of its present session; None if that is its first."""
+        """Its counters without those of its present session; None if that is its first session."""
         return self._counters
 
     def counted_at(self, place: int) -> tuple[Tally, int] | None:
-        """The counts and the waiting time of the open round trip at that place; None if that is not
-        the open one."""
+        """The counts and the waiting time of the open round trip at this place; None if the open
+        round trip is not at this place."""
         session = self.session
         note: RowNote | None = session.open_note if session is not None else None
         return session.untold(self._ledger.duration_ns) if session is not None and note is not None and note.place == place else None
 
     def add_statements(self, gathered: Gathered) -> Iterator[None]:
-        """Add the current statements of an open connection, with a break after each slice of the
-        work."""
+        """Add the current statements of an open connection. Yields after each slice of the work."""
         if self._observer is not None:
             yield from self._observer.add_statements(gathered)
 
     def meaning(self, kind: str, name: str, place: int) -> Statement | Portal | None:
-        """What the name of a statement (`S`) or portal (`P`) meant when the row at that place
+        """What the name of a statement (`S`) or portal (`P`) meant when the row at this place
         began."""
         return self._names.at(kind, name, place)
 
     def named_at(self, name: str, place: int) -> list[int]:
-        """Places up to `place` at which the name got a statement, latest first: those of its
+        """The places up to `place` at which the name got a statement, latest first: those of its
         Parses, and of rows that restored it."""
         return self._names.places(name, place)
 
     def fate(self, name: str, place: int) -> tuple[int, Statement | Dropped] | None:
-        """What happened to a statement's name before the row at that place: the row of its latest
+        """What happened to a statement's name before the row at this place: the row of its latest
         Parse, or of what dropped it. None if neither was seen."""
         return self._names.fate(name, place)
 
@@ -362,8 +361,8 @@ class Connection(Identity):
         return session
 
     def _woken(self, time_ns: int, offset: int) -> Session | None:
-        """The session of a connection that was put aside: its saved state if nothing was owed, else
-        as after a gap. Names count as prepared earlier."""
+        """The session of a connection that was put aside: its saved state if nothing was owed,
+        otherwise a session that continues as after a gap. Names count as prepared earlier."""
         if self.closed_ns is not None:
             return None
         if self._names is _NO_NAMES:
@@ -406,18 +405,18 @@ class Connection(Identity):
     # Its end.
 
     def _add_end_row(self, time_ns: int) -> int:
-        """Add the row for its end; returns its place."""
+        """Add the row for its end. Returns the row's place."""
         session = self.session
         status, offsets = (session.status, session.offsets) if session is not None else ("", (0, 0))
         return self._ledger.event(RowKind.CLOSED, self.end, time_ns, self._began[FRONTEND], self.index, status=status, offsets=offsets)
 
     def _relabel_end(self) -> None:
-        """Update that row, now that more is known."""
+        """Update the row for its end, now that more is known."""
         if self._end_row is not None and self._ledger.timeline:
             self._ledger.rows.relabel(self._end_row[0], Label(self.end))
 
     def _notice_refused_tls(self, session: Session) -> None:
-        """It has ended: if its driver wanted TLS, say so in its first row."""
+        """The connection has ended. If its driver was refused TLS, say so in its first row."""
         if self.tls_refused or self.joined or self.was_put_aside:
             return
         self.tls_refused = refused_tls.began_with(session, self.ends[0].by if self.ends else self.closed_by, self.facts)
@@ -435,5 +434,5 @@ _ABSENT: Final[dict[str, Any]] = {
     "_observer": None,
     "session": None,
 }
-"""What closed connections share instead of their own objects."""
+"""What closed connections share instead of having objects of their own."""
 _LIVES_ON: Final = frozenset({"_keeper", "_ledger", "_make_observer"})

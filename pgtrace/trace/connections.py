@@ -4,8 +4,9 @@ all others on the shelf.
 A connection from the shelf is rebuilt for each request, equal to the previous copy; it is
 read-only.
 
-Of more than OPEN_KEPT open connections, those silent for longest are put aside: their counts are
-kept, and when one continues, it is read as after a gap. `put_aside` counts how often this happened.
+If more than OPEN_KEPT connections are open, those silent for longest are put aside: their counts
+are kept, and when one continues, it is read as after a gap. `put_aside` counts how often this
+happened.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from pgtrace.trace.statements import StatementTable
 from pgtrace.trace.totals import TraceTotals
 
 OPEN_KEPT: Final = 8192
-"""The most open connections that are read at once."""
+"""The most open connections that are read at the same time."""
 CLOSED_KEPT: Final = 20_000
 """The most closed connections in memory."""
 _LOOKED_AT: Final = 64
 
 
 class Connections(Sequence[Connection]):
-    """All of them, in the order in which they began."""
+    """All connections of a trace, in the order in which they began."""
 
     def __init__(self, ledger: Ledger, files: CaptureFiles, totals: TraceTotals, observer: ObserverType) -> None:
         self._ledger = ledger
@@ -71,7 +72,7 @@ class Connections(Sequence[Connection]):
             yield self[index]
 
     def numbered(self, file: CaptureFile, number: int) -> Connection | None:
-        """The connection with this number in that file, if it has begun."""
+        """The connection with this number in this file, if it has begun."""
         found = file.connections.get(number)
         if found is not None or not self._shelved:
             return found
@@ -79,8 +80,8 @@ class Connections(Sequence[Connection]):
         return self[int.from_bytes(index, "big")] if index is not None else None
 
     def begun(self, file: CaptureFile, number: int, position: int) -> Connection:
-        """The connection with this number in that file; created if it is new, with its first record
-        at that position."""
+        """The connection with this number in this file. If it is new, it is created, with its first
+        record at `position`."""
         connection = self.numbered(file, number)
         if connection is None:
             connection = Connection(self._ledger, self, self._observer, self._count, file.number, number)
@@ -106,7 +107,7 @@ class Connections(Sequence[Connection]):
     # Reports of a connection.
 
     def woken(self, connection: Connection) -> None:
-        """It was put aside and continues: it is in memory again."""
+        """A connection that was put aside continues: it is in memory again."""
         self._totals.open[connection.index] = connection
         self._files[connection.file].connections[connection.number] = connection
         if connection.index not in self._here:
@@ -116,7 +117,8 @@ class Connections(Sequence[Connection]):
         self._bound_open(connection)
 
     def retired(self, connection: Connection, counters: Counters, before: Counters | None, statements: StatementTable | None) -> None:
-        """It has closed or is put aside: take its counts, and move older ones to the shelf."""
+        """A connection has closed or is put aside: take its counts, and move older ones to the
+        shelf."""
         self._totals.retired(connection, counters, before, statements)
         self._closed.append(connection.index)
         while len(self._closed) > CLOSED_KEPT:

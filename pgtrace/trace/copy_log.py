@@ -12,9 +12,9 @@ This follows from the command that the backend answered with a copy mode, never 
   options that pgoutput needs and other plugins refuse.
 
 A row is decoded long after it was read. So this log keeps what applied when the row began: the copy
-modes, and for a pgoutput stream what later messages depend on, i.e. the Relations (as bodies,
-decoded on request) and whether a streamed transaction was open. While reading, this costs one look
-at a byte of each XLogData.
+modes, and for a pgoutput stream the state that later messages depend on, i.e. the Relations (as
+bodies, decoded on request) and whether a streamed transaction was open. While reading, this costs
+the inspection of one byte of each XLogData.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class _Log(Generic[T]):
         self.values.append(value)
 
     def before(self, place: int) -> T | None:
-        """What applied when the row at that place began."""
+        """The value that applied when the row at this place began."""
         found = bisect_left(self.places, place)
         return self.values[found - 1] if found else None
 
     def within(self, place: int) -> list[T]:
-        """What was added in the row at that place."""
+        """The values that were added in the row at this place."""
         return self.values[bisect_left(self.places, place) : bisect_left(self.places, place + 1)]
 
 
@@ -71,14 +71,14 @@ class CopyLog:
         """What CopyData contains at this point of the reading."""
         self.in_stream = False
         """Whether a streamed transaction is open at this point."""
-        self._told = -1  # how much the messages of the latest row say about it
+        self._told = -1  # how well the messages of the latest row describe it
         self._may_log = may_log
         self._contents: _Log[Contents | None] = _Log()
         self._streams: _Log[bool] = _Log()
         self._relations: dict[int, _Log[bytes]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # of the trace: nothing is logged any more
+        # `may_log` belongs to the trace; a stored log gets no more entries.
         return {name: value for name, value in vars(self).items() if name != "_may_log"}
 
     @property
@@ -87,26 +87,26 @@ class CopyLog:
         return bool(self._contents.places or self._streams.places or self._relations)
 
     def began(self, place: int, now: Contents) -> None:
-        """A copy response came, in the row at that place."""
+        """A copy response arrived, in the row at this place."""
         self.now, self.in_stream = now, False
         if self._may_log(bool(self._contents.places)):
             self._contents.add(place, now)
 
     def ended(self, place: int) -> None:
-        """The copying is over, in the row at that place."""
+        """The copying is over, in the row at this place."""
         self.now, self.in_stream = None, False
         if self._contents.values and self._contents.values[-1] is not None:
             self._contents.add(place, None)
 
     def row_began(self, place: int) -> None:
-        """A row that begins with CopyData; called before passed() for its first message."""
+        """A row begins with CopyData. Call this before passed() for its first message."""
         self._told = -1
         if self.in_stream != bool(self._streams.values and self._streams.values[-1]) and self._may_log(True):
             self._streams.add(place, self.in_stream)
 
     def tells_more(self, data: bytes) -> bool:
-        """Whether this CopyData describes its row better than the earlier ones: a change of a
-        table, else the log, else a status."""
+        """Whether this CopyData describes its row better than the earlier ones: a change of a table
+        before other XLogData, XLogData before a status."""
         told = int(data[:1] == b"w")
         if told and self.now is not None and self.now.plugin is not None and data[INSIDE_XLOGDATA : INSIDE_XLOGDATA + 1] in _CHANGES:
             told = 2
@@ -115,7 +115,7 @@ class CopyLog:
         return more
 
     def passed(self, side: int, data: bytes, place: int) -> None:
-        """CopyData of copy-both passed in the row at that place: keep what later messages depend
+        """CopyData of copy-both passed in the row at this place: keep what later messages depend
         on."""
         if side != BACKEND or self.now is None or self.now.plugin is None or len(data) <= INSIDE_XLOGDATA or data[0] != _XLOGDATA:
             return
@@ -129,15 +129,15 @@ class CopyLog:
                 log.add(place, body)
 
     def contents_at(self, place: int) -> tuple[Contents | None, list[Contents]]:
-        """What applied when the row at that place began, and the copy responses in it."""
+        """What applied when the row at this place began, and the copy responses in it."""
         return self._contents.before(place), [one for one in self._contents.within(place) if one is not None]
 
     def in_stream_at(self, place: int) -> bool:
-        """Whether a streamed transaction was open when the row at that place began."""
+        """Whether a streamed transaction was open when the row at this place began."""
         return bool(self._streams.before(place + 1))
 
     def relation_at(self, oid: int, place: int) -> pgoutput.Relation | None:
-        """The last Relation with that OID before the row at that place."""
+        """The last Relation with this OID before the row at this place."""
         from pgtrace.protocol.message import MalformedMessage
         from pgtrace.protocol.replication import pgoutput
 

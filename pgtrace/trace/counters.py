@@ -1,9 +1,9 @@
 """The counters: flat integers with one meaning everywhere, defined in docs/counting.md.
 
-The session's counts (Tally) become Counters here: messages get their names, and keys that are the
-number of one message are derived from them. Counters add up: a driver is the sum of its
-connections, a capture the sum of all. They also subtract: what happened between two moments is the
-difference of two sums, which is how marks are counted (marks.py).
+The session's counts (Tally) become Counters here: messages get their names, and counters of one
+kind of message are derived from them. Counters can be added: a driver is the sum of its
+connections, a capture the sum of all. They can also be subtracted: what happened between two
+moments is the difference of two sums, which is how marks are counted (marks.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pgtrace.session.effects import SUBTYPED, Tally
 
 @dataclass(slots=True)
 class Counters:
-    """One set of counters. Times are ns, sizes bytes, everything else is a number."""
+    """One set of counters. Times are ns, sizes are bytes, everything else is a number."""
 
     setup_round_trips: int = 0
     round_trips: int = 0
@@ -57,8 +57,8 @@ class Counters:
 
     @classmethod
     def of_session(cls, tally: Tally, sizes: list[int], statements_live: int, waited: tuple[int, int]) -> Self:
-        """The counters of one session: its tally, bytes of each side, named statements alive,
-        (wait_ns, client_ns)."""
+        """The counters of one session, from its tally, the bytes of each side, the number of named
+        statements alive, and (wait_ns, client_ns)."""
         frontend, backend = tally.frontend, tally.backend
         return cls(
             setup_round_trips=tally.setup_round_trips,
@@ -99,13 +99,13 @@ class Counters:
         )
 
     def add(self, other: Counters) -> None:
-        """Add; the pipeline depth is the larger one."""
+        """Add other counters. The pipeline depth becomes the larger one."""
         self._combine(other, 1)
         self.max_pipeline_depth = max(self.max_pipeline_depth, other.max_pipeline_depth)
 
     def subtract(self, other: Counters) -> None:
-        """Subtract the counters of an earlier moment. What is not a sum (depth, live statements)
-        stays."""
+        """Subtract the counters of an earlier moment. Values that are not sums (depth, live
+        statements) stay."""
         self._combine(other, -1)
 
     def as_dict(self) -> dict[str, int | dict[str, int]]:

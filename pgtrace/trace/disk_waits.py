@@ -2,7 +2,7 @@
 longer than without pgtrace.
 
 The spans come in order and do not overlap. There are at most KEPT: beyond that, neighbours are
-merged, so a row may be marked that did not wait, but none is missed that did.
+merged. So a row that did not wait may be marked, but no row that waited is missed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class DiskWaits:
         self._begins: list[int] = []
         self._ends: list[float] = []
         self.waited_ns = 0
-        """Their sum, without one that continues."""
+        """The sum of the spans that have ended."""
 
     def note(self, time_ns: int, pause: Pause) -> None:
-        """A Pause record: its begin or its end."""
+        """Take a Pause record: the begin of a pause or its end."""
         if pause.why != DISK:
             return
         if pause.begin and not self._lasts:
@@ -45,6 +45,7 @@ class DiskWaits:
         return bool(self._ends) and self._ends[-1] == math.inf
 
     def during(self, begin_ns: int, end_ns: int | None) -> bool:
-        """Whether the traffic waited at any time between these two; None means now."""
+        """Whether the traffic waited at any time between these two moments. `end_ns` of None means
+        now."""
         place = bisect_right(self._begins, math.inf if end_ns is None else end_ns) - 1
         return place >= 0 and self._ends[place] > begin_ns

@@ -1,7 +1,7 @@
-"""How a connection ended, in words: which side, how, and what was waited for.
+"""How a connection ended, in words: which side ended it, how, and what was waited for.
 
-Captures of version 1.0, and packet captures that do not show it, have no Ended record: the end then
-has no time, and it is unknown whether a driver left early.
+Captures of version 1.0, and packet captures that do not show the end, have no Ended record: the end
+then has no time, and it is unknown whether a driver left early.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pgtrace.session.events import Passage
 SIDES: Final = {FRONTEND: "driver", BACKEND: "server", NEITHER: "pgtrace"}
 UNKNOWN: Final = "end time unknown"
 UNDECIDED: Final = "driver has ended its direction"
-"""While it is unknown whether it keeps reading."""
+"""While it is unknown whether the driver keeps reading."""
 
 
 class DirectionEnd(NamedTuple):
-    """The end of one direction: side, how (capture/record.py), and when, in ns since the trace
+    """The end of one direction: the side, how (capture/record.py), and when, in ns since the trace
     began."""
 
     side: int
@@ -29,17 +29,18 @@ class DirectionEnd(NamedTuple):
 
     @property
     def by(self) -> str:
-        """`driver`, `server` or `pgtrace`."""
+        """The side in words: `driver`, `server` or `pgtrace`."""
         return SIDES.get(self.side, "pgtrace")
 
     @property
     def may_read(self) -> bool:
-        """Whether it is the driver's, which may still read."""
+        """Whether this is the end of the driver's direction, after which it may still read."""
         return self.side == FRONTEND and self.how not in (RST, LOST)
 
 
 def told(ends: tuple[DirectionEnd, ...], closed_by: str, fatal: str, *, silent: bool, asked: bool) -> str:
-    """`closed by the server (FIN) after 25P03`; without a known end, who closed it.
+    """How a connection ended, such as `closed by the server (FIN) after 25P03`; without a known
+    end, which side closed it.
 
     `fatal` is the SQLSTATE of an earlier FATAL error, if any. `silent`: the driver sent no
     Terminate although it should have. `asked`: it sent Terminate before any end; the server's own
@@ -59,8 +60,9 @@ def told(ends: tuple[DirectionEnd, ...], closed_by: str, fatal: str, *, silent: 
 
 
 def departed(effect: Effect, passage: Passage) -> str:
-    """`driver left while waiting for Execute; the server worked on for 3.0 s`: an end that came
-    while a round trip was open; empty if there was none."""
+    """What happened to a round trip that was open when a side ended its direction, such as `driver
+    left while waiting for Execute; the server worked on for 3.0 s`. Empty if that did not
+    happen."""
     departure = passage.departure
     if departure is None or not effect.is_round_trip:
         return ""

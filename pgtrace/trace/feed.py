@@ -4,19 +4,19 @@
     feed.subscribe(Sightings(...))
     feed.advance()
 
-Views add up very many rows in many ways. The feed knows which rows are new and which of those it
-has passed were still open. It decodes the new ones, SLICE at a time and column by column, and
-passes the same columns to each subscriber. It works to the present end of the trace, or until a
-budget is used up and continues from there next time: a screen and a command use the same code.
+Views sum very many rows in many ways. The feed knows which rows are new and which of those it has
+passed were still open. It decodes the new ones, SLICE at a time and column by column, and passes
+the same columns to each subscriber. It works up to the present end of the trace, or until a budget
+is used up, and continues from there next time: a screen and a command use the same code.
 
 A subscriber can rely on this:
 
-- Every row comes once, in the order of the timeline, whether it is open or not (take).
+- Every row is passed once, in the order of the timeline, whether it is open or not (take).
 - A row that was open then is passed once more when it is complete (completed), before any row that
-  began later and has not come yet.
+  began later and has not been passed yet.
 - After each turn, settle() says whether all current rows have been passed.
 - The result is the same however the turns were cut and however the trace grew, except for which
-  rows were open when they came.
+  rows were open when they were passed.
 
 The feed knows nothing about the purpose of its subscribers.
 """
@@ -32,20 +32,21 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 SLICE: Final = 512
-"""Rows passed between two looks at the clock; no slice goes beyond a multiple of it."""
+"""The number of rows passed between two checks of the clock. No slice extends beyond a multiple of
+it."""
 
 
 class Subscriber:
-    """Reads all rows of a trace."""
+    """Reads all rows of a trace. Override the methods you need."""
 
     def take(self, rows: Columns) -> None:
-        """The next rows; some may be open."""
+        """Take the next rows; some may be open."""
 
     def completed(self, rows: Columns) -> None:
-        """Rows that were open in take() and are now complete."""
+        """Take rows that were open in take() and are now complete."""
 
     def settle(self, *, is_all: bool) -> None:
-        """A turn is over; `is_all` if there are no more rows for now."""
+        """A turn is over. `is_all`: there are no more rows for now."""
 
 
 class CompleteRows(Subscriber):
@@ -56,7 +57,7 @@ class CompleteRows(Subscriber):
 
 
 class Completed(CompleteRows):
-    """The places of the rows that have become complete."""
+    """Collects the places of the rows that have become complete."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
@@ -67,8 +68,8 @@ class Completed(CompleteRows):
         self._places += rows.places
 
     def places(self, *, with_open: bool = False) -> list[int]:
-        """The places not returned before, rising. With `with_open`, also those of open rows, for a
-        caller that no longer waits for them."""
+        """The places not returned before, in rising order. With `with_open`, also those of open
+        rows, for a caller that will not wait for them."""
         self._feed.advance()
         found, self._places = self._places, []
         return sorted([*found, *self._feed.open]) if with_open else found
@@ -82,13 +83,15 @@ class Feed:
         self.seen = 0
         """The number of rows passed."""
         self.open: list[int] = []
-        """The places of those that were open then and still are, rising."""
+        """The places of rows that were open when they were passed and still are, in rising
+        order."""
         self._subscribers: list[Subscriber] = []
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Pass all rows to this one as well; call it before the first advance()."""
+        """Pass all rows to this subscriber as well. Call it before the first advance(); otherwise
+        it raises ValueError."""
         if self.seen:
-            raise ValueError("rows have been handed out already")
+            raise ValueError("rows have already been passed")
         self._subscribers.append(subscriber)
 
     @property
@@ -97,8 +100,8 @@ class Feed:
         return len(self.trace.rows) - self.seen
 
     def advance(self, budget_s: float | None = None) -> bool:
-        """Pass what is new or newly complete, for about as long as the budget lasts; returns
-        whether that was everything."""
+        """Pass new and newly completed rows, until about `budget_s` is used up. Returns whether all
+        were passed."""
         until = None if budget_s is None else time.perf_counter() + budget_s
         rows = self.trace.rows
         self._complete()

@@ -27,7 +27,7 @@ from pgtrace.trace.full_buffers import FullBuffers
 FILE_SHIFT: Final = 56
 MOST_FILES: Final = 1 << (64 - FILE_SHIFT)
 BATCH: Final = 256
-"""Records between two looks at the clock."""
+"""The number of records between two checks of the clock."""
 _READ_BYTES: Final = 1024 * 1024
 _POSITION: Final = (1 << FILE_SHIFT) - 1
 
@@ -48,10 +48,10 @@ class CaptureFile:
         self.disk_waits = DiskWaits()
         self.full_buffers = FullBuffers()
         self.connections: dict[int, Connection] = {}
-        """By number; those that are not on the shelf."""
+        """By number; without those on the shelf."""
 
     def batches(self) -> Iterator[Batch]:
-        """Everything that is there now, in batches of records."""
+        """Everything that is available now, in batches of records."""
         while blocks := self.reader.read(_READ_BYTES):
             for block in blocks:
                 yield from self.batches_of(block)
@@ -63,14 +63,14 @@ class CaptureFile:
             yield self, position, records[start : start + BATCH]
 
     def records(self) -> Iterator[tuple[int, Batch]]:
-        """The same, each with its time."""
+        """The same as single records, each with its time."""
         for file, position, records in self.batches():
             for record in records:
                 yield record[0] + self.shift_ns, (file, position, [record])
 
 
 Batch = tuple[CaptureFile, int, list[Record]]
-"""Records of one block of a file, and the block's position."""
+"""The records of one block of a file, and the block's position."""
 
 
 class CaptureFiles:
@@ -79,7 +79,7 @@ class CaptureFiles:
     def __init__(
         self, paths: Iterable[str | os.PathLike[str]], names: Iterable[str | os.PathLike[str]] | None, still: Collection[str]
     ) -> None:
-        """Raises CaptureError, UsageError."""
+        """Raises CaptureError and UsageError."""
         files = [os.fspath(path) for path in paths]
         shown = files if names is None else [os.fspath(name) for name in names]
         if len(files) > MOST_FILES:
@@ -109,7 +109,7 @@ class CaptureFiles:
 
     @property
     def torn_bytes(self) -> int:
-        """Bytes at the ends of the files that are not a whole block."""
+        """The bytes at the ends of the files that are not a whole block."""
         return sum(file.reader.torn_bytes for file in self._files)
 
     @property
@@ -119,16 +119,16 @@ class CaptureFiles:
 
     @property
     def complete(self) -> bool:
-        """Whether all of them were read to the end of a finished recording."""
+        """Whether all of the captures were read to the end of a finished recording."""
         return all(file.reader.complete for file in self._files)
 
     def name_of(self, file: int, number: int, leg: str) -> str:
-        """The name of a connection: `c2`, or `b:2` for the second of several files. With
-        several legs in a file it begins with the letter of its leg: `b2`."""
+        """The name of a connection: `c2`, or `b:2` for the second of several files. With several
+        legs in a file it begins with the letter of its leg: `b2`."""
         return f"{leg.lower() or 'c'}{number}" if len(self._files) == 1 else f"{letters(file)}:{number}"
 
     def batches(self) -> Iterator[Batch]:
-        """All current records, in the order of the times."""
+        """All current records, in the order of their times."""
         if len(self._files) == 1:
             return self._files[0].batches()
         return map(itemgetter(1), heapq.merge(*(file.records() for file in self._files), key=itemgetter(0)))
@@ -139,14 +139,14 @@ class CaptureFiles:
             yield from again.new(is_all=True)
 
     def again(self) -> Iterator[tuple[int, CaptureFile, Record]]:
-        """Everything that was read, again in the same order, with its time."""
+        """Everything that was read, again in the same order, each record with its time."""
         for file, _, records in self.batches_again():
             for record in records:
                 yield record[0] + file.shift_ns, file, record
 
     def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
-        """The blocks of the file that has a position, the position there, and the shift of its
-        clock to wall time."""
+        """The blocks of the file to which a position belongs, the position in that file, and the
+        shift of the file's clock to wall time."""
         file = self._files[position >> FILE_SHIFT]
         return file.blocks, position & _POSITION, file.shift_ns
 
@@ -156,13 +156,13 @@ class CaptureFiles:
             mine.reader.end_with(its.reader)
 
     def close(self) -> None:
-        """Close them."""
+        """Close the captures."""
         for file in self._files:
             file.reader.close()
 
 
 class Again:
-    """What was read of the captures, once more and in the same order: as it is read, new() has
+    """Reads again what was read of the captures, in the same order. As more is read, new() returns
     more."""
 
     def __init__(self, files: CaptureFiles) -> None:
@@ -170,14 +170,14 @@ class Again:
         self._readers = [CaptureReader(file.path) for file in self._files]
         self._blocks: list[deque[Block]] = [deque() for _ in self._files]
         self._records: list[deque[tuple[int, Batch]]] = [deque() for _ in self._files]
-        """With several files, those that wait for the others'."""
-        # a heap: the time of a file's next record, and its number
+        """With several files: the records that wait for those of other files."""
+        # A heap: the time of a file's next record, and its number.
         self._heads: list[tuple[int, int]] = []
-        self._without = set(range(len(self._files)))  # files without one
+        self._without = set(range(len(self._files)))  # files without a next record
 
     def new(self, *, is_all: bool) -> Iterator[Batch]:
-        """What has come since. With several captures, records wait for those of a capture that
-        still grows, unless `is_all`."""
+        """The records added since the last call. With several captures, records wait for those of a
+        capture that still grows, unless `is_all`."""
         if len(self._files) == 1:
             while (block := self._next(0)) is not None:
                 yield from self._files[0].batches_of(block)
@@ -217,7 +217,8 @@ class Again:
         return blocks.popleft() if blocks and blocks[0].position < self._files[number].reader.position else None
 
     def _fill(self, number: int) -> bool:
-        """Take the records of its next blocks until there are some; whether there are."""
+        """Take the records of a file's next blocks until there are some. Returns whether there
+        are."""
         shift_ns, records = self._files[number].shift_ns, self._records[number]
         while not records and (block := self._next(number)) is not None:
             for file, position, batch in self._files[number].batches_of(block):

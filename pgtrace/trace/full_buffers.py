@@ -1,8 +1,8 @@
-"""Whose buffers are full: the recorder has stopped to read one side, because the other one does not
-take what it has.
+"""Whose buffers are full: the recorder has stopped reading one side, because the other side does
+not accept the bytes that wait for it.
 
-A Pause record says when that began; it is written once it has lasted a while, or ended. A pause
-lasts until its end, or until its connection closes.
+A Pause record says when that began; it is written once the pause has lasted a while, or ended. A
+pause lasts until its end, or until its connection closes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pgtrace.capture.record import PEER, Pause
 
 
 class FullBuffers:
-    """The pauses of one capture that last. Times are ns, from the start of the trace."""
+    """The pauses of one capture that have not ended. Times are ns, from the start of the trace."""
 
     __slots__ = ("_since",)
 
@@ -19,7 +19,7 @@ class FullBuffers:
         self._since: dict[tuple[int, int], int] = {}
 
     def note(self, time_ns: int, pause: Pause) -> None:
-        """A Pause record: its begin or its end."""
+        """Take a Pause record: the begin of a pause or its end."""
         if pause.why != PEER:
             return
         if pause.begin:
@@ -33,5 +33,5 @@ class FullBuffers:
             del self._since[key]
 
     def of(self, connection: int) -> list[tuple[int, int]]:
-        """The sides of a connection that are not read, and since when."""
+        """The sides of a connection that are not read, each with the time since when."""
         return sorted((side, since) for (number, side), since in self._since.items() if number == connection)

@@ -10,23 +10,23 @@ from pgtrace.trace.groups import OTHER, StatementGroup
 from pgtrace.trace.statements import GroupBudget, StatementTable
 
 SLICE: Final = 64
-"""Groups between two breaks when work is done in slices."""
+"""The number of groups between two breaks when work is done in slices."""
 
 
 class Gathered(StatementTable):
-    """The groups of several tables, for a view. A group that one table alone has is that table's
-    own, which goes on counting: views read it and never change it."""
+    """The groups of several tables, for a view. If only one table has a group, its own object is
+    used, which goes on counting. Views read groups and never change them."""
 
     def __init__(self, room: GroupBudget | None = None) -> None:
         super().__init__(room)
         self._copied: set[str] = set()
-        """The keys of the groups that are its own."""
+        """The keys of the groups that are copies."""
 
     def add(self, table: StatementTable) -> Iterator[None]:
-        """Add a table, with a break after each slice."""
+        """Add a table. Yields after each slice."""
         groups = table.groups
         for number, key in enumerate(list(groups)):
-            if (group := groups.get(key)) is not None:  # not summed up meanwhile
+            if (group := groups.get(key)) is not None:  # not summed up in the meantime
                 self._take(key, group)
             if not number % SLICE:
                 yield

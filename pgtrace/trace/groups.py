@@ -1,8 +1,8 @@
 """A statement as views count it: all texts that are the same after normalisation, under one driver.
 
 The group is the SQL normalised by our own token scanner: without literals, with white space folded.
-A statement remembers the key of its group, never the group: what a table drops is free, however
-long the statement lives.
+A statement remembers the key of its group, never the group itself. So when a table drops a group,
+its memory is free, however long the statement lives.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pgtrace.trace.histogram import Histogram
 NAMES_KEPT: Final = 16
 LONGEST_SQL: Final = 16 * 1024
 VARIANTS_KEPT: Final = 1_000
-"""Texts with comments that a group tells apart."""
+"""The most texts with comments that a group distinguishes."""
 OTHER: Final = "(other statements)"
-"""The SQL of the group that sums up those beyond the bound."""
+"""The SQL of the group that contains the sum of the groups beyond the bound."""
 EARLIER: Final = "(prepared earlier)"
 FUNCTION: Final = "(function call)"
 
@@ -40,12 +40,12 @@ class StatementGroup:
     """The number of the group in labels of rows: the same for the same normalised text, in this
     process."""
     names: tuple[str, ...] = ()
-    """Under which it was prepared, the first NAMES_KEPT."""
+    """The names under which it was prepared, the first NAMES_KEPT."""
     parses: int = 0
     reused: int = 0
     live: int = 0
     alive: int = 0
-    """The part of `live` that its table's session said last."""
+    """The part of `live` that its table's session reported last."""
     executions: int = 0
     round_trips: int = 0
     round_trips_alone: int = 0
@@ -54,19 +54,20 @@ class StatementGroup:
     values_text: int = 0
     values_binary: int = 0
     frontend_bytes: int = 0
-    """Of its round trips; one that several share counts for each."""
+    """The bytes of its round trips. A round trip that several groups share counts for each."""
     backend_bytes: int = 0
     executions_alone: int = 0
-    """Those in round trips that it did not share, with the bytes of these."""
+    """The executions in round trips that it did not share, with the bytes of these."""
     frontend_bytes_alone: int = 0
     backend_bytes_alone: int = 0
     wait: Histogram = field(default_factory=lambda: _NO_WAITS)
-    """To be read; own_wait() is the one to add to."""
+    """For reading; own_wait() returns the histogram to add to."""
     ended: dict[str, int] = field(default_factory=lambda: _NO_ENDS)
-    """Named preparations that ended before their session, by what ended them: Close, or a command's
-    tag."""
+    """How many named preparations ended before their session, by what ended them: Close, or a
+    command's tag."""
     commented: set[tuple[int, int]] | frozenset[tuple[int, int]] = NO_TEXTS
-    """Texts with comments: the hash of each without them, and with them."""
+    """Its texts with comments: for each, the hash of the text without comments and of the whole
+    text."""
     plain: int | None = None
     """The hash of its first text without a comment."""
 
@@ -84,7 +85,7 @@ class StatementGroup:
         self.plain = self.plain if self.plain is not None else other.plain
 
     def copied(self) -> StatementGroup:
-        """A group with the same counts, which can be changed."""
+        """A group with the same counts, which may be changed."""
         copy = StatementGroup(self.sql, self.fingerprint, self.number)
         copy.merge(self)
         return copy
@@ -97,32 +98,33 @@ class StatementGroup:
 
     @property
     def comment_variants(self) -> int:
-        """How many of its texts differ from another one by comments alone."""
+        """How many of its texts differ from another one only by comments."""
         alike = Counter(bare for bare, _ in self.commented)
         numbers = (number + (bare == self.plain) for bare, number in alike.items())
         return sum(number for number in numbers if number > 1)
 
     @property
     def bytes_per_execution(self) -> tuple[float, float] | None:
-        """Sent and received for one execution, in the round trips that it did not share; None
-        without any."""
+        """The bytes sent and received per execution, in the round trips that it did not share; None
+        if there are none."""
         alone = self.executions_alone
         return (self.frontend_bytes_alone / alone, self.backend_bytes_alone / alone) if alone else None
 
     def has_text(self, text: tuple[int, int]) -> None:
-        """A text of it with comments was sent: hashes of what it is without them, and with them."""
+        """A text with comments was sent. `text` has the hashes of the text without comments and of
+        the whole text."""
         if not isinstance(self.commented, set):
             self.commented = {text}
         elif len(self.commented) < VARIANTS_KEPT:
             self.commented.add(text)
 
     def named(self, name: str) -> None:
-        """It was prepared under that name."""
+        """The statement was prepared under this name."""
         if len(self.names) < NAMES_KEPT and name not in self.names:
             self.names += (name,)
 
     def has_ended(self, how: str, times: int = 1) -> None:
-        """Named preparations of it ended."""
+        """Named preparations of the statement ended."""
         if self.ended is _NO_ENDS:
             self.ended = {}
         self.ended[how] = self.ended.get(how, 0) + times
@@ -155,14 +157,14 @@ _SUMS: Final = (
 
 
 def text_of(statement: Statement) -> str:
-    """Its SQL, or a text in its place."""
+    """The statement's SQL, or a text that replaces it."""
     if statement.sql is not None:
         return statement.sql
     return FUNCTION if statement is FUNCTION_CALL else f"{EARLIER} {statement.name}".rstrip()
 
 
 def key_of(statement: Statement) -> str:
-    """The key of a statement's group in a table: of a long text its beginning and a hash.
+    """The key of a statement's group in a table. For a long text: its beginning and a hash.
 
     The statement remembers it, unless each table has to see its text because of the comments in it.
     """
@@ -182,7 +184,7 @@ def key_of(statement: Statement) -> str:
 
 
 def may_have_comments(text: str) -> bool:
-    """Whether it is worth a scan."""
+    """Whether the text may have comments, so that it is worth a scan."""
     return "/*" in text or "--" in text
 
 

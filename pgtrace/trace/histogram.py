@@ -15,13 +15,13 @@ _NO_BUCKETS: Final[dict[int, int]] = {}
 
 
 class Histogram:
-    """How many of some durations were how long."""
+    """Counts durations by length."""
 
     __slots__ = ("buckets", "count", "max", "total")
 
     def __init__(self) -> None:
         self.buckets = _NO_BUCKETS
-        """The number in each bucket; empty while there is only one duration."""
+        """The number of durations in each bucket; empty while there is only one duration."""
         self.count = 0
         self.total = 0
         self.max = 0
@@ -41,7 +41,7 @@ class Histogram:
         self.max = value if value > self.max else self.max
 
     def add_all(self, values: Sequence[int]) -> None:
-        """Add all of them, faster than one by one."""
+        """Add many values, faster than one by one."""
         added = Histogram()
         buckets = [(shift << 6) | (value >> shift) if (shift := value.bit_length() - 6) > 0 else value for value in values]
         added.buckets, added.count = Counter(buckets), len(values)
@@ -61,8 +61,8 @@ class Histogram:
         self.max = max(self.max, other.max)
 
     def percentile(self, percent: float) -> int:
-        """The value below which that part of all values lies, exact if it is the greatest and no
-        other is about as great; 0 without values."""
+        """The value below which `percent` percent of all values lie; 0 without values. It is exact
+        if it is the maximum and no other value is in its bucket."""
         wanted = self.count * percent / 100
         seen = 0
         buckets = self.buckets or {_bucket(self.max): self.count}
@@ -76,8 +76,8 @@ class Histogram:
         return self.max
 
     def shares(self, parts: int) -> list[tuple[int, int, int]]:
-        """The values in that many parts of equal ratio, from the least to the greatest: from, to,
-        and how many."""
+        """The values in `parts` ranges of equal ratio, from the least to the greatest: the bounds
+        of each range, and how many values it has."""
         buckets = self.buckets or {_bucket(self.max): self.count}
         values = {min(self.max, ((bucket & 63) << (bucket >> 6)) + (1 << (bucket >> 6) >> 1)): times for bucket, times in buckets.items()}
         least, most = max(1, min(values)), max(1, self.max)

@@ -21,13 +21,13 @@ from pgtrace.trace import security
 from pgtrace.trace.ledger import KEYS_KEPT, PROCESSES_KEPT, Ledger
 
 _NO: Final = frozenset({"false", "off", "no", "0", "f", "n"})
-_NOTED: Final = "the notes of the program's lines of code were made in this driver"
+_NOTED: Final = "the program noted its call sites in this driver"
 NOTHING_COLLECTED: Final = EvidenceCollector()
 """What a closed connection has instead of its own evidence."""
 
 
 class Keepalive(NamedTuple):
-    """A Primary keepalive that asks for a reply: when it came, and its row."""
+    """A Primary keepalive that asks for a reply: when it arrived, and its row."""
 
     time_ns: int
     place: int
@@ -76,7 +76,7 @@ class Identity:
         self.listener = ""
         self.facts: dict[str, str] = {}
         self.session: Session | None = None
-        """None if it has closed or is put aside."""
+        """None if the connection has closed or is put aside."""
         self.evidence = NOTHING_COLLECTED
         self.was_put_aside = False
         """Whether it was silent while too many were open: some facts are then lost."""
@@ -85,12 +85,13 @@ class Identity:
         self.backend_pid: int | None = None
         self.protocol = ""
         self.protocol_requested = ""
-        """The version that its StartupMessage asked for; `protocol` is what the server answered."""
+        """The version that its StartupMessage asked for; `protocol` is the version that the server
+        answered."""
         self.unrecognized_options: tuple[str, ...] = ()
-        """Protocol options of its StartupMessage that the server did not know."""
+        """The protocol options of its StartupMessage that the server did not know."""
         self.transaction_status = ""
         self.cancels: int | None = None
-        """Index of the connection that its CancelRequest cancels."""
+        """The index of the connection that its CancelRequest cancels."""
         self.keepalive: Keepalive | None = None
         """The Primary keepalive that asked for a reply and has none yet."""
         self.authentication: dict[str, str] = {}
@@ -130,7 +131,7 @@ class Identity:
 
     @property
     def startup_parameters(self) -> tuple[tuple[str, str], ...]:
-        """The StartupMessage's names and values, in its order."""
+        """The names and values in the StartupMessage, in its order."""
         if not self.parameters and self.session is not None and self.session.startup:
             found = heads.startup(self.session.startup) or _version_2(self.session.startup)
             if found is None:
@@ -186,7 +187,7 @@ class Identity:
         self._same_as = other
 
     def learn_key(self) -> None:
-        """Copy the cancel key, once the server has sent one."""
+        """Copy the cancel key, once the server has sent it."""
         session = self.session
         if session is None or not session.key or self.backend_pid is not None:
             return
@@ -219,7 +220,7 @@ class Identity:
         self._application_name = application_name
         identified = self._identify()
         if self._same_as is None:
-            self._show()  # its process may have become known after the evidence was
+            self._show()  # its process may have become known after the evidence
         self._identified, self._same_as = identified, None
         if self.index in self._ledger.identifies:  # a cancel may come after its session's end
             identified = self._ledger.share(self._identified)
@@ -250,7 +251,7 @@ class Identity:
             seen = self.evidence.evidence(self.startup_parameters, self.application_name, scram_bytes, is_encrypted=DECRYPTED in self.facts)
             identified = drivers.identify(seen)
             if identified.driver == drivers.UNKNOWN and self.facts.get("driver", drivers.UNKNOWN) != drivers.UNKNOWN:
-                identified = drivers.Identification(self.facts["driver"], ("the golden it was read from names it",))
+                identified = drivers.Identification(self.facts["driver"], ("its golden names it",))
             self._identified = identified, layers.layer_of(seen)
             self._show()
         if session is None or self.cancels is not None:
@@ -265,14 +266,15 @@ class Identity:
         return self._identified
 
     def _of_process(self) -> drivers.Identification | None:
-        """The driver that other connections of its process show which began alike and have a layer
-        above it: the layer opens them all. Without one, a program may have several drivers."""
+        """The driver that is identified on other connections of its process which began in the same
+        way and have a layer above it: the layer opens them all. Without a layer, a program may have
+        several drivers."""
         key = self._process_key
         shown = self._ledger.drivers.get(key) if key is not None else None
         if shown is None:
             return None
         name, identified = shown
-        evidence = f"{name} of its process, which began alike and has a layer above it, shows it"
+        evidence = f"{name} shows it: it is of the same process, began in the same way and has a layer above it"
         return drivers.Identification(identified.driver, (evidence, *identified.evidence))
 
     @property
@@ -299,7 +301,7 @@ class Identity:
 
 
 def _version_2(body: bytes) -> tuple[int, tuple[tuple[str, str], ...]] | None:
-    """Version and parameters of a StartupMessage of protocol 2."""
+    """The version and parameters of a StartupMessage of protocol 2."""
     from pgtrace.protocol import startup
     from pgtrace.protocol.message import MalformedMessage
 

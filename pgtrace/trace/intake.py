@@ -1,8 +1,8 @@
 """The effect of each capture record: bytes go to their connection, a mark begins or ends, a gap is
 counted.
 
-All times of a trace are ns from its first record. A record that is earlier than its connection's
-last gets that one's time, and is counted.
+All times of a trace are ns from its first record. A record that is earlier than the previous one of
+its connection gets that one's time, and is counted.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Intake:
         self.gaps = 0
         self.dropped_bytes = 0
         self.times_back = 0
-        """Records with an earlier time than a previous one of their connection."""
+        """The number of records with an earlier time than a previous one of their connection."""
         self.is_joined = False
         """Whether the beginning of a connection is missing."""
         self.has_legs = False
@@ -61,10 +61,10 @@ class Intake:
         self.settings: dict[tuple[int, str], str] = {}
         """(number of the file, name) -> the latest value of a setting of its recorder."""
         self.ended: set[int] = set()
-        """Numbers of the files whose recording ended regularly."""
+        """The numbers of the files whose recording ended regularly."""
 
     def take(self, batch: Batch) -> None:
-        """The next records."""
+        """Take the next records."""
         file, position, records = batch
         ledger, shift_ns, connections = self._ledger, file.shift_ns, file.connections
         if not ledger.start_ns:
@@ -87,13 +87,13 @@ class Intake:
         ledger.end_ns = max(ledger.end_ns, latest_ns + file.shift_ns)
 
     def _not_back(self, connection: Connection) -> int:
-        """The time of a record that is earlier than its connection's last."""
+        """The time to use for a record that is earlier than its connection's last."""
         self.times_back += 1
         return connection.last_ns
 
     def _take_rare(self, relative: int, position: int, file: CaptureFile, record: Record) -> None:
         known = file.connections.get(getattr(record, "connection", 0))
-        # which is written when it has lasted a while
+        # A Pause is written only when it has lasted a while.
         if known is not None and relative < known.last_ns and not isinstance(record, Pause):
             relative = self._not_back(known)
         begun = self._connections.begun
@@ -162,7 +162,7 @@ class Intake:
         self.gaps += 1
         self.dropped_bytes += record.bytes
         concerned = [self._connections.numbered(file, record.connection)] if record.connection else list(self._totals.open.values())
-        # a record without bytes (a mark) leaves the streams whole
+        # A record without bytes (a mark) leaves the streams whole.
         for connection in concerned if record.bytes else []:
             if connection is not None and connection.file == file.number:
                 connection.gap(relative)

@@ -1,7 +1,7 @@
 """What many rows share, kept once and in memory: their shapes and labels (row.py), by number.
 
 Both tables are bounded. Rows beyond a bound have no flight or text here; their details, read from
-the capture on demand, do.
+the capture on request, do have them.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ class Interned:
         self._label_numbers: dict[Label, int] = {}
         self._label_bytes = 0
         self._shares: dict[tuple[Share, ...], tuple[Share, ...]] = {}
-        """The shares of the latest labels: rows with different texts have equal ones."""
+        """The shares of the latest labels: rows with different texts may have equal shares."""
 
     def shape_at(self, number: int) -> Shape:
-        """The shape with that number."""
+        """The shape with this number."""
         return self._shapes[number]
 
     def label_at(self, number: int) -> Label:
-        """The label with that number."""
+        """The label with this number."""
         return self.labels[number]
 
     def shape(self, shape: Shape) -> int:
-        """The number of a shape; beyond the bound, of one without its flight, of which there are
-        few."""
+        """The number of a shape. Beyond the bound, the number of the same shape without its flight;
+        there are few of these."""
         number = self._shape_numbers.get(shape)
         if number is None:
             size = len(shape.sent) + len(shape.received) + len(shape.flight) + len(shape.owed_before)

@@ -1,8 +1,8 @@
-"""Rows of introspection queries that may tell about types, and what was learned from them, by
-database.
+"""Rows of introspection queries that may contain information about types, and what was learned from
+them, by database.
 
-While reading a capture, only the place of a completed row that may tell about types is noted. The
-content of such rows is read from the capture when needed (inspect/types.py), and kept here.
+While a capture is read, only the places of such rows are noted when they are complete. Their
+contents are read from the capture when needed (inspect/types.py), and kept here.
 
 What was learned anywhere in a capture applies to all of it, because drivers ask once per process,
 not per connection. It applies to one database of one file: OIDs have other meanings in the next.
@@ -22,19 +22,20 @@ UNREAD_KEPT: Final = 200
 
 
 class Introspected:
-    """One database."""
+    """The introspections of one database."""
 
     __slots__ = ("learned", "unread")
 
     def __init__(self) -> None:
         self.unread: deque[int] = deque(maxlen=UNREAD_KEPT)
-        """Places of rows that may tell about types and are not read yet, oldest first."""
+        """The places of rows that may contain information about types and are not read yet, oldest
+        first."""
         self.learned: dict[int, Type] = {}
-        """By OID."""
+        """The learned types, by OID."""
 
 
 class Introspections:
-    """All databases of a trace."""
+    """The introspections of all databases in a trace."""
 
     def __init__(self) -> None:
         self._databases: dict[tuple[int, str], Introspected] = {}
@@ -43,9 +44,10 @@ class Introspections:
         return iter(self._databases.values())
 
     def of(self, file: int, database: str) -> Introspected:
-        """A database, by the number of its file and its name."""
+        """The introspections of a database, by the number of its file and its name."""
         return self._databases.setdefault((file, database), Introspected())
 
     def note(self, file: int, database: str, place: int) -> None:
-        """The row at that place is complete and may tell about types of that database."""
+        """The row at this place is complete and may contain information about types of this
+        database."""
         self.of(file, database).unread.append(place)

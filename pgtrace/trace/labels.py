@@ -1,5 +1,5 @@
-"""How a row looks in the timeline: the shape and the label of a round trip, and of a message
-outside any."""
+"""How a row looks in the timeline: the shape and label of a round trip, and of a message outside
+any round trip."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def shape(exchange: Exchange, passage: Passage) -> Shape:
 
 
 def label(exchange: Exchange, passage: Passage, who: Callable[[], str]) -> Label:
-    """The texts of a round trip so far; `who` is the connection, for its start-up."""
+    """The texts of a round trip so far. `who` returns the name of the connection, for its
+    start-up."""
     texts: list[str] = []
     for statement in about(exchange):
         text = statement.sql if statement.sql is not None else prepared_earlier(statement.name)
@@ -86,8 +87,8 @@ def label(exchange: Exchange, passage: Passage, who: Callable[[], str]) -> Label
 
 
 def shares(exchange: Exchange, passage: Passage, groups: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[Share, ...]]:
-    """The groups of statements in a round trip besides those that it has a message of, and the
-    share of each: Label.others, Label.shares.
+    """The groups of statements that a round trip did something with but contains no message of, and
+    the share of each group: Label.others, Label.shares.
 
     If one statement has all rows, its share has the counts of one row, so it is the same for any
     number of rows.
@@ -107,19 +108,19 @@ def shares(exchange: Exchange, passage: Passage, groups: tuple[int, ...]) -> tup
 
 
 def _together(first: Share, second: Share) -> Share:
-    """Two shares of one group; at most one of them counts by DataRow, and the other then has no
-    rows."""
+    """The sum of two shares of one group. At most one of them counts by DataRow, and the other then
+    has no rows."""
     return Share._make((*map(add, first[:-1], second[:-1]), first.each or second.each))
 
 
 def alone(side: int, code: int, body: bytes, inside: CopyPayload | None) -> tuple[RowKind, str, Label]:
-    """Kind, flight and texts of a message outside any round trip; `inside` is the content of a
+    """The kind, flight and texts of a message outside any round trip. `inside` is the content of a
     CopyData, if known."""
     if code == codes.OPAQUE:
         return RowKind.OPAQUE, "opaque", Label("encrypted, or not PostgreSQL")
     if code == codes.UNDECODED:
         return RowKind.UNDECODED, "not decoded", Label("bytes between a gap and the next place where both sides can be read")
-    # nearly every one: the message classes need not be loaded for it
+    # Nearly every one is a Terminate: the message classes need not be loaded for it.
     if side == FRONTEND and code == _TERMINATE and not body:
         return RowKind.RUN, "X →", Label("Terminate")
     from pgtrace.describe import arguments
@@ -136,8 +137,8 @@ def alone(side: int, code: int, body: bytes, inside: CopyPayload | None) -> tupl
 
 
 def about(exchange: Exchange) -> Sequence[Statement]:
-    """The statements that a round trip is about: for a COPY that only continues, the one that began
-    it."""
+    """The statements that a round trip is about. For a COPY that only continues, the statement that
+    began it."""
     return exchange.statements or ([exchange.copying] if exchange.copying is not None else [])
 
 

@@ -4,8 +4,8 @@ A connection knows its ledger and nothing above it. The ledger knows no connecti
 of the timeline, the effects of its rows, the open marks, and the remaining budgets.
 
 Two logs of a connection have no bound of their own: the meanings of names (name_log.py) and of
-CopyData (copy_log.py). All of them share one budget, counted in entries and in units of a short
-statement. Facts of open connections share another one, in bytes.
+CopyData (copy_log.py). All these logs share one budget, counted in entries and in units of a short
+statement. The facts of open connections share another one, in bytes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pgtrace.trace.rows import RowIndex
 from pgtrace.trace.statements import GroupBudget
 
 LOGGED_KEPT: Final = 200_000
-"""The most changes of names and CopyData kept for the details of rows."""
+"""The most changes of names and CopyData that are kept for the details of rows."""
 LOG_WEIGHT_KEPT: Final = 100_000
-"""The most memory for the logs, in units of a short statement; logs on the shelf do not count."""
+"""The most memory for the logs, in units of a short statement. Logs on the shelf do not count."""
 KEYS_KEPT: Final = 20_000
-"""Cancel keys in memory."""
+"""The most cancel keys in memory."""
 FACTS_KEPT: Final = 64
 """The most facts about one connection."""
 FACTS_BYTES_KEPT: Final = 16 * 1024 * 1024
@@ -39,7 +39,7 @@ _FACT_BYTES: Final = 200
 PROCESSES_KEPT: Final = 10_000
 """The most processes whose layer is kept."""
 SHARED_KEPT: Final = 10_000
-"""The most values shared by all connections that have them."""
+"""The most values that connections share."""
 
 
 class Ledger:
@@ -64,53 +64,54 @@ class Ledger:
         self.timeline = timeline
         self.rows = rows if rows is not None else RowIndex()
         self.in_no_mark: frozenset[int] = frozenset()
-        """Indexes of those that were known before anything was read."""
+        """The indexes of connections that were put apart before anything was read."""
         self.apart: set[int] = set()
-        """Indexes of the connections that count for themselves alone."""
+        """The indexes of connections that count only for themselves."""
         self.draws = timeline and not is_second
-        """Whether rows can be looked at, so that their meanings are logged."""
+        """Whether rows can be inspected, so that their meanings must be logged."""
         self.start_ns = 0
-        """Wall-clock time of the first record."""
+        """The wall-clock time of the first record."""
         self.end_ns = 0
-        """Wall-clock time of the latest record read."""
+        """The wall-clock time of the latest record read."""
         self.reads = Reads()
         self.shelf = Shelf()
         self.statements_room = GroupBudget()
         self.keys: Shelved[bytes, tuple[int, int, int, str]] = Shelved(self.shelf, KEYS_KEPT)
-        """BackendKeyData as recorded -> index, file, number and leg of its connection."""
+        """BackendKeyData as recorded -> the index, file, number and leg of its connection."""
         self.identifies: dict[int, Callable[[], tuple[Identification, Layer]]] = {}
         """By index, for the latest connections that may be cancelled: the identity of the driver's
         end."""
         self.layers: dict[tuple[int, int, str], tuple[str, Layer]] = {}
-        """(file, process id, driver) -> the connection that shows this process's layer, and the
-        layer."""
+        """(file, process id, driver) -> the connection in which this process's layer was
+        identified, and the layer."""
         self.drivers: dict[tuple[int, int, tuple[str, ...]], tuple[str, Identification] | None] = {}
-        """(file, process id, start-up parameters) -> the connection that shows the driver below
-        this process's layer for such a start-up, and the driver; None if it has several."""
+        """(file, process id, start-up parameters) -> the connection in which the driver below this
+        process's layer was identified for such a start-up, and the driver; None if there are
+        several drivers."""
         self.slots: dict[tuple[str, str], str] = {}
         """(upstream, replication slot) -> its output plugin, if its creation was seen."""
         self.introspections = Introspections()
         self.call_sites = CallSites()
-        """Lines of code of rows, if the program noted them."""
+        """The lines of code of rows, if the program noted them."""
         self.facts_bytes = 0
-        """Bytes of the facts of open connections."""
+        """The bytes of the facts of open connections."""
         self.log_weight = 0
         """The weight of the logs in memory, in units of a short statement."""
         self._logged = 0
         self._shared: dict[Any, Any] = {}
 
     def marks_of(self, file: int, connection: int) -> Marks:
-        """The marks that what happens on that connection is in."""
+        """The marks to which everything on this connection belongs."""
         return self.marks.files[file] if connection not in self.in_no_mark else self.marks.none
 
     @property
     def duration_ns(self) -> int:
-        """How far the reading has come, from the first record."""
+        """The time from the first record to the latest one read."""
         return self.end_ns - self.start_ns
 
     def may_log(self, already: bool, weight: int = 1) -> bool:
-        """Whether a log may have another entry. The first entry of a name needs only memory; with
-        `already` some, the total number counts too."""
+        """Whether a log may have another entry. The first entry of a name needs only memory. If the
+        log has entries `already`, the total number of entries counts too."""
         self._logged += 1
         if not self.draws or (already and self._logged > LOGGED_KEPT) or self.log_weight + weight > LOG_WEIGHT_KEPT:
             return False
@@ -133,7 +134,7 @@ class Ledger:
 
     def share(self, value: Any, instead: Any = None) -> Any:
         """The first of all equal values, so that it is kept once. `instead` is kept for a value
-        that cannot be a key. The result must not be changed."""
+        that cannot be a key. Do not change the result."""
         kept = value if instead is None else instead
         return self._shared.setdefault(value, kept) if len(self._shared) < SHARED_KEPT else self._shared.get(value, kept)
 
@@ -148,8 +149,8 @@ class Ledger:
         status: str = "",
         offsets: tuple[int, int] = (0, 0),
     ) -> int:
-        """Add a row that is not about a message and counts nothing; returns its place, 0 without a
-        timeline."""
+        """Add a row that is not about a message and counts nothing. Returns its place, or 0 without
+        a timeline."""
         if not self.timeline:
             return 0
         shape = Shape(kind, "", uncertain=kind is RowKind.GAP, status_before=status, status=status)

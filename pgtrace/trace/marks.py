@@ -2,13 +2,13 @@
 
 A round trip belongs to every mark that was open when it opened, with its whole depth; it is counted
 directly, as it opens and closes. Everything else belongs to the marks open at its moment: the
-difference between the sums at the mark's end and at its beginning. Named statements alive are taken
-at the end. Marks nest, and marks with the same name are summed.
+difference between the sums at the mark's end and at its beginning. The number of named statements
+alive is taken at the end. Marks nest, and marks with the same name are summed.
 
 Statements are counted for a mark only if its name was in `watched` when it began, because a table
 for each of a hundred thousand marks would need too much memory.
 
-Of more than OPEN_KEPT marks open at once, the later ones are not counted and are only rows of the
+If more than OPEN_KEPT marks are open, the later ones are not counted and are only rows of the
 timeline; `uncounted` says how many. Of ended marks the latest ENDED_KEPT are kept one by one. Older
 ones are summed by name for up to NAMES_KEPT names, and then for all other names together.
 """
@@ -39,11 +39,11 @@ BY_OPENING: Final = ("setup_round_trips", "round_trips", "pipelined_executions",
 """What a round trip counts in the marks that were open when it opened, wherever it closes."""
 
 Sums = Callable[[int], Counters]
-"""The sum over the connections of a file at a moment."""
+"""The sum over the connections of a file, at a moment."""
 Standing = Callable[[int], Effect | None]
-"""The open round trip of the connection with that index, so far."""
+"""The effect of the open round trip of the connection with this index, so far."""
 Key = tuple[int, int]
-"""Number of the capture's file, and the mark's id in it."""
+"""The number of the capture's file, and the mark's id in it."""
 
 
 class Preparer(Protocol):
@@ -55,12 +55,12 @@ class Preparer(Protocol):
     def driver(self) -> str: ...
 
     def named_statements(self) -> Iterable[Statement]:
-        """Those alive now."""
+        """The named statements that are alive now."""
         ...
 
 
 class Noted(Protocol):
-    """The marks that a program set itself, by row."""
+    """The marks that a program itself set, by row."""
 
     has_marks: bool
 
@@ -87,14 +87,14 @@ class Interval:
         self._between: Counters | None = None
         self._closed = Counters()
         self._open: set[int] = set()
-        """Indexes of the connections whose open round trip opened inside it."""
+        """The indexes of the connections whose open round trip opened inside it."""
 
     def opened(self, connection: int) -> None:
-        """A run of messages begins on the connection with that index."""
+        """A run of messages begins on the connection with this index."""
         self._open.add(connection)
 
     def happened(self, exchange: Exchange, connection: Preparer) -> None:
-        """A run that opened inside it has ended; it may not have been a round trip."""
+        """A run that opened inside it has ended. It may not be a round trip."""
         self._open.discard(connection.index)
         if exchange.effect.is_round_trip:
             _count(self._closed, exchange.effect)
@@ -109,14 +109,14 @@ class Interval:
             table.waited(exchange.first, passage.waited_ns)
 
     def table(self, connection: Preparer) -> StatementTable:
-        """Its statements on that connection."""
+        """Its statements on this connection."""
         found = self.tables.get(connection)
         if found is None:
             found = self.tables[connection] = StatementTable()
         return found
 
     def end(self, place: int, sums: Counters) -> None:
-        """It ends, at that place, with those sums over everything."""
+        """The mark ends at this place, with these sums over everything."""
         self.ends_at = place
         sums.subtract(self._before)
         self._between = sums
@@ -130,7 +130,7 @@ class Interval:
 
     def counters(self, sums: Callable[[], Counters], standing: Standing) -> Counters:
         """Its counters, up to the moment of `sums` if it is open. Round trips that opened inside it
-        and are still open count as they are."""
+        and are still open count as they are now."""
         counters = Counters()
         if self._between is not None:
             counters.add(self._between)
@@ -162,23 +162,23 @@ class Marks:
     """The marks of one capture file."""
 
     def __init__(self, sums: Sums, standing: Standing, watched: set[str]) -> None:
-        """`sums` are over the connections of that file; a mark is about what its own recorder
+        """`sums` are over the connections of this file: a mark is about what its own recorder
         saw."""
         self.sums = sums
         self.standing = standing
         self.open: tuple[Interval, ...] = ()
         self.counting: tuple[Interval, ...] = ()
-        """The open ones whose statements are counted."""
+        """The open marks whose statements are counted."""
         self.watched = watched
         self.uncounted = 0
         self.summed: dict[str, Counters] = {}
-        """Sums, by name, of ended marks that are not kept one by one."""
+        """By name: the sums of ended marks that are not kept one by one."""
         self._ended: dict[Key, Interval] = {}
-        self._places = array("Q")  # of the rows of marks, and the names open after each
+        self._places = array("Q")  # the places of the rows of marks, and the names open after each
         self._names: list[tuple[str, ...]] = []
 
     def begin(self, name: str, key: Key, time_ns: int, place: int) -> None:
-        """A mark begins; its row is at that place."""
+        """A mark begins; its row is at this place."""
         if len(self.open) >= OPEN_KEPT:
             self.uncounted += 1
             return
@@ -186,7 +186,7 @@ class Marks:
         self._changed(place)
 
     def end(self, key: Key, time_ns: int, place: int) -> None:
-        """A mark ends; the row for its end is at that place."""
+        """A mark ends; the row for its end is at this place."""
         for mark in self.open:
             if mark.key == key:
                 self.open = tuple(one for one in self.open if one is not mark)
@@ -197,7 +197,7 @@ class Marks:
                     self._sum_up(next(iter(self._ended)))
 
     def _sum_up(self, key: Key) -> None:
-        """Add the oldest one to the sum of its name."""
+        """Add the oldest mark to the sum of its name."""
         mark = self._ended.pop(key)
         name = mark.name if mark.name in self.summed or len(self.summed) < NAMES_KEPT else OTHER_MARKS
         sum_ = self.summed.get(name)
@@ -210,7 +210,7 @@ class Marks:
             sum_.statements_live = live
 
     def names_at(self, place: int) -> tuple[str, ...]:
-        """The marks that were open when the row at that place began."""
+        """The marks that were open when the row at this place began."""
         found = bisect_left(self._places, place)
         return self._names[found - 1] if found else ()
 
@@ -221,11 +221,11 @@ class Marks:
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
-        """All of them, in the order of their ends, the open ones last."""
+        """All marks in the order of their ends, the open ones last."""
         return (*self._ended.values(), *self.open)
 
     def interval(self, key: Key) -> Interval | None:
-        """The mark with that key, once its begin was read."""
+        """The mark with this key, once its begin was read."""
         return self._ended.get(key) or next((mark for mark in self.open if mark.key == key), None)
 
     def _changed(self, place: int) -> None:
@@ -238,26 +238,26 @@ class Marks:
 
 
 class MarksOfFiles:
-    """The marks of a trace; each file has its own."""
+    """The marks of a trace. Each file has its own."""
 
     def __init__(self, sums: Sequence[Sums], standing: Standing, file_at: Callable[[int], int]) -> None:
-        """`sums`: one for each file; `file_at` returns the file of the row at a place."""
+        """`sums`: one for each file. `file_at` returns the file of the row at a place."""
         self.watched: set[str] = set()
-        """Names of the marks whose statements are counted, from their next begin on."""
+        """The names of the marks whose statements are counted, from their next begin on."""
         self.files = [Marks(one, standing, self.watched) for one in sums]
         self.none = Marks(lambda _: Counters(), standing, set())
-        """For what is in no mark."""
+        """For everything that belongs to no mark."""
         self._file_at = file_at
         self.noted: Noted | None = None
-        """The marks that the program set itself."""
+        """The marks that the program itself set."""
 
     @property
     def uncounted(self) -> int:
-        """Marks that are not counted, because too many were open at once."""
+        """The number of marks that are not counted, because too many were open."""
         return sum(marks.uncounted for marks in self.files)
 
     def names_at(self, place: int) -> tuple[str, ...]:
-        """The marks that were open when the row at that place began."""
+        """The marks that were open when the row at this place began."""
         names = self.files[self._file_at(place)].names_at(place)
         noted = self.noted.marks_at(place) if self.noted is not None else ()
         return (*names, *(name for name in noted if name not in names)) if noted else names
@@ -268,16 +268,16 @@ class MarksOfFiles:
         return any(marks.any for marks in self.files) or (self.noted is not None and self.noted.has_marks)
 
     def intervals(self, name: str) -> list[Interval]:
-        """The marks with that name, file by file, in the order of their ends, the open ones
+        """The marks with this name, file by file, in the order of their ends, the open ones
         last."""
         return [mark for marks in self.files for mark in marks.intervals if mark.name == name]
 
     def interval(self, key: Key) -> Interval | None:
-        """The mark with that key, once its begin was read."""
+        """The mark with this key, once its begin was read."""
         return self.files[key[0]].interval(key)
 
     def counters(self, now_ns: int) -> dict[str, Counters]:
-        """Counters by name, in the order of the first end; open marks come last, counted up to
+        """The counters by name, in the order of the first end. Open marks are last, counted up to
         now."""
         by_name: dict[str, list[Interval]] = {}
         for marks in self.files:
@@ -300,7 +300,7 @@ class MarksOfFiles:
         return found
 
     def summed(self, marks: Iterable[Interval], now_ns: int) -> Counters:
-        """Counters of several marks as one; statements alive are those of the first one."""
+        """The counters of several marks as one. Statements alive are those of the first mark."""
         total = Counters()
         for number, mark in enumerate(marks):
             counters = mark.counters(partial(self.files[mark.key[0]].sums, now_ns), self.files[mark.key[0]].standing)

@@ -15,7 +15,7 @@ from pgtrace.session.statements import Portal, Statement
 
 
 class Dropped(NamedTuple):
-    """From here on the name is not valid: the session dropped the statement."""
+    """The session dropped the statement: from here on the name is not valid."""
 
     how: str
     """`Close`, or the tag of the command."""
@@ -25,7 +25,7 @@ Meaning = Statement | Portal | Dropped
 
 
 class NameLog:
-    """The names of one connection: of statements (`S`) and of portals (`P`)."""
+    """The names of one connection: those of statements (`S`) and of portals (`P`)."""
 
     __slots__ = ("_portals", "_statements", "weight")
 
@@ -34,7 +34,8 @@ class NameLog:
         """Its weight in the trace's budget, in units of a short statement."""
         self._statements: dict[str, list[Any]] = {}
         self._portals: dict[str, list[Any]] = {}
-        """Of each name places and meanings in turn, in one list: most names have one meaning."""
+        """For each name a list in which places and meanings alternate: most names have one
+        meaning."""
 
     def _of(self, kind: str) -> dict[str, list[Any]]:
         return self._statements if kind == "S" else self._portals
@@ -46,7 +47,7 @@ class NameLog:
         return bool(self._statements or self._portals)
 
     def note(self, kind: str, name: str, place: int, what: Meaning) -> None:
-        """From the row at that place on, the name has that meaning."""
+        """From the row at this place on, the name has this meaning."""
         known = self._of(kind).get(name)
         if known is None:
             self._of(kind)[name] = [place, what]
@@ -54,23 +55,23 @@ class NameLog:
             known += (place, what)
 
     def _before(self, kind: str, name: str, end: int) -> Iterator[tuple[int, Meaning]]:
-        """Place and meaning of the entries at places below `end`, latest first."""
+        """The place and meaning of the entries at places below `end`, latest first."""
         known = self._of(kind).get(name, [])
         for number in range(bisect_left(range(len(known) // 2), end, key=lambda entry: known[2 * entry]) - 1, -1, -1):
             yield known[2 * number], known[2 * number + 1]
 
     def at(self, kind: str, name: str, place: int) -> Statement | Portal | None:
-        """What the name meant when the row at that place began; for a dropped one, its meaning
+        """What the name meant when the row at this place began; for a dropped name, its meaning
         before that."""
         return next((meaning for _, meaning in self._before(kind, name, place + 1) if not isinstance(meaning, Dropped)), None)
 
     def fate(self, name: str, place: int) -> tuple[int, Statement | Dropped] | None:
-        """The last entry about a statement's name before the row at that place, and its row."""
+        """The last entry about a statement's name before the row at this place, and its row."""
         at, meaning = next(self._before("S", name, place), (0, None))
         return None if meaning is None or isinstance(meaning, Portal) else (at, meaning)
 
     def places(self, name: str, place: int) -> list[int]:
-        """Places up to `place` at which the name got a statement, latest first."""
+        """The places up to `place` at which the name got a statement, latest first."""
         return [at for at, meaning in self._before("S", name, place + 1) if not isinstance(meaning, Dropped)]
 
     def let_go(self) -> None:

@@ -1,8 +1,8 @@
-"""Counters by mark: intervals in time (marks.py), and the marks that a program set itself.
+"""Counters by mark: intervals in time (marks.py), and the marks that a program itself set.
 
-A program's own mark is not an interval of the capture: tasks that overlap are each in their own.
-Its counters are the sums over the round trips whose statements were noted in it (rowsums.py). So
-they lack what belongs to no round trip: `client_ns`, and `statements_live`.
+A program's own mark is not an interval of the capture: of tasks that overlap, each is in its own
+mark. Its counters are the sums over the round trips whose statements were noted in it (rowsums.py).
+So they lack what belongs to no round trip: `client_ns`, and `statements_live`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _SLICE: Final = 4096
 
 
 def mark_counters(trace: Trace) -> dict[str, Counters]:
-    """The counters of each mark. Those of a mark that is both kinds are summed."""
+    """The counters of each mark. If marks of both kinds have the same name, they are summed."""
     found = trace.mark_counters()
-    selection = getattr(trace, "selection", None)  # a second reading has no rows to look at
+    selection = getattr(trace, "selection", None)  # a second reading has no rows to inspect
     first, rows = (selection.trace, selection.counted) if selection is not None else (trace, _all)
     for name, counters in _noted(first, rows).items():
         if name in found:
@@ -34,7 +34,7 @@ def mark_counters(trace: Trace) -> dict[str, Counters]:
 
 
 def units(trace: Trace, name: str) -> int:
-    """How many marks of that name there were."""
+    """How many marks of this name there were."""
     ended = trace.call_sites.units.get(name)
     return len(trace.marks.intervals(name)) + (ended.count if ended is not None else 0)
 

@@ -1,4 +1,4 @@
-"""Where a session's reports become rows, counts and evidence of its connection.
+"""Turns a session's reports into rows, counts and evidence of its connection.
 
 Each report goes to the timeline (timeline.py), to the statement tables of the connection and of the
 marks whose statements are counted (statements.py, marks.py), to the evidence of the driver, and to
@@ -46,7 +46,7 @@ class ConnectionObserver(Observer):
         self.timeline = TimelineWriter(ledger, who, began, copies)
         self.left_open = ""
         """If a side ended its direction while the latest round trip was open: what happened to that
-        round trip, in words."""
+        round trip, in words. Otherwise empty."""
         self._draws = ledger.draws
         self._ledger = ledger
         self._marks: Marks = ledger.marks_of(who.file, who.index)
@@ -57,7 +57,7 @@ class ConnectionObserver(Observer):
 
     @property
     def statements_live(self) -> int:
-        """The number of named statements alive."""
+        """The number of named statements that are alive."""
         return self.who.session.statements.live_named if self.who.session is not None else 0
 
     @property
@@ -81,7 +81,7 @@ class ConnectionObserver(Observer):
         return Counters.of_session(tally, session.bytes, session.statements.live_named, waited)
 
     def add_statements(self, gathered: Gathered) -> Iterator[None]:
-        """Add its current statements, with a break after each slice of the work."""
+        """Add the current statements of the session. Yields after each slice of the work."""
         session = self.who.session
         if self.statements is None or session is None:
             return
@@ -92,7 +92,7 @@ class ConnectionObserver(Observer):
             gathered.add_open(*standing)
 
     def given_away(self) -> StatementTable | None:
-        """The table of its statements; the connection has ended, and the caller keeps the table."""
+        """The table of its statements. The connection has ended, and the caller keeps the table."""
         if self.statements is not None and self.who.session is not None:
             self.statements.live(self.who.session.statements.live.values())
         return self.statements
@@ -182,14 +182,14 @@ class ConnectionObserver(Observer):
             evidence.bound(portal)
 
     def _log(self, kind: str, name: str, what: Statement | Portal | Dropped, weight: int, place: int) -> None:
-        """From the row at that place on, a name has another meaning."""
+        """Log that from the row at this place on, a name has another meaning."""
         if self._ledger.may_log((kind, name) in self.names, weight):
             self.names.weight += weight
             self.names.note(kind, name, place, what)
 
 
 def _was_dropped(statement: Statement, passage: Passage) -> bool:
-    """Whether that was already reported with the previous state of the round trip."""
+    """Whether the drop was already reported with the previous state of the round trip."""
     before = passage.replaces[0].parts if passage.replaces is not None else ()
     return any(part.statement is statement and part.dropped for part in before)
 

@@ -1,5 +1,5 @@
 """Drivers that were refused TLS (refused_tls.py): whether they came back without it, and what to
-say if not."""
+say if they did not."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pgtrace.trace.trace import Trace
 
 COMES_BACK_NS: Final = 1_000_000_000
 LOOKED_AT: Final = 8
-"""The connections after it that are searched."""
+"""The number of later connections that are searched."""
 
 
 def came_back(trace: Trace, connection: Connection, *, plain: bool = False) -> bool:
-    """Whether the same program, or at least one on the same host, connected right after; if
-    `plain`, without TLS."""
+    """Whether the same program, or at least a program on the same host, connected right afterwards.
+    `plain`: only without TLS."""
     until_ns = connection.last_ns + COMES_BACK_NS
     for other in trace.connections[connection.index + 1 : connection.index + 1 + LOOKED_AT]:
         if other.opened_ns > until_ns:
@@ -40,8 +40,8 @@ def lines(trace: Trace) -> list[str]:
 
 
 def _is_same(one: Connection, other: Connection) -> bool:
-    """Whether the same program may have opened both, as far as processes are known: one that is
-    gone at once is often not found."""
+    """Whether the same program may have opened both, as far as processes are known: the process of
+    a very short connection is often not found."""
     if one.client.rpartition(":")[0] != other.client.rpartition(":")[0]:
         return False
     programs = {connection.facts.get(peer.KEY, "") for connection in (one, other)} - {""}

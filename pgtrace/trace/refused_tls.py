@@ -1,15 +1,16 @@
 """Drivers that asked for TLS and left without it: what is known of them, in words.
 
-- One that sent SSLRequest, was answered `N` and left without a StartupMessage. Only later
+- A driver that sent SSLRequest, was answered `N` and left without a StartupMessage. Only later
   connections show whether it insists on TLS or comes back without it (reconnects.py): some drivers
-  (pgx) make a new connection for that, at once.
-- One that began with TLS at once, and whose server closed without a byte: the server has no TLS.
-  The recorder notes such a beginning as a fact, because its bytes are not kept. In captures older
-  than that fact the bytes may have been anything that is not PostgreSQL, and the words say so.
-- One that was answered `S`, and whose handshake failed: mostly it does not trust the certificate
-  that pgtrace made. The recorder notes why as a fact.
+  (pgx) immediately make a new connection for that.
+- A driver that began with TLS immediately, and whose server closed without a byte: the server has
+  no TLS. The recorder notes such a beginning as a fact, because its bytes are not kept. In captures
+  older than that fact the bytes may have been anything that is not PostgreSQL, and the words say
+  so.
+- A driver that was answered `S`, and whose handshake failed: usually it does not trust the
+  certificate that pgtrace made. The recorder notes the reason as a fact.
 
-This does not apply if pgtrace closes or the server says something.
+None of this applies if pgtrace closes the connection or the server sends something.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TLS: Final = "TLS"
 UNKNOWN: Final = "unknown"
 HANDSHAKE: Final = "handshake"
 FAILED: Final = "tls.frontend.error"
-"""The fact that says why a handshake failed."""
+"""The key of the fact that says why a handshake failed."""
 SAID: Final = {
     SSL_REQUEST: "wanted TLS, was answered N and left",
     TLS: "began with TLS, which the server does not offer",
@@ -41,7 +42,8 @@ TRUST: Final = (
 
 
 def began_with(session: Session, ended_by: str, facts: Mapping[str, str]) -> str:
-    """How the driver of a session that has just ended began, if it was refused TLS; else empty.
+    """How the driver of a session that has just ended began, if it was refused TLS; otherwise
+    empty.
 
     `ended_by` is `driver`, `server` or `pgtrace`; `facts` are the recorder's.
     """

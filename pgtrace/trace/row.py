@@ -1,9 +1,9 @@
 """One row of the timeline: its kind, what it shares with rows like it, its texts, its numbers.
 
 A row is a round trip, or one of the few other events on a wire: a notification, a Terminate, a
-cancel, a mark, a gap. The Shape (flight, depth, flags) and the Label (SQL, error) are those of many
-rows. A RowEntry is what the index keeps for each (rows.py); a Row is what views get, built from an
-entry when it is asked for and not kept.
+cancel, a mark, a gap. Many rows share a Shape (flight, depth, flags) and a Label (SQL, error). A
+RowEntry is what the index keeps for each row (rows.py). A Row is what views get: it is built from
+an entry on request and not kept.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pgtrace.session.effects import UNKNOWN
 from pgtrace.session.failures import Failure
 
 LONGEST_SQL: Final = 16 * 1024
-"""Characters of SQL kept with a row; the details have all of it."""
+"""The most characters of SQL kept with a row. The details have all of it."""
 GROUPS_KEPT: Final = 1024
 """The most different statements of one round trip in its label."""
 RUN_KEPT: Final = 200
-"""How many of a run of DataRow or CopyData are listed one by one."""
+"""How many messages of a run of DataRow or CopyData are listed one by one."""
 FLIGHT_KEPT: Final = 4096
 """The most messages of each side in a shape."""
 NO_FLIGHT: Final = "…"
-"""The flight of a shape that is not kept."""
+"""The flight of a shape whose flight is not kept."""
 
 
 class RowKind(enum.IntEnum):
@@ -40,7 +40,7 @@ class RowKind(enum.IntEnum):
     copy data."""
     ASYNCHRONOUS = 3
     """NotificationResponse, NoticeResponse, ParameterStatus or ErrorResponse while nothing was
-    asked."""
+    owed."""
     CANCEL = 4
     CLOSED = 5
     """The connection was ended without Terminate: by a side, or at the latest when both had
@@ -57,48 +57,49 @@ class RowKind(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a row shows besides times, sizes and texts; shared by all rows that look the same."""
+    """What a row shows besides times, sizes and texts. All rows that look the same share it."""
 
     kind: RowKind
     flight: str
     """Flight notation: `BDES → 2TDCZ`."""
     sent: bytes = b""
-    """One byte for each frontend message, with a run of CopyData as one: the source of the
-    flight."""
+    """One byte for each frontend message, the source of the flight. A run of CopyData is one
+    byte."""
     received: bytes = b""
     depth: int = 0
     errors: int = 0
     prepares: bool = False
-    """Whether it has the Parse of a named statement."""
+    """Whether it contains the Parse of a named statement."""
     reuses: bool = False
-    """Whether it has a Bind of a named statement after the first."""
+    """Whether it contains a Bind of a named statement beyond its first."""
     formats: str = ""
-    """Formats of the results: "t", "b", "m"ixed, or "" without results."""
+    """The formats of the results: "t", "b", "m"ixed, or "" without results."""
     status_before: str = ""
     status: str = ""
-    """Transaction status after it, from the latest ReadyForQuery: "I", "T", "E" or ""."""
+    """The transaction status after it, from the latest ReadyForQuery: "I", "T", "E" or ""."""
     statement: str = ""
-    """Name of the prepared statement it was about, as on the wire."""
+    """The name of the prepared statement it is about, as on the wire."""
     statements: int = 0
-    """The number of its statements: 0, 1, or 2 for several, of which `statement` and the label name
-    only some."""
+    """The number of its statements: 0, 1, or 2 for several. With several, `statement` and the label
+    name only some of them."""
     uncertain: bool = False
     """Whether bytes are missing inside it: counts are lower bounds."""
     executions: int = 0
     block_began: bool = False
     """Whether a transaction block began in it."""
     block_end: str = ""
-    """The command tag that ended a transaction block in it."""
+    """The command tag that ended a transaction block in it, or empty."""
     owed_before: bytes = b""
     """What was still owed when it began: Effect.owed_before."""
     tags: tuple[str, ...] = ()
-    """Its command tags without numbers; equal ones in a row count once: Effect.tags."""
+    """Its command tags without numbers; consecutive equal tags count once: Effect.tags."""
     warnings: tuple[str, ...] = ()
-    """SQLSTATEs of its warnings."""
+    """The SQLSTATEs of its warnings."""
     portal: bool = False
     """Whether it binds a named portal."""
     sent_flight: str = ""
-    """What was sent, in flight notation, for a round trip; if it begins with a reply, that."""
+    """What was sent, in flight notation, for a round trip; if the flight begins with a reply, that
+    reply."""
 
     @property
     def is_problem(self) -> bool:
@@ -107,7 +108,7 @@ class Shape:
 
 
 class Share(NamedTuple):
-    """What one group of statements (groups.py) did in a row: equal for many groups."""
+    """What one group of statements (groups.py) did in a row. Many groups have equal shares."""
 
     parses: int = 0
     reused: int = 0
@@ -129,19 +130,19 @@ class Label:
     sqlstate: str = ""
     """The SQLSTATE of its first error, or empty."""
     message: str = ""
-    """Of its first error."""
+    """The message of its first error, or empty."""
     groups: tuple[int, ...] = ()
-    """Numbers of the groups of its statements (groups.py), the first GROUPS_KEPT."""
+    """The numbers of the groups of its statements (groups.py), the first GROUPS_KEPT."""
     end: str = ""
     """For a round trip that was open when a side ended its direction: what happened to it
     (ends.py)."""
     failures: tuple[Failure, ...] = ()
     """Its first few ErrorResponses."""
     others: tuple[int, ...] = ()
-    """Numbers of groups that it did something with, but has no message of."""
+    """The numbers of groups that it did something with but contains no message of."""
     shares: tuple[Share, ...] = ()
-    """The shares of `groups`, then of `others`, GROUPS_KEPT in all. Labels with equal ones have
-    one object."""
+    """The shares of `groups`, then of `others`, at most GROUPS_KEPT in total. Labels with equal
+    shares have one object."""
 
     @property
     def shares_by_group(self) -> Iterator[tuple[int, Share]]:
@@ -150,7 +151,7 @@ class Label:
 
     @property
     def error(self) -> str:
-        """`23505 duplicate key value ...`, or empty: for people."""
+        """The error for people: `23505 duplicate key value ...`, or empty."""
         return f"{self.sqlstate} {self.message}".strip()
 
 
@@ -166,7 +167,7 @@ class Row:
     duration_ns: int | None
     """None while it is open."""
     first_ns: int | None
-    """From the opening to the first byte of the answer."""
+    """The time from the opening to the first byte of the answer."""
     rows: int
     sent_bytes: int
     received_bytes: int
@@ -189,7 +190,7 @@ class Row:
 
 @dataclass(slots=True)
 class RowEntry:
-    """One entry in its wide form."""
+    """One entry of the index, unpacked."""
 
     position: int
     opened_ns: int

@@ -1,9 +1,9 @@
 """The timeline's index: one entry of fixed size for each row.
 
-Rows are in the order in which they began and never move; an open one is completed in place.
+Rows are in the order in which they began and never move; an open row is completed in place.
 
 An entry takes 96 bytes in an unlinked, mapped temporary file, so a reader's memory does not grow
-with the capture. If the disk of TMPDIR is full, the index goes on in memory, up to a bound. What
+with the capture. If the disk of TMPDIR is full, the index continues in memory, up to a bound. What
 many rows share is kept once, in memory (interned.py). The counts of a row are an Effect
 (session/effects.py), stored by number.
 """
@@ -25,7 +25,7 @@ from pgtrace.trace.interned import Interned
 from pgtrace.trace.row import Label, Row, RowEntry, RowKind, Shape
 
 STRETCH: Final = 4096
-"""Rows that are summed up together for a second look (stretches.py)."""
+"""The number of rows that are summed together for a second look (stretches.py)."""
 
 _ENTRY: Final = struct.Struct("=QqQQIIIIffQQQIIQ")
 _ENTRY_BYTES: Final = _ENTRY.size
@@ -49,9 +49,9 @@ _COLUMNS: Final[dict[str, tuple[Literal["q", "Q", "I", "f"], int]]] = {
     "times": ("I", 84),
     "values": ("Q", 88),
 }
-"""Fields that can be read for many entries at once: type and offset."""
+"""Fields that can be read for many entries together: type and offset."""
 _CLOSE_TOGETHER: Final = 8
-"""If one row in this many is wanted, all are decoded at once."""
+"""If at least one row in this many is wanted, all of them are decoded together."""
 _FIRST_ENTRIES: Final = 4096
 _MOST_IN_MEMORY: Final = 64 * 1024 * 1024
 _MOST_UINT32: Final = 0xFFFFFFFF
@@ -59,8 +59,8 @@ _MOST_UINT64: Final = 0xFFFFFFFFFFFFFFFF
 
 
 class Columns:
-    """Some rows of an index, column by column: each field is decoded for all rows at once, on first
-    use.
+    """Some rows of an index, column by column: each field is decoded for all rows together, on
+    first use.
 
     Valid until the trace reads more.
     """
@@ -68,7 +68,7 @@ class Columns:
     __slots__ = ("_alike", "_known", "_mask", "_of", "index", "places")
 
     def __init__(self, index: RowIndex, places: Sequence[int], of: Columns | None = None, mask: Sequence[int] = ()) -> None:
-        """With `of`: those of its columns that `mask` selects."""
+        """With `of`: the rows of `of` that `mask` selects."""
         self.index = index
         self.places = places
         self._of = of
@@ -78,8 +78,8 @@ class Columns:
 
     @classmethod
     def of_keys(cls, index: RowIndex, keys: Collection[tuple[int, int, int]]) -> Columns:
-        """A row of each of these connections, shapes and labels. It has a place and other columns
-        only in name."""
+        """One row for each of these combinations of connection, shape and label. Such rows have no
+        other columns, and no real place."""
         found = cls(index, range(len(keys)))
         found._known = dict(zip(("connections", "shapes", "labels"), map(list, zip(*keys, strict=True)), strict=True))
         return found
@@ -101,7 +101,7 @@ class Columns:
 
     @property
     def keys(self) -> list[tuple[int, int, int]]:
-        """Connection, shape and label of each row."""
+        """The connection, shape and label of each row."""
         found = self._known.get("keys")
         if found is None:
             found = self._known["keys"] = list(zip(self.connections, self.shapes, self.labels, strict=True))
@@ -158,7 +158,7 @@ class Columns:
 
     @property
     def first_ms(self) -> list[float]:
-        """From the opening to the first byte of the answer; NaN without one."""
+        """The time from the opening to the first byte of the answer; NaN without an answer."""
         return self._column("first_ms")
 
     @property
@@ -210,7 +210,7 @@ class RowIndex:
         self.all_labels: Sequence[Label] = interned.labels
         """By number; it grows."""
         self.relabelled: Counter[int] = Counter()
-        """How often rows of a stretch were given another label, by the number of the stretch."""
+        """By the number of a stretch: how often its rows were given another label."""
 
     def __len__(self) -> int:
         return self._count
@@ -237,12 +237,13 @@ class RowIndex:
             yield self[place]
 
     def entry(self, place: int) -> RowEntry:
-        """The entry itself, with what the details need to find the row's bytes again."""
+        """The entry itself, with the position and offsets at which the details find the row's bytes
+        again."""
         position, opened, frontend, backend, *rest = _ENTRY.unpack_from(self._map, place * _ENTRY.size)
         return RowEntry(position, opened, (frontend, backend), *rest)
 
     def reserve(self) -> int:
-        """The place of a new row at the end, empty until put() fills it."""
+        """The place of a new row at the end. It is empty until put() fills it."""
         place = self._count
         if place == self._size:
             self._map = self._mapped(2 * self._size, self._map)
@@ -251,13 +252,13 @@ class RowIndex:
         return place
 
     def append(self, entry: RowEntry) -> int:
-        """Add a row at the end; returns its place."""
+        """Add a row at the end. Returns its place."""
         place = self.reserve()
         self.put(place, entry)
         return place
 
     def put(self, place: int, entry: RowEntry) -> None:
-        """Write the row at that place again."""
+        """Write the row at this place again."""
         self.write(
             place,
             entry.position,
@@ -296,8 +297,8 @@ class RowIndex:
         times: int,
         values: int,
     ) -> None:
-        """The same without an entry: what reading does for each round trip. The fields are those of
-        RowEntry, in its order."""
+        """Write a row without making an entry, as reading does for each round trip. The fields are
+        those of RowEntry, in its order."""
         _ENTRY.pack_into(
             self._map,
             place * _ENTRY_BYTES,
@@ -324,8 +325,8 @@ class RowIndex:
         return Columns(self, range(start, min(stop, self._count)))
 
     def at(self, places: Sequence[int]) -> Columns:
-        """The rows at these places, rising. Rows that are close together are decoded with the rows
-        between them."""
+        """The rows at these places, which are in rising order. Rows that are close together are
+        decoded with the rows between them."""
         if isinstance(places, range) or not places:
             return Columns(self, places)
         first, span = places[0], places[-1] + 1 - places[0]
@@ -350,14 +351,14 @@ class RowIndex:
         return [unpack(whole_map, place * _ENTRY.size + at)[0] for place in places]
 
     def grow(self, place: int, side: int, size: int) -> None:
-        """Add another message of that side to the row at that place, which has no round trip."""
+        """Add another message of this side to the row at this place, which is not a round trip."""
         at = place * _ENTRY.size + _SIZES_AT + side * _SIZE.size
         _SIZE.pack_into(self._map, at, _SIZE.unpack_from(self._map, at)[0] + size)
         at = place * _ENTRY.size + _TIMES_AT
         _TIMES.pack_into(self._map, at, min(_TIMES.unpack_from(self._map, at)[0] + 1, _MOST_UINT32))
 
     def relabel(self, place: int, label: Label) -> None:
-        """Give the row at that place another label."""
+        """Give the row at this place another label."""
         entry = self.entry(place)
         entry.label = self.label(label)
         self.relabelled[place // STRETCH] += 1
@@ -392,13 +393,13 @@ class RowIndex:
 
 
 def _allocate(descriptor: int, size: int) -> None:
-    """Make a file that large, with its room on the disk: writing into the map of a file with holes
-    ends the process (SIGBUS) if the disk is full. Raises OSError."""
+    """Make a file of this size, with its blocks allocated on disk: if the disk is full, writing
+    into the map of a file with holes kills the process (SIGBUS). Raises OSError."""
     try:
         os.posix_fallocate(descriptor, 0, size)
     except AttributeError:  # macOS
         os.truncate(descriptor, size)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot do it
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot allocate
             raise
         os.truncate(descriptor, size)

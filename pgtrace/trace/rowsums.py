@@ -5,8 +5,9 @@
     sums.add(trace.rows.at(places))
     sums.by_connection()
 
-This costs one look at the index for each row and reads nothing again. The sums lack what belongs to
-no row: `client_ns`, the time between round trips, and `statements_live`, which is not a sum.
+This reads one index entry for each row, and no bytes of the capture again. The sums lack what
+belongs to no row: `client_ns`, the time between round trips, and `statements_live`, which is not a
+sum.
 
 `is_exact` is False if a row's counts were not kept, because there are too many different ones: only
 a second reading has them (filter/counting.py).
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 
 class _Sum:
-    """For one connection: how many rows of each effect, with how many DataRows; bytes of each side
-    and waiting time."""
+    """The sums of one connection: how many rows of each effect, with how many DataRows; the bytes
+    of each side and the waiting time."""
 
     __slots__ = ("effects", "received_bytes", "sent_bytes", "tally", "wait_ns")
 
@@ -40,11 +41,11 @@ class _Sum:
 
     @property
     def has_rows(self) -> bool:
-        """Whether not all of its rows were taken away again."""
+        """Whether some of its rows have not been subtracted again."""
         return self.tally is not None or any(times for times, _ in self.effects.values())
 
     def merge(self, other: _Sum) -> None:
-        """Add another one, of complete rows."""
+        """Add the sums of another one. Its rows must be complete."""
         for effect, (times, rows) in other.effects.items():
             use = self.effects.setdefault(effect, [0, 0])
             use[0] += times
@@ -55,7 +56,7 @@ class _Sum:
 
 
 class RowSums:
-    """Rows of one trace, added up by connection."""
+    """Rows of one trace, summed by connection."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
@@ -63,7 +64,7 @@ class RowSums:
         self.is_exact = True
 
     def add(self, rows: Columns, sign: int = 1) -> None:
-        """Add these rows; with a sign of -1 take them away again."""
+        """Add these rows. With a sign of -1, subtract them again."""
         sums = self._sums
         for place, connection, sent_bytes, received_bytes, wait_ns, effect, times, count in zip(
             rows.places,
@@ -92,18 +93,19 @@ class RowSums:
                 found.effects[effect] = [sign * times, sign * count]
 
     def merge(self, other: RowSums, apart: Set[int]) -> None:
-        """Add the rows of other sums, without those of the connections that are apart."""
+        """Add the rows of other sums, without those of the connections in `apart`."""
         for connection, theirs in other._sums.items():
             if connection not in apart:
                 self._sums.setdefault(connection, _Sum()).merge(theirs)
         self.is_exact &= other.is_exact
 
     def by_connection(self) -> dict[int, Counters]:
-        """Counters by the index of the connection, in the order in which they came."""
+        """The counters by the index of the connection, in the order in which the connections were
+        added."""
         return {index: self._counters(found) for index, found in self._sums.items() if found.has_rows}
 
     def totals(self) -> Counters:
-        """The counters of all of them."""
+        """The counters of all rows together."""
         totals = Counters()
         for counters in self.by_connection().values():
             totals.add(counters)

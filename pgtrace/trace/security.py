@@ -4,9 +4,9 @@ start-up.
     {"frontend": {"version": "TLSv1.3", "cipher": ..., "alpn": "postgresql", "sni": "db"}, "backend": {...}}
     {"request": "AuthenticationSASL", "mechanism": "SCRAM-SHA-256", "channel_binding": "n"}
 
-The value of channel_binding is from the GS2 header: `n`, the driver does not bind; `y`, it could,
-and thinks the server cannot; `p=...`, it binds the login to the TLS connection. Payloads are
-blanked in every capture; mechanism and header are not.
+The value of channel_binding is from the GS2 header. `n`: the driver does not use channel binding;
+`y`: it could, and thinks the server cannot; `p=...`: it binds the login to the TLS connection.
+Payloads are blanked in every capture; mechanism and header are not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PARTS: Final = ("version", "cipher", "alpn", "sni", "error")
 
 
 def tls(facts: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """What is known of the TLS of each leg that has any, by leg."""
+    """What is known of the TLS of each leg that has TLS, by leg."""
     found: dict[str, dict[str, str]] = {}
     for leg in ("frontend", "backend"):
         for part in PARTS:
@@ -51,7 +51,7 @@ def scram_bytes(initial_response: bytes) -> int:
 
 
 def in_words(facts: Mapping[str, str], said: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Lines for a person: the legs, the login, and what is in its way."""
+    """Lines for a person: the legs, the login, and the problems with them."""
     lines = []
     for leg, parts in tls(facts).items():
         name = {"frontend": "driver's leg", "backend": "upstream leg"}[leg]

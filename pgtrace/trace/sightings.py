@@ -2,7 +2,7 @@
 
 Complete round trips are counted, set-up included, like the statements' own counters. The number of
 (connection, statement) pairs is bounded, and so are the flights of each; `complete` says whether
-some were left out.
+nothing was left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Sighting:
 
 
 class Sightings(CompleteRows):
-    """All of them, within the bounds."""
+    """The sightings of all statements, within the bounds."""
 
     def __init__(self) -> None:
         self._seen: dict[int, dict[int, Sighting]] = {}  # group -> connection
@@ -57,8 +57,8 @@ class Sightings(CompleteRows):
                     seen.flights[sent] += number
 
     def _sighting(self, group: int, connection: int, rows: Columns, key: tuple[int, int, int]) -> Sighting | None:
-        """The sighting of a statement on a connection, begun with the first of these rows that has
-        that key; None if there is no room for another one."""
+        """The sighting of a statement on a connection. If it is new, it begins with the first of
+        these rows that has this key; None if there is no room for another one."""
         by_connection = self._seen.setdefault(group, {})
         seen = by_connection.get(connection)
         if seen is not None:

@@ -2,8 +2,8 @@
 
 Each connection keeps its own table, because its driver may become known only later; tables of
 closed connections are merged per driver. All tables of a trace share a budget. Beyond GROUPS_KEPT
-groups or TEXT_BYTES_KEPT of text, those with the fewest round trips are summed into one group of
-their table.
+groups or TEXT_BYTES_KEPT of text, the groups with the fewest round trips are summed into one group
+of their table.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pgtrace.trace.histogram import Histogram
 GROUPS_KEPT: Final = 100_000
 TEXT_BYTES_KEPT: Final = 32 * 1024 * 1024
 _TRIMMED_AT: Final = 1.1
-"""A room this many times over its bound is trimmed down to the bound."""
+"""A room that exceeds its bound by this factor is trimmed down to the bound."""
 _AGAIN: Final = 256
-"""The most repeated exchanges before they are summed up."""
+"""The most repeated exchanges before they are summed."""
 _TEXTS_REMEMBERED: Final = 10_000
 ALL_VARIANTS_KEPT: Final = 100_000
-"""Texts with comments that all groups of a room tell apart."""
+"""The most texts with comments that all groups of a room distinguish."""
 
 
 class GroupBudget:
@@ -40,7 +40,7 @@ class GroupBudget:
         self.groups = 0
         self.text_bytes = 0
         self.variants = 0
-        """Texts with comments that its groups remember."""
+        """The number of texts with comments that its groups remember."""
 
     @property
     def is_full(self) -> bool:
@@ -48,8 +48,8 @@ class GroupBudget:
         return self.groups >= _TRIMMED_AT * GROUPS_KEPT or self.text_bytes >= _TRIMMED_AT * TEXT_BYTES_KEPT
 
     def trim(self) -> None:
-        """Keep the groups with the most round trips, as many as fit, and the sum of all others in
-        each table."""
+        """Keep the groups with the most round trips, as many as fit, and in each table the sum of
+        all others."""
         tables = list(self.tables)
         if self.groups <= GROUPS_KEPT and self.text_bytes <= TEXT_BYTES_KEPT:
             return
@@ -61,7 +61,7 @@ class GroupBudget:
             if key != OTHER
         )
         if self.text_bytes <= TEXT_BYTES_KEPT:
-            least = nlargest(self.groups - GROUPS_KEPT, found)  # a list of all takes megabytes
+            least = nlargest(self.groups - GROUPS_KEPT, found)  # a list of all would take megabytes
         else:
             ordered = sorted(found)
             room, kept = TEXT_BYTES_KEPT, 0
@@ -76,7 +76,7 @@ class GroupBudget:
 
 
 class _Again:
-    """How often a known exchange happened again, and with how many rows and bytes in all."""
+    """How often a known exchange happened again, and with how many rows and bytes in total."""
 
     __slots__ = ("received_bytes", "rows", "sent_bytes", "times", "wait")
 
@@ -105,14 +105,14 @@ class StatementTable:
         return self._groups
 
     def of(self, statement: Statement) -> StatementGroup:
-        """The group a statement belongs to."""
+        """The group to which a statement belongs."""
         group = self._groups.get(statement.note)
         if group is None or group.plain is None:
             group = self._of(statement)
         return group
 
     def knows(self, statement: Statement) -> bool:
-        """Whether anything was counted for it."""
+        """Whether anything was counted for this statement."""
         return text_of(statement) in self._by_text or key_of(statement) in self._groups
 
     def _of(self, statement: Statement) -> StatementGroup:
@@ -132,8 +132,8 @@ class StatementTable:
         return group
 
     def _note_comments(self, group: StatementGroup, text: str) -> None:
-        """Remember that a text of the group was sent, so that those can be counted that differ by
-        comments alone."""
+        """Remember that a text of the group was sent, so that texts which differ only by comments
+        can be counted."""
         if may_have_comments(text):
             bare = sqltext.without_comments(text)
             if bare != text:
@@ -146,12 +146,12 @@ class StatementTable:
             group.plain = hash(" ".join(text.split()))
 
     def waited(self, statement: Statement, wait_ns: int) -> None:
-        """An execution was waited for."""
+        """The driver waited this long for an execution."""
         self.of(statement).own_wait().add(wait_ns)
 
     def happened(self, exchange: Exchange, passage: Passage) -> None:
-        """Count what a round trip did with each statement, and the round trip itself. The only
-        place that may trim, because no caller holds a group here."""
+        """Count what a round trip did with each statement, and the round trip itself. Only this
+        method may trim, because no caller holds a group here."""
         if exchange.rows_differ:
             again = self._again.get(exchange)
             if again is None:
@@ -181,7 +181,7 @@ class StatementTable:
 
     def _count(self, exchange: Exchange, rows: int, sent_bytes: int, received_bytes: int, times: int = 1) -> None:
         """Count what a round trip did with each statement, `times` times, with these rows and bytes
-        in all."""
+        in total."""
         self._count_bytes(exchange, sent_bytes, received_bytes, times)
         for part in exchange.parts:
             group = self.of(part.statement)
@@ -208,8 +208,8 @@ class StatementTable:
                 group.live += times
 
     def _count_bytes(self, exchange: Exchange, sent_bytes: int, received_bytes: int, times: int) -> None:
-        """The bytes of a round trip count for each group that it has a message of, or of which an
-        execution ended in it."""
+        """Count the bytes of a round trip for each group that it contains a message of, or of which
+        an execution ended in it."""
         groups: dict[int, StatementGroup] = {}
         executions = 0
         for part in exchange.parts:
@@ -229,7 +229,7 @@ class StatementTable:
                 group.backend_bytes_alone += received_bytes
 
     def round_trip(self, exchange: Exchange, times: int = 1) -> None:
-        """Count a round trip for each group that it has a message of."""
+        """Count a round trip for each group that it contains a message of."""
         if not exchange.effect.is_round_trip:
             return
         statements = exchange.statements
@@ -252,8 +252,8 @@ class StatementTable:
             self.round_trip(exchange, sums.times)
 
     def live(self, statements: Iterable[Statement]) -> None:
-        """The named statements of its session that are alive now, in place of those named the last
-        time. One that was summed up is counted in the sum."""
+        """Set the named statements of its session that are alive now; they replace those of the
+        previous call. A statement whose group was summed counts in the sum."""
         groups = self.groups
         for group in groups.values():
             group.live -= group.alive
@@ -274,7 +274,7 @@ class StatementTable:
             self.room.trim()
 
     def _take(self, key: str, group: StatementGroup) -> None:
-        """Have that group, or add it to one's own."""
+        """Take over this group, or add it to the existing one."""
         mine = self._groups.get(key)
         if mine is None:
             self._groups[key] = group
@@ -295,7 +295,7 @@ class StatementTable:
         self._by_text.clear()
 
     def _group(self, key: str, fingerprint: str) -> StatementGroup:
-        """A new group."""
+        """Make a new group."""
         group = self._groups[key] = StatementGroup(key[:LONGEST_SQL], fingerprint, hash(key))
         self._weigh(key)
         return group
@@ -307,7 +307,7 @@ class StatementTable:
             self.room.text_bytes += getsizeof(key)
 
     def trim(self, keys: Iterable[str]) -> None:
-        """Keep only the sum of these groups."""
+        """Replace these groups by their sum."""
         other = self._groups.pop(OTHER, None) or StatementGroup(OTHER, "", hash(OTHER))
         for key in keys:
             dropped = self._groups.pop(key)

@@ -1,14 +1,15 @@
-"""What the rows of each stretch of the timeline are alike in, and the sums of its round trips.
+"""What the rows of each stretch of the timeline have in common, and the sums of its round trips.
 
     stretches = Stretches(feed)
     stretch = stretches.at(0)
 
-Most rows are like others. If you ask all rows the same question, as a filter does, you ask it once
-for each connection, shape and label that a stretch has, and take the sums of the stretch instead of
-adding up its rows again. That costs a row nothing.
+Most rows are like others. If you test all rows for something, as a filter does, you test each
+combination of connection, shape and label in a stretch only once, and take the sums of the stretch
+instead of adding its rows again. Then a row costs nothing.
 
-A stretch is there once all of its rows have passed and are complete. Those with many different rows
-are not kept, and beyond KEYS_KEPT none: then the rows themselves have to be asked.
+A stretch is available once all of its rows have passed and are complete. A stretch with many
+different rows is not kept, and neither is any beyond KEYS_KEPT: then you have to test the rows
+themselves.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from pgtrace.trace.rowsums import RowSums
 MOST_KEYS: Final = 128
 """The most different rows of a stretch."""
 KEYS_KEPT: Final = 40_000
-"""Over all stretches: about 16 MiB."""
+"""The most different rows over all stretches: about 16 MiB."""
 
 
 class Stretch:
-    """STRETCH rows, one after the other."""
+    """STRETCH consecutive rows."""
 
     __slots__ = ("alike", "relabelled", "rows", "start", "sums")
 
     def __init__(self, start: int, sums: RowSums) -> None:
         self.start = start
         self.rows = 0
-        """How many have been added."""
+        """How many rows have been added."""
         self.alike: Counter[tuple[int, int, int]] = Counter()
         """The number of rows of each connection, shape and label."""
         self.sums = sums
-        """Those of its round trips."""
+        """The sums of its round trips."""
         self.relabelled = 0
 
     @property
@@ -53,18 +54,18 @@ class Stretches(CompleteRows):
     def __init__(self, feed: Feed) -> None:
         self._trace = feed.trace
         self._kept: dict[int, Stretch | None] = {}
-        """None for one that is not kept."""
+        """None for a stretch that is not kept."""
         self._keys = 0
         feed.subscribe(self)
 
     @staticmethod
     def span(place: int) -> range:
-        """The places of the stretch that has this one."""
+        """The places of the stretch that contains this place."""
         start = place // STRETCH * STRETCH
         return range(start, start + STRETCH)
 
     def at(self, start: int) -> Stretch | None:
-        """The stretch that begins at that place; None if it is not complete, or not kept."""
+        """The stretch that begins at this place; None if it is not complete, or not kept."""
         found = self._kept.get(start)
         if found is None or found.rows < STRETCH:
             return None

@@ -1,8 +1,8 @@
 """Writes the rows of one connection into the timeline.
 
-A row is reserved when a run of messages begins, so rows keep the order in which they began, and is
-written when the run has ended. Each message outside a run is a row, except runs of CopyData and of
-unreadable bytes: those join the previous row, CopyData up to RUN_KEPT.
+A row is reserved when a run of messages begins, so rows keep the order in which they began. It is
+written when the run has ended. Each message outside a run is a row, except in runs of CopyData and
+of unreadable bytes: those join the previous row, CopyData up to RUN_KEPT messages.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COPY_DATA: Final = ord("d")
 _QUIET: Final = frozenset({codes.SSL_REPLY, codes.GSSENC_REPLY})
 """Replies outside a run that belong to the set-up's row."""
 _SHAPES_KEPT: Final = 256
-"""The most shapes kept for one effect: they differ in the name of the statement."""
+"""The most shapes kept for one effect. They differ in the name of the statement."""
 _MAJOR: Final = re.compile(r"\d{1,4}")
 
 
@@ -50,13 +50,13 @@ _note: Final[Callable[..., RowNote]] = tuple.__new__
 
 
 class TimelineWriter:
-    """The rows of one open connection."""
+    """Writes the rows of one open connection."""
 
     __slots__ = ("_began", "_copies", "_index", "_latest", "_ledger", "_marks", "_rows", "_streamed", "_who")
 
     def __init__(self, ledger: Ledger, who: Identity, began: list[int], copies: CopyLog) -> None:
         """`began` is the caller's: for each side, the position of the record in which its
-        incomplete message, else its latest read, began."""
+        incomplete message began, or otherwise its latest read."""
         self._ledger = ledger
         self._rows = ledger.rows
         self._marks = ledger.marks_of(who.file, who.index)
@@ -64,9 +64,9 @@ class TimelineWriter:
         self._index = who.index
         self._began = began
         self._copies = copies
-        # side, code and place of the last row that was not a round trip
+        # The side, code and place of the last row, if it was not a round trip.
         self._latest: tuple[int, int, int] | None = None
-        self._streamed = 0  # CopyData of a stream that have joined the latest row
+        self._streamed = 0  # messages of a CopyData stream that have joined the latest row
 
     @property
     def latest_alone(self) -> int | None:
@@ -115,8 +115,7 @@ class TimelineWriter:
             self._ledger.introspections.note(self._who.file, self._who.database, note.place)
 
     def alone(self, side: int, code: int, body: bytes, size: int, time_ns: int, counts: Counts | None) -> None:
-        """A message outside any round trip: its own row, or one more message in the previous
-        row."""
+        """A message outside any round trip: give it its own row, or add it to the previous row."""
         ledger, session = self._ledger, self._who.session
         if code in _QUIET or not ledger.timeline:
             return
@@ -160,7 +159,7 @@ class TimelineWriter:
             self._keep_alive(side, body, time_ns, place)
 
     def _keep_alive(self, side: int, body: bytes, time_ns: int, place: int) -> None:
-        """A CopyData of a replication stream may ask for a reply, or be one."""
+        """Note whether a CopyData of a replication stream asks for a reply, or is one."""
         if side == FRONTEND:
             if body[:1] == _STATUS_UPDATE:
                 self._who.keepalive = None
@@ -168,7 +167,7 @@ class TimelineWriter:
             self._who.keepalive = Keepalive(time_ns, place)
 
     def copy_began(self, note: RowNote | None, code: int, response: bytes, statement: Statement | None) -> None:
-        """A copy response came: note the content of the CopyData after it."""
+        """A copy response arrived: note the content of the CopyData after it."""
         if not self._ledger.timeline:
             return
         from pgtrace.describe.copy_contents import contents
@@ -185,7 +184,7 @@ class TimelineWriter:
         self._copies.ended(len(self._rows) - 1)
 
     def _describe(self, side: int, code: int, body: bytes) -> tuple[RowKind, str, Label]:
-        """Kind, flight and label of a message outside any round trip."""
+        """The kind, flight and label of a message outside any round trip."""
         if code == codes.CANCEL_REQUEST:
             target = self._ledger.keys.get(body[4:])
             return (
@@ -205,8 +204,8 @@ class TimelineWriter:
         return message_inside(copies.now, side, body, lambda oid: copies.relation_at(oid, here), in_stream=copies.in_stream)
 
     def _look(self, exchange: Exchange, passage: Passage) -> tuple[int, int, bool]:
-        """Numbers of the label and the shape of its row, and whether its rows may tell about
-        types."""
+        """The numbers of the label and shape of an exchange's row, and whether its rows may contain
+        information about types."""
         from pgtrace.describe import introspection
 
         rows, who = self._rows, self._who
@@ -214,7 +213,7 @@ class TimelineWriter:
         return rows.label(label), self._shape(exchange, passage), introspection.TABLE in label.sql
 
     def _shape(self, exchange: Exchange, passage: Passage) -> int:
-        """The number of its shape."""
+        """The number of the shape of an exchange's row."""
         about = labels.about(exchange)
         key = about[0].name if about else "", min(len(about), 2), passage.closed_ns is None
         effect = exchange.effect

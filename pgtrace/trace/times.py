@@ -1,12 +1,12 @@
-"""How long things took, and how much went on at once, by driver, label, file, leg, mark or
-connection.
+"""How long things took, and how much happened at the same time, by driver, label, file, leg, mark
+or connection.
 
     found = times(trace, keys_of(trace, "driver"))
     found["asyncpg"].waits.percentile(95)
 
 One pass over the rows of a trace. Durations go into histograms, so memory does not grow with the
-rows: percentiles are within about 2 %. What went on at once is a sweep over the rows in the order
-in which they began.
+rows: percentiles are within about 2 %. What happened at the same time is found by a sweep over the
+rows in the order in which they began.
 
 - **Set-up** is the time from the opening of a connection to the end of its last set-up round trip.
 - The **first byte** is the time from the opening of a round trip to the first byte of its answer.
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from pgtrace.trace.trace import Trace
 
 GROUPS_KEPT: Final = 6_000
-"""The first groups of a sweep: later ones have no times."""
+"""The most groups of a sweep. Later ones have no times."""
 _SLICE: Final = 4096
 _IN_BLOCK: Final = ("T", "E")
 
 Keys = Callable[[int, int], Iterable[Hashable]]
-"""Takes the place of a row and the index of its connection: the groups that the row is of."""
+"""Takes the place of a row and the index of its connection. Returns the groups to which the row
+belongs."""
 
 
 @dataclass(slots=True)
@@ -48,11 +49,11 @@ class Times:
     waits: Histogram = field(default_factory=Histogram)
     durations: Histogram = field(default_factory=Histogram)
     connections_open: int = 0
-    """The most connections open at once."""
+    """The most connections open at the same time."""
     connections_busy: int = 0
-    """The most connections busy at once."""
+    """The most connections busy at the same time."""
     round_trips_at_once: int = 0
-    """The most round trips open at once."""
+    """The most round trips open at the same time."""
 
     def as_dict(self) -> dict[str, Any]:
         """`times` of `stats --json`."""
@@ -73,7 +74,7 @@ def _shown(histogram: Histogram) -> dict[str, int]:
 
 
 class _Group:
-    """One group, while the rows are swept."""
+    """The state of one group during the sweep."""
 
     __slots__ = ("busy", "closing", "leaving", "open", "times")
 
@@ -82,12 +83,13 @@ class _Group:
         self.open: set[int] = set()
         self.busy: set[int] = set()
         self.closing: list[tuple[int, int, bool]] = []
-        """When a round trip closes, of which connection, and whether it is busy after that."""
+        """When round trips close, of which connection, and whether that connection is busy
+        afterwards."""
         self.leaving: list[tuple[int, int]] = []
-        """When a connection closes."""
+        """When connections close."""
 
     def at(self, now_ns: int) -> None:
-        """What has ended by then."""
+        """Remove what has ended by this time."""
         while self.closing and self.closing[0][0] <= now_ns:
             _, connection, is_busy = heapq.heappop(self.closing)
             if not is_busy:
@@ -99,14 +101,14 @@ class _Group:
 
 
 def times(trace: Trace, keys: Keys, rows: Callable[[Columns], Columns] = lambda rows: rows) -> dict[Hashable, Times]:
-    """The times of each group, in the order of their first rows, GROUPS_KEPT at most. `rows`
-    selects some rows."""
+    """The times of each group, in the order of their first rows, for at most GROUPS_KEPT groups.
+    `rows` selects some rows."""
     groups: dict[Hashable, _Group] = {}
-    # by connection, its latest set-up round trip: the place, and when it ended
+    # By connection, its latest set-up round trip: the place, and when it ended.
     being_set_up: dict[int, tuple[int, int]] = {}
 
     def is_set_up(connection: int) -> None:
-        """The latest one was the last: the set-up is in the groups of that."""
+        """The latest set-up round trip was the last: the set-up counts in that one's groups."""
         place, ended_ns = being_set_up.pop(connection)
         for key in keys(place, connection):
             if key in groups:
@@ -180,8 +182,8 @@ def _opens(group: _Group, trace: Trace, connection: int) -> None:
 
 def keys_of(trace: Trace, by: str) -> Keys:
     """The groups of `stats --by`: `driver`, `label`, `file`, `leg` (with its file), `connection`
-    (its index), `mark`, or `all` for everything together. A set-up is in the marks that were open
-    at its end."""
+    (its index), `mark`, or `all` for everything together. A set-up belongs to the marks that were
+    open at its end."""
     if by == "all":
         return lambda place, connection: (None,)
     if by == "mark":

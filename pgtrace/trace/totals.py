@@ -1,7 +1,7 @@
 """The counts of a trace: sums over its connections, by file, by driver and by statement.
 
-A connection's counts are added when it closes or is put aside; open ones are asked. The number of
-drivers is bounded, because a golden may name any.
+A connection's counts are added when it closes or is put aside; those of open connections are
+requested each time. The number of drivers is bounded, because a golden may name any.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from pgtrace.trace.statements import GROUPS_KEPT, GroupBudget, StatementTable
 
 DRIVERS_KEPT: Final = 1000
 OTHER_DRIVERS: Final = "(other drivers)"
-"""The name for those beyond the bound: only a golden names a driver that pgtrace does not know."""
+"""The name for drivers beyond the bound: only a golden names a driver that pgtrace does not
+know."""
 LATELY_KEPT: Final = 64
-"""The most connections that have closed whose statements are not added up yet."""
+"""The most closed connections whose statements are not summed yet."""
 _ATTEMPTS: Final = 3
-"""How often statements are gathered again because a connection has ended meanwhile; the last time
-without breaks."""
+"""How often statements are gathered again because a connection has ended in the meantime; the last
+time without breaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatementView:
-    """One statement under one driver. The group is to be read, never to be changed, and goes on
-    counting while the trace is read."""
+    """One statement under one driver. Do not change the group; it goes on counting while the trace
+    is read."""
 
     driver: str
     group: StatementGroup
@@ -46,27 +47,27 @@ class TraceTotals:
         self._ledger = ledger
         self._is_counted = is_counted
         self.open: dict[int, Connection] = {}
-        """Connections that are open and not put aside, by index."""
+        """The connections that are open and not put aside, by index."""
         self._retired = [Counters() for _ in range(files)]
-        """By file, the sum over connections that have closed or were put aside."""
+        """By file: the sum over connections that have closed or were put aside."""
         self._numbers = [0] * files
-        """By file, the number of these connections."""
+        """By file: the number of these connections."""
         self._drivers: dict[str, tuple[int, Counters]] = {}
-        """The same by driver, with the number of connections."""
+        """By driver: the number of these connections, and the sum over them."""
         self._statements: dict[str, StatementTable] = {}
         self._lately: dict[int, tuple[str, StatementTable]] = {}
-        """By connection, the driver and statements of the latest of them that may be on a side of a
-        pooler: they may still be put apart."""
+        """By connection: the driver and statements of the latest closed connections that may be on
+        one side of a pooler. They may still be put apart."""
         self._late: set[int] = set()
-        """Connections that were put apart after something of them was read: the sums of marks have
-        them."""
+        """Connections that were put apart after some of their records were read: the sums of marks
+        include them."""
         self._left = [Counters() for _ in range(files)]
-        """By file, what the sums of these that have retired would have without them."""
+        """By file: what to add for such connections that have retired."""
         self._retirements = 0
         """The number of connections whose statements were moved here."""
 
     def retired(self, connection: Connection, counters: Counters, before: Counters | None, statements: StatementTable | None) -> None:
-        """Add the counts of a connection that has closed or is put aside; `before` was added
+        """Add the counts of a connection that has closed or is put aside. `before` was added
         earlier."""
         self._retirements += 1
         if connection.index in self._ledger.in_no_mark:
@@ -91,7 +92,8 @@ class TraceTotals:
         self.open.pop(connection.index, None)
 
     def put_apart(self, connection: Connection) -> None:
-        """From now on a connection counts for itself alone, and what it has done is taken back."""
+        """From now on a connection counts only for itself, and what it has already counted is
+        subtracted."""
         self._ledger.apart.add(connection.index)
         self._late.add(connection.index)
         self._retirements += 1
@@ -114,7 +116,7 @@ class TraceTotals:
 
     def _keep_statements(self, connection: Connection, statements: StatementTable) -> None:
         """Add the statements of a connection that has retired, or keep them for a while if it may
-        be on a side of a pooler."""
+        be on one side of a pooler."""
         room = self._ledger.statements_room
         kept = [self._lately.pop(connection.index)] if connection.index in self._lately else []
         if connection.leg or len(self._retired) > 1:
@@ -139,7 +141,7 @@ class TraceTotals:
         return sums
 
     def _whole(self, time_ns: int, file: int) -> Counters:
-        """The counters of one file, at that moment, with the statements that its connections have
+        """The counters of one file at that moment, with the statements that its connections have
         left alive."""
         sums = Counters()
         sums.add(self._retired[file])
@@ -151,19 +153,19 @@ class TraceTotals:
         return sums
 
     def _counting(self) -> list[Connection]:
-        """The open connections without those that count for themselves alone."""
+        """The open connections, without those that count only for themselves."""
         apart = self._ledger.apart
         return [connection for index, connection in self.open.items() if index not in apart]
 
     def all(self, time_ns: int) -> Counters:
-        """The counters of everything, at that moment."""
+        """The counters of everything at that moment."""
         totals = Counters()
         for file in range(len(self._retired)):
             totals.add(self._whole(time_ns, file))
         return totals
 
     def drivers(self, time_ns: int) -> list[tuple[str, int, Counters]]:
-        """(driver, connections, counters), most round trips first."""
+        """(driver, connections, counters), the most round trips first."""
         found: dict[str, tuple[int, Counters]] = {}
         for driver, (number, counters) in self._drivers.items():
             copied = Counters()
@@ -187,18 +189,18 @@ class TraceTotals:
         return found
 
     def statements(self) -> list[StatementView]:
-        """Statements by round trips, most first."""
+        """The statements, sorted by round trips, the most first."""
         views: list[StatementView] = []
         for gathered in self.statements_by_slices():
             views = gathered if gathered is not None else views
         return _sorted(views)
 
     def statements_by_slices(self) -> Iterator[list[StatementView] | None]:
-        """Statements in no order at the end, and None after each slice of the work, so that a
-        caller with little time can read on in between.
+        """Yields None after each slice of the work, so that a caller with little time can read in
+        between, and at the end the statements in no particular order.
 
-        If a connection ends meanwhile, its statements have moved, and the work begins again; if
-        that happens repeatedly, it is done without breaks.
+        If a connection ends in the meantime, its statements have moved, and the work begins again;
+        if that happens repeatedly, it is done without breaks.
         """
         for attempt in range(_ATTEMPTS):
             retired = self._retirements
@@ -224,7 +226,7 @@ class TraceTotals:
         yield views
 
     def _statement_sources(self) -> list[tuple[str, Callable[[Gathered], Iterable[None]]]]:
-        """Drivers, and a function that adds their statements in slices."""
+        """Drivers, each with a function that adds the driver's statements in slices."""
         tables = [*self._statements.items(), *self._lately.values()]
         kept = [(driver, partial(Gathered.add, table=table)) for driver, table in tables]
         live = [(connection.driver, connection.add_statements) for connection in self._counting()]
@@ -232,7 +234,8 @@ class TraceTotals:
 
 
 def statements_within(marks: Iterable[Interval]) -> list[StatementView]:
-    """Statements of marks whose statements are counted, by round trips, most first."""
+    """The statements of marks whose statements are counted, sorted by round trips, the most
+    first."""
     tables: dict[str, Gathered] = {}
     room = GroupBudget()
     for mark in marks:
@@ -254,7 +257,7 @@ def _driver_in(kept: Mapping[str, tuple[int, Counters]], driver: str) -> tuple[i
 
 
 def _sorted(views: list[StatementView]) -> list[StatementView]:
-    # three stable sorts: keys of three parts take megabytes
+    # Three stable sorts: keys of three parts would take megabytes.
     views.sort(key=lambda view: view.group.sql)
     views.sort(key=lambda view: view.driver)
     views.sort(key=lambda view: view.group.round_trips, reverse=True)

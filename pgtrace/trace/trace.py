@@ -4,9 +4,9 @@
     trace.update()
     trace.totals().round_trips
 
-update() reads what is there now and may be called again: a live view, a finished file and a test
-use the same code. Records are taken in the order of their times; several files share one time axis
-by wall clock, and each connection keeps its file. All times of a trace are wall-clock ns; rows
+update() reads what is available now and may be called again: a live view, a finished file and a
+test use the same code. Records are taken in the order of their times; several files share one time
+axis by wall clock, and each connection keeps its file. All times of a trace are wall-clock ns; rows
 count from the first record.
 
 The memory of a trace is bounded, whatever the captures contain: closed connections are names and
@@ -48,10 +48,10 @@ _VALUES = frozenset({"params", "literals"})
 
 
 class Trace:
-    """One or several captures as one."""
+    """One or several captures, read as one."""
 
     filter: str | None = None
-    """The text of the filter that its counters are limited to; None if they count everything."""
+    """The text of the filter that limits its counters; None if they count everything."""
 
     def __init__(
         self,
@@ -65,17 +65,17 @@ class Trace:
         apart: Collection[int] = (),
     ) -> None:
         """Open the captures without reading them. Without `timeline` there are no rows. `names` are
-        shown instead of the paths. For the paths in `still`, only what is there now is read; for
+        shown instead of the paths. For the paths in `still`, only the present content is read; for
         the others also what is added later.
 
         Another `observer` of each connection counts in another way. With its own `rows` it numbers
         the rows as the first reading did, and keeps nothing that only views of rows need.
 
-        The connections with the indexes `apart` count for themselves alone: not in the totals, nor
+        The connections with the indexes `apart` count only for themselves: not in the totals, nor
         in those of drivers, statements, marks, labels and files. What they did is counted on the
         other side of a pooler.
 
-        Raises CaptureError, UsageError.
+        Raises CaptureError and UsageError.
         """
         self._files = CaptureFiles(paths, names, still)
         self.marks = MarksOfFiles(
@@ -106,8 +106,9 @@ class Trace:
         return cls(paths, timeline=timeline, names=names, still=still)
 
     def once_more(self, apart: Collection[int] = (), *, timeline: bool = False) -> Trace:
-        """The same captures as another trace, not read yet, with those connections apart, and with
-        rows if this one has them or `timeline` asks for them. It ends where this one ends now."""
+        """The same captures as another trace, not read yet, with the connections `apart` put apart.
+        It has rows if this one has them or `timeline` asks for them. It ends where this one ends
+        now."""
         again = Trace(self.paths, timeline=self.timeline or timeline, names=self.files, still=self.still, apart=apart)
         again._files.end_with(self._files)
         return again
@@ -115,8 +116,8 @@ class Trace:
     # Reading.
 
     def update(self, budget_s: float | None = None, budget_bytes: int | None = None) -> bool:
-        """Read what is there now, or about as much as the budget allows. Returns whether anything
-        was new."""
+        """Read what is available now, or about as much as the budget allows. Returns whether
+        anything was new."""
         deadline = None if budget_s is None else time.monotonic() + budget_s
         most_bytes = None if budget_bytes is None else self.read_bytes + budget_bytes
         if self._pending is None:
@@ -148,23 +149,24 @@ class Trace:
             pass
 
     def unread(self) -> Unread:
-        """What the captures have from here on, to be counted without being read."""
+        """What the captures have beyond this point, to be counted without being read."""
         waiting = {(connection.file, connection.number) for connection in self._totals.open.values() if not connection.is_quiet}
         return Unread(self._files, waiting)
 
     def recorded(self) -> Iterator[tuple[int, Connection | None, Record]]:
-        """Everything that was read, again in the same order: its time, and its connection."""
+        """Everything that was read, again in the same order: each record with its time and its
+        connection."""
         for time_ns, file, record in self._files.again():
             yield time_ns, self.connections.numbered(file, getattr(record, "connection", 0)), record
 
     def again(self) -> Again:
-        """The records of everything that was read, again in batches, without looking for the
-        connections. As more is read there is more of it; it is to be asked while is_read_up."""
+        """The records of everything that was read, again in batches, without looking up the
+        connections. As more is read, it returns more; use it while is_read_up."""
         return Again(self._files)
 
     @property
     def is_read_up(self) -> bool:
-        """Whether the latest update() took everything that it had read."""
+        """Whether the latest update() processed everything that it had read."""
         return self._pending is None
 
     @property
@@ -219,18 +221,18 @@ class Trace:
 
     @property
     def gaps(self) -> int:
-        """Gaps in the recording."""
+        """The number of gaps in the recording."""
         return self._intake.gaps
 
     @property
     def dropped_bytes(self) -> int:
-        """Bytes that were not recorded."""
+        """The number of bytes that were not recorded."""
         return self._intake.dropped_bytes
 
     @property
     def times_back(self) -> int:
-        """Records with an earlier time than a previous one of their connection; each gets that
-        one's time."""
+        """The number of records with an earlier time than a previous one of their connection. Each
+        gets that one's time."""
         return self._intake.times_back
 
     @property
@@ -244,12 +246,12 @@ class Trace:
 
     @property
     def redacted(self) -> bool:
-        """Whether values were blanked while recording."""
+        """Whether contents were blanked while recording."""
         return any(value for (_, what), value in self.settings.items() if what == "redact")
 
     @property
     def values_blanked(self) -> bool:
-        """Whether values that drivers sent were: parameters, or literals in SQL."""
+        """Whether values that drivers sent were blanked: parameters, or literals in SQL."""
         blanked = {word for (_, what), value in self.settings.items() if what == "redact" for word in value.split(",")}
         return not blanked.isdisjoint(_VALUES)
 
@@ -260,7 +262,7 @@ class Trace:
 
     @property
     def torn_bytes(self) -> int:
-        """Bytes at the ends of the files that are not a whole block."""
+        """The bytes at the ends of the files that are not a whole block."""
         return self._files.torn_bytes
 
     @property
@@ -269,7 +271,7 @@ class Trace:
         return all(connection.is_quiet for connection in self._totals.open.values())
 
     def under_way(self, since: int) -> set[tuple[int, int]]:
-        """Connection and place of the rows from `since` on that are not complete yet."""
+        """The connection and place of the rows from `since` on that are not complete yet."""
         places = ((connection.index, connection.under_way) for connection in self._totals.open.values())
         return {(index, place) for index, place in places if place is not None and place >= since}
 
@@ -282,12 +284,12 @@ class Trace:
 
     @property
     def start_ns(self) -> int:
-        """Wall-clock time of the first record."""
+        """The wall-clock time of the first record."""
         return self._ledger.start_ns
 
     @property
     def end_ns(self) -> int:
-        """Wall-clock time of the latest record."""
+        """The wall-clock time of the latest record."""
         return self._ledger.end_ns
 
     @property
@@ -304,12 +306,13 @@ class Trace:
 
     @property
     def apart(self) -> AbstractSet[int]:
-        """Indexes of the connections that count for themselves alone, as they are at any moment."""
+        """The indexes of the connections that count only for themselves, at this moment."""
         return self._ledger.apart
 
     def put_apart(self, connections: Collection[int]) -> bool:
-        """These count for themselves alone, in what they have done already too. Marks count them as
-        before, and so do statements of those that closed long ago. Returns whether one is new."""
+        """Let these connections count only for themselves, also in what they have already done.
+        Marks count them as before, and so do statements of those that closed long ago. Returns
+        whether one is new."""
         new = [index for index in connections if index not in self._ledger.apart]
         for index in new:
             self._totals.put_apart(self.connections[index])
@@ -325,12 +328,12 @@ class Trace:
         return self.connections
 
     def connection_counters(self) -> Iterator[tuple[Connection, Counters]]:
-        """The connections that the counters include, each with its own."""
+        """The connections that the counters include, each with its own counters."""
         for connection in self.counted_connections():
             yield connection, connection.counters(self.duration_ns)
 
     def drivers(self) -> list[tuple[str, int, Counters]]:
-        """(driver, connections, counters), most round trips first."""
+        """(driver, connections, counters), the most round trips first."""
         return self._totals.drivers(self.duration_ns)
 
     def file_counters(self) -> list[tuple[str, int, Counters]]:
@@ -338,12 +341,12 @@ class Trace:
         return [(name, number, counters) for name, (number, counters) in zip(self.files, self._totals.files(self.duration_ns), strict=True)]
 
     def label_counters(self) -> list[tuple[str, int, Counters]]:
-        """(label, connections, counters), in the order of the captures; captures with the same
+        """(label, connections, counters), in the order of the captures. Captures with the same
         label are summed, and those without one have an empty label."""
         return self.labelled(self.file_counters())
 
     def labelled(self, files: Iterable[tuple[str, int, Counters]]) -> list[tuple[str, int, Counters]]:
-        """The same sums of what file_counters() gives, of everything or of some rows."""
+        """The sums by label of what file_counters() returns, for everything or for some rows."""
         found: dict[str, tuple[int, Counters]] = {}
         for file, (_, number, counters) in enumerate(files):
             label = self.settings.get((file, LABEL), "")
@@ -353,19 +356,21 @@ class Trace:
         return [(label, number, counters) for label, (number, counters) in found.items()]
 
     def mark_counters(self) -> dict[str, Counters]:
-        """Counters by mark."""
+        """The counters by mark."""
         return self.marks.counters(self.duration_ns)
 
     def statements(self) -> list[StatementView]:
-        """Statements by round trips, most first."""
+        """The statements, sorted by round trips, the most first."""
         return self._totals.statements()
 
     def statements_by_slices(self) -> Iterator[list[StatementView] | None]:
-        """Statements in no order at the end, and None after each slice of the work (totals.py)."""
+        """The statements in no particular order at the end, and None after each slice of the work
+        (totals.py)."""
         return self._totals.statements_by_slices()
 
     def statements_within(self, marks: Iterable[Interval]) -> list[StatementView]:
-        """Statements of marks whose statements are counted, by round trips, most first."""
+        """The statements of marks whose statements are counted, sorted by round trips, the most
+        first."""
         return statements_within(marks)
 
     @property
@@ -374,23 +379,23 @@ class Trace:
         return self._ledger.introspections
 
     def name_of(self, connection: Connection) -> str:
-        """`c2`, or `b:2` for the second of several files."""
+        """The connection's name: `c2`, or `b:2` for the second of several files."""
         return connection.name
 
     def blocks_at(self, position: int) -> tuple[Blocks, int, int]:
-        """The blocks of the file that has a position, the position there, and the shift of its
-        clock to wall time."""
+        """The blocks of the file to which a position belongs, the position in that file, and the
+        shift of the file's clock to wall time."""
         return self._files.blocks_at(position)
 
     def waited_for_disk(self, row: Row) -> bool:
-        """Whether the traffic waited for the recorder's disk during that row: its duration is then
-        not the server's alone."""
+        """Whether the traffic waited for the recorder's disk during this row: its duration then
+        includes that wait."""
         end_ns = None if row.duration_ns is None else row.opened_ns + row.duration_ns
         return row.is_round_trip and self._files[self.connections[row.connection].file].disk_waits.during(row.opened_ns, end_ns)
 
     def full_buffers(self, connection: Connection) -> list[tuple[int, int]]:
-        """The sides of a connection that are not read, because the other one does not take what it
-        has, and since when."""
+        """The sides of a connection that are not read because the other side does not accept the
+        bytes that wait for it, each with the time since when."""
         return self._files[connection.file].full_buffers.of(connection.number)
 
     @property
@@ -407,5 +412,5 @@ class Trace:
         return self.connections[index].open_effect
 
     def _file_at(self, place: int) -> int:
-        """The file of the row at that place."""
+        """The file of the row at this place."""
         return self.rows.entry(place).position >> FILE_SHIFT

@@ -3,16 +3,16 @@ between them.
 
 Each row is taken once, when it is complete, in the order of each connection. The session decides
 what a block is: the tags BEGIN and START TRANSACTION begin one, COMMIT, ROLLBACK and PREPARE
-TRANSACTION end it, and ReadyForQuery shows one whose beginning or end was not seen. SQL text is not
-used. A block that begins and ends in one round trip is a transaction of that round trip.
+TRANSACTION end it, and ReadyForQuery shows a block whose beginning or end was not seen. SQL text is
+not used. A block that begins and ends in one round trip is a transaction of that round trip.
 
-Its duration runs from the opening of its first round trip to the end of its last; for an open one,
-to now. Idle time is the part of it between round trips: the server waits for the application, and
-holds its locks.
+The duration of a transaction runs from the opening of its first round trip to the end of its last;
+for an open one, to now. Idle time is the part of it between round trips: the server waits for the
+application, and holds its locks.
 
-Of ended ones, the KEPT longest are kept. Idle time is part of the duration, so none that was
-dropped was idle for longer than the duration of the shortest one kept. Each keeps its flights and
-spans up to a bound; beyond it flights are not listed, and neighbouring spans are drawn as one.
+Of ended transactions, the KEPT longest are kept. Idle time is part of the duration, so no dropped
+transaction was idle for longer than the duration of the shortest one kept. Each keeps its flights
+and spans up to a bound; beyond it flights are not listed, and neighbouring spans are drawn as one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ KEPT: Final = 10_000
 FLIGHTS_KEPT: Final = 24
 SPANS_KEPT: Final = 96
 STATEMENTS_KEPT: Final = 64
-"""Statements of an open transaction whose cost is kept; of one that has ended, that of one is."""
+"""The most statements of an open transaction whose cost is kept. An ended one keeps only its
+costliest."""
 
 OPEN: Final = ""
 LOST: Final = "lost"
@@ -50,15 +51,15 @@ class BlockStep(NamedTuple):
     begins: bool = False
     """Whether it is the first of its block."""
     end: str = OPEN
-    """The end of the block in it: the command tag, or UNSEEN."""
+    """How the block ended in it: the command tag, or UNSEEN."""
     again: bool = False
     """Whether the next block began after that end."""
 
 
 @dataclass(slots=True)
 class BlockState:
-    """The state of one connection: whether there is a block, and whether the latest ReadyForQuery
-    said so."""
+    """The state of one connection: whether a block is open, and whether the latest ReadyForQuery
+    confirmed it."""
 
     open: bool = False
     inside: bool = False
@@ -68,7 +69,7 @@ class BlockState:
         return self.open and not (self.inside and shape.status_before == "I")
 
     def take(self, shape: Shape) -> BlockStep:
-        """The next complete round trip of the connection."""
+        """Take the next complete round trip of the connection."""
         lost = self.open and not self.continues(shape)
         if lost:
             self.open = self.inside = False
@@ -93,7 +94,7 @@ class Transaction:
     connection: int
     """Index into Trace.connections."""
     first: int
-    """Place of its first row."""
+    """The place of its first row."""
     opened_ns: int
     began_seen: bool
     """Whether its beginning is in the capture."""
@@ -108,21 +109,22 @@ class Transaction:
     executions: int = 0
     errors: int = 0
     served_ns: int = 0
-    """The sum of its round trips."""
+    """The sum of the durations of its round trips."""
     flights: list[tuple[str, int]] = field(default_factory=list)
-    """The flights sent, and how many times in a row."""
+    """The flights sent, each with the number of consecutive repetitions."""
     more_flights: bool = False
     spans: array[int] = field(default_factory=lambda: array("Q"))
-    """Beginning and end of each round trip, one after the other."""
+    """The beginning and end of each round trip, one after the other."""
     under_way_ns: int | None = None
     """When its open round trip began."""
     standing: BlockState = field(default_factory=BlockState)
     costs: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """How long statements took, and how often each ran, without what begins or ends the block."""
+    """How long statements took, and how often each ran, without those that begin or end the
+    block."""
 
     @property
     def costliest(self) -> tuple[str, int, int]:
-        """The statement that took longest altogether, for how many ns, and in how many round
+        """The statement that took the longest in total, for how many ns, and in how many round
         trips."""
         sql, (took_ns, times) = max(self.costs.items(), key=lambda one: one[1], default=("", (0, 0)))
         return sql, took_ns, times
@@ -135,12 +137,12 @@ class Transaction:
         return max(0, (now_ns if self.is_open else self.last_ns) - self.opened_ns)
 
     def idle_ns(self, now_ns: int) -> int:
-        """Time between its round trips; for an open one, up to now."""
+        """The time between its round trips; for an open transaction, up to now."""
         running = max(0, now_ns - self.under_way_ns) if self.under_way_ns is not None else 0
         return max(0, self.duration_ns(now_ns) - self.served_ns - running)
 
     def take(self, place: int, shape: Shape, opened_ns: int, duration_ns: int, sql: str) -> None:
-        """One more round trip."""
+        """Add a round trip."""
         end_ns = opened_ns + duration_ns
         self.last, self.last_ns = place, end_ns
         self.round_trips += 1
@@ -181,7 +183,7 @@ class Transactions(CompleteRows):
 
     @property
     def let_go(self) -> int:
-        """The number of those not kept."""
+        """The number of transactions that are not kept."""
         return self.begun - len(self._open) - len(self._ended)
 
     def completed(self, rows: Columns) -> None:
@@ -198,7 +200,7 @@ class Transactions(CompleteRows):
                     self._take(place, connection, shape, opened_ns, round(ms * 1e6), rows.index.label_at(label).sql)
 
     def _take(self, place: int, connection: int, shape: Shape, opened_ns: int, duration_ns: int, sql: str) -> None:
-        """A round trip after set-up."""
+        """Take a round trip after set-up."""
         current = self._open.get(connection)
         standing = current.standing if current is not None else BlockState()
         step = standing.take(shape)
@@ -216,7 +218,7 @@ class Transactions(CompleteRows):
             self._begin(Transaction(connection, place, opened_ns, True, standing=standing)).take(place, shape, opened_ns, duration_ns, sql)
 
     def stand(self, under_way: Mapping[int, int]) -> None:
-        """The connections with a round trip under way, and since when. A block that is open on an
+        """Set which connections have an open round trip, and since when. A block that is open on an
         ended connection is lost."""
         for current in list(self._open.values()):
             connection = self._connections[current.connection]

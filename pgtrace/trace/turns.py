@@ -1,7 +1,7 @@
-"""Loops: the same keys again and again in the same order, one alone or up to MOST of them in turn.
+"""Loops: the same keys again and again in the same order, one alone or a cycle of up to MOST.
 
-A key is what makes two steps of a program the same, such as its statement. A loop is known when its
-REPEATS-th round is complete; if several fit, it is the one with the fewest keys.
+A key identifies what makes two steps of a program the same, such as its statement. A loop is known
+when its REPEATS-th round is complete; if several fit, it is the one with the fewest keys.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final, Generic, TypeVar
 
 REPEATS: Final = 5
-"""Rounds that make a loop."""
+"""The number of rounds that make a loop."""
 MOST: Final = 8
-"""The most keys in turn."""
+"""The most keys in one round."""
 _T = TypeVar("_T")
 
 
@@ -25,12 +25,12 @@ class Turns(Generic[_T]):
         self._steps: list[_T] = []
 
     def clear(self) -> None:
-        """No loop has steps from before."""
+        """Forget all steps: no loop may contain them."""
         self._keys, self._steps = [], []
 
     def take(self, key: object, step: _T) -> list[_T]:
-        """The next step. Returns all steps of the loop if this one makes it known: REPEATS
-        rounds."""
+        """Add the next step. If it completes REPEATS rounds of a loop, this returns all steps of
+        the loop, otherwise an empty list."""
         keys, steps = self._keys, self._steps
         seen = key in keys[-MOST:]
         keys.append(key)

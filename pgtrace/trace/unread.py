@@ -1,9 +1,9 @@
-"""How much waits to be read: the times a driver has sent something that it waits for, in what a
-capture has beyond the place up to which a trace has read it.
+"""How much is still unread: how often a driver has sent something that it waits for, in the part of
+a capture that a trace has not read yet.
 
-Nothing is decoded, and nothing is kept but which connections wait for an answer: a paused screen
-asks ten times a second. A driver that sends again before it has an answer still waits for the first
-one.
+Nothing is decoded, and only the connections that wait for an answer are remembered: a paused screen
+asks ten times per second. A driver that sends again before it has an answer still waits for the
+first one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TERMINATE: Final = b"X\0\0\0\4"
 
 
 class Unread:
-    """What the captures of a trace have that the trace has not read."""
+    """The part of a trace's captures that the trace has not read."""
 
     def __init__(self, files: CaptureFiles, waiting: Collection[tuple[int, int]]) -> None:
         """`waiting` are the file and number of the connections that wait for an answer."""
@@ -28,12 +28,12 @@ class Unread:
         self._waiting = set(waiting)
         self._places = [file.reader.position for file in self._files]
         self._counted: list[int | None] = [None for _ in self._files]
-        """By file, the position of the latest block that was counted."""
+        """By file: the position of the latest block that was counted."""
         self.round_trips = 0
-        """Begun since the trace was read."""
+        """The number of round trips begun since the trace was read."""
 
     def advance(self, budget_s: float) -> bool:
-        """Count what has come, within the budget. Returns whether there is more than before."""
+        """Count what was added, within the budget. Returns whether there is more than before."""
         before, until = self.round_trips, time.perf_counter() + budget_s
         for number, file in enumerate(self._files):
             for block in file.reader.blocks(self._places[number]):

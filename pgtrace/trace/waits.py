@@ -35,16 +35,16 @@ class Wait(NamedTuple):
     """One wait. Times are ns since the start of the trace."""
 
     who: str
-    """`server` or `driver`: the side that owes something."""
+    """The side that owes something: `server` or `driver`."""
     owes: str
-    """The message."""
+    """The message that it owes."""
     since_ns: int
     full: tuple[tuple[str, int], ...] = ()
-    """Sides that do not take what there is for them, and since when."""
+    """The sides that do not accept the bytes that wait for them, each with the time since when."""
 
 
 def of(trace: Trace, connection: Connection) -> Wait | None:
-    """What that connection waits for; None if it is closed or nothing is owed."""
+    """What this connection waits for; None if it is closed or nothing is owed."""
     session = connection.session
     if connection.closed_ns is not None or session is None:
         return None

@@ -43,7 +43,7 @@ def drivers(path: Path, *sessions: list[str], notes: tuple[CallSite, ...] = ()) 
 def test_a_layer_has_one_driver_for_connections_that_begin_alike(tmp_path: Path) -> None:
     (first, _), (second, evidence) = drivers(tmp_path, session(1, LAYER, PREPARES), session(2, ASKS))
     assert (first, second) == ("psycopg", "psycopg")
-    assert evidence[0] == "c1 of its process, which began alike and has a layer above it, shows it"
+    assert evidence[0] == "c1 shows it: it is of the same process, began in the same way and has a layer above it"
     assert "statement names _pg3_<n>" in evidence
 
 
@@ -77,7 +77,7 @@ def test_the_notes_of_a_program_name_the_driver(tmp_path: Path) -> None:
     assert found(noted(7, 101)) == [UNKNOWN, "psycopg"]
     assert found(noted(3, 101, port=1)) == [UNKNOWN, "psycopg"]
     assert drivers(tmp_path, session(1, ASKS, process=None), notes=(noted(1, 101),)) == [
-        ("asyncpg", ("the notes of the program's lines of code were made in this driver",))
+        ("asyncpg", ("the program noted its call sites in this driver",))
     ]
 
 

@@ -300,5 +300,5 @@ def test_a_budget_that_is_over_leaves_the_rest_for_later(waiting: tuple[Recordin
 def test_who_comes_late_has_missed_rows(waiting: tuple[Recording, Trace]) -> None:
     feed = Feed(waiting[1])
     feed.advance()
-    with pytest.raises(ValueError, match="handed out already"):
+    with pytest.raises(ValueError, match="already been passed"):
         feed.subscribe(Told())
