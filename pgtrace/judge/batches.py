@@ -24,6 +24,10 @@ RANGE: Final = "range"
 """A bound of a range: `id > $1`, BETWEEN."""
 LIMIT: Final = "limit"
 """A row count: LIMIT, OFFSET, FETCH FIRST."""
+IN_TEXT: Final = "values in the text"
+"""A difference between texts: their literals."""
+LENGTHS: Final = "lists of other lengths"
+"""A difference between texts: how many parameters they have, as in `IN ($1, $2)`."""
 _VALUES: Final = frozenset({"string", "number", "parameter"})
 _LISTS: Final = frozenset(
     {"ANY", "SOME", "ALL", "UNNEST", "JSON_TO_RECORDSET", "JSONB_TO_RECORDSET", "JSON_POPULATE_RECORDSET", "JSONB_POPULATE_RECORDSET",
@@ -116,6 +120,20 @@ def roles(sql: str) -> tuple[tuple[str, str], ...]:
     for level in reversed(levels):
         level.close(found)
     return tuple(zip(found, values, strict=True))
+
+
+def fixed(sql: str) -> tuple[int, int]:
+    """What makes its text another than that of a statement with the same normalised SQL: a hash of
+    its literals, and the number of its parameters."""
+    values = [value for _, value in roles(sql)]
+    parameters = sum(value.startswith("$") for value in values)
+    return hash(tuple(value for value in values if not value.startswith("$"))), parameters
+
+
+def difference(one: tuple[int, int], other: tuple[int, int]) -> str:
+    """What differs between two texts with the same normalised SQL, by fixed() of each: LENGTHS if
+    only the number of parameters does, else IN_TEXT."""
+    return LENGTHS if one[0] == other[0] and one[1] != other[1] else IN_TEXT
 
 
 def _parameter(text: str) -> int | None:

@@ -60,6 +60,43 @@ def test_what_is_advised_where_statements_are_prepared_once(judged: Judge, names
     assert ("prepare" in remedy.replace("does not prepare", "")) is not differ
 
 
+LISTED = {
+    "IN": lambda length: f"SELECT name FROM item WHERE id IN ({', '.join(f'${n + 1}' for n in range(length))})",
+    "rows": lambda length: f"INSERT INTO item VALUES {', '.join(f'(${n + 1})' for n in range(length))}",
+    "with another": lambda length: f"SELECT name FROM item WHERE kind = $1 AND id IN ({', '.join(f'${n + 2}' for n in range(length))})",
+}
+
+
+@pytest.mark.parametrize("between", [True, False])
+@pytest.mark.parametrize("lengths", [range(1, 14), range(2, 15), [*range(13, 0, -1)]])
+@pytest.mark.parametrize("uses", [1, 2])
+@pytest.mark.parametrize("listed", LISTED)
+@pytest.mark.parametrize("driver", ["asyncpg", ""])
+def test_lists_of_other_lengths_are_other_statements(
+    judged: Judge, driver: str, listed: str, uses: int, lengths: list[int], *, between: bool
+) -> None:
+    """Their values are parameters already, and each asks for many things: no loop, and one parameter for the list."""
+    lines = [ASYNCPG] if driver else []
+    for number, length in enumerate(lengths):
+        name, sql = f"s{number}", LISTED[listed](length)
+        ran = f"F Bind - {name} params={','.join(map(str, range(length + (listed == 'with another'))))} | Execute - | Sync\n"
+        ran += "B BindComplete | DataRow tea | DataRow tea | CommandComplete SELECT 2 | ReadyForQuery I"
+        lines += [prepare(name, sql), *([ran, *([simple("SELECT now()")] * between)] * uses)]
+    found = judged(*lines, DONE)
+    assert found.names == (["prepared-once"] if uses == 1 else ["prepared-leak"])
+    (remedy,) = found.findings[0].remedies
+    assert "ANY($1) instead of IN" in remedy
+    assert "parameters, not in the text" not in remedy
+
+
+def test_lists_with_their_values_in_the_text_need_parameters_first(judged: Judge) -> None:
+    lines = []
+    for number in range(12):
+        sql = f"SELECT name FROM item WHERE id IN (0, {', '.join(str(n) for n in range(number + 1))})"
+        lines += [prepare(f"s{number}", sql), run(f"s{number}"), simple("SELECT now()")]
+    assert "values as parameters, not in the text" in judged(*lines, DONE)["prepared-once"].remedies[0]
+
+
 @pytest.mark.parametrize("uses", [0, 1, 2, 5])
 def test_statements_prepared_in_advance_are_judged_by_what_comes_later(judged: Judge, uses: int) -> None:
     names = [f"s{number}" for number in range(8)]

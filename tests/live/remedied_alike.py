@@ -640,6 +640,67 @@ def _(given: Given) -> None:
             connection.run("reset all" if given.remedied else "discard all")
 
 
+def _of_any_length(given: Given, uses: int) -> None:
+    """Queries with lists of eleven lengths, prepared, each asked that many times, with something else in between."""
+    lists = [list(range(1, length + 1)) for length in range(2, 13) for _ in range(uses)]
+
+    def text(items: list[int], form: Callable[[int], str]) -> str:
+        if given.remedied:
+            return f"select name from item where id = any({form(1)})"
+        return f"select name from item where id in ({', '.join(form(number) for number in range(1, len(items) + 1))})"
+
+    def values(items: list[int]) -> list[Any]:
+        return [items] if given.remedied else list(items)
+
+    if given.client == "asyncpg":
+
+        async def run() -> None:
+            connection = await asyncpg.connect(**given.at.others)
+            for items in lists:
+                await connection.fetch(text(items, lambda number: f"${number}"), *values(items))
+                await connection.fetch("select now()")
+            await connection.close()
+
+        asyncio.run(run())
+    elif given.client == "psycopg":
+        with psycopg.connect(**given.at.libpq, autocommit=True) as connection:
+            for items in lists:
+                connection.execute(text(items, lambda _: "%s"), values(items), prepare=True)
+                connection.execute("select now()")
+    elif given.client == "sqlalchemy":
+
+        async def run() -> None:
+            engine = create_async_engine(given.at.alchemy("asyncpg"))
+            async with engine.connect() as connection:
+                for items in lists:
+                    named = {f"x{number}": value for number, value in enumerate(values(items), 1)}
+                    await connection.execute(
+                        sa.text(text(items, lambda number: f"cast(:x{number} as {'int[]' if given.remedied else 'int'})")), named
+                    )
+                    await connection.execute(sa.text("select now()"))
+            await engine.dispose()
+
+        asyncio.run(run())
+    else:
+        with given.native() as native:
+            kept: dict[str, Any] = {}
+            for items in lists:
+                sql = text(items, lambda number: f":x{number}")
+                statement = kept[sql] = kept.get(sql) or native.prepare(sql)
+                statement.run(**{f"x{number}": value for number, value in enumerate(values(items), 1)})
+                native.run("select now()")
+
+
+@alike("list-of-any-length", "prepared-once", ("asyncpg", "psycopg", "pg8000", "sqlalchemy"))
+def _(given: Given) -> None:
+    _of_any_length(given, 1)
+
+
+@alike("list-of-any-length-kept", "prepared-leak", ("asyncpg", "psycopg", "pg8000", "sqlalchemy"))
+def _(given: Given) -> None:
+    _of_any_length(given, 2)
+
+
 @alike("parameters-for-all", "prepared-once", ("pg8000",))
 def _(given: Given) -> None:
     with given.native() as connection:
@@ -1104,6 +1165,7 @@ NEVER: Final[dict[str, tuple[str, ...]]] = {
     ),
     "none of them leaves a portal or an unnamed statement like that": ("read the cursor to its end", "bind the unnamed statement before"),
     "psycopg notices, and psycopg2 prepares nothing": ("leave statements to the driver",),
+    "psycopg2 prepares nothing": ("pass a list as one parameter",),
     "only pg8000 lets a program do so": ("do not run a statement that was closed",),
     "psycopg2 and pg8000 have neither pipelines nor a cache of statements": (
         "send a Sync after each statement",

@@ -39,6 +39,7 @@ next rows, and SET changes a different setting each time.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import compress
 from typing import Final
 
 from pgtrace import sqltext
@@ -72,7 +73,7 @@ _STEPS_KEPT: Final = 64
 _LOOKED_UP: Final = 1_000
 """The most loops of one connection for which _batches keeps the answer."""
 _FIRST_WORDS: Final = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "EXECUTE", "CALL", "TABLE"})
-READS, WRITES, CALLS, RETURNS, IN_TEXT = "reads", "writes", "calls", "returns rows", "values in the text"
+READS, WRITES, CALLS, RETURNS, IN_TEXT = "reads", "writes", "calls", "returns rows", batches.IN_TEXT
 CHANGES: Final = "changes rows"
 """A fact: the loop changes or deletes rows, but adds none."""
 BOUNDS: Final = "its values are bounds"
@@ -258,8 +259,12 @@ class _Watch(Watch):
             if not any(_writes(step) for step in steps) and all(step.rows <= 1 for step in steps):
                 return ""
             how = batches.LIMIT if batches.LIMIT in kinds else batches.RANGE
-        if any(any(role == batches.LIST for role, _ in each) != (how == batches.LIST) for each in found):
-            return ""  # a list of one item asks for one value
+        several = [any(role == batches.LIST for role, _ in each) for each in found]
+        if how == batches.LIST and 2 * sum(several) > len(several):  # a list of one item asks for one value
+            found, steps = list(compress(found, several)), list(compress(steps, several))
+            kinds = {role for each in found for role, _ in each}
+        elif any(several):
+            return ""
         if batches.ONE not in kinds and how != batches.LIST:
             return how
         ran = [self._ran(step) for step in steps]
@@ -353,8 +358,8 @@ class _Watch(Watch):
             note.fact(BOUNDS if is_by_bounds else SINGLE)
             if does == READS and self.seen.trace.values_blanked:
                 note.fact(_BLANKED)
-        elif IN_TEXT not in note.facts and sqltext.without_comments(step.label.sql) != self._texts[step.key]:
-            note.fact(IN_TEXT)
+        elif IN_TEXT not in note.facts and (text := sqltext.without_comments(step.label.sql)) != self._texts[step.key]:
+            note.fact(batches.difference(batches.fixed(self._texts[step.key]), batches.fixed(text)))
         self._show(note, step, first=first)
 
     def _show(self, note: Note, step: Step, *, first: bool = False) -> None:

@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import Final
 
 from pgtrace.identify.remedies import Remedy
+from pgtrace.judge import batches
 from pgtrace.judge.findings.kind import Kind, Note, Seen, Step, Watch, shown
-from pgtrace.judge.findings.prepared_once import IN_TEXT, ONE_TEXT
+from pgtrace.judge.findings.prepared_once import IN_TEXT, LENGTHS, ONE_LIST, ONE_TEXT, PREPARING
 
 ALIKE: Final = 10
 MANY: Final = 600
@@ -22,8 +23,10 @@ MANY: Final = 600
 _BOUNDED: Final = Remedy(
     "use a bounded statement cache, and close the statements that you prepare yourself",
     tried="bounded-cache",
-    clients=("asyncpg", "psycopg", "pg8000", "sqlalchemy"),
+    clients=PREPARING,
+    unless=(LENGTHS,),
 )
+_ONE_LIST: Final = Remedy(ONE_LIST, needs=(LENGTHS,), tried="list-of-any-length-kept", clients=PREPARING)
 _TEXTS_KEPT: Final = 1_000
 _ROWS_KEPT: Final = 4
 
@@ -35,10 +38,10 @@ class _Watch(Watch):
         self._settled = (0, 0)
         self._by_text: dict[str, int] = {}
         self._rows: dict[str, list[tuple[int, str]]] = {}
-        self._first: dict[str, int] = {}
-        """Normalised SQL -> a hash of its first text."""
-        self._differ: set[str] = set()
-        """Normalised SQL whose texts differ in a literal."""
+        self._first: dict[str, tuple[int, tuple[int, int]]] = {}
+        """Normalised SQL -> a hash of its first text, and batches.fixed() of it."""
+        self._differ: dict[str, str] = {}
+        """Normalised SQL -> what differs between its texts."""
 
     def row(self, step: Step) -> None:
         if not step.shape.prepares or step.shape.statements != 1 or step.shape.errors or not step.key:
@@ -47,11 +50,18 @@ class _Watch(Watch):
             return
         self._prepared += 1
         self._by_text[step.key] = self._by_text.get(step.key, 0) + 1
-        if self._first.setdefault(step.key, step.text) != step.text:
-            self._differ.add(step.key)
+        self._compare(step)
         rows = self._rows.setdefault(step.key, [])
         if step.counts and len(rows) < _ROWS_KEPT:
             rows.append((step.place, step.shape.statement))
+
+    def _compare(self, step: Step) -> None:
+        """Note whether its text differs from the first with its normalised SQL, and in what."""
+        first = self._first.get(step.key)
+        if first is None:
+            self._first[step.key] = step.text, batches.fixed(step.label.sql)
+        elif first[0] != step.text and self._differ.get(step.key) != IN_TEXT:
+            self._differ[step.key] = batches.difference(first[1], batches.fixed(step.label.sql))
 
     def settle(self) -> None:
         live = self.seen.connection.statements_live
@@ -80,7 +90,7 @@ class _Watch(Watch):
         note = self.seen.note(KIND, key)
         note.times, note.amount = alike, live
         if key in self._differ or not self.seen.trace.values_blanked:
-            note.fact(IN_TEXT if key in self._differ else ONE_TEXT)
+            note.fact(self._differ.get(key, ONE_TEXT))
         if not note.evidence:
             for place, name in self._rows[key]:
                 note.show(place, f"prepares {name}")
@@ -108,6 +118,6 @@ KIND: Final = Kind(
             "prepare each text once and keep the statement, or close it", unless=(IN_TEXT,), tried="kept-or-closed", clients=("pg8000",)
         ),
     ),
-    first=(_BOUNDED,),
-    is_first=lambda note: not note.subject,
+    first=(_BOUNDED, _ONE_LIST),
+    is_first=lambda note: not note.subject or (note.facts[LENGTHS] > 0 and not note.facts[IN_TEXT]),
 )

@@ -17,16 +17,23 @@ from typing import Final
 
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
+from pgtrace.judge import batches
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
 from pgtrace.judge.forgetting import DROPPED, Forgotten, cause
 
 PREPARED_ONCE: Final = 5
 _TEXTS_KEPT: Final = 1_000
 _LEAK: Final = "prepared-leak"
-IN_TEXT, ONE_TEXT = "values in the text", "one text"
-"""Facts: its texts differ in their literals, or one text was prepared again and again. If values
-are blanked and the texts are equal, neither is known.
+IN_TEXT, LENGTHS, ONE_TEXT = batches.IN_TEXT, batches.LENGTHS, "one text"
+"""Facts: its texts differ in their literals, or only in how many parameters they have, or one text
+was prepared again and again. If values are blanked and the texts are equal, none is known.
 """
+ONE_LIST: Final = (
+    "pass a list as one parameter, so that all lengths have one text: = ANY($1) instead of IN ($1, $2, ...), "
+    "SELECT unnest($1) instead of rows of VALUES"
+)
+PREPARING: Final = ("asyncpg", "psycopg", "pg8000", "sqlalchemy")
+"""The clients of the demo that can prepare statements."""
 
 
 @dataclass(slots=True)
@@ -45,7 +52,9 @@ class _Text:
     latest: _Name
     first: int
     """A hash of its first text."""
-    differs: bool = False
+    fixed: tuple[int, int]
+    """What may differ in others: batches.fixed()."""
+    differs: str = ""
     """Whether another text had another literal."""
     once: int = 0
     untold: list[_Name] = field(default_factory=list)
@@ -97,9 +106,10 @@ class _Watch(Watch):
         prepared = self._latest = self._names[name] = _Name(name)
         text = self._texts.get(step.key)
         if text is None:
-            self._texts[step.key] = _Text(prepared, step.text)
+            self._texts[step.key] = _Text(prepared, step.text, batches.fixed(step.label.sql))
             return
-        text.differs |= step.text != text.first
+        if step.text != text.first and text.differs != IN_TEXT:
+            text.differs = batches.difference(text.fixed, batches.fixed(step.label.sql))
         earlier, text.latest = text.latest, prepared
         if earlier.uses <= 1:
             if earlier.uses:  # else it may still run, even several times
@@ -127,7 +137,7 @@ class _Watch(Watch):
             return
         note = text.note = self.seen.note(KIND, step.key)
         if text.differs or not self.seen.trace.values_blanked:
-            note.fact(IN_TEXT if text.differs else ONE_TEXT)
+            note.fact(text.differs or ONE_TEXT)
         why = self._forgotten.why(self.seen.connection.driver, prepares=True)
         if why:
             note.fact(why)
@@ -152,6 +162,8 @@ KIND: Final = Kind(
     what=_what,
     cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags or bool(cause(shape)),
     joins=(_LEAK,),
+    first=(Remedy(ONE_LIST, tried="list-of-any-length", clients=PREPARING),),
+    is_first=lambda note: note.facts[LENGTHS] > 0 and not note.facts[IN_TEXT],
     remedies=(
         Remedy(
             "prepare once and keep the statement; or use a call that does not prepare",
