@@ -10,8 +10,7 @@ leave out references to live objects. This is the lowest layer: it imports nothi
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class Shelved(Generic[K, V]):
     def __setitem__(self, key: K, value: V) -> None:
         if len(self._here) >= self._most:
             for old, its in self._here.items():
-                self._shelf.put(self._room, pickle.dumps(old), pickle.dumps(its))
+                self._shelf.put(self._room, stored(old), stored(its))
             self._here.clear()
             self._moved = True
         self._here[key] = value
@@ -101,7 +100,7 @@ class Shelved(Generic[K, V]):
         found = self._here.get(key)
         if found is not None or not self._moved:
             return found
-        kept = self._shelf.get(self._room, pickle.dumps(key))
+        kept = self._shelf.get(self._room, stored(key))
         return loaded(kept) if kept is not None else None
 
 
@@ -112,8 +111,13 @@ def number_key(number: int) -> bytes:
 
 def stored(value: object) -> bytes:
     """The bytes of a value."""
+    import pickle  # most captures do not need it
+
     return pickle.dumps(value, protocol=5)
 
 
-loaded: Final[Callable[[bytes], Any]] = pickle.loads
-"""The value from its bytes."""
+def loaded(state: bytes) -> Any:
+    """The value from its bytes."""
+    import pickle
+
+    return pickle.loads(state)  # noqa: S301 - this process made it

@@ -17,7 +17,6 @@ docs/captures.md has the layout, byte by byte.
 from __future__ import annotations
 
 import os
-import socket
 import struct
 import time
 import zlib
@@ -66,6 +65,8 @@ class Header:
     @classmethod
     def now(cls) -> Header:
         """The header of a capture that begins now, on this machine."""
+        import socket  # readers do not need it
+
         return cls(VERSION, os.urandom(4), time.time_ns(), time.monotonic_ns(), pgtrace.__version__, socket.gethostname())
 
     def encode(self) -> bytes:

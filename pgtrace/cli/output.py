@@ -16,7 +16,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -211,7 +210,7 @@ class _Log:
     def copy(self, out: IO[bytes]) -> None:
         """Write what is held. If it has commands, put it between a line that stops commands and one
         that resumes them; where no line stops them, escape what makes them commands."""
-        token = secrets.token_hex(16)
+        token = os.urandom(16).hex()
         with self._file as held:
             held.seek(0)
             if self._commands and not os.environ.get(_STOPS):

@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -72,6 +71,8 @@ def write(lines: Iterable[Shown]) -> bool:
     program = _pager() if sys.stdout.isatty() and sys.stdin.isatty() and not output.is_dumb() else []
     if not program:
         return output.write(lines)
+    import subprocess  # most output goes elsewhere
+
     try:
         pager = subprocess.Popen(program, stdin=subprocess.PIPE, env={"LESS": _LESS, "LV": "-c"} | os.environ)
     except OSError:

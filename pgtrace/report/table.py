@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from rich.cells import cell_len
-
 from pgtrace import sanitise
 from pgtrace.sanitise import Shown
 
@@ -43,20 +41,29 @@ def long_table(
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8", newline="\n") as waiting:
         for row in rows:
             cells = [sanitise.text(cell) for cell in row]  # neither tabs nor line breaks are left
-            widths = [max(width, cell_len(cell)) for width, cell in zip(widths, cells, strict=True)]
+            widths = [max(width, _cells(cell)) for width, cell in zip(widths, cells, strict=True)]
             waiting.write("\t".join(cells) + "\n")
         waiting.seek(0)
         short = [_SHORT.get(cell, cell) for cell in head]
         for heads, gap in ((head, "  "), (short, "  "), (short, " ")):
-            wide = [max(width, cell_len(sanitise.text(cell))) for width, cell in zip(widths, heads, strict=True)]
+            wide = [max(width, _cells(sanitise.text(cell))) for width, cell in zip(widths, heads, strict=True)]
             if columns is None or sum(wide) + len(gap) * (len(wide) - 1) <= columns:
                 break
         for line in chain(["\t".join(map(sanitise.text, heads)) + "\n"], waiting):
             padded = []
             for column, (cell, width) in enumerate(zip(line[:-1].split("\t"), wide, strict=True)):
-                space = " " * (width - cell_len(cell))
+                space = " " * (width - _cells(cell))
                 padded.append(cell + space if column in left else space + cell)
             yield sanitise.line(gap.join(padded).rstrip())
+
+
+def _cells(text: str) -> int:
+    """The number of terminal cells of a text."""
+    if text == NOTHING or text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # most tables do not need it
+
+    return cell_len(text)
 
 
 def count(number: int) -> str:

@@ -6,7 +6,6 @@ the capture on request, do have them.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from pgtrace.trace.row import GROUPS_KEPT, LONGEST_SQL, NO_FLIGHT, Label, RowKind, Shape, Share
@@ -51,7 +50,7 @@ class Interned:
             size = len(shape.sent) + len(shape.received) + len(shape.flight) + len(shape.owed_before)
             if shape.flight != NO_FLIGHT and (len(self._shapes) >= SHAPES_KEPT or self._shape_bytes + size > SHAPE_BYTES_KEPT):
                 return self.shape(
-                    replace(shape, flight=NO_FLIGHT, sent_flight=NO_FLIGHT, sent=b"", received=b"", statement="", owed_before=b"")
+                    shape._replace(flight=NO_FLIGHT, sent_flight=NO_FLIGHT, sent=b"", received=b"", statement="", owed_before=b"")
                 )
             self._shape_bytes += size
             number = self._shape_numbers[shape] = len(self._shapes)
@@ -62,8 +61,7 @@ class Interned:
         """The number of a label."""
         number = self._label_numbers.get(label)
         if number is None:
-            label = replace(
-                label,
+            label = label._replace(
                 sql=label.sql[:LONGEST_SQL],
                 sqlstate=label.sqlstate[:LONGEST_SQL],
                 message=label.message[:LONGEST_SQL],

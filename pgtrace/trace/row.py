@@ -55,8 +55,7 @@ class RowKind(enum.IntEnum):
     """A fault rule was applied."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """What a row shows besides times, sizes and texts. All rows that look the same share it."""
 
     kind: RowKind
@@ -121,8 +120,7 @@ class Share(NamedTuple):
     """Whether `rows` and the values are those of each DataRow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """The texts of a row."""
 
     sql: str
@@ -155,8 +153,7 @@ class Label:
         return f"{self.sqlstate} {self.message}".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of the timeline. Times are ns; `opened_ns` counts from the start of the capture."""
 
     number: int

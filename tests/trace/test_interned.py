@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from pgtrace.session.failures import Failure
@@ -19,8 +17,8 @@ def tables() -> Interned:
 
 def test_what_is_equal_is_kept_once(tables: Interned) -> None:
     shape, label = Shape(RowKind.ROUND_TRIP, "Q → CZ"), Label("SELECT 1")
-    assert tables.shape(shape) == tables.shape(replace(shape)) != tables.shape(replace(shape, depth=2))
-    assert tables.label(label) == tables.label(replace(label)) != tables.label(replace(label, sqlstate="42601"))
+    assert tables.shape(shape) == tables.shape(shape._replace()) != tables.shape(shape._replace(depth=2))
+    assert tables.label(label) == tables.label(label._replace()) != tables.label(label._replace(sqlstate="42601"))
 
 
 def test_shapes_beyond_the_bound_have_no_flight(tables: Interned, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +59,7 @@ def test_labels_beyond_the_bound_say_so(tables: Interned, monkeypatch: pytest.Mo
 )
 def test_labels_are_bounded_in_bytes(tables: Interned, monkeypatch: pytest.MonkeyPatch, label: Label) -> None:
     monkeypatch.setattr(interned, "LABEL_BYTES_KEPT", 5_500)
-    numbers = [tables.label(replace(label, sql=f"{one}{label.sql}")) for one in range(10)]
+    numbers = [tables.label(label._replace(sql=f"{one}{label.sql}")) for one in range(10)]
     assert [number > 0 for number in numbers] == [True] * 5 + [False] * 5
 
 
