@@ -260,7 +260,7 @@ class _Watch(Watch):
                 return ""
             how = batches.LIMIT if batches.LIMIT in kinds else batches.RANGE
         several = [any(role == batches.LIST for role, _ in each) for each in found]
-        if how == batches.LIST and 2 * sum(several) > len(several):  # a list of one item asks for one value
+        if how == batches.LIST and 2 * sum(several) > len(several):  # most lists have several items
             found, steps = list(compress(found, several)), list(compress(steps, several))
             kinds = {role for each in found for role, _ in each}
         elif any(several):
