@@ -1,8 +1,8 @@
 """Screens as text files: what a pane looks like at a size, for people to read in a diff.
 
-    PGTRACE_SCREENS=write .venv/bin/python -m pytest tests/tui/test_tui_panes.py
+    PGTRACE_SCREENS=write .venv/bin/python -m pytest tests/tui/test_tui_screens.py -k drivers
 
-writes them again; a test then says that it did, and fails.
+writes what has changed, and fails: read the diff, and run the test again without it.
 
 At the sizes of the design a screen begins with one of them, and the terminal changes to the others:
 what is on it is the same as if it had begun so. At night it begins with each.
@@ -37,18 +37,30 @@ def begun_with(name: str, turn: int) -> tuple[int, int]:
 
 async def check_sizes(name: str, driven: Driven) -> None:
     """Compare the screen with its files, at the size that it has and then at the others."""
+    differences = []
     for size in sorted(SIZES, key=lambda size: size != driven.app.size):
         lines = await driven.resize(*size)
         assert {cell_len(line) for line in lines} == {size[0]}
-        check(f"{name}-{size[0]}x{size[1]}", lines)
+        differences.append(_difference(f"{name}-{size[0]}x{size[1]}", lines))
+    _accept(differences)
 
 
 def check(name: str, lines: list[str]) -> None:
     """Compare a screen with its file."""
+    _accept([_difference(name, lines)])
+
+
+def _difference(name: str, lines: list[str]) -> str:
+    """How a screen differs from its file, which is written if that is asked for."""
     path, text = SCREENS / f"{name}.txt", "".join(f"{line.rstrip()}\n" for line in lines)
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if text == before:
+        return ""
     if os.environ.get("PGTRACE_SCREENS") == "write":
-        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        raise AssertionError(f"{path.name} was written: read it, and run the test again")
-    before = path.read_text(encoding="utf-8")
-    assert text == before, "\n".join(difflib.unified_diff(before.splitlines(), text.splitlines(), path.name, "now", n=0, lineterm=""))
+    return "\n".join(difflib.unified_diff(before.splitlines(), text.splitlines(), path.name, "now", n=0, lineterm=""))
+
+
+def _accept(differences: list[str]) -> None:
+    changed = "\n".join(filter(None, differences))
+    assert not changed, f"{changed}\nIf this is meant: PGTRACE_SCREENS=write (tests/tui/screens.py), then read the diff"

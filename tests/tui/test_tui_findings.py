@@ -1,17 +1,14 @@
-"""The Findings pane over captures of real drivers and a real pooler: its screens at three sizes as
-goldens, its keys, and what the timeline makes of findings.
-
-A golden is tests/data/screens/findings-<size>.txt. Where a screen is meant to change: PGTRACE_SCREENS=update, then read what the diff says.
-"""
+"""The Findings pane over captures of real drivers and a real pooler: its screen at three sizes,
+its keys, and what the timeline makes of findings."""
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
+from tests.tui import screens
 from tests.tui.driving import Driven, opened
 from tests.wire_recording import Recording, done, query, ready
 
@@ -24,14 +21,10 @@ def findings(size: tuple[int, int], files: tuple[str, ...] = FILES) -> AbstractA
     return opened([DATA / "findings" / name for name in files], size)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("size", screens.SIZES)
 async def test_the_screen(size: tuple[int, int]) -> None:
     async with findings(size) as driven:
-        shown = [line.rstrip() for line in await driven.press("6")]
-    golden = DATA / "screens" / f"findings-{size[0]}x{size[1]}.txt"
-    if os.environ.get("PGTRACE_SCREENS") == "update":
-        golden.write_text("\n".join(shown) + "\n", encoding="utf-8")
-    assert shown == golden.read_text(encoding="utf-8").splitlines()
+        screens.check(f"findings-{size[0]}x{size[1]}", await driven.press("6"))
 
 
 async def test_enter_goes_to_the_evidence_and_esc_comes_back() -> None:

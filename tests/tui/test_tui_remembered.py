@@ -136,13 +136,13 @@ async def test_the_screen_is_as_it_was_left(shop: Recording, view_of: ViewOf, tm
 
 async def test_each_column_that_can_be_looked_at_is_defined(shop: Recording, drive: Drive) -> None:
     for name, pane in (("statements", Statements), ("connections", Connections), ("transactions", Transactions)):
-        assert set(DEFINITIONS[name]) == set(pane.SORTS), name
+        assert set(DEFINITIONS[name]) == set(pane.SORTS), f"{name}: tui/model/definitions.py defines each column"
     async with drive(shop) as driven:
         await driven.type("4")
         drivers = driven.areas.panes["drivers"]
         assert isinstance(drivers, Drivers)
         titles = {entry.title for entry in drivers._entries if entry.cells and entry.title}
-        assert set(DEFINITIONS["drivers"]) == titles
+        assert set(DEFINITIONS["drivers"]) == titles, "tui/model/definitions.py defines each row"
 
 
 async def test_the_help_defines_the_column_that_is_looked_at_and_shows_a_real_row(shop: Recording, drive: Drive) -> None:
