@@ -3,8 +3,8 @@
 A row may begin in the middle of a COPY or a stream; the connection's log knows what applied then
 (copy_log.py). From there on the row's own messages decide: a copy response begins another COPY, a
 Relation names a table, Stream Start and Stream Stop open and close a streamed transaction. Data
-sent ahead of its CopyInResponse belongs to the COPY whose response comes next in the row, as for
-the backend.
+sent ahead of its CopyInResponse belongs to the COPY whose response comes next in the row, as it
+does for the backend.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _HEADER_BYTES: Final = 5
 
 
 class RowsInside(CopyPayload):
-    """Rows of a COPY. `reader` is at the beginning of the CopyData; `rows` end in it, and in what
-    joined it. None: that is no longer known."""
+    """Rows of a COPY. `reader` is at the beginning of the CopyData; `rows` rows end in it, and in
+    the CopyData that joined it. None if their number is not known any more."""
 
     def __init__(self, reader: Rows, data: bytes, rows: int | None) -> None:
         self.reader = reader
@@ -45,7 +45,7 @@ class RowsInside(CopyPayload):
 
 
 class RowsEnd(CopyPayload):
-    """CopyDone: how many rows there were in all, including a last line without a line break."""
+    """A CopyDone. `total` is the number of rows, including a last line without a line break."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -65,24 +65,24 @@ class CopyReading:
         self._copies = copies
         self._place = place
         self._contents, self._to_come = copies.contents_at(place)
-        self._sent_ahead = 0  # COPYs whose data came before their response
+        self._sent_ahead = 0  # the number of COPYs whose data came before their response
         self._in_stream = copies.in_stream_at(place)
         self._relations: dict[int, pgoutput.Relation | None] = {}
         self._rows: Rows | None = None
         self._begin_rows()
 
     def responded(self) -> None:
-        """CopyInResponse, CopyOutResponse or CopyBothResponse."""
+        """A CopyInResponse, CopyOutResponse or CopyBothResponse arrived."""
         if self._sent_ahead:
             self._sent_ahead -= 1
         else:
             self._next()
 
     def data(self, side: int, body: bytes, size: int, run: CopyPayload | None = None) -> CopyPayload | None:
-        """The contents of a CopyData with that body, of which `size` bytes passed with the header.
+        """The contents of a CopyData with this body. `size` bytes of it passed, header included.
 
-        Pass `run` if it will not be shown but joins a run of others: the contents of the one that
-        represents them. Rows are added to it.
+        Pass `run` if it will not be shown but joins a run of others: the contents of the CopyData
+        that represents the run. Rows are added to it.
         """
         if side == FRONTEND and (self._contents is None or not self._contents.comes_from(side)) and self._may_be_ahead():
             self._sent_ahead += 1
@@ -105,7 +105,7 @@ class CopyReading:
         return shown
 
     def done(self, side: int) -> CopyPayload | None:
-        """What CopyDone says if it ends rows: how many there were."""
+        """The contents of a CopyDone that ends rows: how many there were. Otherwise None."""
         if self._rows is None or self._contents is None or not self._contents.comes_from(side):
             return None
         self._rows.finish()
@@ -131,7 +131,7 @@ class CopyReading:
         if isinstance(found, Change):
             if found.kind is pgoutput.StreamStart or found.kind is pgoutput.StreamStop:
                 self._in_stream = found.kind is pgoutput.StreamStart
-            # for what follows: earlier changes keep the old ones
+            # For later messages: earlier changes keep the old relations.
             elif (relation := found.relation) is not None:
                 self._relations = {**self._relations, relation.relation_oid: relation}
         return found

@@ -1,7 +1,7 @@
-"""The messages of one row, read from the capture again when you look.
+"""The messages of one row, read from the capture again on request.
 
-Bounds: of a run of DataRow or CopyData the first RUN_KEPT are messages of their own, the rest one
-line that counts them. After MESSAGES_KEPT messages the list ends and says so.
+Bounds: of a run of DataRow or CopyData the first RUN_KEPT are messages of their own; one line
+counts the rest. After MESSAGES_KEPT messages the list ends and says so.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Details:
 
 
 def read(trace: Trace, place: int, run_kept: int = RUN_KEPT) -> Details:
-    """The details of the row at that place, with `run_kept` messages of a run."""
+    """The details of the row at this place, with the first `run_kept` messages of each run."""
     details = Details()
     if trace.rows[place].shape.kind in _WITHOUT_MESSAGES:
         return details
@@ -56,8 +56,8 @@ def read(trace: Trace, place: int, run_kept: int = RUN_KEPT) -> Details:
 
 
 def scan(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[MessageView]:
-    """The messages of the row at that place one by one, however many: nothing is counted together
-    or left out. Of each body the first `kept_bytes` are there. Raises NotKept."""
+    """The messages of the row at this place one by one, however many: none is counted together with
+    others or left out. Each has the first `kept_bytes` of its body. Raises NotKept."""
     if trace.rows[place].shape.kind in _WITHOUT_MESSAGES:
         return
     walker = Walker(trace, place, RUN_KEPT, types.of_row(trace, place))

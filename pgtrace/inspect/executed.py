@@ -31,29 +31,29 @@ TOO_LONG: Final = "its parameters cannot be read"
 
 @dataclass(slots=True)
 class Executed:
-    """One statement as it was run, or was to be run."""
+    """One statement as it was run, or would have been run without an error."""
 
     execution: int
     """Its number in the row, from 1."""
     sql: str | None = None
     """None if its Parse was not seen."""
     types: tuple[int, ...] = ()
-    """Type OIDs of the parameters, as far as they are known."""
+    """The type OIDs of the parameters, as far as they are known."""
     formats: tuple[int, ...] = ()
-    """One for each parameter: 0 for text, 1 for binary."""
+    """The format of each parameter: 0 for text, 1 for binary."""
     parameters: tuple[bytes | None, ...] | None = None
     """The bound values; None if they are not known."""
     missing: str = NO_BIND
     """Why they are not known."""
 
     def type_of(self, place: int) -> int:
-        """The type OID of a parameter, 0 if it is not known."""
+        """The type OID of a parameter, or 0 if it is not known."""
         return self.types[place] if place < len(self.types) else 0
 
 
 def executed(trace: Trace, place: int, execution: int | None = None) -> list[Executed]:
-    """The statements of the row at that place, the first MOST of them, or only the one with that
-    number. Raises details.NotKept."""
+    """The first MOST statements of the row at this place, or only the statement with the number
+    `execution`. Raises details.NotKept."""
     connection = trace.connections[trace.rows.entry(place).connection]
     redacted = "params" in trace.settings.get((connection.file, "redact"), "").split(",")
     found: dict[int, Executed] = {}
@@ -74,13 +74,13 @@ def executed(trace: Trace, place: int, execution: int | None = None) -> list[Exe
             _bound(one, view.body, redacted=redacted)
     for number, statement in statements.items():
         one = found[number]
-        # ParameterDescription may have come last
+        # ParameterDescription may have come last.
         one.sql, one.types = statement.sql, statement.parameter_types
     return list(found.values())
 
 
 def _bound(one: Executed, body: bytes, *, redacted: bool) -> None:
-    """Take the contents of a Bind."""
+    """Add the contents of a Bind."""
     try:
         bind = frontend.Bind.parse(body)
     except MalformedMessage:

@@ -1,15 +1,15 @@
-"""A statement with its recorded parameters as one text to run: what `y` copies.
+"""A statement with its recorded parameters as one text to run: the text that `y` copies.
 
     written(executed, types)      SELECT ... WHERE id = '707'::int8
 
-Each `$1` becomes a literal of its value followed by its type, but only where the scanner sees a
-parameter, not in strings or comments. A literal is always quoted: a bare -1 after a minus would be
-a comment. Text with a backslash, a line break, or anything a terminal would obey is an E'' string
-with escapes, which means the same under both settings of standard_conforming_strings.
+Each `$1` becomes a literal of its value followed by its type, but only if the scanner sees a
+parameter there, not in strings or comments. A literal is always quoted: a bare -1 after a minus
+would be a comment. Text with a backslash, a line break, or anything a terminal would obey is an E''
+string with escapes, which means the same under both settings of standard_conforming_strings.
 
-What cannot be written stays `$1`, with a comment above: a value whose type is not known or whose
-bytes do not fit it, or text that is not UTF-8. A backslash outside quotes is not SQL but a command
-to psql: such a statement is commented out as a whole.
+A value that cannot be written stays `$1`, with a comment above: a value whose type is not known or
+whose bytes do not fit it, or text that is not UTF-8. A backslash outside quotes is not SQL but a
+command to psql: such a statement is commented out as a whole.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pgtrace.protocol import values
 from pgtrace.protocol.values import TypeKind, Types
 
 _QUOTED_NAMES: Final = {"bit": '"bit"'}
-"""Bare, it would be bit(1)."""
+"""Without quotes it would be bit(1)."""
 _ESCAPES: Final = {"\\": "\\\\", "'": "''", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _HEX_SHOWN: Final = 64
 
@@ -52,7 +52,7 @@ def written(one: Executed, types: Types = values.NONE) -> str:
     joined = "".join(parts)
     ended = "" if solid and sql[solid[-1].end - 1] == ";" else "\n;" if tokens and tokens[-1].kind == "comment" else ";"
     if any(sanitise.text(part, "\n") != part for part in joined.replace("\r\n", "\n").split("\t")):
-        notes.append("what a terminal would obey in this text is written as escapes")
+        notes.append("characters that could control a terminal are written as escapes")
     if any(sql[token.start] == "\\" for token in tokens if token.kind == "other"):
         notes.append("a backslash outside quotes is a command to psql: commented out")
         joined = "\n".join(f"-- {line}" for line in joined.splitlines())

@@ -1,7 +1,7 @@
 """One message of a row, and its fields, for people.
 
-A message comes with its context: its execution, the statement whose types its values have, whether
-the server discarded it. Its values are decoded only when you call fields().
+A message has its context: its execution, the statement from which its values have their types,
+whether the server discarded it. Its values are decoded only when you call fields().
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _LENGTH_BYTES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
-    """One field of a message, for people. `start` and `end` are bytes of the whole message, header
-    included."""
+    """One field of a message, for people. `start` and `end` are byte positions in the whole
+    message, header included."""
 
     name: str
     value: str
@@ -39,16 +39,16 @@ class FieldView:
     end: int
     depth: int
     evidence: str = ""
-    """Where its type was learned, if that was necessary."""
+    """Where its type was learned, if it had to be learned."""
     is_read: bool = True
-    """False for bytes whose type is not known, or that do not fit it: the value is the bytes, in
-    hex."""
+    """False for bytes whose type is not known, or that do not fit it: the value is then the bytes,
+    in hex."""
 
 
 @dataclass(slots=True)
 class MessageView:
-    """One message of a row, or a run of `count` of them. `time_ns` counts from the row's opening;
-    `offset` is its place in its side's stream."""
+    """One message of a row, or a run of `count` messages. `time_ns` counts from the row's opening;
+    `offset` is its place in the stream of its side."""
 
     side: int
     code: int
@@ -59,23 +59,24 @@ class MessageView:
     body: bytes
     authentication: int = -1
     execution: int = 0
-    """Which execution of the row it belongs to, from 1; 0 for none."""
+    """The number of the execution in the row to which it belongs, from 1; 0 for none."""
     skipped: bool = False
-    """The server discarded it after an error."""
+    """Whether the server discarded it after an error."""
     answers: MessageView | None = None
-    """For a backend message: the message that it answers, or helps to answer; for an error, the
+    """For a backend message: the message that it answers, or helps to answer. For an error: the
     message that failed."""
     count: int = 1
     parameter_types: tuple[int, ...] = ()
     columns: tuple[backend.Column, ...] = ()
     formats: tuple[int, ...] = ()
-    """For a DataRow: the format of each column, one for all, or none for text."""
+    """For a DataRow: the format of each column, one format for all, or none for text."""
     statement: Statement | None = None
-    """For Parse, Bind, Describe and Execute: their statement, if it is known."""
+    """For Parse, Bind, Describe and Execute: the statement, if it is known."""
     types: values.Types = values.NONE
-    """The types of its database."""
+    """The types of the message's database."""
     redacted: bool = False
-    """Whether the recorder blanked values: then a value of nothing but blanks is a blanked one."""
+    """Whether the recorder blanked values: then a value that consists only of blanks was
+    blanked."""
     inside: CopyPayload | None = None
     """For a CopyData: its contents, if known. For a CopyDone: what has ended."""
 
@@ -86,14 +87,14 @@ class MessageView:
 
     @property
     def raw(self) -> bytes:
-        """The message as it passed, at most as much of it as is kept."""
+        """The message as it passed, as much of it as is kept."""
         if self.is_typed:
             return bytes([self.code]) + (self.size - 1).to_bytes(_LENGTH_BYTES, "big") + self.body
         return self.body if self.size < _LENGTH_BYTES else self.size.to_bytes(_LENGTH_BYTES, "big") + self.body
 
     @property
     def argument(self) -> str:
-        """Its main argument in one line, as it came from the wire."""
+        """Its main argument on one line, as it was on the wire."""
         if self.inside is not None:
             return self.inside.argument
         text = "" if self._is_row else arguments.argument(self.side, self.code, self.body, self.authentication, self.types)
@@ -103,7 +104,7 @@ class MessageView:
         return text
 
     def fields(self) -> list[FieldView]:
-        """Every field in the manual's order, the length first, values decoded by their type and
+        """All fields in the manual's order, the length first, with values decoded by their type and
         format."""
         spans = self.inside.fields() if self.inside is not None else self._spans()
         header = _HEADER_BYTES if self.is_typed else (_LENGTH_BYTES if self.size >= _LENGTH_BYTES else 0)
@@ -125,7 +126,7 @@ class MessageView:
         return found
 
     def _spans(self) -> list[registry.Field]:
-        """The fields of the body. If it is kept in part: those that its truncated text still has,
+        """The fields of the body. If only a part of the body is kept: the fields that the part has,
         and how much is missing."""
         spans = registry.spans(self.side, self.code, self.body, self.authentication)
         missing = self.size - len(self.body) - (_HEADER_BYTES if self.is_typed else _LENGTH_BYTES)
@@ -134,10 +135,10 @@ class MessageView:
         end = len(self.body)
         closed = registry.spans(self.side, self.code, self.body + b"\0", self.authentication)
         whole = [span._replace(end=min(span.end, end)) for span in closed] if closed[-1].name != "malformed" else []
-        return [*whole, registry.Field("cut", f"{missing:,} bytes more, not looked at".replace(",", " "), "", end, end, 0)]
+        return [*whole, registry.Field("cut", f"{missing:,} more bytes, not decoded".replace(",", " "), "", end, end, 0)]
 
     def format_of(self, place: int) -> int:
-        """For a DataRow: the format of that column."""
+        """For a DataRow: the format of this column."""
         return _format(self.formats, place)
 
     @property
@@ -149,7 +150,7 @@ class MessageView:
         return self.side == BACKEND and self.code == 0x44
 
     def _value(self, span: registry.Field, form: int, place: int, start: int, end: int) -> FieldView:
-        """A Bind's parameter or a DataRow's column."""
+        """A parameter of a Bind, or a column of a DataRow."""
         name, oid = span.name, 0
         if self._is_bind and place < len(self.parameter_types):
             oid = self.parameter_types[place]
@@ -169,7 +170,7 @@ class MessageView:
 
 
 def _format(formats: tuple[int, ...], place: int) -> int:
-    """No format means text, one applies to all."""
+    """The format at this place. No format means text, and one format applies to all."""
     if len(formats) == 1:
         return formats[0]
     return formats[place] if place < len(formats) else 0
@@ -177,7 +178,7 @@ def _format(formats: tuple[int, ...], place: int) -> int:
 
 def _blanked(value: object) -> str:
     """A secret of the protocol as the recorder left it: what it kept, and a note that the rest is
-    blanked; empty if nothing was."""
+    blanked. Empty if nothing was blanked."""
     text = value.decode("ascii", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
     kept = text.rstrip(BLANK.decode())
     return "" if kept == text else f"{kept} blanked".lstrip()

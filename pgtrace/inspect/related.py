@@ -2,14 +2,14 @@
 and its victim, the two ends of a transaction.
 
 Each function returns one place, the nearest cause in terms of the protocol. A reply relates to the
-message that it answers; an ErrorResponse to the one that failed (for an Execute: the Bind that gave
-it its values); a Bind, Describe or Close to the Parse that made its statement; a cancel to the
-round trip that was under way; an error of a cancelled query to the cancel. A row is related like
-its first message of interest. Otherwise it belongs to a transaction: its end relates to its
-beginning, its beginning to its end, and what lies between to the beginning.
+message that it answers; an ErrorResponse to the message that failed (for an Execute: the Bind that
+gave it its values); a Bind, Describe or Close to the Parse that made its statement; a cancel to the
+round trip that was open; an error of a cancelled query to the cancel. A row is related like the
+first of its messages that is. Otherwise it belongs to a transaction: its end relates to its
+beginning, its beginning to its end, and rows between them to the beginning.
 
 Names are looked up in the log of their meanings, which is bounded, and at most SEARCHED rows are
-searched backwards. What is farther away is not found, and nothing is guessed instead.
+searched backwards. Anything farther away is not found, and nothing is guessed instead.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _ABOUT_A_STATEMENT: Final = b"BDC"
 
 
 class Related(NamedTuple):
-    """A row, if known a message in it, and its relation to the one you asked about."""
+    """A row, the message in it if known, and its relation to what you asked about."""
 
     place: int
     words: str
     message: tuple[int, int] | None = None
-    """Its side and its offset in that side's stream."""
+    """The message's side, and its offset in that side's stream."""
 
 
 def of_row(trace: Trace, place: int, transactions: Iterable[Transaction]) -> Related | None:
-    """What a row relates to."""
+    """What a row relates to; None if nothing is found."""
     row = trace.rows[place]
     if row.shape.kind is RowKind.CANCEL:
         return _victim(trace, place)
@@ -59,7 +59,7 @@ def of_row(trace: Trace, place: int, transactions: Iterable[Transaction]) -> Rel
 
 
 def of_message(trace: Trace, place: int, message: MessageView, messages: Sequence[MessageView]) -> Related | None:
-    """What a message of that row relates to; None if only the row can tell."""
+    """What a message of this row relates to; None if only the row can tell."""
     if message.side != FRONTEND:
         asked = message.answers
         if asked is None:
@@ -91,7 +91,7 @@ def _bind_of(message: MessageView, messages: Sequence[MessageView]) -> MessageVi
 
 
 def _named(message: MessageView) -> str | None:
-    """The portal of a Bind or Execute."""
+    """The portal name of a Bind or Execute."""
     try:
         if message.code == ord("B"):
             return frontend.bind_summary(message.body).portal
@@ -101,7 +101,7 @@ def _named(message: MessageView) -> str | None:
 
 
 def _statement_name(message: MessageView) -> str | None:
-    """The statement of a Bind, or of a Describe or Close of a statement."""
+    """The statement name of a Bind, or of a Describe or Close of a statement."""
     try:
         if message.code == ord("B"):
             return frontend.bind_summary(message.body).statement
@@ -116,7 +116,7 @@ def _prepares(message: MessageView, name: str) -> bool:
 
 
 def _parse(trace: Trace, place: int, name: str, connection: int | None = None) -> Related | None:
-    """The Parse that gave a statement its name, at that place or before."""
+    """The Parse that gave a statement its name, at this place or before."""
     if place < 0:
         return None
     number = trace.rows[place].connection if connection is None else connection
@@ -135,15 +135,14 @@ def _parse(trace: Trace, place: int, name: str, connection: int | None = None) -
 
 
 def _before(trace: Trace, place: int, connection: int) -> Iterator[tuple[int, Row]]:
-    """Rows of a connection before that place, the nearest first."""
+    """The rows of a connection before this place, the nearest first."""
     for one in range(place - 1, max(-1, place - 1 - SEARCHED), -1):
         if trace.rows.entry(one).connection == connection:
             yield one, trace.rows[one]
 
 
 def _victim(trace: Trace, place: int) -> Related | None:
-    """The round trip that a CancelRequest aims at: the one under way, otherwise the one before
-    it."""
+    """The round trip that a CancelRequest aims at: the open one, or otherwise the one before it."""
     row = trace.rows[place]
     aim = trace.connections[row.connection].cancels
     if aim is None:
@@ -153,7 +152,7 @@ def _victim(trace: Trace, place: int) -> Related | None:
 
 
 def _canceller(trace: Trace, place: int) -> Related | None:
-    """The CancelRequest that came while a round trip was under way."""
+    """The CancelRequest that arrived while a round trip was open."""
     row = trace.rows[place]
     for one in range(place + 1, min(len(trace.rows), place + SEARCHED)):
         other = trace.rows[one]

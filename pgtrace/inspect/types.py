@@ -6,7 +6,7 @@ a value of an unknown type, one noted round trip after the other until the type 
 follow a capture that keeps only its end, read ahead after each update of the trace, so that nothing
 is lost.
 
-If a type is described twice, the later description holds.
+If a type is described twice, the later description applies.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from pgtrace.trace.introspections import Introspected
 from pgtrace.trace.trace import Trace
 
 LEARNED_KEPT: Final = 20_000
-"""How many types of one database are remembered."""
+"""The most types of one database that are remembered."""
 ROWS_READ: Final = 4_000
-"""How many rows of one introspection are looked at."""
+"""The most rows of one introspection that are read."""
 MESSAGES_READ: Final = 5_000
-"""How many messages of one introspection are looked at."""
+"""The most messages of one introspection that are read."""
 _OIDS: Final = frozenset({20, 23, 26})
-"""int8, int4 and oid: the types in which drivers send an OID."""
+"""int8, int4 and oid: the types with which drivers send an OID."""
 
 
 def of(trace: Trace, connection: Connection) -> DatabaseTypes:
@@ -41,18 +41,18 @@ def of(trace: Trace, connection: Connection) -> DatabaseTypes:
 
 
 def of_row(trace: Trace, place: int) -> DatabaseTypes:
-    """The types of the database of the row at that place."""
+    """The types of the database of the row at this place."""
     return of(trace, trace.connections[trace.rows.entry(place).connection])
 
 
 def read_ahead(trace: Trace) -> None:
-    """Read one more round trip of each database, before its bytes are gone."""
+    """Read one more round trip of each database, before its bytes are removed."""
     for introspected in trace.introspections:
         DatabaseTypes(trace, introspected).read_one()
 
 
 class DatabaseTypes:
-    """What is known about the types of one database, beyond those that every PostgreSQL has."""
+    """The known types of one database, beyond those that every PostgreSQL has."""
 
     def __init__(self, trace: Trace, introspected: Introspected) -> None:
         self._trace = trace
@@ -60,13 +60,13 @@ class DatabaseTypes:
         self._unread = introspected.unread
 
     def get(self, oid: int, /) -> Type | None:
-        """The type of that OID, if it is known."""
+        """The type with this OID, if it is known."""
         while oid not in self._learned and self._unread:
             self.read_one()
         return self._learned.get(oid)
 
     def read_one(self) -> None:
-        """Read the oldest row that was noted, if any."""
+        """Read the oldest noted row, if there is one."""
         if not self._unread:
             return
         place = self._unread.popleft()
@@ -84,7 +84,7 @@ class DatabaseTypes:
                     self._learn(_told(view, roles, binds), f"learned from #{row.number}")
 
     def _messages(self, place: int) -> list[MessageView]:
-        """The messages of that row, as far as they are kept."""
+        """The messages of this row, as far as they are kept."""
         views: list[MessageView] = []
         walker = Walker(self._trace, place, ROWS_READ, values.NONE)
         starts = self._trace.rows.entry(place).offsets
@@ -108,8 +108,8 @@ class DatabaseTypes:
 
 
 def _both(before: Type, now: Type) -> Type:
-    """What is said now, completed by what was said before. If nothing is new, the earlier evidence
-    stays."""
+    """The later description, completed from the earlier one. If nothing is new, the earlier
+    evidence stays."""
     kind = before.kind if now.kind is TypeKind.UNKNOWN else now.kind
     element, ranges = (before.element, before.range) if kind is before.kind else (0, 0)
     return replace(before, name=now.name or before.name, kind=kind, element=now.element or element, range=now.range or ranges)
@@ -132,7 +132,7 @@ def _told(view: MessageView, roles: dict[str, int], binds: dict[int, MessageView
 
 
 def _only_parameter(bind: MessageView | None) -> str | None:
-    """The text of a Bind's parameter, if it has exactly one and that is an OID."""
+    """The text of a Bind's parameter, if the Bind has exactly one and it is an OID."""
     if bind is None:
         return None
     try:

@@ -1,11 +1,11 @@
 """The messages of one row, framed again, with their context.
 
 A row's entry says where its first bytes are and how many of each side belong to it. The blocks from
-there on are read and their bytes framed (passed()), and a machine like the session's says what
-answers what (Walker).
+there on are read and their bytes framed (passed()), and a machine like the session's decides which
+message answers which (Walker).
 
-The caller knows the types of the values: types.py reads rows to learn about types, details.py reads
-them with what was learned.
+The caller provides the types of the values: types.py reads rows to learn about types, details.py
+reads them with the learned types.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from pgtrace.trace.row import RowKind
 from pgtrace.trace.trace import Trace
 
 _FROM_START: Final = frozenset({RowKind.SETUP, RowKind.CANCEL})
-"""Rows that cannot be read without what came before them."""
+"""Rows that cannot be read without the bytes before them."""
 _RUNS: Final = frozenset({ord("D"), ord("d")})
 _COPY_DATA: Final = ord("d")
 _COPY_DONE: Final = ord("c")
 _COPYING: Final = frozenset(b"dcGHW")
 _OF_EXECUTIONS: Final = frozenset(b"PBDEQF")
-"""What belongs to the next execution, or is one."""
+"""Messages that belong to the next execution, or are one."""
 
 
 class NotKept(Exception):
-    """Bytes of a row are no longer there."""
+    """The capture does not keep the bytes of a row any more."""
 
 
 def passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[tuple[int, int, bytes, int, int, int]]:
-    """Side, code, body, size, offset and time of the messages, beginning with those that are needed
-    to understand the row's. Raises NotKept."""
+    """The side, code, body, size, offset and time of each message, beginning with the messages that
+    are needed to understand the row's. Raises NotKept."""
     row, entry = trace.rows[place], trace.rows.entry(place)
     connection = trace.connections[entry.connection]
     from_start = row.shape.kind in _FROM_START
@@ -59,7 +59,7 @@ def passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[t
     reached = [0, 0]
     for time_ns, side, offset, data, left_out in blocks.pieces(place_in_file, connection.number, starts):
         if offset < reached[side]:
-            raise NotKept  # a stream that goes back: the bytes may never come
+            raise NotKept  # the stream goes back: the bytes may never come
         reached[side] = offset + len(data) + left_out
         if left_out and offset >= expected[side]:
             expected[side] += left_out
@@ -82,10 +82,11 @@ def passed(trace: Trace, place: int, kept_bytes: int = KEPT_BYTES) -> Iterator[t
 
 
 class Walker:
-    """Gives each message its context: the session's own machine says what answers what."""
+    """Gives each message its context: the session's own machine decides which message answers
+    which."""
 
     def __init__(self, trace: Trace, place: int, run_kept: int, types: values.Types) -> None:
-        """For the row at that place. Of a run of DataRow or CopyData the first `run_kept` are
+        """For the row at this place. Of a run of DataRow or CopyData, the first `run_kept` are
         messages of their own."""
         row, entry = trace.rows[place], trace.rows.entry(place)
         self._connection = trace.connections[entry.connection]
@@ -97,7 +98,7 @@ class Walker:
         from_start = row.shape.kind in _FROM_START
         self._machine: Watched[MessageView] = Watched() if from_start else Watched(row.shape.owed_before, entry.offsets)
         self._looked_up: set[tuple[str, str]] = set()
-        # what names meant before the row: the machine writes into copies
+        # What names meant before the row. These are copies, because the machine writes into them.
         self._copied: dict[Statement, Statement] = {}
         self._earlier: dict[Statement, Statement] = {}  # of the copies
         self._sent = 0
@@ -159,7 +160,7 @@ class Walker:
             view.statement = self._known(statements.statement(name) if kind == "S" else statements.portal(name).statement)
 
     def _about(self, view: MessageView) -> list[tuple[str, str]]:
-        """The names that a message uses, `S`tatement or `P`ortal, its main one first."""
+        """The names that a message uses, `S`tatement or `P`ortal, its main name first."""
         bodies, body = self._machine.bodies, view.body
         match view.code:
             case 0x50:
@@ -174,7 +175,7 @@ class Walker:
         return []
 
     def _look_up(self, kind: str, name: str) -> None:
-        """Give the machine the meaning of a name when the row began, the first time it occurs."""
+        """When a name first occurs, give the machine the meaning that it had when the row began."""
         if (kind, name) in self._looked_up:
             return
         self._looked_up.add((kind, name))
@@ -187,7 +188,7 @@ class Walker:
             statements.sending_portals[name] = statements.live_portals[name] = portal
 
     def _copy(self, known: Statement) -> Statement:
-        """For the machine, which writes into it."""
+        """A copy for the machine, which writes into it."""
         copied = self._copied.get(known)
         if copied is None:
             copied = self._copied[known] = Statement(known.name, known.sql, known.sent_types, simple=known.simple)
@@ -196,7 +197,7 @@ class Walker:
         return copied
 
     def _known(self, statement: Statement) -> Statement | None:
-        """The statement as others know it, None if its Parse was not seen."""
+        """The original of a copied statement; None if its Parse was not seen."""
         return self._earlier.get(statement, statement) if statement.sql is not None else None
 
     def _backend(self, view: MessageView) -> None:
@@ -225,7 +226,7 @@ class Walker:
 
 
 def _columns(description: bytes) -> tuple[backend.Column, ...]:
-    """The columns of a RowDescription's body; empty for an empty or malformed one."""
+    """The columns in a RowDescription's body; empty if the body is empty or malformed."""
     try:
         return backend.RowDescription.parse(description).columns if description else ()
     except MalformedMessage:

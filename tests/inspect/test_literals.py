@@ -88,7 +88,7 @@ def test_every_value_comes_back_as_it_was(
         ("SELECT u&$1, $1and$2", "SELECT u& '1', '1' and$2;"),
         ("SELECT $3, $99999999999", "SELECT $3, $99999999999;"),
         ("SELECT 1 \\! rm $1\n;", "-- a backslash outside quotes is a command to psql: commented out\n-- SELECT 1 \\! rm '1'\n-- ;"),
-        ("SELECT '\x1b', $1", "-- what a terminal would obey in this text is written as escapes\nSELECT '\x1b', '1';"),
+        ("SELECT '\x1b', $1", "-- characters that could control a terminal are written as escapes\nSELECT '\x1b', '1';"),
     ],
 )
 def test_only_parameters_are_replaced_and_nothing_around_them_changes_meaning(sql: str, shown: str) -> None:
