@@ -7,19 +7,19 @@ construction), and its deterministic states are built when a text needs them and
 then on, each character costs one look-up.
 
 A deterministic state is the set of nodes reached, plus what `^` and `\\b` need to know about the
-character before. It is a dict from character to state that fills itself. FOUND is the state that
-nothing leaves.
+previous character. It is a dict from character to state that fills itself. FOUND is a state that
+leads only to itself.
 
 Bounds. An expression has at most MOST_NODES nodes. Some need exponentially many deterministic
 states. Building them costs time and memory, so the nodes visited while building are counted. After
 REMEMBERED_VISITS all states are dropped and built again. An expression that visits more than
 FREE_VISITS, plus one for every CHARACTERS_A_VISIT characters read, is given up (TooCostly). The
 count depends only on the expression and the texts, so every machine refuses the same ones.
-Measured: 40 ns a character, and about 40 ms before an expression is given up.
+Measured: 40 ns per character, and about 40 ms before an expression is given up.
 
-spans() says where the matches are. It follows the NFA itself from each place where a match may
-begin. A text with many such places could make that quadratic, so it too is given up, after
-VISITS_A_CHARACTER.
+spans() returns the positions of the matches. It follows the NFA itself from each place where a
+match may begin. A text with many such places could make that quadratic, so it too is given up,
+after VISITS_A_CHARACTER.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FREE_VISITS: Final = 50_000
 CHARACTERS_A_VISIT: Final = 16
 REMEMBERED_VISITS: Final = 100_000
 VISITS_A_CHARACTER: Final = 32
-"""How many nodes spans() may visit for each character of its texts."""
+"""The most nodes that spans() may visit for each character of its texts."""
 
 _BEGINNING: Final = 0
 _WORD: Final = 1
@@ -45,8 +45,8 @@ class TooCostly(Exception):
 
 
 class _Step:
-    """A node of the NFA: a character, an anchor, or several ways on. The last node, the match, has
-    none of these."""
+    """A node of the NFA: a character, an anchor, or several alternatives. The last node, the match,
+    has none of these."""
 
     __slots__ = ("anchor", "characters", "following")
 
@@ -73,7 +73,7 @@ class _State(dict[str, "_State"]):
 
 
 class Pattern:
-    """A regular expression to search with; letter case is ignored."""
+    """A regular expression to search with. Letter case is ignored."""
 
     def __init__(self, text: str) -> None:
         """Raises BadPattern."""
@@ -89,7 +89,7 @@ class Pattern:
         self._characters = 0
 
     def search(self, text: str) -> bool:
-        """Whether it matches anywhere in the text. Raises TooCostly."""
+        """Whether the expression matches anywhere in the text. Raises TooCostly."""
         self._characters += len(text)
         found = self._found
         state = self._state(frozenset((self._start,)), _BEGINNING)
@@ -100,8 +100,8 @@ class Pattern:
         return self._reached(state, None) is None
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where it matches: each match is the longest at the leftmost place after the one before,
-        and not empty. Raises TooCostly."""
+        """The start and end of each match: the longest at the leftmost place after the previous
+        match, and not empty. Raises TooCostly."""
         self._characters += len(text)
         found: list[tuple[int, int]] = []
         at = 0
@@ -113,7 +113,7 @@ class Pattern:
         return found
 
     def _longest(self, text: str, begin: int) -> int:
-        """Where the longest match from there ends; `begin` if there is none."""
+        """Where the longest match that begins at `begin` ends; `begin` if there is none."""
         steps, end = self._steps, begin
         nodes = {self._start}
         for at in range(begin, len(text) + 1):
@@ -186,7 +186,7 @@ class Pattern:
         return state
 
     def _after(self, state: _State, character: str) -> _State:
-        """The state that a character leads to."""
+        """The state to which a character leads."""
         if state is self._found:
             return state
         reached = self._reached(state, character)
@@ -199,8 +199,8 @@ class Pattern:
         return self._state(frozenset(nodes), _WORD if self._sees_words and is_word(character) else _OTHER)
 
     def _reached(self, state: _State, after: str | None) -> list[_Step] | None:
-        """What can come next. `after` is the next character, None at the end. Returns None once the
-        expression has matched."""
+        """The steps that can come next. `after` is the next character, None at the end. Returns
+        None once the expression has matched."""
         steps = self._steps
         seen = set(state.nodes)
         waiting = list(seen)

@@ -4,8 +4,8 @@
     the lazy forms, which mean the same here
 
 It is the syntax of Python's `re` as far as an automaton can follow it. Back references, lookaround
-and flags are refused by name; letter case is ignored, and `.` matches any character, line breaks
-too. `^` and `$` are the ends of the text. automaton.py says what the tree means.
+and flags are refused by name. Letter case is ignored, and `.` matches any character, line breaks
+included. `^` and `$` are the ends of the text. automaton.py says what the tree means.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 class BadPattern(Exception):
-    """Not a regular expression, or not one that an automaton can match. `position` counts its
-    characters."""
+    """The text is not a regular expression, or not one that an automaton can match. `position` is
+    the index of the character at fault."""
 
     def __init__(self, reason: str, position: int) -> None:
         super().__init__(reason)
@@ -34,7 +34,7 @@ class BadPattern(Exception):
 
 
 def is_word(character: str) -> bool:
-    """Whether `\\w` matches it."""
+    """Whether `\\w` matches this character."""
     return character.isalnum() or character == "_"
 
 
@@ -81,21 +81,21 @@ class Anchor:
 
 @dataclass(slots=True)
 class Sequence:
-    """One after the other."""
+    """The parts one after the other."""
 
     parts: list[Node]
 
 
 @dataclass(slots=True)
 class Alternatives:
-    """One of these."""
+    """Any one of the parts."""
 
     parts: list[Node]
 
 
 @dataclass(slots=True)
 class Repeat:
-    """From `least` to `most` times; None means no upper limit."""
+    """The part repeated from `least` to `most` times; None means no upper limit."""
 
     part: Node
     least: int
