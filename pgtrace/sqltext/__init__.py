@@ -1,10 +1,10 @@
 """SQL text, read only as far as its tokens: grouping, splitting, leading words, one short line.
 
 PostgreSQL's scanner decides where strings, comments, identifiers and statements begin and end.
-Grouping statements and counting those of one Query need that much, and that much is here. Nothing
-is parsed, so a text that the server would refuse has tokens too. `scanner` finds the tokens,
-`statements` the ends of statements, `groups` texts that are the same statement with other values,
-`tags` the pairs in its comments, `line` what fits into a column. `lists` reduces lists of values,
+Grouping statements and counting those of one Query need only that. Nothing is parsed, so a text
+that the server would refuse has tokens too. `scanner` finds the tokens, `statements` the ends of
+statements, `groups` texts that are the same statement with other values, `tags` the pairs in its
+comments. `line` shortens a statement to fit into a column, `lists` reduces lists of values,
 `blanking` blanks literals, `summary` says what a statement is about, `tables` which tables it
 names, `copies` and `replication` what the CopyData of a COPY or a replication command holds.
 

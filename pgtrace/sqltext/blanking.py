@@ -5,11 +5,11 @@ each digit of a number `1` (but a lone 0 stays). Quotes, the backslashes of E'..
 dollar quotes stay. So do words, quoted identifiers, operators and parameters. The text has the same
 tokens at the same places, so grouping statements and reading their names gives the same result.
 
-A piece is covered at once, before the next one comes. To continue, the scanner must see the end of
-the text so far again, from three tokens before it, each shortened to what decides how it continues
-(`'*`, `$tag$*`, `/*.`). So a literal of 1 GiB is looked at once and takes no memory. Two pieces can
-keep what one would not: the beginning of a closing tag, or a `*` or `/` in a comment, if the cut
-went through it. Only its place is part of the secret.
+A piece is covered before the next one arrives. To continue, the scanner must see the end of the
+text so far again, from three tokens before it, each shortened to the part that decides how it
+continues (`'*`, `$tag$*`, `/*.`). So a literal of 1 GiB is read once and takes no memory. If a cut
+goes through the beginning of a closing tag, or through a `*` or `/` in a comment, two pieces keep
+it although one piece would not. Only its place is part of the secret.
 
 Bytes are read as Latin-1, one character each: in the encodings that a server can have, no quote,
 backslash or dollar sign is part of another character. If that does not hold, or backslashes escape
@@ -32,13 +32,14 @@ _DECIMAL: Final = re.compile(r"[0-9]")
 _BASED: Final = re.compile(r"(?<=..)[0-9A-Fa-f]")
 _LINE: Final = re.compile(r"[\n\r]")
 _TOKENS_AGAIN: Final = 3
-"""A dollar quote is three tokens while its tag has not ended: `$`, `tag`, and what comes."""
+"""A dollar quote is three tokens while its tag has not ended: `$`, `tag`, and the token after
+it."""
 _LONGEST_WORD: Final = 64
 _LONGEST_AGAIN: Final = 4096
 
 
 class Blanking:
-    """One SQL text, piece by piece."""
+    """Blanks one SQL text, piece by piece."""
 
     __slots__ = ("_again", "_lost")
 
@@ -47,7 +48,7 @@ class Blanking:
         self._lost = False  # too much would have to be seen again: the rest is covered completely
 
     def cover(self, piece: bytes) -> bytes:
-        """The piece, safe to keep, with the same length."""
+        """Blank the next piece. The result has the same length and is safe to keep."""
         if self._lost:
             return b"*" * len(piece)
         text = self._again + piece.decode("latin-1")
@@ -73,7 +74,7 @@ def _cover(text: str, tokens: list[Token]) -> str:
 
 
 def _cover_quotes(token: str) -> str:
-    """'...' and its variants, with all strings that continue it."""
+    """Cover '...' and its variants, with all strings that continue it."""
     inside, secret = (ESCAPED_INSIDE, _ESCAPED_SECRET) if token[0] in "eE" else (_PLAIN_INSIDE, _SECRET)
     begin = token.index("'") + 1
     parts = [token[:begin]]
@@ -89,7 +90,7 @@ def _cover_quotes(token: str) -> str:
 
 
 def _end(inside: re.Pattern[str], token: str, begin: int) -> int:
-    """The place of the closing quote, or the end of the text, or its last backslash."""
+    """The position of the closing quote, of the end of the text, or of its last backslash."""
     found = inside.match(token, begin)
     return found.end() if found else begin
 
@@ -131,8 +132,8 @@ def _depth(token: str) -> tuple[int, str]:
 
 
 def _again(text: str, tokens: list[Token]) -> str:
-    """A short replacement for the end of the text, so that scanning continues as if all of it were
-    there."""
+    """A short replacement for the end of the text, with which scanning continues as it would with
+    the whole text."""
     parts: list[str] = []
     wanted = _TOKENS_AGAIN
     lines = blanks = comments = False

@@ -1,9 +1,9 @@
 """What a COPY statement says about its data: text, CSV or binary, and which bytes quote and escape.
 
-The server's CopyInResponse tells text from binary; only the statement tells text from CSV. Both
-spellings of the options are read: the list in parentheses, and the words of older servers
-(`WITH CSV HEADER QUOTE AS '"'`). Options that are not understood keep their defaults. A text that
-is not a COPY from or to the frontend gives None.
+The server's CopyInResponse distinguishes text from binary; only the statement distinguishes text
+from CSV. Both spellings of the options are read: the list in parentheses, and the words of older
+servers (`WITH CSV HEADER QUOTE AS '"'`). Options that are not understood keep their defaults. For a
+text that is not a COPY from or to the frontend the result is None.
 
 Source: PostgreSQL manual, "COPY".
 """
@@ -28,11 +28,11 @@ _BACKSLASH: Final = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class CopyStatement:
-    """The data of a COPY. `quote` and `escape` are one byte each, and only for CSV."""
+    """The options of a COPY. `quote` and `escape` are one byte each, and only for CSV."""
 
     format: Format = "text"
     header: bool = False
-    """The first line names the columns."""
+    """Whether the first line names the columns."""
     quote: bytes = b'"'
     escape: bytes = b'"'
     columns: tuple[str, ...] = ()
@@ -41,14 +41,14 @@ class CopyStatement:
 
 @dataclass(slots=True)
 class _Words:
-    """The significant tokens of a statement, read forward."""
+    """The significant tokens of a statement, read from front to back."""
 
     sql: str
     items: list[Token] = field(default_factory=list)
     position: int = 0
 
     def text(self) -> str:
-        """The next word folded, the next mark or string as it is; empty at the end."""
+        """The next word folded, or the next mark or string unchanged; empty at the end."""
         if self.position >= len(self.items):
             return ""
         kind, start, end = self.items[self.position]
@@ -67,7 +67,7 @@ class _Words:
 
     def inside(self) -> Iterator[str]:
         """The contents of the parentheses that open here, each item at depth 1. Afterwards the
-        position is after them."""
+        position is after the parentheses."""
         depth = 0
         while self.position < len(self.items):
             text = self.take()

@@ -1,10 +1,10 @@
 """A statement on one line of a given width, for a column of a table.
 
-What tells statements apart is mostly the end of the select list and what follows it. So the list is
+Statements usually differ in the end of the select list and in what follows it. So the list is
 dropped first: `SELECT … FROM items WHERE order_id = $1`. Columns and rows of an INSERT are dropped
-in the same way. Then goes the middle of long lists in brackets, `IN ($1, …, $9)`, then what is
-joined between the first table and WHERE. Only then is the end cut. Only the head of a long text is
-looked at.
+in the same way. Next to go are the middle of long lists in brackets, `IN ($1, …, $9)`, and then the
+joins between the first table and WHERE. Only then is the end cut. Only the head of a long text is
+read.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pgtrace.sqltext.scanner import lower, tokens
 
 _JOINS: Final = frozenset({",", "join", "left", "right", "inner", "full", "cross", "natural"})
 _LOOKED_AT: Final = 20_000
-"""How many characters of a text are looked at for its one line."""
+"""The most characters of a text that are read for its one line."""
 
 
 _LIST_LEAST: Final = 4
-"""Items of a list in brackets whose middle may go."""
+"""The least number of items in a list in brackets whose middle may be dropped."""
 
 
 @lru_cache(maxsize=256)
 def _forms(sql: str) -> tuple[str, ...]:
-    """The head of the text on one line, and the same with `…` for more and more of it."""
+    """The head of the text on one line, and the same with more and more of it replaced by `…`."""
     pieces: list[str] = []
-    names: list[str] = []  # the same tokens as names, "" for those that are not
+    names: list[str] = []  # the same tokens as names, "" for tokens that are not names
     depths: list[int] = []
     depth, space = 0, False
     for kind, start, end in tokens(sql):
@@ -56,7 +56,7 @@ def _forms(sql: str) -> tuple[str, ...]:
 
 
 def _without(pieces: list[str], gone: list[tuple[int, int, str]]) -> str:
-    """The pieces with a sign for each range that has gone."""
+    """The pieces, with a sign instead of each range that is dropped."""
     kept: list[str] = []
     at = 0
     for left, right, sign in gone:
@@ -66,13 +66,14 @@ def _without(pieces: list[str], gone: list[tuple[int, int, str]]) -> str:
 
 
 def _list(names: list[str], top: list[int], end: int) -> list[tuple[int, int, str]]:
-    """The select list or the insert list."""
+    """The range of the select list or the insert list."""
     left, right = _list_bounds(names, top)
     return [(left, min(right, end), " …")] if right > left else []
 
 
 def _middles(names: list[str], depths: list[int]) -> list[tuple[int, int, str]]:
-    """The middle items of the lists in brackets, those inside another list left out."""
+    """The ranges of the middle items of lists in brackets. Lists inside another list are left
+    out."""
     found: list[tuple[int, int, str]] = []
     opened: list[tuple[int, list[int]]] = []
     for index, name in enumerate(names):
@@ -89,7 +90,7 @@ def _middles(names: list[str], depths: list[int]) -> list[tuple[int, int, str]]:
 
 
 def _joined(names: list[str], top: list[int]) -> list[tuple[int, int, str]]:
-    """What is joined between the first table and WHERE."""
+    """The range of the joins between the first table and WHERE."""
     begun = next((index for index in top if names[index] == "from"), -1)
     where = next((index for index in top if begun >= 0 and index > begun and names[index] == "where"), -1)
     left = next((index for index in top if begun < index < where and names[index] in _JOINS), -1)
@@ -97,8 +98,8 @@ def _joined(names: list[str], top: list[int]) -> list[tuple[int, int, str]]:
 
 
 def _list_bounds(names: list[str], top: list[int]) -> tuple[int, int]:
-    """Which tokens are the select list of the outermost SELECT, or the columns and rows of an
-    INSERT."""
+    """The range of tokens that are the select list of the outermost SELECT, or the columns and rows
+    of an INSERT."""
     if names[:1] == ["insert"]:
         left = next((index for index in top if names[index] in ("(", "values")), 0)
         after = (index for index in top if index > left and names[index] in ("on", "returning", "select", ";"))
@@ -111,10 +112,10 @@ def _list_bounds(names: list[str], top: list[int]) -> tuple[int, int]:
 
 def shorten(sql: str, width: int, cells: Callable[[str], int] = len) -> str:
     """One line of at most `width` cells: first the select list or the insert list becomes `…`, then
-    the middle of other lists and what is joined, then the end is cut.
+    the middle of other lists, then the joins; then the end is cut.
 
-    `cells` measures a text; a terminal passes its own. What is not printable is still in it: the
-    caller shows it through sanitise.
+    `cells` measures a text; a terminal passes its own function. Unprintable characters stay: the
+    caller must show the line through sanitise.
     """
     forms = _forms(sql[:_LOOKED_AT])
     for line in forms:

@@ -1,7 +1,7 @@
 """Lists of values of any length, reduced to one item: IN (...), ARRAY[...], the rows of VALUES.
 
 Works on tokens in their compared form, in which all values are the same token. Equal neighbours
-become one. What is not equal (`IN ($1, lower($2))`, a row with DEFAULT in it) stays.
+become one. Items that are not equal (`IN ($1, lower($2))`, a row with DEFAULT in it) stay.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 _DEEPEST: Final = 1_000
-"""Brackets nested deeper than this stay as they are: the server's own parser gives up not much
+"""Brackets nested deeper than this stay unchanged: the server's own parser gives up not much
 later."""
 
 
@@ -31,8 +31,8 @@ class _Level:
 def fold_lists(kept: list[str], shown: list[str], spaced: list[bool]) -> None:
     """Reduce equal neighbours of IN (...), ARRAY[...] and VALUES to one, in place.
 
-    Tokens move to a shorter front part of the lists, which ends at `end`. Two neighbours are
-    compared only if they have equal lengths, so the work is n log n however brackets nest.
+    The remaining tokens move to the front of the lists, up to `end`. Two neighbours are compared
+    only if they have equal lengths, so the work is n log n however brackets nest.
     """
     levels = [_Level(-1, folds=False, is_row=False)]
     end = deeper = 0

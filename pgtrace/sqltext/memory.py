@@ -1,4 +1,4 @@
-"""Results about a text, remembered within a bound on bytes."""
+"""Results for texts, remembered within a bound on bytes."""
 
 from __future__ import annotations
 

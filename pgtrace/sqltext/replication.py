@@ -2,8 +2,8 @@
 CREATE_REPLICATION_SLOT.
 
 A walsender has a grammar of its own, with the words, quoted names and string constants of SQL.
-Keywords are read in any case. Any other command gives None. A command that the server would refuse
-gives what is there.
+Keywords are read in any case. For any other command the result is None. A command that the server
+would refuse is read as far as possible.
 
 Source: PostgreSQL manual, "Streaming Replication Protocol".
 """
@@ -32,7 +32,7 @@ class CreatedSlot(NamedTuple):
 
 
 def start_replication(sql: str) -> StartReplication | None:
-    """What a START_REPLICATION asks for."""
+    """The slot, kind and options in a START_REPLICATION; None for any other command."""
     words = _words(sql)
     if lower(words[0] if words else "") != "start_replication":
         return None
@@ -52,7 +52,7 @@ def start_replication(sql: str) -> StartReplication | None:
 
 
 def created_slot(sql: str) -> CreatedSlot | None:
-    """The logical slot that a CREATE_REPLICATION_SLOT creates."""
+    """The logical slot that a CREATE_REPLICATION_SLOT creates; None for any other command."""
     words = _words(sql)
     if lower(words[0] if words else "") != "create_replication_slot":
         return None
@@ -71,7 +71,7 @@ def is_answered_in_parts(sql: str) -> bool:
 
 @remembered
 def _words(sql: str) -> tuple[str, ...]:
-    """Words and marks; names and strings without their quotes."""
+    """The words and marks; names and strings without their quotes."""
     found: list[str] = []
     for kind, start, end in tokens(sql):
         text = sql[start:end]

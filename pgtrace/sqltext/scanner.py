@@ -1,18 +1,18 @@
-"""The tokens of an SQL text, where PostgreSQL's own scanner sees them.
+"""The tokens of an SQL text, as PostgreSQL's own scanner finds them.
 
 The rules are those of src/backend/parser/scan.l:
 
-- A token begins where the one before it ended; together they cover the text. An unclosed quote,
+- A token begins where the previous one ended; together they cover the text. An unclosed quote,
   comment or dollar quote runs to the end.
 - Strings: '...' with '' inside; E'...' with backslashes too. B, X, N and U& before the quote belong
   to it. After white space with a line break in it, the next quote continues the same string.
   Backslashes in plain strings are ordinary (standard_conforming_strings on, the default).
 - $tag$...$tag$ ends at the same tag; $1 is a parameter; a dollar sign inside an identifier is part
   of it. /* */ nests.
-- Operators end before -- and /*, and do not end in + or - unless they hold one of ~!@#^&|`?%.
+- Operators end before -- and /*, and do not end in + or - unless they contain one of ~!@#^&|`?%.
 
-Each character is looked at a bounded number of times: regular expressions here are possessive, and
-a search that fails ends the text.
+Each character is read a bounded number of times: regular expressions here are possessive, and a
+search that fails ends the text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Token(NamedTuple):
     end: int
 
 
-# Whatever is not ASCII may be in a name. These are written by what they leave out: a set with a
+# Any character that is not ASCII may be in a name. These sets list what they exclude: a set with a
 # range up to \U0010ffff takes 10 ms to compile.
 _BEGINS_NAME = r"[^\x00-@\[-^`{-\x7f]"
 _IN_TAG = r"[^\x00-/:-@\[-^`{-\x7f]"
@@ -64,8 +64,8 @@ _LASTING_OPERATOR: Final = re.compile(r"[~!@#^&|`?%]")
 
 
 def _plain_end(sql: str, position: int, quote: str) -> int:
-    """Where the text inside quotes that begins at `position` ends, doubled quotes being part of it;
-    the end of the text if it never does."""
+    """The end of the quoted text that begins at `position`; doubled quotes are part of it. The end
+    of the text if the quote is never closed."""
     while (close := sql.find(quote, position)) >= 0:
         if not sql.startswith(quote, close + 1):
             return close + 1
@@ -88,7 +88,7 @@ def _comment_end(sql: str, position: int) -> int:
 
 
 def _operators(sql: str, start: int, end: int) -> Iterator[Token]:
-    """The operators of a run of operator characters, up to a comment in it."""
+    """The operators in a run of operator characters, up to a comment in it."""
     comment = COMMENT.search(sql, start + 1, end)
     end = comment.start() if comment else end
     stop = end
@@ -100,8 +100,8 @@ def _operators(sql: str, start: int, end: int) -> Iterator[Token]:
 
 
 def tokens(sql: str) -> Iterator[Token]:
-    """The tokens of the text in order, white space and comments included, each found when it is
-    needed."""
+    """The tokens of the text in order, white space and comments included. Each is found when you
+    ask for it."""
     position, length = 0, len(sql)
     while position < length:
         match = _NEXT.match(sql, position)

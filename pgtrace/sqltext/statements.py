@@ -34,7 +34,7 @@ def split_of(sql: str) -> tuple[str, ...]:
     statements: list[str] = []
     first = last = -1  # of the statement, without what surrounds it
     depth = begun = 0
-    head: list[str] = []  # its first words: is it CREATE [OR REPLACE] FUNCTION or PROCEDURE?
+    head: list[str] = []  # its first words, to recognise CREATE [OR REPLACE] FUNCTION or PROCEDURE
     for kind, start, end in tokens(sql):
         if kind in ("space", "comment"):
             continue
@@ -72,7 +72,7 @@ def _is_routine(head: list[str]) -> bool:
 
 
 def identifiers(statement: str, n: int = 4) -> list[str]:
-    """At most `n` leading words, folded like the server does: unquoted ones in lower case, quoted
+    """At most `n` leading words, folded as the server does: unquoted words in lower case, quoted
     ones as they are inside their quotes.
 
     `PREPARE "Foo" (int) AS ...` gives prepare, Foo. Comments and opening parentheses before the

@@ -1,5 +1,5 @@
-"""What a statement is about in a few words, and its text without values: what may leave the machine
-as a name, and as a text."""
+"""What a statement is about in a few words, and its text without values: a name and a text that may
+leave the machine."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _VALUE: Final = "?"
 def summary(sql: str) -> str:
     """The first word of each statement and the tables it names: `SELECT orders customers`.
 
-    It has no values, and equal statements have the same one. What does not fit into LONGEST is left
-    out as whole words.
+    It contains no values, and equal statements have the same summary. Whole words that do not fit
+    into LONGEST are left out.
     """
     parts: dict[str, None] = {}
     for statement in split(sql):

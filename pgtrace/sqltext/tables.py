@@ -1,7 +1,7 @@
-"""The tables that a statement names: what follows FROM, JOIN, INTO and UPDATE.
+"""The tables that a statement names: the names after FROM, JOIN, INTO and UPDATE.
 
-For people, who know a transaction by its tables. A name of WITH counts as a table; a function, a
-subquery and a schema do not.
+This is for people, who recognise a transaction by its tables. A name of WITH counts as a table; a
+function, a subquery and a schema do not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _LOOKED_AT: Final = 20_000
 
 @remembered
 def tables(sql: str) -> tuple[str, ...]:
-    """The names in the order of first occurrence, without their schemas, at most a few."""
+    """The names of tables in the order of first occurrence, without their schemas, at most a
+    few."""
     found: dict[str, None] = {}
     expected = dotted = listing = False
     name = after = before = ""  # a name, the word before it, and the word before any token

@@ -4,14 +4,14 @@ write them.
     SELECT 1 /*controller='orders',route='%2Fcheckout',traceparent='00-...-01'*/
     /*application:Shop,action:index*/ SELECT 1
 
-The first and the last block comment of each statement are read. All of a comment has to be pairs,
-separated by commas, otherwise it is a comment and nothing else; so is a hint (`/*+`). A quoted
-value is decoded as sqlcommenter encodes it: `\\'`, then `%%`, which some libraries leave doubled,
-then percent-encoding, once. An invalid escape stays as it is. A value without quotes goes up to the
+The first and the last block comment of each statement are read. The whole comment must be pairs,
+separated by commas; otherwise it has no tags. A hint (`/*+`) has none either. A quoted value is
+decoded as sqlcommenter encodes it: `\\'`, then `%%`, which some libraries leave doubled, then
+percent-encoding, once. An invalid escape stays unchanged. A value without quotes extends to the
 next comma or the end, and does not begin with white space, so that `/* todo: this */` is not a tag.
 
-Tags are hostile text like any other: of a comment longer than LONGEST nothing is read, and of all
-comments of a text at most MOST pairs.
+Tags are hostile text like any other: a comment longer than LONGEST is not read at all, and at most
+MOST pairs are read from all comments of a text.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def trace_ids(sql: str) -> tuple[str, ...]:
 
 
 class Parent(NamedTuple):
-    """The span that a statement was sent in."""
+    """The span in which a statement was sent."""
 
     trace_id: str
     span_id: str
@@ -61,7 +61,7 @@ class Parent(NamedTuple):
 
 
 def parents(sql: str) -> tuple[Parent, ...]:
-    """The spans of its traceparents. Ids of zeros alone are not valid and are left out."""
+    """The spans of its traceparents. Ids of only zeros are invalid and are left out."""
     found = (_TRACE_ID.match(value) for value in values(sql, TRACEPARENT))
     return tuple(
         Parent(match[1], match[2], bool(int(match[3], 16) & 1))
@@ -92,7 +92,7 @@ def _comments(sql: str) -> Iterator[str]:
 
 
 def _pairs(comment: str) -> list[tuple[str, str]]:
-    """The pairs of a comment; none where not all of it is pairs."""
+    """The pairs of a comment; empty if it is not made up of pairs only."""
     if not comment or len(comment) > LONGEST or comment[0] == "+":
         return []
     found = []
@@ -109,7 +109,7 @@ def _pairs(comment: str) -> list[tuple[str, str]]:
 
 
 def _decoded(text: str) -> str:
-    """Percent-decoded once."""
+    """Decode percent-encoding once."""
     if not _ESCAPE.search(text):
         return text
     return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
