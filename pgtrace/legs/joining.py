@@ -1,28 +1,30 @@
 """Joins the round trips of a pooler's two sides by content, transaction and time.
 
-The front is the drivers' side, the back the server's. A back round trip belongs to a front one if
+The front is the drivers' side, the back the server's. A back round trip belongs to a front round
+trip if
 
-- it has the same keys (trips.py); several in a row may make up one in front,
-- it begins inside the front one, after it, and
-- it ends at most SLACK_NS after it: where a reply was stamped after it was handed over, as older
-  recordings and packet captures have it, the server's side may have the later stamp.
+- it has the same keys (trips.py); several consecutive back round trips may make up one front round
+  trip,
+- it begins inside the front one, after its beginning, and
+- it ends at most SLACK_NS after it: in older recordings and packet captures a reply is stamped
+  after it was passed on, so the server's side may have the later stamp.
 
 The round trips of a driver up to ReadyForQuery `I` are a group: they run on one server connection.
-A group with one possible server connection is joined. What it has taken is no longer possible for
-others, which may leave them with one. What still has several possibilities after WINDOW_NS is
-ambiguous: it is counted, and never guessed. A round trip with byte-identical others at the same
-time may stay ambiguous; then only which server ran it is unknown.
+A group with one possible server connection is joined. Its back round trips are no longer possible
+for other groups, which may leave those with one possibility. A group that still has several
+possibilities after WINDOW_NS is ambiguous: it is counted, and never guessed. A round trip with
+byte-identical others at the same time may stay ambiguous; then only which server ran it is unknown.
 
-A front round trip without any possibility was swallowed: the pooler answered it itself. But if a
-back one asks the same and its replies differ, if bytes are missing, or if it uses a statement whose
-Parse was not seen, it is unjoined. What is left of the back was added by the pooler.
+A front round trip without any possibility was swallowed: the pooler answered it itself. It is
+unjoined instead if a back one asks the same but its replies differ, if bytes are missing, or if it
+uses a statement whose Parse was not seen. The remaining back round trips were added by the pooler.
 
-If keys are blind (`--redact`), whatever has a possibility is ambiguous. So is a round trip during
-which something was not recorded: the one that it ran as may be missing.
+If keys are blind (`--redact`), every round trip with a possibility is ambiguous. So is a round trip
+during which something was not recorded: the back round trip that ran it may be missing.
 
-Round trips come in the order in which they ended. They are remembered for WINDOW_NS, and at most
-MOST_REMEMBERED of each kind; the time is linear, because of each front round trip at most
-MOST_LOOKED_AT possibilities are looked at.
+Round trips must be passed in the order in which they ended. They are remembered for WINDOW_NS, and
+at most MOST_REMEMBERED of each kind. The time is linear, because at most MOST_LOOKED_AT
+possibilities are examined for each front round trip.
 """
 
 from __future__ import annotations
@@ -40,34 +42,35 @@ MOST_LOOKED_AT: Final = 256
 MOST_UNDECIDED: Final = 64
 """The most undecided round trips of one transaction."""
 MOST_WAITING: Final = 16
-"""The most transactions that are looked at again when another has taken what they may have run
-as."""
+"""The most transactions that are examined again when another one has taken some of their
+possibilities."""
 MOST_LOST: Final = 16
-"""Of more losses the oldest become one."""
+"""The most losses that are kept apart. Beyond that the oldest are merged."""
 _MOST_BETWEEN: Final = 8
-"""How many round trips the pooler may add between two parts of one."""
+"""The most round trips that the pooler may add between two parts of one."""
 
 
 class Report(Protocol):
-    """Hears what becomes of each round trip, once."""
+    """Receives the result for each round trip, once."""
 
     def joined(self, front: Trip, backs: list[Trip]) -> None:
-        """It ran as these."""
+        """The front round trip ran as these back ones."""
 
     def ambiguous(self, front: Trip) -> None:
-        """It may have run as one of several."""
+        """The front round trip may have run as one of several."""
 
     def swallowed(self, front: Trip) -> None:
-        """The pooler answered it itself."""
+        """The pooler itself answered the front round trip."""
 
     def unjoined(self, front: Trip) -> None:
-        """It is not known how it ran."""
+        """It is not known how the front round trip ran."""
 
     def possible(self, back: Trip) -> None:
-        """It is one of those that an ambiguous one may have run as."""
+        """An ambiguous front round trip may have run as this back one."""
 
     def added(self, back: Trip, front: Trip | None) -> None:
-        """It is the pooler's own, before that front round trip if it is known."""
+        """The pooler began this back round trip on its own, before the front round trip `front` if
+        that is known."""
 
 
 class _Back:
@@ -78,13 +81,13 @@ class _Back:
     def __init__(self, trip: Trip) -> None:
         self.trip = trip
         self.next: _Back | None = None
-        """The next one of its connection."""
+        """The next back round trip of its connection."""
         self.front: Trip | None = None
-        """The one it was joined with."""
+        """The front round trip with which it was joined."""
         self.is_possible = False
-        """Whether an ambiguous one may have run as this."""
+        """Whether an ambiguous front round trip may have run as this."""
         self.waiting: list[_Group] = []
-        """Groups for which it is one of several possibilities."""
+        """The groups for which it is one of several possibilities."""
 
 
 Chain = list[_Back]
@@ -92,19 +95,19 @@ Chain = list[_Back]
 
 
 class _Undecided(NamedTuple):
-    """A front round trip and the ways in which it may have run."""
+    """A front round trip and the chains as which it may have run."""
 
     front: Trip
     chains: list[Chain]
 
     @property
     def left(self) -> list[Chain]:
-        """Those that no other has taken."""
+        """The chains of which no other front round trip has taken a part."""
         return [chain for chain in self.chains if all(back.front is None for back in chain)]
 
 
 class _Group:
-    """The front round trips of one transaction that are undecided, and its server connection."""
+    """The undecided front round trips of one transaction, and its server connection."""
 
     __slots__ = ("server", "undecided")
 
@@ -113,7 +116,7 @@ class _Group:
         self.undecided: list[_Undecided] = []
 
     def servers(self) -> set[int]:
-        """The server connections on which all of it may have run."""
+        """The server connections on which the whole group may have run."""
         if self.server is not None:
             return {self.server}
         possible: set[int] | None = None
@@ -132,20 +135,20 @@ class Joiner:
         self._now_ns = 0
         self._lost: list[Lost] = []
         self._fronts: deque[Trip] = deque()
-        """Those whose back ones may not have come yet."""
+        """Front round trips whose back ones may not have been passed yet."""
         self._left: deque[Trip] = deque()
-        """The same for those whose driver left: the server may go on."""
+        """The same for round trips whose driver left: the server may still be working on them."""
         self._backs: deque[_Back] = deque()
         self._by_key: dict[int, dict[int, _Back]] = {}
         self._by_asked: dict[int, dict[int, _Back]] = {}
         self._latest: dict[int, _Back] = {}
-        """By connection."""
+        """The latest back round trip, by connection."""
         self._groups: dict[int, _Group] = {}
-        """By front connection."""
+        """The open group, by front connection."""
         self._undecided: deque[tuple[int, _Group]] = deque()
 
     def back(self, trip: Trip) -> None:
-        """The next round trip of the server's side."""
+        """Take the next round trip of the server's side."""
         back = _Back(trip)
         latest = self._latest.get(trip.connection)
         if latest is not None:
@@ -158,7 +161,7 @@ class Joiner:
         self._go_on(trip.closed_ns)
 
     def front(self, trip: Trip) -> None:
-        """The next round trip of the drivers' side."""
+        """Take the next round trip of the drivers' side."""
         (self._left if trip.is_cut else self._fronts).append(trip)
         self._go_on(trip.closed_ns)
 
@@ -170,11 +173,11 @@ class Joiner:
         self._lost.append(lost)
 
     def until(self, time_ns: int) -> None:
-        """None that ended before that moment is still to come."""
+        """All round trips that ended before this moment have been passed."""
         self._go_on(time_ns)
 
     def finish(self) -> None:
-        """There are no more."""
+        """All round trips have been passed."""
         for front in (*self._fronts, *self._left):
             self._take(front)
         self._fronts.clear()
@@ -196,19 +199,19 @@ class Joiner:
             self._take(left.popleft())
         while self._undecided and (self._undecided[0][0] < old or len(self._undecided) > MOST_REMEMBERED):
             self._give_up(self._undecided.popleft()[1])
-        # twice as long: a driver that left is looked up late
+        # Twice as long: a driver that left is looked up late.
         while self._backs and (self._backs[0].trip.closed_ns < old - WINDOW_NS or len(self._backs) > MOST_REMEMBERED):
             self._forget(self._backs.popleft())
 
     def _take(self, front: Trip) -> None:
-        """Everything that it may have run as has come."""
+        """Decide about a front round trip: all its possible back ones have been passed."""
         group = self._groups.get(front.connection)
         chains, is_all = self._possible(front)
         if self._lost:
             latest_ns = front.closed_ns + SLACK_NS
             is_all = is_all and not any(one.began_ns <= latest_ns and one.ended_ns >= front.opened_ns for one in self._lost)
         is_last = front.ends_idle or front.is_cut
-        # nearly every one
+        # Nearly every round trip is decided here.
         if len(chains) == 1 and is_all and not self._is_blind and (group is None or not group.undecided):
             server = chains[0][0].trip.connection
             if group is None or group.server in (None, server):
@@ -243,7 +246,8 @@ class Joiner:
             self._groups.pop(front.connection, None)
 
     def _decide(self, first: _Group) -> None:
-        """Join what has one possibility, and look again at those that lost one by it."""
+        """Join round trips with one possibility, and examine again those that lost a possibility by
+        that."""
         groups = [first]
         while groups:
             group = groups.pop()
@@ -262,7 +266,7 @@ class Joiner:
                     self._report.unjoined(one.front)
 
     def _joined(self, front: Trip, chain: Chain) -> list[_Group]:
-        """Take these back ones; the groups that lost them."""
+        """Take these back round trips. Returns the groups that lost them as possibilities."""
         lost = []
         for back in chain:
             back.front = front
@@ -275,7 +279,7 @@ class Joiner:
     # Possibilities.
 
     def _possible(self, front: Trip) -> tuple[list[Chain], bool]:
-        """The ways in which it may have run, and whether these are all."""
+        """The chains as which a front round trip may have run, and whether these are all."""
         if front.is_cut:
             return [[back] for back in self._alike(front)], True
         for keys in (front.keys, front.bare):
@@ -301,7 +305,8 @@ class Joiner:
         return found, True
 
     def _alike(self, front: Trip) -> Iterator[_Back]:
-        """Those that ask the same and begin inside it, whatever was answered."""
+        """Back round trips that ask the same and begin inside the front one, whatever was
+        answered."""
         for looked, back in enumerate(reversed(self._by_asked.get(front.asked, _NONE).values())):
             if looked >= MOST_LOOKED_AT or back.trip.closed_ns < front.opened_ns:
                 return
@@ -309,8 +314,8 @@ class Joiner:
                 yield back
 
     def _chain(self, front: Trip, rest: tuple[int, ...], first: _Back) -> Chain:
-        """Several back ones in a row that make up the front one, beginning with that; empty if they
-        do not."""
+        """Several consecutive back round trips that make up the front one, beginning with `first`;
+        empty if there is no such chain."""
         chain, between, latest_ns = [first], 0, front.closed_ns + SLACK_NS
         back: _Back | None = first
         while back is not None:
@@ -328,10 +333,10 @@ class Joiner:
                 break
         return []
 
-    # What is not joined.
+    # Round trips that are not joined.
 
     def _without(self, front: Trip, *, may_be_swallowed: bool) -> None:
-        """There is nothing that it may have run as."""
+        """There is no back round trip as which this one may have run."""
         known = may_be_swallowed and (bool(front.keys) or front.is_cut) and not front.has_unknown
         for back in self._alike(front):
             back.is_possible = True
@@ -339,7 +344,7 @@ class Joiner:
         (self._report.swallowed if known else self._report.unjoined)(front)
 
     def _give_up(self, group: _Group) -> None:
-        """It stays ambiguous."""
+        """The group stays ambiguous."""
         undecided, group.undecided = group.undecided, []
         for one in undecided:
             if one.left:
@@ -354,7 +359,7 @@ class Joiner:
         self._report.ambiguous(front)
 
     def _forget(self, back: _Back) -> None:
-        """It is too old for anything else."""
+        """Forget a back round trip that is too old to be joined."""
         self._remove(back)
         if self._latest.get(back.trip.connection) is back:
             del self._latest[back.trip.connection]
@@ -368,7 +373,7 @@ class Joiner:
             self._report.added(back.trip, front if front is not None and front.opened_ns <= back.trip.opened_ns else None)
 
     def _remove(self, back: _Back) -> None:
-        """It is no possibility for anything any more."""
+        """Remove a back round trip from the possibilities."""
         trip = back.trip
         for table, key in ((self._by_key, trip.keys[0] if trip.keys else 0), (self._by_asked, trip.asked)):
             same = table.get(key)

@@ -7,17 +7,17 @@
     finding.advance(budget_s)
     finding.joins
 
-A side is a leg of a recorder, or a capture of one leg. Nobody says which side is in front: a side
-may be the front of another if enough of the other's round trips lie inside its own in time. Then
-the content decides (joining.py). Sides belong to the same pooler if at least half of the round
+A side is a leg of a recorder, or a capture of one leg. You do not say which side is in front: a
+side may be the front of another if enough of the other's round trips lie inside its own in time.
+Then the content decides (joining.py). Sides belong to the same pooler if at least half of the round
 trips of one of them were joined, or may be; otherwise they are unrelated, and both count.
 
 With more than two sides, times alone say too little about which sides belong together: first each
 pair is joined by itself. Poolers in a chain (a driver's side, a side between two poolers, a
 server's side) are joined pairwise along it, so that everything counts once, on the drivers' side.
-In sums they are one pooler (`Sums`): what is in front of all of them, and what is behind.
+In sums they are one pooler (`Sums`): its front is in front of all of them, its back behind all.
 
-The results take five bytes a row. While a trace grows, a round trip is decided shortly after its
+The results take five bytes per row. While a trace grows, a round trip is decided shortly after its
 end.
 """
 
@@ -43,62 +43,64 @@ from pgtrace.trace.row import RowEntry, RowKind
 from pgtrace.trace.trace import Trace
 
 MOST_SIDES: Final = 8
-"""Beyond that, which sides may belong together is not looked for."""
+"""With more sides than this, pgtrace does not search for those that may belong together."""
 SEVERAL_KEPT: Final = 100_000
-"""The most round trips that ran as several whose parts are all kept; of others the first is."""
+"""The most round trips that ran as several for which all parts are kept; of others only the first
+part is."""
 RENAMED_KEPT: Final = 100
 ADDED_KEPT: Final = 1_000
-"""The most different round trips of the pooler's own that are counted by what they are."""
+"""The most different round trips of the pooler's own that are counted by their content."""
 LONGEST_OWN: Final = 1_000
 _MAY_BE: Final = 0.3
-"""The share of a side's round trips inside another's, from which on the content is looked at."""
+"""The share of a side's round trips inside another's from which on the content is compared."""
 _IS: Final = 0.5
 """The share that is joined between two sides of one pooler."""
 _SLICE: Final = 1024
 _RENAMED: Final = 8
-"""Added to the state of a row."""
+"""Added to the state of a row in which a statement is renamed."""
 
 
 class State(IntEnum):
     """What is known about a row."""
 
     NONE = 0
-    """It is on no side of a pooler, or no round trip after set-up."""
+    """It is on no side of a pooler, or is not a round trip after set-up."""
     JOINED = 1
     AMBIGUOUS = 2
     """It ran as one of several, or one of several ran as it."""
     UNJOINED = 3
-    """How it ran is not known."""
+    """It is not known how it ran."""
     SWALLOWED = 4
-    """The pooler answered it itself."""
+    """The pooler itself answered it."""
     ADDED = 5
-    """It is the pooler's own."""
+    """The pooler began it on its own."""
 
 
 @dataclass(slots=True)
 class Sums:
-    """What a pooler did, or everything between the drivers and the servers as one pooler: poolers
-    in a chain are one, and those that have nothing to do with each other are added up."""
+    """What a pooler did, or what all poolers between the drivers and the servers did together:
+    poolers in a chain count as one, and unrelated poolers are summed."""
 
     joined: int = 0
     """Round trips of the drivers that a server answered, behind the last pooler."""
     ambiguous: int = 0
     unjoined: int = 0
     swallowed: int = 0
-    """Those that a pooler answered."""
+    """Round trips of the drivers that a pooler itself answered."""
     added: int = 0
     """Round trips of the servers that a pooler began on its own."""
     switches: int = 0
     """How often a driver's connection got another server connection than before."""
     renamed: int = 0
-    """Joined ones in which a statement has another name in front of and behind a pooler."""
+    """Joined round trips in which a statement has different names in front of and behind a
+    pooler."""
     inside: Histogram = field(default_factory=Histogram)
-    """The time of joined round trips in the pooler: the front's without the back's."""
+    """The time of joined round trips in the pooler: the front's duration without the back's."""
     before: Histogram = field(default_factory=Histogram)
-    """The part of it until the first round trip that the pooler began for it."""
+    """The part of that time before the first round trip that the pooler began for it."""
 
     def add(self, other: Sums) -> None:
-        """Add those of a pooler with drivers in front and servers behind."""
+        """Add the sums of an unrelated pooler."""
         for key in _COUNTS:
             setattr(self, key, getattr(self, key) + getattr(other, key))
         self.inside.merge(other.inside)
@@ -126,16 +128,16 @@ class Pooler(Sums):
     """Round trips of the drivers after set-up."""
     joined_backs: int = 0
     possible: int = 0
-    """Round trips of the server's side that an ambiguous one may have run as."""
+    """Round trips of the server's side as which an ambiguous one may have run."""
     connections: set[int] = field(default_factory=set)
-    """Indexes of the server connections with joins."""
+    """The indexes of the server connections with joins."""
     cancels: set[int] = field(default_factory=set)
-    """Indexes of the connections on which the pooler passed cancels on."""
+    """The indexes of the connections on which the pooler passed cancels on."""
     names: dict[str, str] = field(default_factory=dict)
-    """Some of these names, front -> back."""
+    """A few of the renamed statements, front -> back."""
     own: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """The pooler's own round trips by SQL (else flight) and by the index of the driver's connection
-    (-1: none is known)."""
+    """The pooler's own round trips by SQL (or by flight, if there is none) and by the index of the
+    driver's connection (-1 if none is known)."""
 
     @property
     def backs_count(self) -> int:
@@ -157,7 +159,7 @@ class Joins:
     def __init__(self, trace: Trace, results: list[_Results]) -> None:
         self._trace = trace
         behind = {back for one in results for back in one.pooler.backs}
-        # a row between two poolers is as the first one knows it
+        # A row between two poolers has the state that the first of them gives it.
         self._results = sorted(results, key=lambda one: one.pooler.front in behind)
 
     @property
@@ -167,29 +169,30 @@ class Joins:
 
     @property
     def of_drivers(self) -> list[Pooler]:
-        """Those that drivers connect to: in front of them is no other pooler."""
+        """The poolers that drivers connect to: no other pooler is in front of them."""
         behind = {back for pooler in self.poolers for back in pooler.backs}
         return [pooler for pooler in self.poolers if pooler.front not in behind]
 
     def _of(self, place: int) -> _Results | None:
-        """The results that have that row."""
+        """The results that include this row; None if none do."""
         return next((one for one in self._results if place < len(one.states) and one.states[place]), None)
 
     def state(self, place: int) -> State:
-        """What is known about that row."""
+        """What is known about this row."""
         found = self._of(place)
         return found.state(place) if found is not None else State.NONE
 
     def across(self, place: int) -> tuple[int, ...]:
-        """The rows on the other side that are the same: behind the pooler, those that it ran as; in
-        front, the one that ran as it, or before which the pooler did this on its own."""
+        """The rows on the other side of the pooler that correspond to this row. For a row in front:
+        the rows as which it ran. For a row behind: the row that ran as it, or before which the
+        pooler began it on its own."""
         found = self._of(place)
         if found is None:
             return ()
         return found.across(place)
 
     def leg(self, connection: int) -> str:
-        """The letter of the side of that connection; empty if it is on no side of a pooler."""
+        """The letter of the side of this connection; empty if it is on no side of a pooler."""
         one = self._trace.connections[connection]
         side = (one.file, one.leg)
         return self.letter(side) if any(side == pooler.front or side in pooler.backs for pooler in self.poolers) else ""
@@ -200,8 +203,8 @@ class Joins:
 
     @property
     def connections(self) -> set[int]:
-        """Indexes of the server connections with joins, and of the cancels behind the pooler: what
-        they did counts on the drivers' side."""
+        """The indexes of the server connections with joins, and of the cancels behind the pooler:
+        what they did counts on the drivers' side."""
         return set().union(*(pooler.connections | pooler.cancels for pooler in self.poolers))
 
     def in_pooler_ns(self, place: int) -> int | None:
@@ -216,14 +219,16 @@ class Joins:
         return any(connection in pooler.connections for pooler in self.poolers)
 
     def own_statements(self, pooler: Pooler) -> list[tuple[str, int]]:
-        """SQL, or the flight, of what that pooler did on its own, and how often, most first."""
+        """The SQL, or the flight, of what this pooler did on its own, each with how often, the most
+        frequent first."""
         found: Counter[str] = Counter()
         for (sql, _), number in pooler.own.items():
             found[sql] += number
         return found.most_common()
 
     def of(self, trace: Trace) -> None:
-        """Another trace of the same captures takes the place of the one that they were found in."""
+        """Use another trace of the same captures instead of the one in which the joins were
+        found."""
         self._trace = trace
 
     @property
@@ -232,8 +237,8 @@ class Joins:
         return sum(pooler.backs_count for pooler in self.poolers)
 
     def before_ns(self, place: int) -> int | None:
-        """How long a joined round trip of the drivers' side waited until the pooler asked a server
-        for it; None for others."""
+        """How long a joined round trip of the drivers' side waited until the pooler sent it to a
+        server; None for others."""
         across = self.across(place)
         if self.state(place) is not State.JOINED or len(across) > 1:
             return None
@@ -262,8 +267,8 @@ class Joins:
         return len(self.of_drivers) < len(self.poolers)
 
     def _follow(self, first: _Results, whole: Sums) -> None:
-        """What became of the round trips of the drivers in front of that pooler, in all that follow
-        it."""
+        """Add the results for the round trips of the drivers in front of this pooler, through all
+        poolers behind it."""
         front_of = {results.pooler.front: results for results in self._results}
         rows, sides = self._trace.rows, _SideOf(self._trace)
         server: dict[int, int] = {}
@@ -279,7 +284,7 @@ class Joins:
                 if results is not None:
                     states = [results.state(one) for one in at]
                     at = [one for one, state in zip(at, states, strict=True) if state is not State.SWALLOWED]
-                    # of several that it became, one may have been answered on the way
+                    # If it became several, a pooler on the way may have answered one of them.
                     state = next((one for one in (State.UNJOINED, State.AMBIGUOUS, State.JOINED) if one in states), State.SWALLOWED)
                     state = State.UNJOINED if State.NONE in states else state
             key = state.name.lower()
@@ -294,8 +299,8 @@ class Joins:
             server[front.connection] = behind[0].connection
 
     def _count_own(self, last: _Results, whole: Sums) -> None:
-        """Count the round trips of the servers behind that pooler that it, or one in front of it,
-        began on its own."""
+        """Count the round trips of the servers behind this pooler that it, or a pooler in front of
+        it, began on its own."""
         fronts = {results.pooler.front for results in self._results}
         back_of = {back: results for results in self._results for back in results.pooler.backs}
         sides = _SideOf(self._trace)
@@ -313,7 +318,7 @@ def _duration_ns(entry: RowEntry) -> int:
 
 
 class _SideOf:
-    """The side of each row, asked for one after the other."""
+    """Returns the side of each row. Ask for the rows in order."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
@@ -330,7 +335,7 @@ class _SideOf:
 
 
 class _Results:
-    """Hears the joins of one front."""
+    """Receives and keeps the joins of one front."""
 
     def __init__(self, trace: Trace, pooler: Pooler) -> None:
         self.pooler = pooler
@@ -343,7 +348,8 @@ class _Results:
         return State(self.states[place] & ~_RENAMED) if place < len(self.states) else State.NONE
 
     def renamed(self, place: int) -> bool:
-        """Whether a statement of that joined row of the front has another name behind."""
+        """Whether a statement of this joined row of the front has another name behind the
+        pooler."""
         return bool(self.states[place] & _RENAMED)
 
     def across(self, place: int) -> tuple[int, ...]:
@@ -408,7 +414,7 @@ class _Results:
             pooler.own[key] += 1
 
     def finish(self) -> Iterator[bool]:
-        """Everything has been said: count the switches, in slices."""
+        """All results have been reported: count the switches, in slices."""
         server: dict[int, int] = {}
         behind = self.pooler.connections
         of = array("I")
@@ -431,15 +437,15 @@ class Finding:
         self.joins: Joins | None = None
         """The joins so far; None if there are no two sides of a pooler."""
         self.is_done = False
-        """Whether everything has been looked at, and nothing more comes."""
+        """Whether everything has been processed, and nothing more will come."""
         self._trace = trace
         self._is_last = False
         self._joiners: dict[Side, Joiner] = {}
         self._steps = self._run()
 
     def advance(self, budget_s: float | None = None) -> bool:
-        """Look at what has come, for about as long as the budget lasts, while the trace is read up.
-        Returns whether that was everything."""
+        """Process what was added to the trace, until about `budget_s` is used up, while the trace
+        is read up. Returns whether everything was processed."""
         until = None if budget_s is None else time.perf_counter() + budget_s
         for is_all in self._steps:
             if is_all:
@@ -450,16 +456,16 @@ class Finding:
         return True
 
     def finish(self) -> None:
-        """The next advance() is the last: nothing more comes."""
+        """Nothing more will come: the next advance() is the last."""
         self._is_last = True
 
     def until(self, time_ns: int) -> None:
-        """No round trip that ended before that moment is still to come."""
+        """All round trips that ended before this moment have been passed."""
         for joiner in self._joiners.values():
             joiner.until(time_ns)
 
     def _run(self) -> Iterator[bool]:
-        """The work in slices: True after all that there is for now."""
+        """The work in slices. Yields True when everything present is processed."""
         looked_at = -1
         while True:
             is_last, rows = self._is_last, len(self._trace.rows)
@@ -481,8 +487,8 @@ class Finding:
             yield True
 
     def _pairs(self, backs_of: dict[Side, set[Side]]) -> Iterator[dict[Side, set[Side]] | None]:
-        """Which of these sides are a pooler's front and back, by the content of what there is: None
-        after each slice of the work, then the backs of each front."""
+        """Find which of these sides are a pooler's front and back, by their present content. Yields
+        None after each slice of the work, then the backs of each front."""
         counts = {(front, back): _Counts(Pooler(front=front, backs=(back,))) for front, backs in backs_of.items() for back in backs}
         joiners = {pair: Joiner(one, is_blind=self._is_blind(one.pooler)) for pair, one in counts.items()}
 
@@ -510,8 +516,8 @@ class Finding:
         yield _along_chains([one.pooler for one in counts.values()])
 
     def _join(self, sides: dict[Side, tuple[Side, ...]], enough: int) -> Generator[bool, None, bool]:
-        """Join these sides. Beyond that number of rows they may be others, unless they were joined
-        and are all that there are: then it returns False."""
+        """Join these sides. When the trace has more than `enough` rows, other sides may belong
+        together: then this returns False, unless these were joined and are the only ones."""
         results = {front: _Results(self._trace, Pooler(front=front, backs=backs)) for front, backs in sides.items()}
         self._joiners = joiners = {front: Joiner(one, is_blind=self._is_blind(one.pooler)) for front, one in results.items()}
         hears: dict[Side, list[Joiner]] = {}
@@ -560,7 +566,7 @@ class Finding:
         return any(what == "redact" and value and number in files for (number, what), value in self._trace.settings.items())
 
     def _accept(self, results: dict[Side, _Results]) -> list[_Results]:
-        """Take those that are of a pooler."""
+        """Accept the results that belong to a pooler."""
         accepted = _accepted(results)
         if [one.pooler for one in accepted] != (self.joins.poolers if self.joins is not None else []):
             self.joins = Joins(self._trace, accepted) if accepted else None
@@ -568,8 +574,8 @@ class Finding:
 
 
 def find(trace: Trace) -> Joins | None:
-    """The joins of a trace that has been read; None if it has no two sides of a pooler. Reads the
-    captures once more if it may have."""
+    """The joins of a trace that has been read; None if it has no two sides of a pooler. If it may
+    have, this reads the captures once more."""
     finding = Finding(trace)
     finding.finish()
     finding.advance()
@@ -577,7 +583,7 @@ def find(trace: Trace) -> Joins | None:
 
 
 class _Counts:
-    """Hears the joins of one pair of sides, and only counts them."""
+    """Receives the joins of one pair of sides, and only counts them."""
 
     def __init__(self, pooler: Pooler) -> None:
         self.pooler = pooler
@@ -603,9 +609,8 @@ class _Counts:
 
 
 def _along_chains(pairs: list[Pooler]) -> dict[Side, set[Side]]:
-    """The backs of each front, from what was found of each pair alone. Of two directions the one
-    with more joins holds. A server that is behind another pooler in between is not behind the first
-    one too."""
+    """The backs of each front, from the results of each pair alone. Of two directions the one with
+    more joins counts. A server behind another pooler in between is not behind the first one too."""
     found = {(one.front, one.backs[0]): (one.joined, one.joined + one.ambiguous) for one in pairs if one.is_one}
     held = {(front, back) for (front, back), numbers in found.items() if numbers >= found.get((back, front), (0, 0))}
     backs_of: dict[Side, set[Side]] = {}
@@ -616,7 +621,7 @@ def _along_chains(pairs: list[Pooler]) -> dict[Side, set[Side]]:
 
 
 def _accepted(results: dict[Side, _Results]) -> list[_Results]:
-    """Those that are of a pooler."""
+    """The results that belong to a pooler."""
     accepted: list[_Results] = []
     taken: set[Side] = set()
     for one in sorted(results.values(), key=lambda one: -one.pooler.joined):
@@ -631,8 +636,8 @@ def _accepted(results: dict[Side, _Results]) -> list[_Results]:
 
 
 def _candidates(trace: Trace, most: int) -> Iterator[dict[Side, set[Side]] | None]:
-    """Sides that may be in front of others, by the times of the first `most` rows: None after each
-    slice of the work, then these."""
+    """Sides that may be in front of others, by the times of the first `most` rows. Yields None
+    after each slice of the work, then the candidates."""
     if len(trace.files) < 2 and not trace.has_legs:
         return
     side_of: dict[int, Side] = {}
@@ -673,7 +678,7 @@ def _candidates(trace: Trace, most: int) -> Iterator[dict[Side, set[Side]] | Non
 
 
 def _with_sides(trace: Trace) -> Iterator[tuple[Connection, Side]]:
-    """The connections that are on a side, each with it."""
+    """The connections that are on a side, each with that side."""
     for connection in trace.connections:
         if connection.kind != "cancel" and (connection.leg or not trace.has_legs or len(trace.files) > 1):
             yield connection, (connection.file, connection.leg)
@@ -684,6 +689,7 @@ def _sides(trace: Trace) -> set[Side]:
 
 
 def _is_seen_twice(these: set[str], those: set[str]) -> bool:
-    """Whether two recordings are of the same connections: a pooler connects from ports of its own.
-    Its port may by chance be one of a driver's, towards another address; not most of them."""
+    """Whether two recordings are of the same connections: a pooler connects from its own ports. A
+    few of its ports may by chance equal drivers' ports, towards another address; most of them will
+    not."""
     return 2 * len(these & those) > min(len(these), len(those))

@@ -1,8 +1,8 @@
 """The legs of a trace, with the sums over their connections.
 
-A recorder with several legs names each by a letter in a fact of the connection. Where two captures
-are the sides of a pooler, each of them is a leg. The sums are made when they are asked for, over
-all connections.
+A recorder with several legs names each by a letter in a fact of the connection. If two captures are
+the sides of a pooler, each of them is a leg. The sums are computed on request, over all
+connections.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Leg:
     """Empty for the connections that are on no leg."""
     side: Side
     listeners: list[str] = field(default_factory=list)
-    """The addresses at which drivers came in."""
+    """The addresses to which drivers connected."""
     upstreams: list[str] = field(default_factory=list)
-    """Where its connections went, by address: a name may stand for several servers."""
+    """The addresses to which its connections went: a name may refer to several servers."""
     connections: int = 0
     counters: Counters = field(default_factory=Counters)
 
 
 def legs(trace: Trace, joins: Joins | None = None, counted: Iterable[tuple[Connection, Counters]] | None = None) -> list[Leg]:
     """The legs, file by file and in the order of their letters; empty if there is only one.
-    `counted` are the connections with what counts of them, otherwise all."""
+    `counted` are the connections with their counters; the default is all."""
     if not trace.has_legs and joins is None:
         return []
     found: dict[Side, Leg] = {}

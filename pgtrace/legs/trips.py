@@ -1,20 +1,23 @@
-"""The round trips of several legs with the key by which they are joined, in the order in which they
-ended.
+"""The round trips of several legs, each with the key by which it is joined, in the order in which
+they ended.
 
-A pooler passes most of a round trip on unchanged. The key is what stays: of the frontend a Bind as
-its statement's SQL, its formats and parameter bytes; the limit of an Execute; the text of a Query;
-whatever else has a body. Of the backend the replies with their bytes, an ErrorResponse as its
-SQLSTATE (its text may have the pooler's name of a statement), and the transaction status. Left out
-is what poolers change: Parse and Close (they prepare once for all, under names of their own), Sync
-and Flush, ParseComplete and CloseComplete, ParameterStatus, notices and notifications. A Parse that
-has nothing beside it counts by its SQL.
+A pooler passes most of a round trip on unchanged. The key contains what stays the same:
+
+- of the frontend: a Bind as its statement's SQL, its formats and parameter bytes; the limit of an
+  Execute; the text of a Query; every other message with a body;
+- of the backend: the replies with their bytes, an ErrorResponse as its SQLSTATE (its text may have
+  the pooler's name of a statement), and the transaction status.
+
+The key excludes what poolers change: Parse and Close (they prepare once for all, under names of
+their own), Sync and Flush, ParseComplete and CloseComplete, ParameterStatus, notices and
+notifications. A Parse without other messages beside it counts by its SQL.
 
 A round trip has one key for each Sync or Query, because a pooler may pass on a pipeline in several
 runs, and one for COPY data, which may be sent before the server has asked for it. Keys are hashes:
 nothing of the traffic is kept.
 
 The rows of the trace say which bytes belong to which round trip. The records are read once more,
-each connection framed from its beginning.
+and each connection is framed from its beginning.
 """
 
 from __future__ import annotations
@@ -48,8 +51,8 @@ _ENDS_SEGMENT: Final = frozenset(b"QSF")
 _WITHOUT_KEY: Final = frozenset(b"SHCPX")
 """Frontend messages that poolers add, swallow or change."""
 _HANDS_OVER: Final = frozenset(b"GW")
-"""A driver may send its COPY data before this comes, after it, or a part before it: one round trip,
-or two. What is sent before it belongs to what is sent after it."""
+"""After one of these the driver sends COPY data. It may also send all or a part of it before: in
+one round trip, or in two. Data sent before belongs to the data sent after."""
 _REPLIES_WITHOUT_KEY: Final = frozenset(b"13SNA")
 _PARSE, _BIND, _DESCRIBE, _EXECUTE, _CLOSE, _COPY_DATA, _ERROR, _READY = b"PBDECdEZ"
 _IDLE: Final = b"I"
@@ -60,31 +63,32 @@ class Trip(NamedTuple):
     """A round trip after set-up."""
 
     place: int
-    """Its row."""
+    """The place of its row."""
     connection: int
     """Index in Trace.connections."""
     opened_ns: int
     """When its first message was sent, or COPY data that came ahead of it."""
     began_ns: int
-    """When the first message with a key was sent. A Sync or Flush that the pooler passed on later
-    than what it belongs to may open the round trip earlier."""
+    """When the first message with a key was sent. The round trip may open earlier, with a Sync or
+    Flush that the pooler passed on later than the messages to which it belongs."""
     closed_ns: int
     keys: tuple[int, ...]
     """The key of each of its segments; empty if it has none."""
     bare: tuple[int, ...]
-    """The keys if the pooler has swallowed every Parse without a Bind; empty if there is
-    none."""
+    """The keys that remain if the pooler has swallowed every Parse without a Bind; empty if there
+    is no such Parse."""
     asked: int
-    """The key of what was asked alone."""
+    """The key of the frontend's part alone."""
     ends_idle: bool
-    """Whether its last reply is ReadyForQuery `I`: a pooler may give the server connection to
-    another driver now."""
+    """Whether its last reply is ReadyForQuery `I`: after that the pooler may give the server
+    connection to another driver."""
     is_cut: bool
     """Whether the connection ended before all of it was answered."""
     names: tuple[str, ...]
-    """The statement names that it uses, the first few."""
+    """The first few statement names that it uses."""
     has_unknown: bool = False
-    """Whether it uses a statement whose Parse was not seen, so that its key says too little."""
+    """Whether it uses a statement whose Parse was not seen, so that its key does not identify it
+    well enough."""
 
 
 class Lost(NamedTuple):
@@ -104,36 +108,36 @@ class _Row(NamedTuple):
     is_uncertain: bool
     is_cut: bool
     is_open: bool
-    """Whether it was not complete when it was looked at."""
+    """Whether it was not complete when it was read."""
 
 
 class _Rows:
-    """The rows of the connections of interest, in the order of their beginning. Captures that grow
-    beside each other may have their rows out of order by what one of them was ahead."""
+    """The rows of the connections of interest, in the order of their beginning. If captures grow
+    beside each other, rows may be out of order by as much as one capture was ahead."""
 
     def __init__(self, trace: Trace, concerns: Callable[[Connection], bool]) -> None:
         self._trace = trace
         self._concerns = concerns
         self._waiting: dict[int, deque[_Row] | None] = {}
-        """By connection; None: no rows of it are wanted."""
+        """By connection; None if its rows are not wanted."""
         self._opened: list[int] = []  # of a slice of the rows
         self._connections: list[int] = []
         self._first = 0  # the slice's first place
         self._at = 0
 
     def of(self, connection: int) -> deque[_Row] | None:
-        """The rows of that connection, which come as read_until() passes them; None if they are not
-        wanted."""
+        """The rows of this connection, which are added as read_until() passes them; None if they
+        are not wanted."""
         if connection not in self._waiting:
             self._waiting[connection] = deque() if self._concerns(self._trace.connections[connection]) else None
         return self._waiting[connection]
 
     def forget(self, connection: int) -> None:
-        """No more rows of it are wanted."""
+        """No more rows of this connection are wanted."""
         self._waiting[connection] = None
 
     def read_until(self, time_ns: int) -> None:
-        """Pass the rows that began up to that moment, and a little further."""
+        """Pass the rows that began up to this moment, and a little beyond."""
         time_ns += _AHEAD_NS
         while True:
             opened, at = self._opened, self._at
@@ -152,7 +156,7 @@ class _Rows:
             self._opened, self._connections, self._at = columns.opened_ns, columns.connections, 0
 
     def at(self, place: int) -> _Row:
-        """The row at that place."""
+        """The row at this place."""
         entry = self._trace.rows.entry(place)
         shape: Shape = self._trace.rows.shape_at(entry.shape)
         is_open = isnan(entry.duration_ms)
@@ -169,7 +173,7 @@ class _Rows:
 
 
 class _Names:
-    """How many prepared statements all connections know."""
+    """The number of prepared statements that all connections know together."""
 
     def __init__(self) -> None:
         self.known = 0
@@ -179,7 +183,7 @@ class _Keyer:
     """Frames one connection and gives each of its round trips a key."""
 
     def __init__(self, connection: Connection, rows: _Rows, waiting: deque[_Row], names: _Names) -> None:
-        """`waiting` are those of the rows that are of the connection."""
+        """`waiting` are the rows of this connection."""
         self.connection = connection.index
         self._all_names = names
         self._all_rows = rows
@@ -215,7 +219,7 @@ class _Keyer:
         self._begin()
 
     def resume(self, offsets: tuple[int, int]) -> None:
-        """Continue in the middle, if its beginning was not seen."""
+        """Continue in the middle, if the connection's beginning was not seen."""
         if not any(self._offsets):
             self._offsets = list(offsets)
             self.lose()
@@ -226,11 +230,11 @@ class _Keyer:
         self._answering = hash((self._answering, size))
 
     def skipped(self, side: int, size: int) -> None:
-        """Bytes that are not kept."""
+        """Skip bytes that are not kept."""
         self._offsets[side] += size
 
     def feed(self, side: int, data: bytes, offset: int, time_ns: int) -> Iterator[Trip]:
-        """The next bytes of a side; the round trips that end with them."""
+        """Take the next bytes of a side. Yields the round trips that end with them."""
         framer, offsets = self._framer, self._offsets
         if framer.seeking:
             offsets[side] = offset
@@ -256,13 +260,13 @@ class _Keyer:
                 yield self._trip(row)
 
     def ended(self) -> Iterator[Trip]:
-        """The connection has ended: the round trip that was open."""
+        """The connection has ended. Yields the round trip that was open."""
         if self._row is not None and self._row.is_countable:
             row, self._row = self._fresh(self._row), None
             yield self._trip(row._replace(is_cut=True))
 
     def _advance(self, side: int, offset: int) -> _Row | None:
-        """The row that the message at that offset belongs to."""
+        """The row to which the message at this offset belongs."""
         row = None
         while self._rows and row is None:
             row = self._fresh(self._rows.popleft())
@@ -315,7 +319,7 @@ class _Keyer:
         self._asking = self._parsing = _NOTHING
 
     def _name(self, code: int, body: bytes) -> bytes:
-        """Take in a Parse or Close; the name that it is about."""
+        """Take note of a Parse or Close. Returns the name that it is about."""
         if code == _PARSE:
             end = body.find(0)
             name = body[: max(0, end)]
@@ -389,7 +393,7 @@ def _sqlstate(body: bytes) -> bytes:
 
 
 class Trips:
-    """The round trips of the sessions on some sides, and what was lost, from the captures once
+    """The round trips of the sessions on some sides, and what was lost, read from the captures once
     more."""
 
     def __init__(self, trace: Trace, sides: Collection[Side]) -> None:
@@ -403,8 +407,8 @@ class Trips:
         self._latest_ns = 0
 
     def new(self, *, is_all: bool) -> Iterator[tuple[Side, Trip | Lost]]:
-        """Those that have ended since, in the order in which they did. Unless `is_all`, what
-        another capture that grows may be ahead of waits for it."""
+        """The round trips that have ended since the last call, in the order in which they ended.
+        Unless `is_all`, they wait for captures that still grow and are behind."""
         keyers, sides, start_ns = self._keyers, self._sides, self._trace.start_ns
         for file, _, records in self._again.new(is_all=is_all):
             for record in records:
@@ -436,7 +440,7 @@ class Trips:
                     keyers[key] = None
 
     def open(self) -> Iterator[tuple[Side, Trip]]:
-        """Those that are open at the end of the captures."""
+        """The round trips that are open at the end of the captures."""
         for found in self._keyers.values():
             if found is not None:
                 for trip in found[1].ended():
@@ -458,7 +462,7 @@ class Trips:
 
 
 def _taken(keyer: _Keyer, record: Record, time_ns: int) -> Iterator[Trip]:
-    """The round trips that end with a record of that connection."""
+    """The round trips that end with a record of this connection."""
     if isinstance(record, Data | Rewrite):
         yield from keyer.feed(record.side, record.data, record.offset, time_ns)
     elif isinstance(record, Made):
