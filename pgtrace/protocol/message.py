@@ -91,7 +91,7 @@ class Message:
 @dataclass_transform(frozen_default=True)
 def message(code: bytes | int, side: int, *, authentication: int | None = None, name: str = "") -> Callable[[type[M]], type[M]]:
     """Make a message class for this type byte, or for a code above 255 if the message has no type
-    byte. Raises TypeError if fields and BODY differ.
+    byte. Raises TypeError if fields and BODY differ, or if codes.py has no name for the code.
 
     `name` is for messages that travel inside a protocol message (replication/) and so have no name
     in codes.py.
@@ -106,6 +106,8 @@ def message(code: bytes | int, side: int, *, authentication: int | None = None, 
         made.code = code if isinstance(code, int) else code[0]
         made.authentication = authentication
         made.NAME = name or codes.message_name(side, made.code, -1 if authentication is None else authentication)
+        if made.NAME == "Unknown":
+            raise TypeError(f"{made.__name__}: codes.py has no name for its code")
         return made
 
     return decorate

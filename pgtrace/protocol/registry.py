@@ -1,10 +1,11 @@
 """From (side, code) to the message class, and from bytes to messages.
 
-MESSAGES lists every message class. To add a message, write a class in its module and add it to that
-module's list. Two codes are families: an `R` is identified by the Int32 at the start of its body, a
-`p` by the request that it answers, which the caller must pass (`authentication`). If that request
-was not seen, a `p` is read as PasswordMessage, which is what the manual lists for the letter. A
-StartupMessage contains its version; protocol 2.0 has a different layout.
+MESSAGES lists every message class. To add a message, name its code in codes.py, write a class in
+its module and add it to that module's list. Two codes are families: an `R` is identified by the
+Int32 at the start of its body, a `p` by the request that it answers, which the caller must pass
+(`authentication`). If that request was not seen, a `p` is read as PasswordMessage, which is what
+the manual lists for the letter. A StartupMessage contains its version; protocol 2.0 has a different
+layout.
 
 decode() raises MalformedMessage and nothing else; spans() never raises. Neither changes the bytes.
 """

@@ -204,6 +204,15 @@ def test_the_decorator_refuses_fields_that_are_not_the_bodys() -> None:
             EXAMPLE = b"\0"
 
 
+def test_the_decorator_refuses_a_code_without_a_name() -> None:
+    with pytest.raises(TypeError, match=r"Nameless: codes\.py has no name"):
+
+        @message(b"q", FRONTEND)
+        class Nameless(Message):
+            BODY = Body()
+            EXAMPLE = b""
+
+
 def test_messages_are_values() -> None:
     sync = frontend.Query("a")
     assert sync == frontend.Query("a")

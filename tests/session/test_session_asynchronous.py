@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from pgtrace.protocol.answers import ASYNCHRONOUS
 from tests.playbook import play
 
 MESSAGES = ["NotificationResponse orders 42", "NoticeResponse hello", "ParameterStatus TimeZone UTC"]
+LETTERS = "ANS"
 REPLY = ["ParseComplete", "BindComplete", "DataRow 1", "CommandComplete SELECT 1", "ReadyForQuery I"]
+
+
+def test_these_are_all_of_them() -> None:
+    assert frozenset(map(ord, LETTERS)) == ASYNCHRONOUS
 
 
 @pytest.mark.parametrize("place", range(len(REPLY) + 1))
@@ -22,7 +28,7 @@ def test_between_any_two_replies(message: str, place: int) -> None:
     assert session.is_quiet
 
 
-@pytest.mark.parametrize(("message", "letter"), list(zip(MESSAGES, "ANS", strict=True)))
+@pytest.mark.parametrize(("message", "letter"), list(zip(MESSAGES, LETTERS, strict=True)))
 def test_on_an_idle_connection(message: str, letter: str) -> None:
     """Twice before a Query, once within its reply, once after it; the plain start-up has a ParameterStatus of its own."""
     session, heard = play(
