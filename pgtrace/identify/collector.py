@@ -1,8 +1,9 @@
-"""What a connection has shown of its driver so far: names, queries and flights, a few of each.
+"""Collects the evidence that a connection shows of its driver: names, queries and flights, a few of
+each.
 
-drivers/ and layers/ say what it is evidence of. A collector stops when it has enough: if the first
-two hundred round trips did not identify a driver, the ten thousandth hardly will. From then on a
-reading may take repeated round trips in one step.
+drivers/ and layers/ evaluate the evidence. A collector stops when it has enough: if the first two
+hundred round trips did not identify a driver, later ones hardly will. From then on a reading may
+take repeated round trips in one step.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from pgtrace.session.events import Exchange
 from pgtrace.session.statements import Portal, Statement
 
 KEPT: Final = 24
-"""How many statement names, queries and the like are looked at."""
+"""How many statement names, queries and the like are kept."""
 ENOUGH: Final = 200
-"""Round trips after which more would tell nothing new."""
+"""After this many round trips, more would show nothing new."""
 _COPY_FAIL: Final = ord("f")
 
 
 def query_text(statements: Iterable[Statement]) -> str:
-    """The text of the simple Query that the statements came in, as far as it matters."""
+    """The text of the simple Query that had these statements, cut to the length that matters."""
     return "; ".join(statement.sql or "" for statement in statements)
 
 
@@ -58,10 +59,10 @@ class EvidenceCollector:
         self._copy_failures: dict[str, None] = {}
         self._weighed: tuple[int, ...] = ()
         self.enough = enough
-        """Whether more would show nothing new."""
+        """Whether more round trips would show nothing new."""
 
     def parsed(self, statement: Statement) -> None:
-        """A Parse."""
+        """Take a Parse."""
         if statement.name and len(self._statement_names) < KEPT:
             self._statement_names.setdefault(statement.name)
         if statement.sql is not None and len(self._queries) < KEPT:
@@ -70,19 +71,19 @@ class EvidenceCollector:
             self._parameter_types.setdefault(statement.sent_types)
 
     def bound(self, portal: Portal) -> None:
-        """A Bind."""
+        """Take a Bind."""
         if portal.name and len(self._portal_names) < KEPT:
             self._portal_names.setdefault(portal.name)
 
     def set_up(self, effect: Effect) -> bool:
-        """A round trip of the set-up is complete. Returns whether it was of interest."""
+        """Take a complete round trip of the set-up. Returns whether it was of interest."""
         if len(self._first_codes) >= KEPT:
             return False
         self._first_codes += effect.sent
         return True
 
     def closed(self, exchange: Exchange) -> None:
-        """Any other round trip is complete."""
+        """Take any other complete round trip."""
         effect = exchange.effect
         simple = [statement for statement in exchange.statements if statement.simple]
         if simple and len(self._queries) < KEPT:
@@ -95,7 +96,7 @@ class EvidenceCollector:
         self.enough = self._round_trips >= ENOUGH
 
     def has_more(self) -> bool:
-        """Whether there is more than at the last call."""
+        """Whether there is more evidence than at the last call."""
         weighed = (
             self._round_trips,
             len(self._statement_names),
@@ -110,7 +111,7 @@ class EvidenceCollector:
     def evidence(
         self, startup_parameters: tuple[tuple[str, str], ...], application_name: str, scram_bytes: int, *, is_encrypted: bool
     ) -> Evidence:
-        """All the evidence, beside that of the start-up."""
+        """All the evidence: the collected part, and that of the start-up."""
         return Evidence(
             startup_parameters=startup_parameters,
             first_codes=tuple(self._first_codes),

@@ -1,15 +1,13 @@
-"""What a driver, or a layer above it, can do about a finding: a sentence in terms of its own
-settings.
+"""Remedies for findings: sentences in terms of the settings of a driver or of a layer above it.
 
-Remedies are in the module of their driver or layer, by the name of the kind of finding;
-judge/findings/ has the general ones. `tried` names the test that runs a program with the finding
-and the remedied one on the real driver (tests/live/test_remedies.py). The general ones
-were tried with some `clients`. A remedy that was not tried comes from the documentation, and is
-printed with that note.
+Remedies are in the module of their driver or layer, by kind of finding; judge/findings/ has the
+general ones. `tried` names the test that runs a program with the finding, and the same program with
+the remedy, on the real driver (tests/live/test_remedies.py). General remedies were tried with some
+`clients`. A remedy that was not tried comes from the documentation, and is printed with that note.
 
-A remedy has conditions. A finding collects facts, a few words each: its subject, and which settings
-are in use, as the wire shows. A remedy is printed if all facts that it `needs` were seen, and if no
-fact that rules it out (`unless`) was seen on every connection of the finding.
+A remedy has conditions. A finding collects facts, each a few words: about its subject, and about
+the settings in use, as the wire shows them. A remedy is printed if all facts that it `needs` were
+seen, and if no fact that rules it out (`unless`) was seen on every connection of the finding.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ FROM_DOCUMENTATION: Final = "from its documentation, not tried"
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """One remedy."""
+    """A remedy for a finding, with its conditions."""
 
     text: str
     tried: str = ""
@@ -37,9 +35,9 @@ class Remedy:
 
 
 DEMO: Final = ("asyncpg", "psycopg", "psycopg2", "pg8000", "sqlalchemy")
-"""The drivers of the demo, and the layer, with which remedies are tried."""
+"""The demo's drivers and layer, with which remedies are tried."""
 DEMO_OR_UNKNOWN: Final = (*DEMO, "unknown")
-"""For what happens before most drivers can be recognised: the finding names none."""
+"""For events before most drivers can be identified, whose findings may name no driver."""
 
 Remedies = Mapping[str, tuple[Remedy, ...]]
-"""By the kind of finding."""
+"""Kind of finding -> its remedies."""

@@ -74,7 +74,12 @@ BETWEEN = {
     ],
     "RESET ALL": [simple("RESET ALL", "RESET")],
 }  # fmt: skip
-REMEDIES = {"DISCARD ALL": "RESET ALL", "DEALLOCATE ALL": "RESET ALL", "DROP": "ON COMMIT DROP", "ROLLBACK": "commit what only reads"}
+REMEDIES = {
+    "DISCARD ALL": "RESET ALL",
+    "DEALLOCATE ALL": "RESET ALL",
+    "DROP": "ON COMMIT DROP",
+    "ROLLBACK": "commit read-only transactions",
+}
 
 
 @pytest.mark.parametrize("between", BETWEEN)

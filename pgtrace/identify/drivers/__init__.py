@@ -1,10 +1,10 @@
-"""Which client library is at the other end, identified from evidence on the wire.
+"""Identifies the client library of a connection from evidence on the wire.
 
-There is one module for each driver. It has its habits in the header, `evidence(seen)` with the
-sentences of evidence (empty if there is none), its remedies for findings, and DRIVER, which holds
-all of that. The list below is the order in which they are asked; a driver's module comes before
-those that could mistake it. A new driver is a module and a line here. A pooler, seen from the
-server's side, is in POOLERS.
+There is one module per driver. Its header describes the driver's habits. It has `evidence(seen)`,
+which returns sentences of evidence (empty if there is none), the driver's remedies for findings,
+and DRIVER, which holds all of these. The list below is the order in which they are tried; a driver
+comes before those that could be mistaken for it. To add a driver, add a module and a line here.
+Poolers, as seen from the server's side, are in POOLERS.
 """
 
 from __future__ import annotations
@@ -54,13 +54,14 @@ DRIVERS: Final[tuple[Client, ...]] = (
     psycopg2.DRIVER,
 )
 POOLERS: Final[tuple[Client, ...]] = (pgbouncer.POOLER,)
-"""What connects to the server on behalf of drivers. Asked first, because drivers' messages pass
-through it."""
+"""Programs that connect to the server on behalf of drivers. They are tried first, because drivers'
+messages pass through them.
+"""
 BY_NAME: Final = {client.name: client for client in (*POOLERS, *DRIVERS)}
 
 
 def identify(seen: Evidence) -> Identification:
-    """The driver with evidence, and that evidence; `unknown` if there is none for any."""
+    """The first driver with evidence, and that evidence; `unknown` if no driver has any."""
     for driver in (*POOLERS, *DRIVERS):
         sentences = driver.evidence(seen)
         if sentences:

@@ -1,4 +1,4 @@
-"""asyncpg: its start-up packet alone is certain, and so are its names.
+"""asyncpg: certain from its start-up packet alone, or from its names.
 
 StartupMessage: client_encoding first, with quotes inside the value (`'utf-8'`), then user,
 database, then server_settings. Named statements are `__asyncpg_stmt_<hex>__`, portals and
@@ -28,7 +28,7 @@ _INTROSPECTION: Final = re.compile(
     r"typeinfo_tree\(|\bset_config\('(?:jit|\*{3})', |FROM\s+pg_catalog\.pg_type AS t\s+INNER JOIN pg_catalog\.pg_namespace"
 )
 DRAWN_NAMES: Final = DrawnNames(re.compile(r"__asyncpg_(?:[a-z]+_)?([0-9a-f]+(?:-[0-9a-f]+){0,4})__"), distinct=True)
-"""Numbers of the process, or UUIDs if SQLAlchemy names them."""
+"""The generated part is a number of the process, or a UUID if SQLAlchemy names the statement."""
 
 
 def evidence(seen: Evidence) -> tuple[str, ...]:
@@ -46,25 +46,27 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 
 
 def starts(seen: Evidence) -> bool:
-    """Whether the connection began as asyncpg begins one."""
+    """Whether the connection began in the way of asyncpg."""
     return _STARTUP in seen.startup_parameters
 
 
 def resets(seen: Evidence) -> bool:
-    """Whether a pool of asyncpg has reset the connection."""
+    """Whether asyncpg's pool has reset the connection."""
     return starts(seen) and _RESET in seen.queries
 
 
 _NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
 REMEDIES: Final[Remedies] = {
     "pooler-26000": (
-        Remedy("asyncpg.connect(statement_cache_size=0), two round trips a query", "asyncpg-cache-off", unless=("cache off", "EXECUTE")),
+        Remedy(
+            "asyncpg.connect(statement_cache_size=0), at two round trips per query", "asyncpg-cache-off", unless=("cache off", "EXECUTE")
+        ),
         Remedy(_NEWER_POOLER, "asyncpg-newer-pooler", unless=("DEALLOCATE", "EXECUTE")),
     ),
     "pooler-42P05": (
-        Remedy("asyncpg.connect(statement_cache_size=0), two round trips each query", "asyncpg-cache-off-42P05", unless=("cache off",)),
+        Remedy("asyncpg.connect(statement_cache_size=0), at two round trips per query", "asyncpg-cache-off-42P05", unless=("cache off",)),
         Remedy(
-            "a cursor is always prepared under a name, whatever the cache is: fetch() the rows instead of cursor()",
+            "fetch() instead of cursor(): a cursor is always prepared under a name, whatever the size of the cache",
             "asyncpg-no-cursor",
             needs=("cache off",),
         ),
@@ -79,7 +81,7 @@ REMEDIES: Final[Remedies] = {
         ),
     ),
     "aborted-transaction": (
-        Remedy("a nested `async with connection.transaction()` around what may fail: it is a savepoint", "asyncpg-savepoint"),
+        Remedy("a nested `async with connection.transaction()` around code that may fail: it sets a savepoint", "asyncpg-savepoint"),
     ),
     "n+1": (
         Remedy("WHERE column = ANY($1) with a list to read", "asyncpg-any", needs=("reads",)),
@@ -93,14 +95,14 @@ REMEDIES: Final[Remedies] = {
     ),
     "extra-describe": (
         Remedy(
-            "asyncpg.connect(statement_cache_size=100), the default: a statement that is kept is one round trip",
+            "asyncpg.connect(statement_cache_size=100), the default: a cached statement takes one round trip",
             "asyncpg-cache-on",
             unless=("pooler",),
         ),
     ),
     "prepared-once": (
         Remedy(
-            "values as parameters $1, not in the text: then the cache of statements finds the statement again",
+            "pass values as parameters $1, not in the text, so that the statement cache finds the statement again",
             "asyncpg-parameters",
             needs=("values in the text",),
         ),
@@ -118,7 +120,7 @@ REMEDIES: Final[Remedies] = {
         ),
     ),
     "cache-thrash": (
-        Remedy("asyncpg.connect(statement_cache_size=100), the default, or more than are in use in turn", "asyncpg-larger-cache"),
+        Remedy("asyncpg.connect(statement_cache_size=100), the default, or at least the number of texts in use", "asyncpg-larger-cache"),
     ),
     "fetch-size": (
         Remedy(
@@ -129,7 +131,7 @@ REMEDIES: Final[Remedies] = {
     "begin-commit": (Remedy("no transaction() around a single statement: asyncpg commits it by itself", "asyncpg-no-transaction"),),
     "connect": (Remedy("asyncpg.create_pool(), and one pool for the whole process", "asyncpg-pool"),),
     "prepared-leak": (
-        Remedy("values as parameters $1, not in the text", "asyncpg-parameters-leak", needs=("values in the text",)),
+        Remedy("pass values as parameters $1, not in the text", "asyncpg-parameters-leak", needs=("values in the text",)),
         Remedy("fetch() without prepare(); or keep what prepare() returned", "asyncpg-keep-prepared-leak", needs=("one text",)),
     ),
     "introspection": (
@@ -143,16 +145,16 @@ REMEDIES: Final[Remedies] = {
     ),
     "server-ended": (
         Remedy(
-            "asyncpg.create_pool(min_size=0, max_inactive_connection_lifetime=...), shorter than that: min_size connections stay open, "
-            "however idle",
+            "asyncpg.create_pool(min_size=0, max_inactive_connection_lifetime=...), shorter than the time-out; "
+            "min_size connections stay open, however long they are idle",
             "asyncpg-idle-pool",
             needs=("idle too long",),
         ),
     ),
-    "used-after-fatal": (Remedy("asyncpg.create_pool(): it gives out no connection that has ended", "asyncpg-ended-pool"),),
+    "used-after-fatal": (Remedy("asyncpg.create_pool(): it never hands out a connection that has ended", "asyncpg-ended-pool"),),
     "pooler-added": (
         Remedy(
-            "asyncpg.connect(server_settings={'client_encoding': 'UTF8'}), as the server reports it: then PgBouncer 1.18 sets it once",
+            "asyncpg.connect(server_settings={'client_encoding': 'UTF8'}), as the server reports it, so PgBouncer 1.18 sets it only once",
             "asyncpg-encoding",
         ),
     ),

@@ -1,7 +1,7 @@
-"""How a driver, or a layer above one, is registered: its name, its evidence, and its remedies for
-findings.
+"""The registration of a driver, or of a layer above one: its name, its evidence, and its remedies
+for findings.
 
-A module of drivers/ or layers/ ends with one of these, and `__init__` lists it.
+Each module of drivers/ or layers/ ends with a Client, which `__init__` lists.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Client:
 
     name: str
     evidence: Callable[[Evidence], tuple[str, ...]]
-    """The sentences of evidence for it; empty if there is none."""
+    """Returns the sentences of evidence for it; empty if there is none."""
     remedies: Remedies = field(default_factory=dict)
     introspection: re.Pattern[str] | None = None
-    """What the texts have in them by which it looks types up for itself."""
+    """Matches the SQL with which it looks up types for itself."""
     opening: re.Pattern[str] | None = None
-    """What the texts have in them by which it asks a new connection what it is."""
+    """Matches the SQL that it sends on a new connection to learn about the server."""
     drawn_names: DrawnNames | None = None
     """The form of its names of statements and portals, if they differ from run to run."""

@@ -1,11 +1,12 @@
-"""What is known about a connection before its driver is, and what follows from it.
+"""The facts about a connection from which its driver is identified, and first conclusions from
+them.
 
 Evidence comes from the wire alone: the start-up packet, names of statements and portals, the first
 SQL texts, and the shape of round trips. Each driver's module reads it and returns the evidence for
 that driver, in sentences that a user can check. If there is none for any of them, the driver is
 `unknown`.
 
-These answer what several modules ask:
+Several modules use these conclusions:
 
 - has_libpq_packet: libpq sends user, database, replication, options, application_name,
   client_encoding, datestyle, timezone and geqo, in this order. In SCRAM its user name is empty and
@@ -18,7 +19,7 @@ These answer what several modules ask:
 - is_surely_libpq: go-pg and Bun's pgdriver send the same packet without SSLRequest. It is certainly
   libpq if the SCRAM message has its length, or if the driver asked for encryption, was refused and
   continued in plain text: those two leave then.
-- has_bare_transactions: BEGIN, COMMIT and ROLLBACK as separate Queries, in capitals and without a
+- has_bare_transactions: BEGIN, COMMIT and ROLLBACK are separate Queries, in capitals and without a
   semicolon, as both psycopgs send them.
 - rewritten: one statement under several texts that differ only in values outside quotes, so
   something writes values into the SQL. PDO, which emulates prepared statements, writes all of them
@@ -44,14 +45,14 @@ _LIBPQ_SCRAM: Final = (0, 32, 53)
 seen."""
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*+'")
 LOOKED_AT: Final = 4_000
-"""How many characters of an SQL text are looked at."""
+"""How many characters of an SQL text are searched."""
 _WITH_VALUES: Final = (["SELECT"], ["INSERT"], ["UPDATE"], ["DELETE"], ["WITH"], ["VALUES"], ["CALL"])
 _BARE: Final = re.compile(r"(?:BEGIN|COMMIT|ROLLBACK)\Z|BEGIN (?:ISOLATION LEVEL|READ|DEFERRABLE|NOT DEFERRABLE)[A-Z ]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """A driver's name and its evidence; `unknown` and none."""
+    """A driver's name and its evidence; `unknown` has none."""
 
     driver: str = UNKNOWN
     evidence: tuple[str, ...] = ()
@@ -59,22 +60,24 @@ class Identification:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the first messages of a connection show. All of it may be missing: a capture can begin
-    anywhere."""
+    """The facts from the first messages of a connection. Any of them may be missing, because a
+    capture can begin anywhere.
+    """
 
     startup_parameters: tuple[tuple[str, str], ...] = ()
-    """From the StartupMessage, in its order."""
+    """The parameters of the StartupMessage, in its order."""
     first_codes: tuple[int, ...] = ()
-    """What the frontend sent during set-up, as in a flight: type bytes, and notation's SSL, GSS,
-    START."""
+    """The messages that the frontend sent during set-up, as in a flight: type bytes, and notation's
+    SSL, GSS and START.
+    """
     statement_names: tuple[str, ...] = ()
     portal_names: tuple[str, ...] = ()
     queries: tuple[str, ...] = ()
-    """Distinct SQL texts of Query and Parse."""
+    """The different SQL texts of Query and Parse."""
     sent: Counter[str] = field(default_factory=Counter)
-    """What the driver sent in round trips after set-up, in flight notation, with how often."""
+    """The driver's halves of the flights after set-up -> how often each occurred."""
     parameter_types: tuple[tuple[int, ...], ...] = ()
-    """Distinct lists of type OIDs in Parse."""
+    """The different lists of type OIDs in Parse."""
     application_name: str = ""
     scram_bytes: int = 0
     """Length of the first SCRAM message, gs2 header included, which is blanked in a capture; 0 if
@@ -82,7 +85,8 @@ class Evidence:
     is_encrypted: bool = False
     """Whether the driver's leg is encrypted."""
     copy_failures: tuple[str, ...] = ()
-    """What the server said when a driver aborted a COPY; it repeats the text of CopyFail."""
+    """The server's error messages when the driver aborted a COPY; they repeat the text of CopyFail.
+    """
 
     @property
     def is_extended(self) -> bool:
@@ -93,7 +97,7 @@ class Evidence:
 
     @property
     def has_libpq_packet(self) -> bool:
-        """Whether the start-up packet could be libpq's, and nothing that came later could not."""
+        """Whether the start-up packet could be libpq's, and nothing later rules that out."""
         names = [name for name, _ in self.startup_parameters]
         if names[:2] != ["user", "database"] or any(name not in _LIBPQ_ORDER for name in names):
             return False
@@ -107,7 +111,7 @@ class Evidence:
 
     @property
     def is_libpq(self) -> bool:
-        """Whether the connection began as libpq begins one."""
+        """Whether the connection began in the way of libpq."""
         names = [name for name, _ in self.startup_parameters]
         has_scram = self.scram_bytes in _LIBPQ_SCRAM[1:] and "datestyle" not in names
         return self.has_libpq_packet and (self.asked_for_encryption or "client_encoding" not in names or has_scram)
@@ -129,8 +133,9 @@ class Evidence:
         return bool(self.queries) and _BARE.match(self.queries[0]) is not None
 
     def rewritten(self, *, quoted: bool = False) -> tuple[str, int]:
-        """The statement with the most different values in its text, and in how many texts; values
-        in quotes count only if `quoted`."""
+        """The statement with the most different values in its text, and the number of its texts;
+        values in quotes count only if `quoted`.
+        """
         texts: dict[str, set[str]] = {}
         for query in self.queries:
             head = query[:LOOKED_AT]
@@ -141,5 +146,5 @@ class Evidence:
 
 
 def first(pattern: re.Pattern[str], texts: tuple[str, ...]) -> re.Match[str] | None:
-    """The first place in the beginnings of the texts that matches."""
+    """The first match in the first LOOKED_AT characters of the texts."""
     return next((match for text in texts if (match := pattern.search(text[:LOOKED_AT]))), None)

@@ -1,8 +1,8 @@
-"""Names that a driver generates, at random or from a counter of its process, so that the same work
-has different ones each time.
+"""Names that a driver generates at random or from a counter of its process, so they differ each
+time the same work runs.
 
-A driver's module says what they look like. StableNames gives each name of a connection a number, in
-order of appearance. A name that does not look like them was chosen by the program and stays.
+A driver's module describes their form. StableNames replaces each such name of a connection by a
+number, in order of appearance. A name of another form was chosen by the program and stays.
 """
 
 from __future__ import annotations
@@ -13,36 +13,38 @@ from dataclasses import dataclass
 from typing import Final
 
 ALL_DRAWN: Final = "drawn_"
-"""The beginning of a name that had nothing but the generated part."""
+"""The replacement's beginning for a name that consists only of the generated part."""
 _NAMED: Final = re.compile(
     r'(\b(?i:DEALLOCATE|EXECUTE|CLOSE)\s+(?:(?i:PREPARE)\s+)?"?|\b(?:prepared statement|portal|cursor) ")([^\s";(]{1,64})(?![^\s";(])'
 )
-"""Where the name of a statement or portal is in SQL, and in the server's messages about it."""
+"""The places at which SQL, and the server's messages, have the name of a statement or portal."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnNames:
-    """The form of a driver's own names."""
+    """The form of the names that a driver generates."""
 
     pattern: re.Pattern[str]
-    """All of a name; its one group is the generated part."""
+    """Matches a whole name; its only group is the generated part."""
     distinct: bool
-    """Nothing else looks like it, so it is recognised anywhere in a text. Otherwise only where a
-    name can be, and after a message has carried it."""
+    """Whether nothing else looks like such a name, so it is recognised anywhere in a text.
+    Otherwise it is recognised only at the place of a name, and after a message has had it.
+    """
 
 
 class StableNames:
-    """The names of one connection."""
+    """Replaces the generated names of one connection."""
 
     def __init__(self, drawn: DrawnNames | None) -> None:
-        """None: the driver generates no names."""
+        """`drawn` is the form of the names; None if the driver generates none."""
         self.drawn = drawn
         self._known: dict[str, str] = {}
         self._numbers: Counter[str] = Counter()
 
     def name(self, name: str, number: int | None = None) -> str:
-        """The replacement for the name of a statement or portal: with that number in it, or the
-        next."""
+        """The replacement for the name of a statement or portal: with that number, or with the next
+        one.
+        """
         if self.drawn is None:
             return name
         known = self._known.get(name)
@@ -58,7 +60,7 @@ class StableNames:
         return known
 
     def in_text(self, text: str) -> str:
-        """An SQL text, or an error's, with those names in it."""
+        """The text of a statement or an error, with the names replaced."""
         if self.drawn is None:
             return text
         if self.drawn.distinct:

@@ -7,9 +7,9 @@ values is `PBDES` each time, unnamed, without type OIDs, values and results as t
 it is Parsed once, then `BDES`. With `pipeline: true` `PBDES×n`. pg-cursor is `PBDHEH`, then `EH`
 and `CS`, its portals `C_<n>`; `rows` is `PBDEH`, then `EH` and `S`.
 
-libpq sends the same packet if client_encoding is set: the length of the SCRAM message (`n=*` for an
-empty user name) tells the two apart. Where the server asked for no SCRAM, the packet without
-SSLRequest and a query in the manner above are needed.
+libpq sends the same packet if client_encoding is set; the length of the SCRAM message differs
+(`n=*` for an empty user name). If the server did not ask for SCRAM, the packet without SSLRequest
+and a query of the form above are needed.
 
 Seen with pg 8.23.1, pg-pool, pg-cursor 2.22, pg-copy-streams 7.
 """
@@ -32,7 +32,7 @@ _ORDER: Final = (
 )  # fmt: skip
 _TIMEOUTS: Final = _ORDER[4:7]
 _SCRAM: Final = 33
-"""`n,,n=*,r=` and 24 characters."""
+"""The length of `n,,n=*,r=` and 24 characters."""
 _PARAMETER: Final = re.compile(r"\$\d")
 """A query without values is a Query."""
 _CURSOR: Final = re.compile(r"\AC_\d+\Z")
@@ -70,14 +70,14 @@ REMEDIES: Final[Remedies] = {
     "connect": (Remedy("new Pool() once, pool.query() instead of new Client() for each request", "node-postgres-pool"),),
     "prepared-leak": (
         Remedy(
-            "one name for one text: { name, text, values }; a statement with a name lives as long as its connection",
+            "use one name per text: { name, text, values }; a named statement lives as long as its connection",
             "node-postgres-one-name",
             needs=("one text",),
         ),
     ),
     "re-parse": (
         Remedy(
-            "client.query({name: '...', text, values}): a query with a name is parsed once on each connection",
+            "client.query({name: '...', text, values}): a named query is parsed once per connection",
             "node-postgres-named",
             unless=("pooler",),
         ),

@@ -6,13 +6,13 @@ Certain:
   execution, which is `BDES`; the end of the statement is a Query, `DEALLOCATE pdo_stmt_...`: three
   round trips for a statement used once;
 - scrollable cursors `pdo_crsr_<8 hex digits>`, by DECLARE, FETCH and CLOSE;
-- COPY as pgsqlCopyFromArray and pgsqlCopyToArray write it
-  (`COPY t TO STDIN WITH DELIMITER E'...'`), and getColumnMeta's `SELECT RELNAME FROM PG_CLASS`.
+- COPY as pgsqlCopyFromArray and pgsqlCopyToArray write it (`COPY t TO STDIN WITH DELIMITER
+  E'...'`), and getColumnMeta's `SELECT RELNAME FROM PG_CLASS`.
 
-With ATTR_EMULATE_PREPARES a statement is a Query in which every value is in quotes, numbers
-too, unless they were bound as integers; without prepares (PGSQL_ATTR_DISABLE_PREPARES) it is an
-unnamed `PBDES`. Other users of libpq do both: unknown. So is a session of exec() alone, a Query as
-it was written.
+With ATTR_EMULATE_PREPARES a statement is a Query in which every value is in quotes, even numbers,
+unless they were bound as integers. With PGSQL_ATTR_DISABLE_PREPARES it is an unnamed `PBDES`. Other
+users of libpq do both, so such a session stays unknown. So does a session of exec() alone, which
+sends Queries as written.
 
 Seen with PHP 8.2, libpq 15.
 """
@@ -49,7 +49,7 @@ REMEDIES: Final = {
     "pooler-26000": (Remedy("PDO::ATTR_EMULATE_PREPARES => true; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
     "pooler-42P05": (Remedy("PDO::ATTR_EMULATE_PREPARES => true; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
     "aborted-transaction": (
-        Remedy("rollBack() before the PDOStatement ends: its DEALLOCATE is what fails here, and the statement stays in the session"),
+        Remedy("rollBack() before the PDOStatement ends: otherwise its DEALLOCATE fails, and the statement stays in the session"),
     ),
     "n+1": (Remedy("one SELECT with IN (...) to read; INSERT with several rows to write"),),
     "prepared-once": (Remedy("keep the PDOStatement and execute() it again; or PDO::ATTR_EMULATE_PREPARES => true, one Query"),),

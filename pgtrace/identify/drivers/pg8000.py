@@ -1,10 +1,10 @@
-"""pg8000: a Flush after every message and then a Sync.
+"""pg8000: a Flush after every message, then a Sync.
 
 StartupMessage: user, database, then application_name or replication if asked for, in libpq's order.
-A query with parameters, and COMMIT and ROLLBACK of the DB-API module, are three round trips,
-`PHS · DHS · BHEHS`, with an unnamed statement and no parameter formats; native prepare() is
-`PHDHS`, its statements `pg8000_statement_<n>`. A query without parameters is a Query; a transaction
-begins with `begin transaction` in lower case.
+A query with parameters, and COMMIT and ROLLBACK of the DB-API module, are three round trips, `PHS ·
+DHS · BHEHS`, with an unnamed statement and no parameter formats; native prepare() is `PHDHS`, its
+statements `pg8000_statement_<n>`. A query without parameters is a Query; a transaction begins with
+`begin transaction` in lower case.
 
 Seen with pg8000 1.31.6, DB-API and native.
 """
@@ -60,7 +60,7 @@ REMEDIES: Final[Remedies] = {
     ),
     "pooler-26000": (
         Remedy(
-            "a transaction around the query (autocommit = False): its Parse and its Bind are round trips of their own",
+            "a transaction around the query (autocommit = False): its Parse and its Bind are separate round trips",
             "pg8000-unnamed-in-transaction",
             needs=("unnamed",),
         ),
@@ -69,6 +69,6 @@ REMEDIES: Final[Remedies] = {
         ),
     ),
     "pooler-42P05": (Remedy("Connection.run() of pg8000.native, not prepare(), in a transaction", "pg8000-prepares-nothing-42P05"),),
-    "split-unnamed": (Remedy("behind a pooler: a transaction around the query (autocommit = False)", "pg8000-transaction"),),
+    "split-unnamed": (Remedy("behind a pooler, put a transaction around the query (autocommit = False)", "pg8000-transaction"),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

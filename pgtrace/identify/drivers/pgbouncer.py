@@ -1,11 +1,11 @@
-"""PgBouncer as a client of the server: the names it gives to prepared statements.
+"""PgBouncer as a client of the server, identified by the names of its prepared statements.
 
 Since 1.21 it prepares its clients' statements under its own names, `PGBOUNCER_<n>`, with one
-counter for the process. A Describe comes without its Parse, `DH`, if another client had the
-statement prepared on this server connection. Its start-up packet has the database before the user.
+counter per process. If another client has prepared the statement on this server connection,
+Describe is sent without Parse, `DH`. The start-up packet has the database before the user.
 
-Without a prepared statement nothing here is certain, and what its client sends passes through: the
-driver behind it may be named then.
+Without a prepared statement nothing is certain, because its clients' messages pass through. Then
+the client's driver may be identified instead.
 
 Seen with PgBouncer 1.24 and 1.25.
 """
@@ -21,7 +21,7 @@ from pgtrace.identify.drivers.names import DrawnNames
 
 NAME: Final = "pgbouncer"
 DRAWN_NAMES: Final = DrawnNames(re.compile(r"PGBOUNCER_(\d+)"), distinct=True)
-"""The counter is the process's."""
+"""The generated part is a counter of the process."""
 _STATEMENT: Final = re.compile(r"\APGBOUNCER_\d+\Z")
 
 

@@ -1,4 +1,4 @@
-"""pgjdbc: its start-up packet alone is certain, in every mode.
+"""pgjdbc: certain from its start-up packet alone, in every mode.
 
 StartupMessage after SSLRequest: user, database, client_encoding=UTF8, DateStyle=ISO, TimeZone of
 the JVM; 42.5 adds extra_float_digits=2, and the rest of what the URL sets follows (search_path,
@@ -9,8 +9,8 @@ without waiting, `QPBDES`; COMMIT and ROLLBACK are `PBES`, named at once. With a
 portal is `C_<n>`, its Close sent with the next query. preferQueryMode=simple sends Queries with the
 values written into the SQL; prepareThreshold=0 names nothing.
 
-Savepoints are `JDBC_SAVEPOINT_<n>`, and with autosave `PGJDBC_AUTOSAVE`: certain too where the
-beginning was not seen.
+Savepoints are `JDBC_SAVEPOINT_<n>`, and with autosave `PGJDBC_AUTOSAVE`. They are certain, too, if
+the beginning was not seen.
 
 Seen with pgjdbc 42.7.14 and 42.5.6: all query modes, prepareThreshold 0, 1 and 5, fetch size,
 autosave, readOnly, HikariCP.
@@ -73,15 +73,15 @@ REMEDIES: Final[Remedies] = {
     ),
     "driver-overhead": (
         Remedy(
-            "HikariCP: no connectionTestQuery; isValid() is asked only after aliveBypassWindowMs",
+            "HikariCP: no connectionTestQuery; isValid() is called only after aliveBypassWindowMs",
             "pgjdbc-pool-checks",
             unless=("a savepoint around one statement",),
         ),
     ),
-    "begin-commit": (Remedy("setAutoCommit(true), the default; BEGIN travels with the first statement, COMMIT does not"),),
+    "begin-commit": (Remedy("setAutoCommit(true), the default; BEGIN is sent with the first statement, COMMIT is not"),),
     "fetch-size": (Remedy("setFetchSize(100) or more, or defaultRowFetchSize in the URL", "pgjdbc-fetch-size"),),
     "connect": (Remedy("HikariCP or another DataSource that pools", "pgjdbc-pool"),),
-    "prepared-leak": (Remedy("values as parameters ?, not in the text", "pgjdbc-parameters-leak", needs=("values in the text",)),),
+    "prepared-leak": (Remedy("pass values as parameters ?, not in the text", "pgjdbc-parameters-leak", needs=("values in the text",)),),
     "re-parse": (
         Remedy(
             "prepareThreshold=5, the default, prepares from the fifth execution of one text",
@@ -95,7 +95,7 @@ REMEDIES: Final[Remedies] = {
             unless=("pooler", "types alternate"),
         ),
         Remedy(
-            "one setter for one parameter: setInt() and setLong() in turn are two statements, parsed again each time",
+            "use one setter per parameter: setInt() and setLong() in turn make two statements, parsed again each time",
             "pgjdbc-one-setter",
             needs=("types alternate",),
         ),

@@ -1,25 +1,25 @@
-"""pgx for Go (and pgxpool, and database/sql on top of it): statements named by a hash of their SQL,
-and lower case where it writes SQL itself.
+"""pgx for Go (also pgxpool, and database/sql on top of it): statements named by a hash of their
+SQL, and its own SQL in lower case.
 
 Certain:
 
 - statement names: `stmtcache_` and 48 hex digits, the SHA-256 of the SQL, so that the same SQL has
-  the same name on every connection; `stmt_` and 48 hex digits where Prepare was given no other
-  name. Before 5.5 `stmtcache_<n>`, in pgx 4 `lrupsc_<n>_<n>`;
+  the same name on every connection; `stmt_` and 48 hex digits if Prepare got no other name. Before
+  5.5 `stmtcache_<n>`, in pgx 4 `lrupsc_<n>_<n>`;
 - Ping, pgxpool's too, is the Query `-- ping` (`;` in 5.0 and 4.18, as with others);
 - CopyFrom is `copy "item" ( "id", "name" ) from stdin binary;`; LoadTypes has its own text;
-- QueryExecModeSimpleProtocol writes each value into the SQL with a blank on either side:
-  `where id =  '1' `.
+- QueryExecModeSimpleProtocol writes each value into the SQL with a blank on either side: `where id
+  = '1' `.
 
 Together: `PDS` followed by `BDES` or `PBDES` (no row description is known yet, or
 QueryExecModeCacheDescribe), and `begin`, `commit` in lower case.
 
 The StartupMessage is no evidence: its parameters come from a Go map, in any order. sslmode=prefer,
-the default, asks for encryption; if the server refuses, it connects again in plain text, after a
-connection of one byte. A query is `PDS · BES`, later `BES`; what returns no rows `BDES`; a Batch
-one round trip for what is new and one for all (`BE×3 S`). QueryExecModeDescribeExec is `PDS · BES`
-each time, QueryExecModeExec `PBDES` without types: that, like a session of Queries, others send
-too, and it stays unknown. Savepoints are `sp_<n>`.
+the default, asks for encryption; if the server refuses, pgx closes that connection and connects
+again in plain text. A query is `PDS · BES`, later `BES`; without rows `BDES`. A Batch is one round
+trip for its new statements and one for all (`BE×3 S`). QueryExecModeDescribeExec is `PDS · BES`
+each time, QueryExecModeExec `PBDES` without types. Others send the latter, too, as they send
+Queries, so such sessions stay unknown. Savepoints are `sp_<n>`.
 
 Seen with pgx 5.13, each mode; pgx 5.0 and 4.18 in part.
 """
@@ -72,7 +72,7 @@ def _describes_first(seen: Evidence) -> bool:
 
 
 def _between_blanks(query: str) -> bool:
-    """Whether each literal is between blanks, one of which is not part of the SQL."""
+    """Whether each literal is between two blanks, at least one of them added by pgx."""
     head = query[:LOOKED_AT]
     places = [match.span() for match in _LITERAL.finditer(head)]
     if not all(head[start - 1 : start] == " " == head[end : end + 1] for start, end in places):
@@ -98,16 +98,20 @@ REMEDIES: Final[Remedies] = {
     ),
     "extra-describe": (
         Remedy(
-            "default_query_exec_mode=cache_statement, the default: one round trip once known", "pgx-cache-statement", unless=("pooler",)
+            "default_query_exec_mode=cache_statement, the default: one round trip once it is cached",
+            "pgx-cache-statement",
+            unless=("pooler",),
         ),
         Remedy(
-            "default_query_exec_mode=cache_describe, behind a pooler: one round trip once known", "pgx-cache-describe", needs=("pooler",)
+            "default_query_exec_mode=cache_describe, behind a pooler: one round trip once it is cached",
+            "pgx-cache-describe",
+            needs=("pooler",),
         ),
     ),
     "prepared-once": (Remedy("pgx.Conn.Prepare() once under a name, then run it often", "pgx-prepare-once", needs=("one text",)),),
     "driver-overhead": (
         Remedy(
-            "one Acquire() for a unit of work, without Ping(): pgxpool itself asks what was idle for a second",
+            "one Acquire() for a unit of work, without Ping(): pgxpool itself checks connections that were idle for a second",
             "pgx-acquire",
             unless=("a savepoint around one statement",),
         ),
@@ -116,11 +120,11 @@ REMEDIES: Final[Remedies] = {
     "cache-thrash": (Remedy("statement_cache_capacity=512, the default, or more, in the connection string", "pgx-larger-cache"),),
     "connect": (
         Remedy("pgxpool.New() once instead of pgx.Connect()", "pgx-pool"),
-        Remedy("sslmode=disable where there is no TLS saves a connection each"),
+        Remedy("sslmode=disable saves one connection each time if the server has no TLS"),
     ),
     "prepared-leak": (
-        Remedy("values as parameters $1, not in the text", "pgx-parameters-leak", needs=("values in the text",)),
-        Remedy("Conn.Deallocate() for what Prepare() made", "pgx-deallocate", needs=("one text",)),
+        Remedy("pass values as parameters $1, not in the text", "pgx-parameters-leak", needs=("values in the text",)),
+        Remedy("Conn.Deallocate() for statements made by Prepare()", "pgx-deallocate", needs=("one text",)),
     ),
     "split-unnamed": (Remedy("default_query_exec_mode=exec, not describe_exec", "pgx-together"),),
     "re-parse": (Remedy("default_query_exec_mode=cache_statement, the default, keeps statements", "pgx-cache-keeps", unless=("pooler",)),),

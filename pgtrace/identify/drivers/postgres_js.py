@@ -1,12 +1,12 @@
 """postgres.js (`postgres`): its start-up packet, its look-up of array types, its statement names.
 
 StartupMessage, without SSLRequest unless ssl is set: user, database, client_encoding=UTF8,
-application_name=postgres.js (or as configured), then what `connection` sets. The first query of
-every connection is preceded by a SELECT of all array types from pg_type, unless fetch_types is off.
-Statement names are 8 to 12 characters generated for each connection and a counter: `9er8hxj4kyj1`,
-`9er8hxj4kyj2`. A query with values is `PDH · BES` the first time, then `BES`; one without `PDBES`.
-With prepare: false they are unnamed, and `PDH · BES` each time. `.cursor()` is `PDBEH`, then `EH`,
-and `S`. `begin` is a Query with a blank after it.
+application_name=postgres.js (or as configured), then the settings in `connection`. The first query
+of every connection is preceded by a SELECT of all array types from pg_type, unless fetch_types is
+off. Statement names are 8 to 12 characters generated for each connection and a counter:
+`9er8hxj4kyj1`, `9er8hxj4kyj2`. A query with values is `PDH · BES` the first time, then `BES`; one
+without `PDBES`. With prepare: false they are unnamed, and `PDH · BES` each time. `.cursor()` is
+`PDBEH`, then `EH`, and `S`. `begin` is a Query with a blank after it.
 
 Seen with postgres.js 3.4.9: prepare and fetch_types on and off, cursors, savepoints, listen, COPY.
 """
@@ -52,13 +52,13 @@ REMEDIES: Final = {
     "n+1": (
         Remedy(
             "WHERE column IN ${sql(values)} to read; sql`insert into ... ${sql(rows)}` to write; queries not awaited one by one "
-            "travel together"
+            "are sent together"
         ),
     ),
     "extra-describe": (Remedy("prepare: true, the default, keeps statements", unless=("pooler",)),),
     "prepared-once": (Remedy("values as ${value}, not in sql.unsafe() text", needs=("values in the text",)),),
     "connect": (Remedy("postgres() once for the whole process; idle_timeout and max_lifetime unset"),),
-    "prepared-leak": (Remedy("values as ${value}; prepare: false for texts that are put together", needs=("values in the text",)),),
+    "prepared-leak": (Remedy("values as ${value}; prepare: false for texts that the program assembles", needs=("values in the text",)),),
     "re-parse": (Remedy("prepare: true, the default, keeps statements", unless=("pooler",)),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES, introspection=_TYPES, drawn_names=DRAWN_NAMES)

@@ -1,18 +1,18 @@
 """pq, Go's lib/pq: two settings that it always sends, and every query parsed again.
 
-StartupMessage: user, database, options and application_name where set, then client_encoding=UTF8
-and datestyle=`ISO, MDY`, whatever was asked for. Until 1.10 all of it in any order, with
-extra_float_digits=2. libpq sends the two as well, with these values, if the environment says so; it
-asks for encryption first, as pq does with sslmode=require (its default) or prefer. So after an
-SSLRequest one of pq's own habits must be seen too:
+StartupMessage: user, database, options and application_name if set, then always
+client_encoding=UTF8 and datestyle=`ISO, MDY`. Until 1.10 they came in any order, with
+extra_float_digits=2. libpq sends the last two with these values as well, if the environment sets
+them. It asks for encryption first, as pq does with sslmode=require (its default) or prefer. So
+after an SSLRequest one of pq's own habits must be seen, too:
 
 - a query is `PDS · BES` with an unnamed statement, each time; libpq never puts Describe after
   Parse, nor Execute after Bind;
 - prepared statements are called `1`, `2`, per connection, and closed by `CS`;
 - BEGIN says READ WRITE or READ ONLY; Ping is the Query `;`.
 
-With binary_parameters=yes a query is `PBDES`. COPY is by Query,
-`COPY "item" ("id", "name") FROM STDIN`. A Listener is a connection of Queries.
+With binary_parameters=yes a query is `PBDES`. COPY is by Query, `COPY "item" ("id", "name") FROM
+STDIN`. A Listener is a connection of Queries.
 
 Seen with pq 1.12 and 1.10.9, with binary_parameters and without.
 """

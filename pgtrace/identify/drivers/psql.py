@@ -32,7 +32,7 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 
 
 REMEDIES: Final = {
-    "n+1": (Remedy("one statement for all values, or \\copy to write"),),
-    "connect": (Remedy("several commands in one psql -c ... -c ..., or -f"),),
+    "n+1": (Remedy("use one statement for all values, or \\copy to write"),),
+    "connect": (Remedy("run several commands with one psql -c ... -c ..., or -f"),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

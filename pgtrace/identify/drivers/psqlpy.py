@@ -1,11 +1,11 @@
-"""psqlpy, Python's driver on top of tokio-postgres: that driver's start-up packet, with SQL of its
-own.
+"""psqlpy, a Python driver on top of tokio-postgres: that driver's start-up packet, with its own
+SQL.
 
-Two things separate them. A transaction ends in `COMMIT;` or `ROLLBACK;`, with a semicolon, although
-it began with `START TRANSACTION` without one. And `prepared=False` parses under a name, deallocates
-it by a Query `DEALLOCATE PREPARE s<n>`, and sends `CSPBDES`. A session that shows neither is
-identified as tokio-postgres, which it is. Statements are kept: a query is `PDS · BES`, later `BES`.
-A connection mostly ends without Terminate.
+Two things distinguish it from tokio-postgres. A transaction ends in `COMMIT;` or `ROLLBACK;`, with
+a semicolon, although it began with `START TRANSACTION` without one. And `prepared=False` parses
+under a name, deallocates it by a Query `DEALLOCATE PREPARE s<n>`, and sends `CSPBDES`. A session
+with neither is identified as tokio-postgres. Statements are kept: a query is `PDS · BES`, later
+`BES`. A connection mostly ends without Terminate.
 
 Seen with psqlpy 0.13.1.
 """
@@ -37,11 +37,15 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 
 
 REMEDIES: Final = {
-    "pooler-26000": (Remedy("prepared=False is no way out, it has a name too; PgBouncer 1.21 or later with max_prepared_statements > 0"),),
-    "pooler-42P05": (Remedy("prepared=False is no way out, it has a name too; PgBouncer 1.21 or later with max_prepared_statements > 0"),),
+    "pooler-26000": (
+        Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; prepared=False does not help, because it also uses a name"),
+    ),
+    "pooler-42P05": (
+        Remedy("PgBouncer 1.21 or later with max_prepared_statements > 0; prepared=False does not help, because it also uses a name"),
+    ),
     "n+1": (Remedy("WHERE column = ANY($1) with a list to read; execute_many() to write"),),
     "prepared-once": (
-        Remedy("values as parameters", needs=("values in the text",)),
+        Remedy("pass values as parameters", needs=("values in the text",)),
         Remedy("prepared=True, the default, keeps statements", needs=("one text",)),
     ),
 }

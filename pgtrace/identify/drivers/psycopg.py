@@ -14,12 +14,13 @@ Certain:
   before the time and a cast after it.
 
 Together: `PBDES` (in a pipeline `PBDE×n S`) on libpq's start-up packet, with BEGIN and COMMIT in
-capitals without a semicolon, and type OIDs that other users of libpq do not send. Where all
-parameters are strings, ruby-pg's exec_params and PDO without prepares are the same to the byte: OID
-0 for each.
+capitals without a semicolon, and type OIDs that other users of libpq do not send. If all parameters
+are strings, ruby-pg's exec_params and PDO without prepares send exactly the same bytes: OID 0 for
+each.
 
-A statement without parameters is a simple Query. A session of such Queries alone is byte for byte
-psycopg2's (start-up, SCRAM nonce length, BEGIN, Terminate, COPY were compared): it stays unknown.
+A statement without parameters is a simple Query. A session of only such Queries is byte for byte
+the same as with psycopg2 (start-up, SCRAM nonce length, BEGIN, Terminate and COPY were compared),
+so it stays unknown.
 
 Seen with psycopg 3.3.9, libpq 18.
 """
@@ -45,7 +46,7 @@ _CLIENT_CURSOR: Final = re.compile(
 _COPY_FAILED: Final = re.compile(r"\berror from Python: [\w.<>]+ - ")
 _INT2: Final = 21
 _PYTHON_TYPES: Final = frozenset({20, 23, 701, 1082, 1083, 1114, 1184, 1186, 1700, 2950})
-"""int8 int4 float8 date time timestamp timestamptz interval numeric uuid."""
+"""The OIDs of int8 int4 float8 date time timestamp timestamptz interval numeric uuid."""
 _EXTENDED: Final = ("PBDES", "PBDE×", "PBDESH")
 
 
@@ -82,8 +83,8 @@ def _habits(seen: Evidence) -> list[str]:
     return found
 
 
-_RESET: Final = "a reset with RESET ALL instead of DISCARD ALL or DEALLOCATE ALL"
-_KEEP_TABLES: Final = "temporary tables with ON COMMIT DROP, or TRUNCATE, instead of DROP and ALTER"
+_RESET: Final = "use RESET ALL instead of DISCARD ALL or DEALLOCATE ALL"
+_KEEP_TABLES: Final = "use temporary tables with ON COMMIT DROP, or TRUNCATE, instead of DROP and ALTER"
 _NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
 REMEDIES: Final[Remedies] = {
     "pooler-26000": (
@@ -93,7 +94,7 @@ REMEDIES: Final[Remedies] = {
             unless=("DEALLOCATE", "EXECUTE"),
         ),
         Remedy(_NEWER_POOLER, "psycopg-newer-pooler", unless=("DEALLOCATE", "EXECUTE")),
-        Remedy("libpq 17 or later, with which psycopg gives statements up by Close", "psycopg-libpq-17", needs=("DEALLOCATE",)),
+        Remedy("use libpq 17 or later, with which psycopg drops statements with Close", "psycopg-libpq-17", needs=("DEALLOCATE",)),
         Remedy("connection.prepared_max=None: nothing is dropped", "psycopg-drops-nothing", needs=("DEALLOCATE",)),
     ),
     "pooler-42P05": (
@@ -105,7 +106,7 @@ REMEDIES: Final[Remedies] = {
         Remedy("call Pipeline.sync() after each statement that may fail", "psycopg-sync-each", unless=("a duplicate",)),
     ),
     "aborted-transaction": (
-        Remedy("a nested `with connection.transaction()` around what may fail: it is a savepoint", "psycopg-savepoint"),
+        Remedy("a nested `with connection.transaction()` around code that may fail: it sets a savepoint", "psycopg-savepoint"),
     ),
     "n+1": (
         Remedy("WHERE column = ANY(%s) with a list to read", "psycopg-any", needs=("reads",)),
@@ -117,19 +118,19 @@ REMEDIES: Final[Remedies] = {
         ),
     ),
     "prepared-once": (
-        Remedy("values as parameters %s, not in the text", "psycopg-parameters", needs=("values in the text",)),
+        Remedy("pass values as parameters %s, not in the text", "psycopg-parameters", needs=("values in the text",)),
         Remedy(
-            "commit what only reads, or autocommit=True: ROLLBACK makes psycopg forget what it has prepared",
+            "commit read-only transactions, or use autocommit=True: ROLLBACK makes psycopg forget its prepared statements",
             "psycopg-no-rollback-once",
             needs=("one text", "rolled back"),
         ),
         Remedy(
-            f"{_RESET}, which make psycopg forget what it has prepared",
+            f"{_RESET}, which make psycopg forget its prepared statements",
             "psycopg-reset-once",
             needs=("one text", "all are dropped"),
         ),
         Remedy(
-            f"{_KEEP_TABLES}, which make psycopg forget what it has prepared",
+            f"{_KEEP_TABLES}, which make psycopg forget its prepared statements",
             "psycopg-no-drop-once",
             needs=("one text", "after DROP or ALTER"),
         ),
@@ -147,29 +148,29 @@ REMEDIES: Final[Remedies] = {
             "psycopg-itersize",
         ),
     ),
-    "cache-thrash": (Remedy("connection.prepared_max = 100, the default, or more than are in use in turn", "psycopg-larger-cache"),),
+    "cache-thrash": (Remedy("connection.prepared_max = 100, the default, or at least the number of texts in use", "psycopg-larger-cache"),),
     "begin-commit": (
-        Remedy(
-            "psycopg.connect(autocommit=True), and `with connection.transaction()` where there are several statements", "psycopg-autocommit"
-        ),
+        Remedy("psycopg.connect(autocommit=True), and `with connection.transaction()` around several statements", "psycopg-autocommit"),
     ),
     "connect": (Remedy("psycopg_pool.ConnectionPool or AsyncConnectionPool, and one pool for the whole process", "psycopg-pool"),),
     "introspection": (
-        Remedy("TypeInfo.fetch() once for the process, and register() without a connection, which is for all", "psycopg-known-types"),
+        Remedy(
+            "TypeInfo.fetch() once for the process, and register() without a connection, which applies to all connections",
+            "psycopg-known-types",
+        ),
     ),
     "driver-left": (Remedy("connection.cancel_safe() before close(): close() cancels nothing", "psycopg-cancel"),),
     "server-ended": (
         Remedy(
-            "psycopg_pool.ConnectionPool(min_size=0, max_idle=...), shorter than that: min_size connections stay open, however idle",
+            "psycopg_pool.ConnectionPool(min_size=0, max_idle=...), shorter than the time-out; min_size connections stay "
+            "open, however long they are idle",
             "psycopg-idle-pool",
             needs=("idle too long",),
         ),
     ),
-    "used-after-fatal": (
-        Remedy("ConnectionPool(check=ConnectionPool.check_connection): it costs a round trip for each use", "psycopg-check"),
-    ),
+    "used-after-fatal": (Remedy("ConnectionPool(check=ConnectionPool.check_connection), at a round trip per use", "psycopg-check"),),
     "prepared-leak": (
-        Remedy("values as parameters %s, not in the text of what is prepared", "psycopg-parameters-leak", needs=("values in the text",)),
+        Remedy("pass values as parameters %s, not in the text that is prepared", "psycopg-parameters-leak", needs=("values in the text",)),
     ),
     "idle-in-transaction": (
         Remedy(
@@ -180,13 +181,18 @@ REMEDIES: Final[Remedies] = {
     ),
     "re-parse": (
         Remedy(
-            "commit what only reads, or autocommit=True: ROLLBACK makes psycopg forget what it has counted and prepared",
+            "commit read-only transactions, or use autocommit=True: ROLLBACK makes psycopg forget its execution counts and "
+            "prepared statements",
             "psycopg-no-rollback",
             needs=("rolled back",),
         ),
-        Remedy(f"{_RESET}, which make psycopg forget what it has counted and prepared", "psycopg-reset", needs=("all are dropped",)),
         Remedy(
-            f"{_KEEP_TABLES}, which make psycopg forget what it has counted and prepared", "psycopg-no-drop", needs=("after DROP or ALTER",)
+            f"{_RESET}, which make psycopg forget its execution counts and prepared statements", "psycopg-reset", needs=("all are dropped",)
+        ),
+        Remedy(
+            f"{_KEEP_TABLES}, which make psycopg forget its execution counts and prepared statements",
+            "psycopg-no-drop",
+            needs=("after DROP or ALTER",),
         ),
         Remedy(
             "psycopg.connect(prepare_threshold=5), the default; None prepares nothing, which a pooler may need",

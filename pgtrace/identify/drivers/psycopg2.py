@@ -1,22 +1,22 @@
 """psycopg2 (and aiopg on top of it): libpq's start-up packet, simple queries only, values written
 into the SQL by the client.
 
-Certain, each a form that psycopg2 alone writes:
+Certain, because only psycopg2 writes these forms:
 
-- timestamps with a T and a cast, `'2026-01-02T03:04:05'::timestamp`, and
-  `'1 days 0.000000 seconds'::interval`;
+- timestamps with a T and a cast, `'2026-01-02T03:04:05'::timestamp`, and `'1 days 0.000000
+  seconds'::interval`;
 - named cursors: `DECLARE "x" CURSOR WITHOUT HOLD FOR ...` (psycopg 3 has no WITHOUT HOLD);
 - copy_from and copy_to: `COPY "t" FROM stdin WITH DELIMITER AS ...`; the look-up of hstore's OID
   (SQLAlchemy's first query, and aiopg's in one line);
 - lists as `ARRAY[1,2]` in Django's bulk_create, where psycopg 3 writes `'{1,2}'::int2[]`;
 - set_session in autocommit: `SET default_transaction_isolation TO '...'`.
 
-Together, if it is certainly libpq and not one extended query was sent: one statement in at least
-three texts that differ only in numbers, and either the first query of all is BEGIN, in capitals
-without a semicolon, or there are the tight rows of execute_values. psycopg 3 sends values as
-parameters; PDO, which emulates prepared statements, puts numbers in quotes too. ClientCursor, PDO's
-integers bound as such, and SQL put together by hand look the same if a transaction begins first, so
-the sentence says so. Django sends such SQL through either psycopg: it sets
+Together, if the client certainly uses libpq and sent no extended query: one statement in at least
+three texts that differ only in numbers, and either BEGIN as the very first query, in capitals
+without a semicolon, or rows without blanks as execute_values writes them. psycopg 3 sends values as
+parameters; PDO, which emulates prepared statements, puts numbers in quotes, too. ClientCursor,
+PDO's integers bound as such, and SQL put together by hand look the same if a transaction begins
+first, so the sentence says so. Django sends such SQL through either psycopg: it sets
 client_encoding, and stays unknown unless one of the forms above shows. go-pg and Bun's pgdriver
 write values into the SQL too, but they are not libpq (evidence.py). A session that repeats no
 statement with other values is byte for byte psycopg 3's, and stays unknown too.
@@ -36,7 +36,7 @@ from pgtrace.identify.remedies import Remedies, Remedy
 
 NAME: Final = "psycopg2"
 AIOPG_LOOK_UP: Final = "SELECT t.oid, typarray FROM pg_type t JOIN pg_namespace ns ON typnamespace = ns.oid WHERE typname = 'hstore';"
-"""aiopg's first query; aiopg has no other driver."""
+"""aiopg's first query; aiopg always uses psycopg2."""
 _FORMS: Final = (
     (re.compile(r"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?'::timestamp"),
      "timestamps written 'YYYY-MM-DDThh:mm:ss'::timestamp"),

@@ -1,8 +1,8 @@
-"""r2dbc-postgresql: its start-up packet alone is certain, and so is the type look-up after it.
+"""r2dbc-postgresql: certain from its start-up packet alone, or from the type look-up after it.
 
 StartupMessage without SSLRequest: user, database, application_name, client_encoding=utf8 in small
-letters, DateStyle=ISO, extra_float_digits=2, TimeZone of the JVM, then what `options` sets. Two
-Queries follow on every connection, `SHOW TRANSACTION ISOLATION LEVEL` and the OIDs of hstore,
+letters, DateStyle=ISO, extra_float_digits=2, TimeZone of the JVM, then the settings in `options`.
+Two Queries follow on every connection, `SHOW TRANSACTION ISOLATION LEVEL` and the OIDs of hstore,
 geometry and vector. A query with values is `PBDECS`, then `BDECS`: the portal `B_<n>` is closed in
 the same flight, the statement is `S_<n>`, both counted from 0. One without values is a Query.
 BEGIN, COMMIT and ROLLBACK are Queries. With a fetch size `PBDEH`, then `EH`, and `CS` at the end.

@@ -2,16 +2,16 @@
 
 Certain, on libpq's packet:
 
-- application_name if it was not set: $0, the path of the program as it was started (its middle
-  left out when it is long), so `app.rb`, `bin/rails`, `-e`;
+- application_name if it was not set: $0, the path of the program as it was started (its middle left
+  out when it is long), so `app.rb`, `bin/rails`, `-e`;
 - the query of PG::BasicTypeRegistry, which type maps ask first, its lines led by tabs;
 - the query of types with which ActiveRecord begins: on libpq it has no other driver. (A server
   renames its processes: `puma: cluster worker 0`.)
 
 exec is a Query; exec_params an unnamed `PBDES`, with OID 0 for each parameter; prepare is `PS`
 under the caller's name, exec_prepared `BDES`; a pipeline `PBDE×n S`. transaction sends BEGIN,
-COMMIT and ROLLBACK. Nothing is asked at set-up. With an application_name of its own, and no type
-map, it does nothing that other users of libpq do not: it stays unknown.
+COMMIT and ROLLBACK. It sends no queries at set-up. With another application_name and without a type
+map, it does nothing that other users of libpq do not do, so it stays unknown.
 
 Seen with ruby-pg 1.4.5, libpq 15, ActiveRecord 6.1.
 """
@@ -56,7 +56,7 @@ REMEDIES: Final = {
         Remedy("INSERT ... ON CONFLICT in the pipeline", needs=("a duplicate",)),
     ),
     "n+1": (Remedy("WHERE column = ANY($1) to read; PG::Connection#enter_pipeline_mode around the loop"),),
-    "prepared-once": (Remedy("exec_params prepares nothing; prepare once, exec_prepared often", unless=("pooler",)),),
+    "prepared-once": (Remedy("exec_params, which prepares nothing; or prepare once and exec_prepared often", unless=("pooler",)),),
     "connect": (Remedy("connection_pool; or PgBouncer"),),
     "re-parse": (Remedy("prepare once, exec_prepared often", unless=("pooler",)),),
 }

@@ -6,8 +6,8 @@ this order, then extra_float_digits=2, application_name and options as set. SSLR
 (sslmode=prefer) only where sqlx was built with TLS. Statements `sqlx_s_<n>` per connection,
 savepoints `_sqlx_savepoint_<n>`; with persistent(false) the statement is unnamed.
 
-A query is `PDS · BECS`, later `BECS`: it closes the unnamed portal. 100 statements are kept; the
-Close of the one that gives way is a round trip, `CS`. With statement_cache_capacity(0) the names
+A query is `PDS · BECS`, later `BECS`: it closes the unnamed portal. 100 statements are kept;
+closing the oldest to make room is a round trip, `CS`. With statement_cache_capacity(0) the names
 stay, and no statement is closed. Its ping is a Sync alone: the pool sends one before and one after
 every use.
 
@@ -45,7 +45,7 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 
 
 _NEWER_POOLER: Final = "PgBouncer 1.21 or later with max_prepared_statements > 0"
-_OVERLAP: Final = Remedy("query.persistent(false), which holds only while clients do not overlap")
+_OVERLAP: Final = Remedy("query.persistent(false), which helps only while clients do not overlap")
 REMEDIES: Final[Remedies] = {
     "pooler-26000": (Remedy(_NEWER_POOLER, "sqlx-newer"), _OVERLAP),
     "pooler-42P05": (Remedy(_NEWER_POOLER, "sqlx-newer-42P05"), _OVERLAP),
@@ -60,12 +60,10 @@ REMEDIES: Final[Remedies] = {
     ),
     "driver-overhead": (
         Remedy("one acquire(), or one transaction, for a unit of work", "sqlx-one-acquire", unless=("a savepoint around one statement",)),
-        Remedy(
-            "PoolOptions::test_before_acquire(false) leaves out one of two Syncs for each use", unless=("a savepoint around one statement",)
-        ),
+        Remedy("PoolOptions::test_before_acquire(false) saves one of two Syncs per use", unless=("a savepoint around one statement",)),
     ),
     "connect": (Remedy("one PgPool for the whole process", "sqlx-pool"),),
     "prepared-leak": (Remedy("bind() values, not in the text", "sqlx-bound-leak", needs=("values in the text",)),),
-    "split-unnamed": (Remedy("behind a pooler: a transaction around the query", "sqlx-transaction"),),
+    "split-unnamed": (Remedy("behind a pooler, put a transaction around the query", "sqlx-transaction"),),
 }
 DRIVER: Final = Client(NAME, evidence, REMEDIES)

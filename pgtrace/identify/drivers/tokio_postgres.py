@@ -1,18 +1,18 @@
-"""tokio-postgres for Rust, and what is built on it: client_encoding comes first in its start-up
+"""tokio-postgres for Rust, and drivers on top of it: client_encoding comes first in the start-up
 packet.
 
 StartupMessage: client_encoding=UTF8 (without quotes: those are asyncpg's), user, database, then
-options and application_name. No SSLRequest unless a TLS connector was given to it. Types it does
+options and application_name. No SSLRequest unless the program passes a TLS connector. Types it does
 not know are looked up with its own text.
 
-Statements `s<n>`, portals `p<n>`, one counter for all, per process. A query given as text is
-`PDS · BES` and a Close that nobody waits for, `CS`, in front of what comes next or alone; a
+Statements `s<n>`, portals `p<n>`, one counter for all, per process. A query given as text is `PDS ·
+BES` and a Close that the driver does not wait for, `CS`, alone or before the next messages; a
 prepared one `BES`; query_typed `PBDES` without a name, whose Describe is of the statement. Futures
 polled together are one round trip: `BES×3`. Transactions are `START TRANSACTION` ... `COMMIT`;
 savepoints as given, or `sp_<depth>`.
 
-The `postgres` crate and deadpool-postgres are the same on the wire, and so is psqlpy but for what
-its module names.
+The `postgres` crate and deadpool-postgres look the same on the wire, and so does psqlpy, except for
+the habits in its module.
 
 Seen with tokio-postgres 0.7.18, and inside psqlpy 0.13.
 """
@@ -29,7 +29,7 @@ from pgtrace.identify.remedies import Remedy
 
 NAME: Final = "tokio-postgres"
 DRAWN_NAMES: Final = DrawnNames(re.compile(r"[sp](\d+)"), distinct=False)
-"""The counter is the process's."""
+"""The generated part is a counter of the process."""
 _NAMES: Final = re.compile(r"\As\d+\Z")
 _TYPE: Final = re.compile(r"\ASELECT t\.typname, t\.typtype, t\.typelem, r\.rngsubtype, t\.typbasetype, n\.nspname, t\.typrelid\n")
 
@@ -49,7 +49,7 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 
 
 def begins_with_encoding(seen: Evidence) -> bool:
-    """Whether the start-up packet is one of this family."""
+    """Whether the start-up packet is that of tokio-postgres or a driver on top of it."""
     names = [name for name, _ in seen.startup_parameters]
     return seen.startup_parameters[:1] == (("client_encoding", "UTF8"),) and names[1:2] == ["user"]
 
@@ -57,7 +57,7 @@ def begins_with_encoding(seen: Evidence) -> bool:
 REMEDIES: Final = {
     "pooler-26000": (Remedy("query_typed(), which prepares nothing; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
     "pooler-42P05": (Remedy("query_typed(), which prepares nothing; or PgBouncer 1.21 or later with max_prepared_statements > 0"),),
-    "n+1": (Remedy("WHERE column = ANY($1) with a slice to read; futures polled together (join_all) travel together"),),
+    "n+1": (Remedy("WHERE column = ANY($1) with a slice to read; futures polled together (join_all) are sent together"),),
     "extra-describe": (Remedy("Client::prepare() once, or query_typed(): one round trip"),),
     "prepared-once": (Remedy("Client::prepare() once and pass the Statement, or query_typed(); deadpool-postgres: prepare_cached()"),),
     "connect": (Remedy("deadpool-postgres or bb8"),),

@@ -1,14 +1,14 @@
-"""The layer between the application and its driver, an ORM or a query builder, identified from
+"""Identifies the layer between the application and its driver, an ORM or a query builder, from
 evidence on the wire.
 
-A layer is named separately from the driver: the driver decides how a query travels, the layer which
-queries there are. The package has the shape of `drivers`: one module for each layer, with its
-habits in the header and the versions they were seen with, `evidence(seen)`, its remedies for
-findings, and LAYER, which holds all of that. No evidence for any of them means that there is no
-layer, or none that shows: SQL written by hand and sent through a layer is SQL written by hand.
+A layer is reported separately from the driver: the driver decides how a query is sent, the layer
+decides which queries are sent. The package is organised like `drivers`: one module per layer, with
+its habits and the versions seen in the header, `evidence(seen)`, its remedies for findings, and
+LAYER, which holds all of these. Without evidence for any layer there is none, or it does not show:
+SQL that was written by hand looks the same when it is sent through a layer.
 
-The list below is the order in which they are asked; a layer that builds on another comes before it.
-A new layer is a module and a line here.
+The list below is the order in which they are tried; a layer that builds on another comes before it.
+To add a layer, add a module and a line here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["BY_NAME", "LAYERS", "NONE", "Layer", "layer_of"]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer's name and its evidence; empty without any."""
+    """A layer's name and its evidence; both are empty if there is no layer."""
 
     name: str = ""
     evidence: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ BY_NAME: Final = {layer.name: layer for layer in LAYERS}
 
 
 def layer_of(seen: Evidence) -> Layer:
-    """The layer with evidence, and that evidence; NONE if there is none for any."""
+    """The first layer with evidence, and that evidence; NONE if no layer has any."""
     for layer in LAYERS:
         sentences = layer.evidence(seen)
         if sentences:
@@ -55,5 +55,5 @@ def layer_of(seen: Evidence) -> Layer:
 
 
 def is_opening(sql: str) -> bool:
-    """Whether a layer asks a new connection that, before the application asks anything."""
+    """Whether a layer sends that query on a new connection before the application's first one."""
     return any(opening.search(sql) for opening in _OPENINGS)

@@ -1,4 +1,4 @@
-"""databases: SQLAlchemy's compiler, and asyncpg's own pool, which it gives the connection back to
+"""databases: SQLAlchemy's compiler with asyncpg's own pool, to which it returns the connection
 after each query.
 
 Together, on asyncpg's start-up packet:
@@ -9,9 +9,9 @@ Together, on asyncpg's start-up packet:
   SQLAlchemy's engine has a pool of its own, without it. Outside a transaction it follows each
   query, so ten queries are 21 round trips.
 
-execute_many sends one `BES` for each set of values. Queries given as text, and inserts, updates and
-deletes alone, are what anybody sends through asyncpg's pool: no layer. GINO and asyncpgsa, long at
-rest, put the same two together.
+execute_many sends one `BES` for each set of values. Sessions with only textual queries, inserts,
+updates and deletes look like any program with asyncpg's pool, so no layer is reported. GINO and
+asyncpgsa, which are no longer maintained, combine the same two.
 
 Seen with databases 0.9, SQLAlchemy 2.1.9, asyncpg 0.32.
 """
@@ -39,7 +39,7 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 REMEDIES: Final = {
     "n+1": (Remedy("WHERE column = ANY(:values) to read; one INSERT with several rows to write (execute_many() waits for each row)"),),
     "driver-overhead": (
-        Remedy("`async with database.connection()` or database.transaction() around a unit of work: the reset comes once"),
+        Remedy("`async with database.connection()` or database.transaction() around a unit of work, so that there is one reset"),
     ),
 }
 LAYER: Final = Client(NAME, evidence, REMEDIES)

@@ -1,20 +1,20 @@
 """Django: client_encoding in the start-up packet, and SQL in which every name is quoted and every
 column has its table.
 
-Certain, each a form that Django alone writes:
+Certain, because only Django writes these forms:
 
 - `SELECT COUNT(*) AS "__count"` of count(), `SELECT 1 AS "a" FROM ... LIMIT 1` of exists();
 - savepoints `"s<thread>_x<n>"`, cursors `"_django_curs_<thread>_sync_<n>"`, its tables
   `"django_migrations"`, `"django_session"`, `"django_content_type"`;
 - bulk_create: `INSERT INTO "item" (...) SELECT * FROM UNNEST((...)` (from 5.2).
 
-Together: libpq's start-up packet with client_encoding=UTF8, which Django always sets, and
-`SELECT "item"."id", "item"."name" FROM "item"`. Rails selects `"items".*`, peewee and TypeORM give
-each table an alias, SQLAlchemy breaks the line.
+Together: libpq's start-up packet with client_encoding=UTF8, which Django always sets, and `SELECT
+"item"."id", "item"."name" FROM "item"`. Rails selects `"items".*`, peewee and TypeORM give each
+table an alias, SQLAlchemy breaks the line.
 
-Over psycopg and psycopg2 alike values are written into the SQL by the client and each query is a
-Query of its own, in autocommit; which of the two it is rarely shows. BEGIN and COMMIT come from
-atomic(). With a pool of its own (psycopg alone) SQL is the same.
+With psycopg and psycopg2 alike, the client writes values into the SQL and sends each query as a
+Query, in autocommit, so it is rarely clear which of the two it is. BEGIN and COMMIT come from
+atomic(). With Django's own pool (psycopg only) the SQL is the same.
 
 Seen with Django 5.2 over psycopg 3.3.9 and psycopg2 2.9.13.
 """

@@ -1,12 +1,11 @@
-"""Hibernate: its aliases.
+"""Hibernate: the aliases of its tables.
 
-Certain: every table has an alias of its first letter, a number and `_0`, and every column is named
-by it, without a blank after a comma: `select i1_0.id,i1_0.name from item i1_0 where i1_0.id=$1`.
-What it inserts, updates and deletes has no alias and is what anybody writes; neither is what it
-asks the connection when it starts (keywords, schema, catalog, isolation), which goes through JDBC's
-own methods.
+Certain: every table has an alias made of its first letter, a number and `_0`, which precedes every
+column, without a blank after a comma: `select i1_0.id,i1_0.name from item i1_0 where i1_0.id=$1`.
+Inserts, updates and deletes have no alias, and are not evidence. Nor are the queries at the start
+(keywords, schema, catalog, isolation), which are JDBC's own.
 
-Transactions are the driver's: pgjdbc's BEGIN travels ahead of the first statement, COMMIT is a
+Transactions are the driver's: pgjdbc sends BEGIN together with the first statement, and COMMIT is a
 round trip.
 
 Seen with Hibernate 7.4.15 over pgjdbc 42.7.14.

@@ -1,17 +1,16 @@
-"""Rails' ActiveRecord: four settings on every connection, and a look-up of types in words of its
-own.
+"""Rails' ActiveRecord: four settings on every connection, and its own look-up of types.
 
 Certain:
 
-- each connection begins with the Queries `SET client_min_messages TO 'warning'`,
-  `SET standard_conforming_strings = on`, `SET intervalstyle = iso_8601` and
-  `SET SESSION timezone TO 'UTC'`, a round trip each;
+- each connection begins with the Queries `SET client_min_messages TO 'warning'`, `SET
+  standard_conforming_strings = on`, `SET intervalstyle = iso_8601` and `SET SESSION timezone TO
+  'UTC'`, a round trip each;
 - the look-up of types, `SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype,
   ... FROM pg_type as t LEFT JOIN pg_range as r`.
 
 Together with one of these: `SELECT "item".* FROM "item" WHERE "item"."id" = $1 LIMIT $2`;
 statements named `a<n>`, each prepared in a round trip of its own, `PS · BDES`, and dropped by
-DEALLOCATE. What the first use of a model asks the catalog is asked once in a process.
+DEALLOCATE. The catalog queries at the first use of a model are sent once per process.
 
 Seen with ActiveRecord 6.1.7 over ruby-pg 1.4.5.
 """
@@ -53,10 +52,12 @@ REMEDIES: Final = {
     "pooler-42P05": (Remedy("prepared_statements: false in database.yml"),),
     "n+1": (Remedy("includes() or preload() to read; insert_all to write"),),
     "prepared-once": (
-        Remedy("bound values (where(id: value)), so that its cache of statements finds them again", needs=("values in the text",)),
+        Remedy("bound values (where(id: value)), so that the statement cache finds them again", needs=("values in the text",)),
     ),
     "begin-commit": (Remedy("save outside transaction do; insert_all and update_all send one statement"),),
-    "prepared-leak": (Remedy("bound values; statement_limit in database.yml bounds what stays", needs=("values in the text",)),),
+    "prepared-leak": (
+        Remedy("bound values; statement_limit in database.yml limits the number of statements", needs=("values in the text",)),
+    ),
     "re-parse": (Remedy("prepared_statements: true in database.yml, the default", unless=("pooler",)),),
 }
 LAYER: Final = Client(NAME, evidence, REMEDIES)

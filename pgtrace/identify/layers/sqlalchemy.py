@@ -1,24 +1,23 @@
-"""SQLAlchemy: what an engine asks its first connection, and the way its compiler lays out SQL.
+"""SQLAlchemy: the queries on an engine's first connection, and the layout of compiled SQL.
 
 Certain:
 
-- an engine asks its first connection, in lower case, `select pg_catalog.version()`,
-  `select current_schema()`, `show transaction isolation level` and
-  `show standard_conforming_strings`, within a transaction that is rolled back. With psycopg and
-  psycopg2 it also looks up hstore's OID;
+- an engine asks its first connection, in lower case, `select pg_catalog.version()`, `select
+  current_schema()`, `show transaction isolation level` and `show standard_conforming_strings`,
+  within a transaction that is rolled back. With psycopg and psycopg2 it also looks up hstore's OID;
 - the compiler begins FROM, WHERE and ORDER BY on lines of their own and leaves a blank at the end
   of the line before: `SELECT item.id, item.name \\nFROM item`;
-- an insert of many rows that returns their keys reads from
-  `(VALUES ...) AS imp_sen(p0, p1, sen_counter)`.
+- an insert of many rows that returns their keys reads from `(VALUES ...) AS imp_sen(p0, p1,
+  sen_counter)`.
 
-Together with one of these: with asyncpg, psycopg and pg8000, parameters carry their type in
-capitals, `$1::INTEGER`, `$2::VARCHAR`. Alone they are not evidence, since anyone may write them.
-The transaction's commands are the driver's.
+Together with one of these: with asyncpg, psycopg and pg8000, parameters have their type in
+capitals, `$1::INTEGER`, `$2::VARCHAR`. Alone they are not evidence, because anyone may write them.
+The transaction commands are the driver's.
 
-A connection that the pool opens later is not asked again, and is recognised by its SQL. text() is
-SQL written by hand. With asyncpg, others also send SQL from the compiler (databases has a module of
-its own, GINO does not), with parameters without a type: there the layout counts only together with
-types.
+Connections that the pool opens later do not get these queries, and are recognised by their SQL.
+text() is SQL written by hand. With asyncpg, others also send compiled SQL, but with untyped
+parameters (databases has its own module, GINO has none). So with asyncpg the layout counts only
+together with types.
 
 Seen with SQLAlchemy 2.1.9 and asyncpg, psycopg, psycopg2 and pg8000.
 """
@@ -59,12 +58,12 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 
 
 def is_compiled(seen: Evidence) -> bool:
-    """Whether SQLAlchemy's compiler wrote a query, no matter what sent it."""
+    """Whether SQLAlchemy's compiler wrote a query, no matter which program sent it."""
     return first(_LAYOUT, seen.queries) is not None
 
 
 def is_typed(seen: Evidence) -> bool:
-    """Whether parameters carry their type in the way of SQLAlchemy's engine."""
+    """Whether parameters have their type in the way of SQLAlchemy's engine."""
     return first(_TYPED, seen.queries) is not None
 
 
@@ -73,7 +72,7 @@ REMEDIES: Final[Remedies] = {
     "aborted-transaction": (Remedy("session.begin_nested() around a statement that may fail", "sqlalchemy-savepoint"),),
     "n+1": (
         Remedy("selectinload() or joinedload() for relations", "sqlalchemy-selectinload", needs=("reads",)),
-        Remedy("Table.column.in_(values) in place of a loop of queries", "sqlalchemy-in", needs=("reads",)),
+        Remedy("Table.column.in_(values) instead of a loop of queries", "sqlalchemy-in", needs=("reads",)),
         Remedy("session.execute(insert(Table), rows) to write", "sqlalchemy-bulk-insert", needs=("writes",), unless=("changes rows",)),
         Remedy(
             "connection.execute(statement, rows), with all rows, to update or delete; over psycopg2 with "
@@ -85,8 +84,8 @@ REMEDIES: Final[Remedies] = {
     ),
     "extra-describe": (
         Remedy(
-            "over asyncpg leave statement_cache_size and prepared_statement_cache_size at their defaults: a statement that is kept "
-            "is one round trip",
+            "over asyncpg leave statement_cache_size and prepared_statement_cache_size at their defaults: a cached statement "
+            "takes one round trip",
             "sqlalchemy-cache-on",
             needs=("asyncpg",),
             unless=("pooler",),
@@ -99,7 +98,7 @@ REMEDIES: Final[Remedies] = {
         ),
     ),
     "prepared-once": (
-        Remedy("bound parameters instead of text with values in it", "sqlalchemy-bound", needs=("values in the text",)),
+        Remedy("use bound parameters instead of values in the text", "sqlalchemy-bound", needs=("values in the text",)),
         Remedy(
             "prepared_statement_cache_size=100, the default: it is SQLAlchemy's cache, not asyncpg's",
             "sqlalchemy-cache-on-once",
@@ -115,7 +114,8 @@ REMEDIES: Final[Remedies] = {
     ),
     "cache-thrash": (
         Remedy(
-            "prepared_statement_cache_size=100, the default, or more than are in use in turn: it is SQLAlchemy's cache, not asyncpg's",
+            "prepared_statement_cache_size=100, the default, or at least the number of texts in use: it is SQLAlchemy's "
+            "cache, not asyncpg's",
             "sqlalchemy-larger-cache",
             needs=("asyncpg",),
         ),
@@ -145,27 +145,28 @@ REMEDIES: Final[Remedies] = {
     ),
     "driver-left": (
         Remedy(
-            "statement_timeout, for the role or in connect_args: SQLAlchemy sends no CancelRequest; the driver's connection may be able to",
+            "statement_timeout, for the role or in connect_args: SQLAlchemy sends no CancelRequest; the driver's connection "
+            "may be able to cancel",
             "sqlalchemy-statement-timeout",
         ),
     ),
     "fetch-size": (Remedy("yield_per=1000 in execution_options, or more", "sqlalchemy-yield-per"),),
     "server-ended": (
         Remedy(
-            "NullPool closes a connection after its use; QueuePool keeps it, however idle, also with pool_recycle",
+            "NullPool closes a connection after its use; QueuePool keeps it, however long it is idle, even with pool_recycle",
             "sqlalchemy-idle-pool",
             needs=("idle too long",),
         ),
     ),
     "used-after-fatal": (
         Remedy(
-            "create_engine(url, pool_pre_ping=True), a round trip for each use; for a time limit, pool_recycle shorter than it",
+            "create_engine(url, pool_pre_ping=True), at a round trip per use; for a time limit, a pool_recycle shorter than the limit",
             "sqlalchemy-pre-ping",
         ),
     ),
     "prepared-leak": (
         Remedy(
-            "bound parameters; text with values in it is another statement each time",
+            "use bound parameters: a text with values in it is a new statement each time",
             "sqlalchemy-bound-leak",
             needs=("values in the text",),
         ),

@@ -1,17 +1,16 @@
-"""Tortoise ORM: PyPika's SQL, without a blank after a comma, and a pool that is asked for each
-query.
+"""Tortoise ORM: PyPika's SQL, without a blank after a comma, and a connection from the pool for
+each query.
 
 Together:
 
 - `SELECT "name","id" FROM "item" WHERE "id"=$1`, `INSERT INTO "item" ("id","name") VALUES ($1,$2)`,
   `UPDATE "item" SET "name"=$1 WHERE "id"=$2`;
-- over asyncpg the reset of its pool,
-  `SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL`, after each query outside a
-  transaction, so ten queries are 21 round trips; over psycopg an empty Query before each, the check
-  of psycopg's pool.
+- over asyncpg the reset of its pool, `SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET
+  ALL`, after each query outside a transaction, so ten queries are 21 round trips; over psycopg an
+  empty Query before each, the check of psycopg's pool.
 
 The order of the columns changes from process to process. bulk_create is a transaction with the
-driver's executemany. PyPika used by hand, with a driver's pool, puts the same two together.
+driver's executemany. A program that uses PyPika with a driver's pool looks the same.
 
 Seen with Tortoise ORM 1.1.9 over asyncpg 0.32 and psycopg 3.3.9.
 """
@@ -50,6 +49,6 @@ def evidence(seen: Evidence) -> tuple[str, ...]:
 
 REMEDIES: Final = {
     "n+1": (Remedy("prefetch_related() to read; bulk_create(), bulk_update() to write"),),
-    "driver-overhead": (Remedy("in_transaction() around a unit of work: the pool is asked once"),),
+    "driver-overhead": (Remedy("in_transaction() around a unit of work, so that it takes one connection from the pool"),),
 }
 LAYER: Final = Client(NAME, evidence, REMEDIES)
