@@ -40,15 +40,18 @@ _ITEM_BYTES: Final = 100
 """The bytes that one entry of a table takes, including its numbers."""
 
 
+NUMBERS: Final = (
+    "setup_round_trips", "round_trips", "executions", "pipelined_executions", "max_pipeline_depth", "parses_named", "parses_unnamed",
+    "statements_reused", "transactions", "params_text", "params_binary", "copy_in_rows", "copy_out_rows",
+)  # fmt: skip
+"""The single numbers in Counts, in this order: that of Run.key()."""
+
+
 class Tally:
     """Counts that need the protocol state. Messages are counted by code; Authentication and `p` by
     code and subtype."""
 
-    __slots__ = (
-        "backend", "copy_in_rows", "copy_out_rows",
-        "executions", "frontend", "max_pipeline_depth", "params_binary", "params_text", "parses_named", "parses_unnamed",
-        "pipelined_executions", "round_trips", "setup_round_trips", "statements_reused", "transactions", "values_binary", "values_text",
-    )  # fmt: skip
+    __slots__ = ("backend", "frontend", *NUMBERS, "values_binary", "values_text")
 
     def __init__(self) -> None:
         self.frontend: defaultdict[int, int] = defaultdict(int)
@@ -77,11 +80,6 @@ class Tally:
 
 
 _SUMS: Final = tuple(name for name in Tally.__slots__ if name not in ("frontend", "backend", "max_pipeline_depth"))
-NUMBERS: Final = (
-    "setup_round_trips", "round_trips", "executions", "pipelined_executions", "max_pipeline_depth", "parses_named", "parses_unnamed",
-    "statements_reused", "transactions", "params_text", "params_binary", "copy_in_rows", "copy_out_rows",
-)  # fmt: skip
-"""The single numbers in Counts, in this order."""
 _SUMMED: Final = tuple((place, name) for place, name in enumerate(NUMBERS) if name != "max_pipeline_depth")
 _DEPTH: Final = NUMBERS.index("max_pipeline_depth")
 _PARAMS: Final = NUMBERS.index("params_text"), NUMBERS.index("params_binary")
