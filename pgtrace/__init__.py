@@ -29,5 +29,5 @@ def __getattr__(name: str) -> Any:
     return found
 
 
-if os.environ.get("PGTRACE_MARKS"):  # under a recorder: before this program's drivers connect
+if os.environ.get("PGTRACE_MARKS"):  # under a recorder: start before this program's drivers connect
     import_module("pgtrace.callsites").watch()

@@ -18,7 +18,7 @@ Hosts are tried in the given order, each with all addresses of its name, until o
 connection. Only the driver can find out which host is primary or standby (target_session_attrs),
 after it has authenticated; it keeps checking the host it was given.
 
-This module does not resolve names or use the network. exposure.py refuses unsafe pairs of LISTEN
+This module neither resolves names nor uses the network. exposure.py refuses unsafe pairs of LISTEN
 and UPSTREAM.
 """
 
@@ -62,8 +62,8 @@ def display_address(host: str, port: int) -> str:
 
 
 def socket_path(directory: str, port: int) -> str:
-    """The path of the socket for `port` in `directory`, in libpq's naming; with @ first if it is
-    abstract."""
+    """The path of the socket for `port` in `directory`, in libpq's naming. It begins with @ if the
+    socket is abstract."""
     return os.path.join(directory, f".s.PGSQL.{port}")
 
 
@@ -83,8 +83,8 @@ class Listen:
 
     @property
     def is_abstract(self) -> bool:
-        """Whether it is an abstract socket, which has no file and which any local user can connect
-        to."""
+        """Whether this is an abstract socket, which has no file, so any local user can connect to
+        it."""
         return self.unix is not None and self.unix.startswith("@")
 
     @property
@@ -129,7 +129,7 @@ class Upstream:
     """PostgreSQL or a pooler, and how to encrypt the connection to it."""
 
     hosts: tuple[Host, ...]
-    """The hosts, in the order to try them."""
+    """The hosts, in the order in which they are tried."""
     sslmode: str = "prefer"
     sslrootcert: str | None = None
     sslcert: str | None = None
@@ -148,8 +148,8 @@ class Upstream:
     requirepeer: str | None = None
     """The user that a server behind a Unix socket must run as."""
     channel_binding: str = "prefer"
-    """The driver's own setting. pgtrace takes no part in channel binding, but may have to say that
-    the setting cannot be kept."""
+    """The driver's own setting. pgtrace takes no part in channel binding, but may have to report
+    that the setting cannot be met."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
@@ -227,11 +227,11 @@ def parse_listen(text: str, default_port: int = DEFAULT_LISTEN_PORT) -> Listen:
 
 
 def parse_upstream(text: str | Address | None, environ: Mapping[str, str], wanted: Mapping[str, str] = NOTHING) -> Upstream:
-    """Parse an UPSTREAM; None means the environment. Raises AddressError, with no value of the text
-    in it.
+    """Parse an UPSTREAM; None means the environment. Raises AddressError, which contains no value
+    of the text.
 
-    `wanted`: how to protect the leg if UPSTREAM does not say it, by libpq's names; it comes before
-    the service and the environment.
+    `wanted`: how to protect the leg if UPSTREAM does not say it, by libpq's names. It overrides the
+    service and the environment.
     """
     address = conninfo.read(text) if isinstance(text, str) else text or Address()
     if address.foreign and "sslmode" not in address.settings:
@@ -241,7 +241,7 @@ def parse_upstream(text: str | Address | None, environ: Mapping[str, str], wante
     address = address.saying({**wanted, **address.everything})
     if address.hosts is None:
         return _upstream(services.settings(address, environ), environ)
-    # hosts alone: of the environment only the encryption settings count
+    # For hosts alone, only the encryption settings of the environment count.
     settings = services.settings(address, {name: value for name, value in environ.items() if name != "PGSERVICE"})
     for key in ("host", "hostaddr", "port"):
         settings.pop(key, None)
@@ -304,7 +304,7 @@ def _upstream(settings: Settings, environ: Mapping[str, str]) -> Upstream:
 
 
 def _one_of(settings: Settings, key: str, words: Sequence[str], default: str | None = None) -> str:
-    """The value of a setting that must be one of `words`; without a setting, `default` or the first
+    """The value of a setting that must be one of `words`. If it is not set: `default`, or the first
     word."""
     value = settings.get(key) or (words[0] if default is None else default)
     if value == default or value in words:
@@ -319,8 +319,8 @@ def _one_of(settings: Settings, key: str, words: Sequence[str], default: str | N
 
 
 def _hosts(settings: Settings) -> tuple[Host, ...]:
-    """The hosts that libpq would try, in its order: one for each address, else one for each name,
-    else one."""
+    """The hosts that libpq would try, in its order: one for each address, otherwise one for each
+    name, otherwise one."""
     for one in several(settings.get("host", "")):
         if one.startswith(("/", "@")):
             _check_directory(one)
@@ -362,8 +362,8 @@ def _directory(text: str, rest: str, default_port: int) -> tuple[str, int]:
 
 
 def _check_directory(directory: str) -> None:
-    """Refuse text that cannot be a directory of sockets. The text may be a piece of a secret, so
-    the error does not repeat it."""
+    """Refuse text that cannot be a directory of sockets. The text may be part of a secret, so the
+    error does not repeat it."""
     if not _DIRECTORY.fullmatch(directory):
         raise AddressError("", "not a directory of sockets: its name cannot contain = ? & ; @")
 
@@ -376,8 +376,8 @@ def _check_path(text: str, directory: str, port: int) -> None:
 
 
 def _check_host(host: str) -> None:
-    """Refuse text that cannot be a host name. The text may be a piece of a secret, so the error
-    does not repeat it."""
+    """Refuse text that cannot be a host name. The text may be part of a secret, so the error does
+    not repeat it."""
     if not _HOST.fullmatch(host):
         raise AddressError("", "not a host name: it has letters, digits, dots and hyphens")
     try:
@@ -399,7 +399,7 @@ def _host_and_port(text: str, rest: str) -> tuple[str, str]:
 
 
 def _port(text: str, port: str, default: int, *, lowest: int, may_be_shown: bool = False) -> int:
-    """The port number. In an address the text may be a piece of a secret: the error repeats it only
+    """The port number. The text in an address may be part of a secret, so the error repeats it only
     if it looks like a port."""
     if not port:
         return default

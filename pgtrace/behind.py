@@ -1,14 +1,14 @@
-"""--when-behind: what to do when recording cannot keep up with the traffic, the remedy if something
-was lost, and how that is said."""
+"""--when-behind: what to do when recording cannot keep up with the traffic, and the messages about
+what was lost, with the remedy."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 DROP: Final = "drop"
-"""Traffic never waits; what cannot be recorded is a counted gap."""
+"""Traffic never waits; records that do not fit become a counted gap."""
 WAIT: Final = "wait"
-"""Traffic waits for the disk, unless the disk accepts nothing at all."""
+"""Traffic waits for the disk, unless the disk accepts no data at all."""
 WORDS: Final = (DROP, WAIT)
 INCOMPLETE: Final = "incomplete"
 
@@ -33,7 +33,7 @@ def what_was_lost(stats: dict[str, Any], when_behind: str) -> str:
 
 
 def gaps(count: int, size: int) -> str:
-    """One line about a capture with gaps, for those who rely on its counts."""
+    """One line about a capture with gaps, for users who rely on its counts."""
     plural = "" if count == 1 else "s"
     return (
         f"{INCOMPLETE}: {count} gap{plural}, {size} bytes were not recorded, so counts are lower bounds; record again with "

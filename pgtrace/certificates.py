@@ -1,13 +1,13 @@
-"""The driver's TLS: what the listener does with it, and a certificate for it if there is none.
+"""The driver's TLS: what the listener does with it, and a certificate for it if you have none.
 
-- `refuse`: an SSLRequest is answered `N`. The driver's leg is plain.
+- `refuse`: an SSLRequest is answered with `N`. The driver's leg is plain.
 - `end`: pgtrace terminates TLS with a certificate and its key, and records the decrypted stream.
-- `pass`: TLS goes to the server untouched, and is opaque.
+- `pass`: TLS is passed on to the server unchanged, and is opaque.
 
 issue() makes a certificate for localhost and the listener's names. An authority that exists only
-for this one signature signs it: its key is never written, and is gone when the function returns. So
-anyone who trusts the authority's certificate trusts this one leaf, and nothing that could be made
-later.
+for this one signature signs it: the authority's key is never written, and is gone when the function
+returns. So anyone who trusts the authority's certificate trusts this one leaf, and nothing that
+could be made later.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class DriverTls:
     mode: str = "refuse"
     """`refuse`, `end` or `pass`."""
     certificate: str = ""
-    """With `end`: a PEM file with the leaf and its chain. Empty: one is to be made."""
+    """With `end`: a PEM file with the leaf and its chain. Empty if pgtrace is to make one."""
     key: str = ""
-    """Its key."""
+    """The PEM file with the certificate's key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """The files of a certificate that was made."""
+    """The files of a certificate that issue() made."""
 
     authority: Path
-    """What a driver names as sslrootcert."""
+    """The file that a driver names as sslrootcert."""
     certificate: Path
     key: Path
 

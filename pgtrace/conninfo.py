@@ -36,7 +36,7 @@ from pgtrace.errors import AddressError
 from pgtrace.parameters import LEG, NO_TLS_WORDS, PARAMETERS, SECRETS, TLS_WORDS
 
 DIALECTS: Final = ("postgresql", "postgres", "asyncpg", "psycopg", "cockroachdb")
-"""What may come before `://` or, with the name of a driver, before `+`."""
+"""The words that may come before `://` or, with the name of a driver, before `+`."""
 
 _SCHEME: Final = re.compile(r"(jdbc:)?([a-z][a-z0-9.-]*)(?:\+[a-z0-9_.-]+)?://", re.IGNORECASE)
 _USER: Final = re.compile(r"([^@/:]*)(?::([^@/]*))?@")
@@ -64,7 +64,7 @@ class Address:
     cut: tuple[str, ...] = ()
     """The names of secrets that the address contained and that have been removed."""
     hosts: str | None = None
-    """Hosts alone, as typed; of the environment only the encryption settings then count."""
+    """Hosts alone, as typed. In that case only the encryption settings of the environment count."""
     foreign: tuple[str, ...] = ()
     """Other drivers' parameters about TLS that have no counterpart in libpq."""
 
@@ -74,7 +74,7 @@ class Address:
         return {**self.settings, **self.secrets}
 
     def saying(self, said: Mapping[str, str]) -> Address:
-        """A copy with these settings and secrets."""
+        """A copy with these settings and secrets instead."""
         apart = {key: value for key, value in said.items() if key in SECRETS}
         return dataclasses.replace(self, settings={key: value for key, value in said.items() if key not in SECRETS}, secrets=apart)
 
@@ -86,10 +86,10 @@ class Address:
 
 
 def read(text: str, *, is_programs: bool = False) -> Address:
-    """Parse an address. Raises AddressError, with no value of the text in it.
+    """Parse an address. Raises AddressError, which contains no value of the text.
 
-    `is_programs`: the address is a program's own, so parameters unknown to libpq belong to its
-    driver.
+    `is_programs`: the address is a program's own, so parameters that libpq does not know belong to
+    its driver.
     """
     text = text.strip(BLANKS)
     scheme = _SCHEME.match(text)
@@ -139,7 +139,7 @@ def _of_url(rest: str, scheme: str, *, is_jdbc: bool, is_programs: bool) -> Addr
     user = _USER.match(rest)
     if user is not None:
         if "?" in user[0] and "=" in user[0].partition("?")[2]:
-            raise AddressError("", f"the URL can be read in two ways: it has an @ after its question mark: {_ENCODE}")
+            raise AddressError("", f"the URL is ambiguous: it has an @ after its question mark: {_ENCODE}")
         found |= {"user": user[1], "password": user[2] or ""}
         rest = rest[user.end() :]
     hosts, ports, separator = [], [], ","
@@ -154,7 +154,7 @@ def _of_url(rest: str, scheme: str, *, is_jdbc: bool, is_programs: bool) -> Addr
         separator, rest = rest[host.end() : host.end() + 1], rest[host.end() + 1 :]
     database, _, parameters = rest.partition("?") if separator == "/" else ("", "", rest)
     if "@" in "".join([*hosts, *ports, database]) or (user is not None and separator == "?" and "@" in parameters):
-        raise AddressError("", f"the URL can be read in two ways: it has another @ after the user and the password: {_ENCODE}")
+        raise AddressError("", f"the URL is ambiguous: it has another @ after the user and the password: {_ENCODE}")
     found |= {"host": ",".join(hosts), "port": ",".join(ports), "dbname": database}
     decoded = _loosely_decoded if is_programs else _decoded
     found = {key: decoded(text) for key, text in found.items() if text}
@@ -180,7 +180,7 @@ def _of_url(rest: str, scheme: str, *, is_jdbc: bool, is_programs: bool) -> Addr
 
 
 def _foreign(found: dict[str, str], others: Mapping[str, str], *, is_jdbc: bool) -> tuple[str, ...]:
-    """Translate other drivers' TLS parameters into `found`; returns those without a libpq
+    """Translate other drivers' TLS parameters into `found`. Returns those without a libpq
     counterpart."""
     names = []
     for key, value in others.items():
@@ -195,7 +195,7 @@ def _foreign(found: dict[str, str], others: Mapping[str, str], *, is_jdbc: bool)
             found.setdefault("sslmode", "verify-full")
         elif name == "sslaccept" and word == "accept_invalid_certs":  # Prisma's default
             continue
-        # here sslcert would be a root certificate
+        # Here sslcert would be a root certificate.
         elif name == "sslaccept" and word == "strict" and "sslcert" not in found:
             found["sslmode"] = "verify-full"
             found.setdefault("sslrootcert", "system")
@@ -253,7 +253,7 @@ def _of_keywords(text: str) -> dict[str, str]:
 
 
 def _value(text: str, key: str) -> tuple[str, int]:
-    """A value, and the length of the text it took including the blanks around it."""
+    """A value, and the length of its text, including the blanks around it."""
     at = len(text) - len(text.lstrip(BLANKS))
     quoted = text[at : at + 1] == "'"
     at += quoted
@@ -285,8 +285,8 @@ def _of_requiressl(value: str) -> str:
 
 
 def unknown(key: str, before: str, where: str) -> AddressError:
-    """An error about an unknown parameter. It has no name if the name may be the rest of a secret
-    before it."""
+    """An error about an unknown parameter. It does not contain the name if the name may be the rest
+    of a secret before it."""
     if before in SECRETS or not _NAME.fullmatch(key):
         behind = f" behind {before}" if before in PARAMETERS else ""
         return AddressError("", f"unknown parameter {where}{behind}; percent-encode &, = and blanks in a value, or quote it")

@@ -51,7 +51,7 @@ class Control:
         self._requests_to, self._answers_from = self.process.stdin, self.process.stdout
 
     def begin(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Send the settings; returns what the process reports once it listens.
+        """Send the settings. Returns what the process reports once it listens.
 
         Raises the recorder's own error, or RecorderError if it reports nothing.
         """
@@ -62,8 +62,8 @@ class Control:
         return ready
 
     def ask(self, request: dict[str, Any], wait_s: float = ANSWER_S) -> dict[str, Any]:
-        """The answer to a request. Raises RecorderError if the process has ended or does not
-        answer."""
+        """Send a request and return its answer. Raises RecorderError if the process has ended or
+        does not answer."""
         with self._lock:
             self._requests += 1
             self._send(request | {"id": self._requests})
@@ -82,11 +82,11 @@ class Control:
 
     @property
     def log(self) -> str:
-        """The first MiB of what it wrote to stderr."""
+        """The first MiB of the text that the process wrote to stderr."""
         return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def end(self, wait_s: float) -> None:
-        """Tell the process to stop, wait, and kill it if it takes too long. Call it
+        """Tell the process to stop, wait for it, and kill it if it takes too long. Call this
         once."""
         with self._lock:
             try:
@@ -128,7 +128,7 @@ class Control:
 
 
 def _error(answer: dict[str, Any]) -> PgTraceError:
-    """The exception that the recorder ended with, rebuilt."""
+    """The error that the recorder reported, as an exception."""
     kind = getattr(errors, str(answer["error"]), None)
     if not (isinstance(kind, type) and issubclass(kind, PgTraceError)):
         return RecorderError(f"the recorder refused: {answer.get('reason') or answer['error']}")

@@ -10,12 +10,12 @@ from pgtrace.errors import UsageError
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|)")
 _NS: Final = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000}
 LONGEST_S: Final = 1_000_000
-"""The longest duration that means anything: 11 days."""
+"""The longest duration that is accepted: 11 days."""
 LONGEST_NS: Final = LONGEST_S * 1_000_000_000
 
 
 def duration_ns(text: str) -> int:
-    """What a duration is in ns. Raises UsageError."""
+    """Convert a duration to ns. Raises UsageError."""
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"{text!r} is not a duration such as 20ms, 0.5s or 300us")

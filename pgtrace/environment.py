@@ -10,13 +10,14 @@ redirect the last.
   service overrides the environment.
 - The driver's leg is plain unless the recorder accepts TLS. The settings that protect a connection
   (`leg` in parameters.py) are then removed from the program's environment, after upstream_of() has
-  applied them to the upstream leg or refused them. Of several addresses the strictest counts.
-  `--upstream` overrides all of them.
-- What the driver enforces end to end (require_auth) stays. An address keeps its user, password,
-  database, options, and every parameter unknown to libpq; only the server changes. The other
-  settings of a service it names are then written into the address.
+  applied them to the upstream leg or refused them. If there are several addresses, the strictest
+  setting counts. `--upstream` overrides all of them.
+- Settings that the driver enforces end to end (require_auth) stay. An address keeps its user,
+  password, database, options, and every parameter that libpq does not know; only the server
+  changes. If the address names a service, the other settings of that service are written into the
+  address.
 - PGTARGETSESSIONATTRS stays: the driver keeps checking the one server it is given.
-- channel_binding=require cannot be kept on a plain leg. It is removed only if sslmode=verify-full
+- channel_binding=require cannot be met on a plain leg. It is removed only if sslmode=verify-full
   proves the server's identity instead (recorder.py).
 - Passwords are looked up by host and port. A private copy of the password file repeats each entry
   for the upstream as an entry for the recorder.
@@ -56,7 +57,7 @@ _MADE: Final = frozenset(
         "channel_binding",
     }
 )
-"""Settings about another certificate than the one made for the driver's leg."""
+"""Settings about a certificate other than the one made for the driver's leg."""
 _STRICTEST: Final = {
     "sslmode": SSL_MODES,
     "channel_binding": ("disable", "prefer", "require"),
@@ -64,7 +65,7 @@ _STRICTEST: Final = {
     "ssl_min_protocol_version": TLS_VERSIONS,
     "ssl_max_protocol_version": TLS_VERSIONS[::-1],
 }
-"""Settings that can be ordered by strictness: their values, weakest first."""
+"""Settings that can be ordered by strictness, with their values, weakest first."""
 _URL = re.compile(
     r"(?P<scheme>(?:jdbc:)?[A-Za-z0-9+._-]+)://(?P<user>[^@/]*@)?(?P<place>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?",
     re.DOTALL | re.IGNORECASE,
@@ -73,10 +74,11 @@ _KEYWORD = re.compile(r"\s*(\w+)\s*=")
 
 
 def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[str, ...]) -> Upstream:
-    """The upstream of a program: `asked`, else libpq's variables, else the first of its addresses.
+    """The upstream of a program: `asked`, otherwise libpq's variables, otherwise the first of its
+    addresses.
 
-    `names` are the variables that may hold an address. Their settings that protect the connection
-    apply unless `asked` says otherwise. Raises AddressError.
+    `names` are the variables that may hold an address. The settings in them that protect the
+    connection apply unless `asked` says otherwise. Raises AddressError.
     """
     addresses = {name: found for name in names if (found := program_address(environ.get(name, ""), name)) is not None}
     typed: Mapping[str, str] = asked.settings if asked is not None else {}
@@ -103,7 +105,7 @@ def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[
 def about_upstream(asked: Address | None, upstream: Upstream, environ: Mapping[str, str], names: tuple[str, ...]) -> list[str]:
     """Notes about a program's own addresses and its upstream.
 
-    One note if an address names another server and no upstream was given; another if an address
+    One note if an address names another server and you gave no upstream; another if an address
     decides how the given upstream is encrypted.
     """
     addresses = {name: found for name in names if (found := program_address(environ.get(name, ""), name)) is not None}
@@ -125,8 +127,8 @@ def about_upstream(asked: Address | None, upstream: Upstream, environ: Mapping[s
 
 
 def program_address(text: str, name: str = "") -> Address | None:
-    """The address of PostgreSQL in a program's variable, a URL or keywords; None if it is not one.
-    Raises AddressError."""
+    """The address of PostgreSQL in a program's variable, a URL or keywords; None if the text is not
+    such an address. Raises AddressError."""
     url, keyword = _URL.fullmatch(text.strip()), _KEYWORD.match(text)
     if not (_is_postgres(url["scheme"]) if url is not None else keyword is not None and keyword[1] in PARAMETERS):
         return None
@@ -158,8 +160,8 @@ def _wanted(addresses: Mapping[str, Address], environ: Mapping[str, str]) -> dic
 
 
 def redirected(environ: Mapping[str, str], host: str, port: int, names: tuple[str, ...], *, tls: str | None = None) -> dict[str, str]:
-    """The environment with everything that leads to PostgreSQL leading to the recorder. Raises
-    AddressError for an unknown service.
+    """The environment, changed so that everything in it that leads to PostgreSQL leads to the
+    recorder. Raises AddressError for an unknown service.
 
     `tls`: None if the driver's leg is plain. Otherwise the recorder accepts TLS from the driver:
     the certificate to trust, or empty if the driver verifies as before.
@@ -182,7 +184,7 @@ def redirected(environ: Mapping[str, str], host: str, port: int, names: tuple[st
             changed["PGCHANNELBINDING"] = "prefer"
     elif tls:
         changed["PGSSLROOTCERT"] = tls
-        # a login bound to this certificate, which is not the server's, would be refused
+        # A login bound to this certificate, which is not the server's, would be refused.
         changed["PGCHANNELBINDING"] = "disable"
     for name in names:
         if name in changed:
@@ -191,8 +193,8 @@ def redirected(environ: Mapping[str, str], host: str, port: int, names: tuple[st
 
 
 def redirected_url(text: str, host: str, port: int, environ: Mapping[str, str], *, tls: str | None = None) -> str:
-    """An address of PostgreSQL, changed to lead to the recorder; any other text is unchanged.
-    Raises AddressError for an unknown service."""
+    """An address of PostgreSQL, changed to lead to the recorder; any other text is returned
+    unchanged. Raises AddressError for an unknown service."""
     address = program_address(text)
     if address is None:
         return text
@@ -217,7 +219,7 @@ def redirected_url(text: str, host: str, port: int, environ: Mapping[str, str], 
 def _left_out(tls: str | None) -> frozenset[str]:
     """The parameters to remove from a program's environment; `tls` as in redirected()."""
     if tls is None:
-        # gssencmode=require was refused; the other values require nothing
+        # gssencmode=require was refused; the other values require nothing.
         return PLACE | (LEG - {"gssencmode"}) | _OTHERS_TLS
     return PLACE | (_MADE if tls else {"requirepeer"})
 
@@ -253,8 +255,8 @@ def with_parts(
 
 
 def repeated_passwords(entries: str, upstream: Upstream, host: str, port: int) -> str:
-    """A password file's text; each entry for the upstream is followed by the same entry for the
-    recorder."""
+    """A password file's text in which each entry for the upstream is followed by the same entry for
+    the recorder."""
     lines: list[str] = []
     for line in entries.splitlines():
         lines.append(line)
@@ -272,7 +274,7 @@ def _fits(one: Host, host: str, port: str) -> bool:
 
 
 def password_file(environ: Mapping[str, str]) -> str:
-    """The text of the password file that libpq would read, if it is a plain file; else
+    """The text of the password file that libpq would read, if it is a regular file; otherwise
     empty."""
     path = environ.get("PGPASSFILE") or os.path.join(home(environ), ".pgpass")
     try:
@@ -282,8 +284,8 @@ def password_file(environ: Mapping[str, str]) -> str:
 
 
 def give_passwords(variables: dict[str, str], upstream: Upstream, host: str, port: int, directory: str) -> None:
-    """Set PGPASSFILE to a private copy of the password file, if there is one, that has the
-    upstream's entries for the recorder too."""
+    """Set PGPASSFILE to a private copy of the password file, if there is one, that also has the
+    upstream's entries for the recorder."""
     entries = password_file(variables)
     if not entries:
         return
@@ -294,7 +296,7 @@ def give_passwords(variables: dict[str, str], upstream: Upstream, host: str, por
 
 
 def how_to_point(host: str, port: int, upstream: Upstream) -> list[str]:
-    """Lines that say how to point a program to the recorder."""
+    """Lines that explain how to point a program to the recorder."""
     place = f"host={host}&port={port}" if host.startswith("/") else ""
     url = f"postgresql:///DATABASE?{place}" if place else f"postgresql://USER@{host}:{port}/DATABASE"
     return [
@@ -306,7 +308,7 @@ def how_to_point(host: str, port: int, upstream: Upstream) -> list[str]:
 
 
 def _split(line: str) -> list[str]:
-    """The fields of a password file's line; backslash escapes stay as they are."""
+    """The fields of a line in a password file; backslash escapes stay unchanged."""
     parts = [""]
     escaped = False
     for character in line:

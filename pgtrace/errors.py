@@ -1,13 +1,13 @@
 """Everything that pgtrace refuses, as one family of errors with their fields and exit codes.
 
 - `str(error)` is the one line that you read: what is wrong, then the remedy.
-- `exit_code` is that of the command line: 2 for a usage error, 3 for a network failure, 4 for a
+- `exit_code` is the exit code of the command: 2 for a usage error, 3 for a network failure, 4 for a
   capture that cannot be read, 127 for a program that cannot be started.
-- What arrives on the wire is never an exception: a malformed message is an event, and the traffic
-  goes on. These errors are about what the user asked for.
+- Nothing on the wire ever raises an exception: a malformed message is an event, and the traffic
+  continues. These errors are about the user's request.
 
-These lines contain names, paths and texts from others, so each passes the sanitiser here. An error
-can be shown as it is.
+These lines contain names, paths and other people's texts, so each passes the sanitiser here. An
+error can be shown without further checks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PgTraceError(Exception):
 
 
 class UsageError(PgTraceError):
-    """The request makes no sense."""
+    """A request that makes no sense."""
 
     exit_code = 2
 
@@ -40,8 +40,8 @@ class AddressError(UsageError):
     """A LISTEN or UPSTREAM that is not valid, or must not be used."""
 
     def __init__(self, text: str, reason: str) -> None:
-        """`text` is the part of it that may be shown: never a value that could be a secret. Empty
-        if there is none."""
+        """`text` is the part of the address that may be shown: never a value that could be a
+        secret. It is empty if no part may be shown."""
         super().__init__(f"{text!r}: {reason}" if text else reason)
         self.text = text
         self.reason = reason
@@ -52,12 +52,12 @@ _POINTED = 2_000
 
 
 class PointedError(UsageError):
-    """A text in one of pgtrace's small languages that is not valid. It points at the place."""
+    """An invalid text in one of pgtrace's small languages. It points at the place of the error."""
 
     language: ClassVar[str]
 
     def __init__(self, text: str, position: int, length: int, reason: str) -> None:
-        # of a text longer than anyone types, show what is around the place
+        # If the text is very long, show the part around the place.
         first = max(0, position - _POINTED // 2)
         shown = "".join(character if sanitise.text(character) == character else " " for character in text[first : first + _POINTED])
         super().__init__(
@@ -65,14 +65,14 @@ class PointedError(UsageError):
         )
         self.text = text
         self.position = position
-        """The character of `text` where it goes wrong; its length if something is missing at the
-        end."""
+        """The index of the character at which `text` goes wrong; its length if something is missing
+        at the end."""
         self.length = length
         self.reason = reason
 
 
 class BudgetError(UsageError):
-    """A budget that is not valid: an unknown counter, or a limit that is not a number."""
+    """An invalid budget: an unknown counter, or a limit that is not a number."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}")
@@ -94,12 +94,12 @@ class FaultError(PointedError):
 
 
 class OutputExists(PgTraceError):
-    """The output file exists already; nothing is overwritten."""
+    """The output file already exists; nothing is overwritten."""
 
     exit_code = 2
 
     def __init__(self, path: AnyPath) -> None:
-        super().__init__(f"{os.fspath(path)} exists already: choose another name or remove it")
+        super().__init__(f"{os.fspath(path)} already exists: choose another name or remove it")
         self.path = os.fspath(path)
 
 
@@ -113,7 +113,7 @@ class MarkError(PgTraceError):
 
 
 class NoOpenMark(PgTraceError):
-    """A mark that is to end is not open."""
+    """You asked to end a mark that is not open."""
 
     exit_code = 2
 
@@ -123,7 +123,7 @@ class NoOpenMark(PgTraceError):
 
 
 class ProgramError(PgTraceError):
-    """A program cannot be started. The exit code is the one that shells use for it."""
+    """A program cannot be started. The exit code is the one that shells use for this."""
 
     exit_code = 127
 
@@ -134,7 +134,7 @@ class ProgramError(PgTraceError):
 
 
 class MissingExtra(PgTraceError):
-    """A package that only some of pgtrace needs is not installed."""
+    """A package that only parts of pgtrace need is not installed."""
 
     exit_code = 2
 
@@ -145,7 +145,7 @@ class MissingExtra(PgTraceError):
 
 
 class ListenError(PgTraceError):
-    """Listening on the address failed."""
+    """Listening on an address failed."""
 
     exit_code = 3
 
@@ -167,7 +167,7 @@ class UpstreamError(PgTraceError):
 
 
 class LoginsFailed(PgTraceError):
-    """The server was reached, and let nobody in."""
+    """The server was reached, but refused every login."""
 
     exit_code = 3
 
@@ -196,6 +196,6 @@ class NewerCapture(CaptureError):
 
 
 class RecorderError(PgTraceError):
-    """The recorder process could not be started, or is gone."""
+    """The recorder process could not be started, has ended, or does not answer."""
 
     exit_code = 3

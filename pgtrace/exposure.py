@@ -14,20 +14,20 @@ leg can prove this by:
 GSS is not among them: pgtrace answers GSSENCRequest itself and has no GSS on the upstream leg. A
 GSS or SSPI login passes through with the driver's own credentials. `ident` over TCP is not among
 them either, because pgtrace cannot see it: a server that asks an ident daemon on this machine gets
-pgtrace's user for each connection. In front of such a server listen on a socket
+pgtrace's user for each connection. In front of such a server, listen on a socket
 (docs/connections.md).
 
 exposure() decides between three results:
 
-- ALL connections are served if local users gain nothing, if the listener is a socket in a
+- ALL: every connection is served, if local users gain nothing, if the listener is a socket in a
   directory, whose mode (0600) keeps others out, or with `--allow-others`.
-- OWN connections are served and others refused if the user named an identity. The kernel must then
-  say who connects (proxy/admission.py): Linux does, for loopback ports and for abstract sockets,
-  which have no mode. Elsewhere such a listener is refused.
-- OWN_GET_CERTIFICATE: all connections are served, but only own ones use the default certificate. A
+- OWN: own connections are served and others refused, if the user named an identity. The kernel must
+  then say who connects (proxy/admission.py): Linux does, for loopback ports and for abstract
+  sockets, which have no mode. On other systems such a listener is refused.
+- OWN_GET_CERTIFICATE: every connection is served, but only own ones use the default certificate. A
   file that happens to exist in the home directory must not close a port meant for every local user,
-  and whether the server wants the certificate is unknown until it asks. If the kernel does not say
-  who connects, no connection uses the certificate.
+  and it is unknown whether the server wants the certificate until it asks. If the kernel does not
+  say who connects, no connection uses the certificate.
 
 A listener beyond loopback always needs `--allow-others`. check_legs() resolves names.
 """
@@ -55,7 +55,7 @@ class Served(StrEnum):
 
 
 KERNEL_TELLS: Final = sys.platform == "linux"
-"""Whether the kernel says which user a connection belongs to."""
+"""Whether the kernel says which user owns a connection."""
 
 
 def named_identity(upstream: Upstream) -> str:
@@ -80,7 +80,7 @@ def exposure(listen: Listen, upstream: Upstream, allow_others: bool) -> Served:
     if identity and not KERNEL_TELLS:
         raise AddressError(
             listen.display,
-            f"behind {identity} the server takes anyone who connects here for your own user: listen on a socket (unix:/dir) or use "
+            f"through {identity} the server takes anyone who connects here for your own user: listen on a socket (unix:/dir) or use "
             f"--allow-others",
         )
     if identity:
@@ -89,10 +89,10 @@ def exposure(listen: Listen, upstream: Upstream, allow_others: bool) -> Served:
 
 
 def about(served: Served, upstream: Upstream) -> str:
-    """One line that tells the user which connections a listener serves; empty if it serves all."""
+    """One line about which connections a listener serves, for the user; empty if it serves all."""
     if served is Served.OWN:
         return (
-            f"only connections of your own user are served: behind {named_identity(upstream)} the server would take others for you; "
+            f"only connections of your own user are served: through {named_identity(upstream)} the server would take others for you; "
             "--allow-others serves them"
         )
     if served is Served.OWN_GET_CERTIFICATE:
@@ -112,8 +112,8 @@ def check_loop(listen: Listen, upstream: Upstream) -> None:
 
 
 def check_legs(legs: Sequence[Leg]) -> None:
-    """Refuse legs that share an address, and legs that lead back to themselves. A leg that leads to
-    another one's listener is fine as long as the last of them leads elsewhere."""
+    """Refuse legs that share an address, and legs that lead back to themselves. A leg may lead to
+    another leg's listener as long as the last of them leads elsewhere."""
     if len(legs) > MOST_LEGS:
         raise AddressError("", f"{len(legs)} legs at once: at most {MOST_LEGS}")
     for leg in legs:
@@ -140,7 +140,8 @@ def check_legs(legs: Sequence[Leg]) -> None:
 
 
 def _share(one: Listen, other: Listen) -> bool:
-    """Whether two listeners would take the same address. Port 0 is a free one each time."""
+    """Whether two listeners would use the same address. Port 0 is a different free port each
+    time."""
     if one.port != other.port or not one.port or (one.unix is None) != (other.unix is None):
         return False
     if one.unix is not None and other.unix is not None:
@@ -169,7 +170,7 @@ def _addresses(host: str, port: int) -> set[str]:
 
 
 def _is_local(address: str) -> bool:
-    """Whether this machine has that address: only then can a socket be bound to it."""
+    """Whether this machine has the address: only then can a socket be bound to it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as trial:

@@ -4,13 +4,13 @@
     delay 50ms before Execute
     reset after 1MB
 
-A rule has an action and a moment: a message of one side, the reply to one, a number of bytes, a
-time, or the beginning or end of the connection. `delay`, `limit` and `split` without a moment apply
-to everything that passes. A rule never creates or changes a message: it delays, cuts reads into
-pieces, or ends the connection. The grammar is in docs/faults.md.
+A rule has an action and a moment: a message of one side, the reply to a message, a number of bytes,
+a time, or the beginning or end of the connection. `delay`, `limit` and `split` without a moment
+apply to everything that passes. A rule never creates or changes a message: it delays, cuts reads
+into pieces, or ends the connection. The grammar is in docs/faults.md.
 
-This module parses a text into a Rule, plain data that is sent to the recorder's process; the errors
-of parse() say what is wrong, and where. proxy/faults.py applies the rules.
+This module parses a text into a Rule, plain data that is sent to the recorder's process. The errors
+that parse() raises say what is wrong, and where. proxy/faults.py applies the rules.
 """
 
 from __future__ import annotations
@@ -51,40 +51,40 @@ _NS: Final = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_
 _BYTES: Final = {"": 1, "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _LAST_MESSAGE: Final = 999_999_999
 _LARGEST: Final = 1 << 62
-"""Bytes, or bytes per second, that nothing reaches."""
+"""A number of bytes, or of bytes per second, that is never reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One fault."""
+    """One fault rule."""
 
     text: str
-    """The rule as written."""
+    """The rule's text, as written."""
     action: str
     """`delay`, `limit`, `split`, `hang`, `close` or `reset`."""
     amount: int = 0
-    """Of `delay` and `hang`: ns (0: hang without end); of `limit`: bytes per second; of `split`:
-    bytes of a piece."""
+    """For `delay` and `hang`: ns (0: hang for ever); for `limit`: bytes per second; for `split`:
+    bytes per piece."""
     spread_ns: int = 0
-    """Of `delay`: the largest deviation, up or down."""
+    """For `delay`: the largest deviation, up or down."""
     gap_ns: int = 0
-    """Of `split`: the time between pieces."""
+    """For `split`: the time between pieces."""
     moment: str = ALWAYS
     """`before`, `after` or `inside` a message; `connect`, `end`; `bytes` or `time`: after
-    `threshold` of it."""
+    `threshold` bytes or ns."""
     side: int = EITHER
     code: int = 0
     """The message's code (protocol/codes.py)."""
     number: int = 0
-    """Which of those messages of a connection, from 1; 0 means any."""
+    """Which of these messages on a connection, from 1; 0 means any."""
     pattern: str = ""
     """A regular expression that the message's body must match."""
     reply: bool = False
     """Whether the moment is the reply to the message."""
     threshold: int = 0
-    """Of `bytes` and `time`: how many bytes, how many ns."""
+    """For `bytes` and `time`: how many bytes, or how many ns."""
     once: bool = False
-    """Whether the rule applies in one connection only."""
+    """Whether the rule applies to one connection only."""
 
 
 def parse(text: str) -> Rule:
@@ -142,7 +142,7 @@ class _Parser:
         return Rule(self.text.strip(), action.text, moment=moment, once=once, **values, **about)
 
     def _moment(self) -> tuple[str, dict[str, Any]]:
-        """Parse the moment; also returns the fields of Rule for it."""
+        """Parse the moment. Returns its name and the fields of Rule that belong to it."""
         token = self._next
         if token.text == "at":
             self._at += 1
@@ -190,7 +190,7 @@ class _Parser:
         return about
 
     def _named(self, token: _Token, side: int) -> tuple[int, int]:
-        """Side and code of a message."""
+        """The side and code of a message."""
         found = [(one, code) for one in (FRONTEND, BACKEND) for code, name in _NAMES[one].items() if name == token.text]
         sides = [one for one, _ in found]
         if not found:

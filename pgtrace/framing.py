@@ -1,9 +1,9 @@
 """Where one message ends and the next begins, in both directions of one connection.
 
-The bytes of each side go in as they were read, cut anywhere. Frames come out, the same ones however
-the pieces were cut. A frame is the plain tuple `(code, body, size)`: the code of protocol/codes.py,
-the body without type byte and length, and the bytes it took on the wire, header included. It is
-plain because reading a large capture makes a million of them.
+You feed the bytes of each side as they were read, cut anywhere, and get frames, which are the same
+however the pieces were cut. A frame is the plain tuple `(code, body, size)`: the code of
+protocol/codes.py, the body without type byte and length, and the number of bytes on the wire,
+header included. It is plain because reading a large capture makes a million of them.
 
 Rules:
 
@@ -11,10 +11,10 @@ Rules:
   (`size` shows it): a 1 GiB row is counted, never collected.
 - The frontend begins with untyped packets. A StartupMessage ends that phase. SSLRequest and
   GSSENCRequest are answered by one raw byte; only there, `S`, `N` and `G` are not messages. After
-  `S` or `G` everything is encrypted: OPAQUE, unless decrypted() says that these bytes are the plain
-  stream. A first byte 0x16 is a TLS handshake at once.
+  `S` or `G` everything is encrypted: OPAQUE, unless you call decrypted() because the bytes are the
+  plain stream. A first byte of 0x16 is an immediate TLS handshake.
 - An `E` before any other backend message, with an impossible length, is the unframed error text of
-  protocol 2.0. What a frontend sends after a StartupMessage of another major version than 3 is
+  protocol 2.0. What a frontend sends after a StartupMessage of a major version other than 3 is
   OPAQUE. Protocol 2.0 has no lengths, so that error is all that can be read of its backend.
 - A length below 4 or above 1 GiB, or a first packet that is not PostgreSQL's, makes that direction
   OPAQUE for good.
@@ -37,7 +37,7 @@ Frame = tuple[int, bytes, int]
 """(code, body, size): see the module's docstring."""
 
 KEPT_BYTES: Final = 256 * 1024
-"""The most bytes of a body that are passed on; the rest is counted in `size`."""
+"""The most bytes of a body that a frame contains; `size` counts the rest."""
 LONGEST: Final = 0x3FFFFFFF
 """The protocol's limit for a message's length word."""
 LONGEST_STARTUP: Final = 10_004
@@ -46,9 +46,9 @@ LONGEST_ERROR: Final = 30_000
 """libpq's limit for an error before authentication; a longer one is text of protocol 2.0."""
 
 TLS_HELLO: Final = -1
-"""first_packet(): a TLS handshake that begins at once."""
+"""Returned by first_packet(): an immediate TLS handshake."""
 NO_PACKET: Final = -2
-"""first_packet(): not one of PostgreSQL's."""
+"""Returned by first_packet(): the packet is not one of PostgreSQL's."""
 _TLS_HANDSHAKE: Final = 0x16
 _HEADER: Final = struct.Struct(">BI").unpack_from
 _STARTUP: Final = struct.Struct(">II").unpack_from
@@ -61,14 +61,13 @@ _UNTYPED_CODES: Final = {
 
 
 def first_packet(data: bytes | bytearray) -> tuple[int, int] | None:
-    """What is at the beginning of an untyped stream, by the server's rules: its request code or
-    protocol version, or TLS_HELLO or NO_PACKET, and how many bytes it takes; None if more must come
-    first."""
+    """The first packet of an untyped stream, by the server's rules: its request code or protocol
+    version, or TLS_HELLO or NO_PACKET, and its length in bytes. None if more bytes are needed."""
     if not data:
         return None
     if data[0] == _TLS_HANDSHAKE:
         return TLS_HELLO, len(data)
-    if any(data[:2]):  # no start-up packet is that long
+    if any(data[:2]):  # a start-up packet is never that long
         return NO_PACKET, len(data)
     if len(data) < 4:
         return None
@@ -90,7 +89,7 @@ class _Typed:
         self.code = 0
         self.size = 0
         self.body = bytearray()
-        self.lost = False  # an impossible length: nothing after it can be found again
+        self.lost = False  # an impossible length: no message after it can be found
 
     def feed(self, data: bytes) -> list[Frame]:
         frames: list[Frame] = []
@@ -140,12 +139,13 @@ class _Typed:
 
     @property
     def unfinished_bytes(self) -> int:
-        """Bytes so far of a message that has not ended yet."""
+        """The bytes so far of a message that has not ended yet."""
         return len(self.head) if self.head else (self.size - self.remaining if self.remaining else 0)
 
 
 class Framer:
-    """Both directions of one connection, from bytes to frames. It never raises on any bytes."""
+    """Both directions of one connection: turns bytes into frames. Never raises, whatever the bytes
+    are."""
 
     __slots__ = (
         "_backend",
@@ -173,14 +173,14 @@ class Framer:
         self._opaque = [False, False]
         self._unframed = False  # the protocol is 2.0: only the backend's error can be read
         self.seeking = False
-        """Whether the place in the stream is lost at the moment."""
+        """Whether the message boundaries are lost at the moment."""
         self._ready = b""
         self.cut = [False, False]
-        """For each side, whether a message has begun and not ended. The same as unfinished(),
+        """For each side, whether a message has begun and not ended: the same as unfinished(),
         without a call."""
 
     def feed(self, side: int, data: bytes) -> list[Frame]:
-        """The frames that `data`, the next bytes of `side`, completes."""
+        """Take the next bytes of `side`. Returns the frames that they complete."""
         if self.seeking:
             return self._seek(side, data)
         if self._opaque[side]:
@@ -212,21 +212,22 @@ class Framer:
         return framer
 
     def gap(self) -> None:
-        """Bytes are missing here, in either direction: look for a place to resume."""
+        """Bytes are missing here, in either direction or both: search for a place to resume."""
         self._frontend = _Typed(self._kept)
         self._backend = _Typed(self._kept)
         self._untyped = False
         self._buffered = b""
         self._replies.clear()
         self._heard = True
-        if any(self._opaque):  # both sides resume together, and this one never will
+        if any(self._opaque):  # both sides resume together, and this side never will
             self._opaque = [True, True]
         self.cut = [False, False]
         self.seeking = not any(self._opaque)
         self._ready = b""
 
     def decrypted(self) -> None:
-        """What follows `S` is the plain stream, because the recorder terminated TLS itself."""
+        """Note that after `S` the plain stream follows, because the recorder terminated TLS
+        itself."""
         self._opaque = [False, False]
 
     @property
@@ -236,17 +237,17 @@ class Framer:
         return not (self.seeking or self.cut[0] or self.cut[1] or self._opaque[0] or self._opaque[1])
 
     def unfinished(self, side: int) -> bool:
-        """Whether a message of that side has begun and not ended."""
+        """Whether a message of this side has begun and not ended."""
         return (self._frontend, self._backend)[side].unfinished or (side == FRONTEND and bool(self._buffered))
 
     def begun(self, side: int) -> int:
-        """The code of that side's unfinished typed message; 0 if there is none, or its header has
-        not come yet."""
+        """The code of this side's unfinished typed message; 0 if there is none, or if its header is
+        not complete."""
         typed = (self._frontend, self._backend)[side]
         return typed.code if typed.remaining else 0
 
     def unfinished_bytes(self, side: int) -> int:
-        """Bytes fed so far of a message that has not ended."""
+        """The bytes fed so far of a message that has not ended."""
         if side == FRONTEND and self._buffered:
             return len(self._buffered)
         return (self._frontend, self._backend)[side].unfinished_bytes
@@ -314,7 +315,8 @@ class Framer:
         return frames
 
     def _version_2_error(self, text: bytes) -> list[Frame]:
-        """The error once its zero byte has come, if it comes within the length of any error."""
+        """The error, once its zero byte has arrived, if it arrives within the length of any
+        error."""
         end = text.find(0, 0, LONGEST_ERROR) + 1 or LONGEST_ERROR
         if end > len(text):
             self._backend.head = text

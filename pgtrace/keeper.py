@@ -1,16 +1,16 @@
 """The keeper: a small process between pgtrace and a helper, which it ends when pgtrace ends.
 
 If a program that started a server is killed, the server runs on for ever and its data stays. So
-nothing that could outlive pgtrace is started directly. `kept.py` starts this file
-(`python -I -S keeper.py DESCRIPTOR JSON`), which runs the command as its only child.
+pgtrace starts no process directly that could outlive it. `kept.py` starts this file (`python -I -S
+keeper.py DESCRIPTOR JSON`), which runs the command as its only child.
 
 Rules:
 
-- DESCRIPTOR is one end of a pipe whose other end only pgtrace has. A byte comes when pgtrace lets
-  go, and the end of the pipe when it is gone, in whatever way. Then the child is ended by the
-  signals of `orders`, and the directory `removes` is removed, in this order.
+- DESCRIPTOR is one end of a pipe whose other end only pgtrace has. The keeper reads a byte when
+  pgtrace lets go, and the end of the pipe when pgtrace is gone for whatever reason. Then it ends
+  the child with the signals of `orders`, and afterwards removes the directory `removes`.
 - The child has the keeper's standard streams, and the keeper ends as the child ended: with its exit
-  code, or 128+N after signal N. Then no directory is removed: pgtrace is still there.
+  code, or 128+N after signal N. In this case it removes no directory: pgtrace is still there.
 - The keeper passes on the signals that it gets. `kept.py` starts it in a session of its own, out of
   reach of the terminal's Ctrl-C.
 - It imports nothing from the rest of the package, so it starts in about 30 ms.
@@ -28,7 +28,7 @@ import sys
 from typing import Any
 
 ENDS_WITHIN_S = 5.0
-"""How long a child may take to end after each order."""
+"""How long a child may take to end after each signal."""
 CANNOT_START = 127
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -69,7 +69,7 @@ def keep(pgtrace: int, told: dict[str, Any]) -> int:
 
 
 def end(child: subprocess.Popen[bytes], orders: list[int]) -> None:
-    """End it: kindly first, in the end at once."""
+    """End the child: with the gentlest signal first, and with SIGKILL at last."""
     for order in (*orders, signal.SIGKILL):
         if child.poll() is None:
             child.send_signal(order)

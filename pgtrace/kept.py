@@ -1,14 +1,14 @@
-"""Helper processes that end when this process ends, in whatever way.
+"""Helper processes that end when this process ends, for whatever reason.
 
     with Kept([pgbouncer, "-q", ini], orders=(signal.SIGTERM,)) as helper:
         helper.process.poll()
 
 `keeper.py` runs the command and watches a pipe to this process. The kernel closes the pipe however
-a process ends, `kill -9` included. What ends by itself needs no keeper: a process that reads this
-one's pipe until it ends, such as the recorder, a pager, or a visitor's screen.
+a process ends, `kill -9` included. A process that ends by itself needs no keeper: one that reads
+this process's pipe until it ends, such as the recorder, a pager, or a visitor's screen.
 
-A helper may be started as another user, and may own a directory that goes with it. Its command is
-visible to other users anyway, so it holds no secrets.
+A helper may be started as another user, and may own a directory that is removed with it. Its
+command is visible to other users anyway, so it must not contain secrets.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 CANNOT_START: Final = 127
-"""The exit code if there was nothing to run; the reason is on its stderr."""
+"""The exit code if there was no command to run; the reason is on its stderr."""
 
 
 class Kept:
@@ -43,9 +43,9 @@ class Kept:
         group: int | None = None,
         **options: Any,
     ) -> None:
-        """Start it. `orders` end it, one after the other as long as it runs, SIGKILL at last. When
-        this process has let go of it, `removes` is removed; `locks` mark that directory as owned
-        (`temporary.py`), and the keeper holds them too.
+        """Start the helper. To end it, the signals of `orders` are sent one after the other as long
+        as it runs, and SIGKILL at last. When this process has let go of it, `removes` is removed;
+        `locks` mark that directory as owned (`temporary.py`), and the keeper holds them too.
 
         It runs in `directory`, as `user` and `group`. `options` are those of Popen, such as its
         standard streams and environment.
@@ -73,11 +73,12 @@ class Kept:
             os.close(end)
 
     def let_go(self) -> None:
-        """Have the helper ended, without waiting for it. You may call it twice."""
+        """Make the keeper end the helper, without waiting. You may call this twice."""
         held, self._held = self._held, -1
         if held >= 0:
-            with contextlib.suppress(BrokenPipeError):  # it has ended already
-                os.write(held, b".")  # a process that this one forked may still have the pipe open
+            with contextlib.suppress(BrokenPipeError):  # it has already ended
+                # a process that was forked from this one may still have the pipe open
+                os.write(held, b".")
             os.close(held)
 
     def stop(self) -> int:

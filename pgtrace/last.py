@@ -1,9 +1,9 @@
-"""The capture of the latest `run`, kept until the next one: what `--last` reads.
+"""The capture of the latest `run`, kept until the next run: the capture that `--last` reads.
 
-It is in `$XDG_STATE_HOME/pgtrace/last`, 0700; of a run with -w, a link to its file is there. While
-it is being recorded it is a directory beside that place, with an owner's lock (temporary.py). So a
-run that is killed leaves nothing behind, and two runs at once do not meet: the one that ends last
-is the latest.
+It is in `$XDG_STATE_HOME/pgtrace/last`, with mode 0700; for a run with -w, a link to its file is
+there. While it is being recorded it is a directory beside that place, with an owner's lock
+(temporary.py). So a run that is killed leaves nothing behind, and two simultaneous runs do not
+interfere: the one that ends last is the latest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pgtrace.errors import CaptureError, UsageError
 from pgtrace.temporary import PrivateDirectory
 
 CAPTURE: Final = "capture"
-"""Its name in such a directory."""
+"""The name of the capture in such a directory."""
 LEAST_ROOM: Final = 1024 * 1024
 _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
@@ -42,12 +42,12 @@ def directory() -> PrivateDirectory | None:
 
 
 def place() -> Path:
-    """Where the latest is kept."""
+    """The place where the latest capture is kept."""
     return user_state_path("pgtrace", appauthor=False) / "last"
 
 
 def remember(written: Path) -> None:
-    """The latest is a file of the user's. Raises OSError."""
+    """Make a file of the user's the latest capture. Raises OSError."""
     made = directory()
     if made is not None:
         os.symlink(os.path.abspath(written), os.path.join(made.path, CAPTURE))
@@ -55,7 +55,7 @@ def remember(written: Path) -> None:
 
 
 def capture() -> Path:
-    """The latest capture. Raises UsageError without one, CaptureError if it cannot be read."""
+    """The latest capture. Raises UsageError if there is none, CaptureError if it cannot be read."""
     found = place() / CAPTURE
     try:
         return _existing(found)
@@ -67,7 +67,7 @@ def _existing(found: Path) -> Path:
     if found.is_symlink():
         found = Path(os.readlink(found))
         if not found.exists():
-            raise UsageError(f"the latest run was written to {found}, which is no longer there")
+            raise UsageError(f"the latest run was written to {found}, which does not exist any more")
         return found
     if not found.exists():
         raise UsageError("no run has been kept yet: `pgtrace run -- CMD` keeps its capture until the next run, unless --no-last is given")

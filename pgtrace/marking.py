@@ -1,11 +1,11 @@
 """Marks in a running `pgtrace listen`, from another shell of the same user.
 
-    marking.recorders()                       # those that take marks: their sockets and addresses
+    marking.recorders()                       # the recorders that take marks: sockets and addresses
     marking.ask(socket, begin=True, name="checkout")
 
-Each such recorder has a Unix socket in a private directory (temporary.py), which nobody else can
+Each such recorder has a Unix socket in a private directory (temporary.py), which no other user can
 enter. The recorder also asks the kernel who owns a connection. One JSON line is the request, one
-the answer, which comes when the mark has its place among what was recorded.
+the answer. The answer arrives when the mark has its place in the capture.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pgtrace.errors import MarkError, NoOpenMark
 from pgtrace.temporary import PREFIX, SHORT
 
 KIND: Final = "marks"
-"""What such a directory has in its name."""
+"""The part of the name that identifies such a directory."""
 SOCKET: Final = "marks.sock"
 ANSWER_S: Final = 30.0
 LONGEST_NAME: Final = 4_096
@@ -32,13 +32,13 @@ class Reachable(NamedTuple):
     """A recorder that takes marks."""
 
     path: str
-    """Of its socket."""
+    """The path of its socket."""
     addresses: tuple[str, ...]
-    """Where it listens."""
+    """The addresses on which it listens."""
 
 
 def recorders() -> list[Reachable]:
-    """Those of this user that answer."""
+    """The recorders of this user that answer."""
     found = []
     for parent in dict.fromkeys((tempfile.gettempdir(), SHORT)):
         try:
@@ -56,7 +56,7 @@ def recorders() -> list[Reachable]:
 
 
 def choose(to: str | None) -> Reachable:
-    """The recorder that listens at that address, or the only one. Raises MarkError."""
+    """The recorder that listens at this address, or the only one. Raises MarkError."""
     running = recorders()
     if to is not None:
         wanted = to if to.startswith((":", "unix:")) or not to.isdecimal() else f":{to}"

@@ -7,9 +7,9 @@ necessary:
 
 - In a URL, everything between the user's `:` and the last `@` of the argument, even if the shell
   took it for a path and its `//` became `/`.
-- After a name that says it is secret, and `=` or `:`: `password=`, `PGPASSWORD=`, `--password=`,
-  also percent-encoded. In libpq's keyword form a value goes up to the next keyword, so that an
-  unquoted blank does not show the rest.
+- The value after a name that looks secret, and `=` or `:`: `password=`, `PGPASSWORD=`,
+  `--password=`, also percent-encoded. In libpq's keyword form a value extends to the next keyword,
+  so that an unquoted blank does not show the rest.
 - The argument after an option with such a name, and after psql's `-W`.
 """
 
@@ -69,8 +69,8 @@ def _without_password(text: str) -> str:
 
 
 def _masked(names: re.Pattern[str], text: str, values: re.Pattern[str] = _VALUE) -> str:
-    """The text with the value after each secret name masked. A value may contain what looks like a
-    name, and a name what looks like a value."""
+    """The text with the value after each secret name masked. A value may contain text that looks
+    like a name, and a name text that looks like a value."""
     shown, at = "", 0
     while (found := names.search(text, at)) is not None:
         shown += text[at : found.end()]

@@ -9,7 +9,7 @@ program and its server.
 docs/tls.md has a line for each. The list is that of libpq 18. The tests compare it with the
 installed libpq, and fail for a new parameter.
 
-Other programs have their own words for TLS in a URL. TLS_WORDS gives the nearest sslmode for each
+Other programs have their own words for TLS in a URL. TLS_WORDS gives for each the nearest sslmode
 that is no weaker. libpq's own words keep libpq's meaning, and `ssl=true` means `require`, as in
 libpq.
 """
@@ -21,7 +21,7 @@ from typing import Final, Literal, NamedTuple
 DEFAULT_PORT: Final = 5432
 LAST_PORT: Final = 65535
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-"""From the weakest to the strictest."""
+"""The values of sslmode, from the weakest to the strictest."""
 TLS_WORDS: Final = {
     "true": "require",
     "1": "require",
@@ -33,7 +33,7 @@ TLS_WORDS: Final = {
 """The meaning of other drivers' `ssl=` and `sslmode=` in libpq's words. node-postgres' no-verify
 encrypts and trusts any certificate, as `require` does."""
 NO_TLS_WORDS: Final = ("", "false", "0", "off", "no", "none")
-"""Words that ask for nothing."""
+"""Words that require nothing."""
 
 
 class Parameter(NamedTuple):

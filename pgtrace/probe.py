@@ -1,4 +1,5 @@
-"""Whether the upstream answers: checked once, before a program is started that would only fail."""
+"""Whether the upstream answers. This is checked once, before a program is started that would only
+fail."""
 
 from __future__ import annotations
 

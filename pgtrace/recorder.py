@@ -5,15 +5,15 @@
             check_out(recorder.url(user="shop", database="shop"))
     Capture("checkout.pgtrace").mark("checkout").round_trips
 
-The process is pgtrace/proxy. Nothing of it is imported here; control.py starts it and talks to it.
-If our own process dies without stop(), the recorder continues until its last session has ended, and
-cleans up after itself.
+The process is pgtrace/proxy. This module imports nothing of it; control.py starts it and talks to
+it. If our own process dies without stop(), the recorder continues until its last session has ended,
+and cleans up after itself.
 
-You can call this from any thread. Requests raise RecorderError if the process is gone or does not
-answer. Without `write` the capture is temporary, in a directory that only this user can enter, and
-stop() removes it.
+You can call the methods from any thread. Requests raise RecorderError if the process is gone or
+does not answer. Without `write` the capture is temporary, in a directory that only this user can
+enter, and stop() removes it.
 
-Without `listen` the recorder takes any free port of 127.0.0.1. If the server learns this user's
+Without `listen` the recorder uses any free port of 127.0.0.1. If the server learns this user's
 identity (over a Unix socket, or from a client certificate), anyone who connects would be taken for
 this user. Then it listens on a socket in a directory that only this user can enter (exposure.py).
 """
@@ -52,20 +52,20 @@ from pgtrace.last import CAPTURE
 from pgtrace.temporary import PrivateDirectory, sweep
 
 STOP_S: Final = 60.0
-"""How long a recorder may go on writing what it holds. It ends by itself if its disk takes nothing
-for a few seconds."""
+"""How long a recorder may take to write what it holds. It ends by itself if its disk accepts no
+data for a few seconds."""
 WAITING_S: Final = 90.0
-"""How long an answer may take if traffic waits for the disk: 30 s without a byte, and then what
-waits."""
+"""How long an answer may take if traffic waits for the disk: 30 s without a byte, and then the
+bytes that wait."""
 REDACTIONS: Final = ("params", "rows", "literals", "all")
-"""What can be blanked in a capture on request."""
+"""The contents that can be blanked in a capture on request."""
 STARTUP_TIMEOUT_S: Final = 60.0
-"""How long a driver may take to send a whole start-up. It is the default of the server's
+"""How long a driver may take to send a complete start-up: the default of the server's
 authentication_timeout."""
 SHORTEST_STARTUP_TIMEOUT_S: Final = 1.0
-"""The least it can be, as in the server."""
+"""The shortest time that is accepted, as in the server."""
 DEFAULT_KEEP_BYTES: Final = 1 << 30
-"""How much a temporary capture keeps."""
+"""The most bytes that a temporary capture keeps."""
 
 
 class Flushed(NamedTuple):
@@ -74,12 +74,12 @@ class Flushed(NamedTuple):
     position: int
     time_ns: int
     write_error: str | None = None
-    """What could not be written since the flush before: the disk's words, or why a record was
+    """What could not be written since the previous flush: the disk's error, or why a record was
     refused."""
 
 
 class Recording(TypedDict, total=False):
-    """How to record: the arguments of a Recorder that all commands that record have in common."""
+    """How to record: the arguments of a Recorder that all recording commands have in common."""
 
     write: AnyPath | None
     keep_bytes: int | None
@@ -95,7 +95,7 @@ class Recording(TypedDict, total=False):
 
 
 class Following(Protocol):
-    """What quiet() needs of a trace that follows the capture."""
+    """The part of a trace that quiet() needs. The trace follows the capture."""
 
     def read_until(self, position: int) -> object: ...
 
@@ -131,36 +131,36 @@ class Recorder:
         label: str | None = None,
         more_legs: Sequence[Leg] = (),
     ) -> None:
-        """Nothing happens yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command
+        """Nothing is started yet. `listen` and `upstream` are LISTEN and UPSTREAM as on the command
         line; without `upstream`, libpq's variables count.
 
-        - `keep_bytes` makes the capture a directory of segments of that size in all; a temporary
-          one always is one.
+        - `keep_bytes` makes the capture a directory of segments of that total size; a temporary
+          capture always is one.
         - `rtt` is a duration as on the command line ("20ms"), `rtt_ns` the same as a number.
         - `faults` are rules from faults.parse().
         - `dial_first` connects to the upstream before a driver is answered, and resets the driver
           if that fails.
-        - `when_behind` decides what gives way if the capture's disk is too slow. "drop": traffic
-          never waits, and what does not fit is a counted gap. "wait": traffic waits, as long as the
-          disk takes anything.
+        - `when_behind` decides what happens if the capture's disk is too slow. "drop": traffic
+          never waits, and records that do not fit become a counted gap. "wait": traffic waits, as
+          long as the disk accepts data.
         - `redact` has words of REDACTIONS: what to blank in the capture besides the protocol's own
           secrets.
         - With `max_row_bytes`, the rows of each execution beyond that size are left out of the
           capture.
-        - A driver that has sent no whole start-up after `startup_timeout_s` is closed.
+        - A driver that has not sent a complete start-up after `startup_timeout_s` is closed.
         - url() repeats the user, password and database of `url`; without it those of `upstream`, or
-          else those of libpq's variables.
+          otherwise those of libpq's variables.
         - `directory` is where a temporary capture is made; stop() removes it.
         - With `call_sites`, the capture has the lines of code that a Python program notes, if it
           runs with call_site_variables().
-        - With `marks`, the capture has the marks that a program sets itself, under the same
+        - With `marks`, the capture has the marks that a program itself sets, under the same
           variables.
         - With `takes_marks`, other processes of this user may set marks (`pgtrace mark`).
-        - `label` names the variant that the capture is of.
+        - `label` names the variant that is captured.
         - `more_legs` are further listeners with their upstreams, recorded in the same capture on
           the same clock: the other side of a pooler. `rtt`, `tls` and `faults` are for all legs.
 
-        Raises AddressError, UsageError.
+        Raises AddressError and UsageError.
         """
         if unknown := [word for word in redact if word not in REDACTIONS] if not isinstance(redact, str) else [redact]:
             raise UsageError(f"{unknown[0]!r} cannot be redacted: give a list of {', '.join(REDACTIONS)}")
@@ -180,7 +180,7 @@ class Recorder:
         self.rtt_ns = duration_ns(rtt) if rtt is not None else rtt_ns
         self.allow_others = allow_others
         self.served = [Served.ALL]
-        """Whom each leg serves, once it has been started."""
+        """Which connections each leg serves, once the recorder has been started."""
         self.tls = tls
         self.faults = tuple(faults)
         self.dial_first = dial_first
@@ -193,9 +193,9 @@ class Recorder:
         listener."""
         self.addresses: list[str] = []
         """Where it listens: "127.0.0.1:6433", "[::1]:6433", "unix:/dir/.s.PGSQL.6433"; with several
-        legs, the first."""
+        legs, where the first one does."""
         self.addresses_of_legs: list[list[str]] = []
-        """The same for each leg."""
+        """The addresses of each leg."""
         self.port = self.listen.port
         self.fits: int | None = None
         """How many connections fit, given how many files the recorder may open; None if nothing
@@ -250,8 +250,8 @@ class Recorder:
         if self._takes_marks:
             self._marks = PrivateDirectory(marking.KIND, holds=marking.SOCKET)
         owned = (self._temporary, self._certificates, self._socket_directory, self._call_sites, self._marks)
-        # The process may outlive ours, until its last session has ended, so its directories belong
-        # to it as well.
+        # The process may outlive ours, until its last session has ended, so its directories also
+        # belong to it.
         control = self._control = Control([lock for directory in owned if directory is not None for lock in directory.locks])
         settings = {
             "legs": [dataclasses.asdict(leg) | {"served": served} for leg, served in zip(self.legs, self.served, strict=True)],
@@ -273,7 +273,7 @@ class Recorder:
         }
         ready = control.begin(settings)
         if self._certificates is not None:
-            # the recorder has read it, and nobody else needs it
+            # The recorder has read the key, and nothing else needs it.
             os.unlink(os.path.join(self._certificates.path, KEY_FILE))
         self.addresses_of_legs = [list(leg["addresses"]) for leg in ready["legs"]]
         self.addresses = self.addresses_of_legs[0]
@@ -306,8 +306,8 @@ class Recorder:
         return _host(self.legs[leg].listen, addresses), int(re.split(r"[.:]", addresses[0])[-1])
 
     def url(self, *, scheme: str | None = None, user: str | None = None, password: str | None = None, database: str | None = None) -> str:
-        """The connection URL that leads here. What you do not name stays as in the upstream's URL,
-        or is left to the driver.
+        """The connection URL that leads to this recorder. Parts that you do not name stay as in the
+        upstream's URL, or are left to the driver.
 
         `scheme` is for frameworks: "postgresql+psycopg", "postgres".
         """
@@ -323,9 +323,9 @@ class Recorder:
         return self._capture
 
     def call_site_variables(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The variables for that environment that make a program note its marks. If `call_sites`
-        was given, a Python program also notes the lines of code that send statements. Empty if
-        neither was asked for."""
+        """The variables to add to that environment so that a program notes its marks. If
+        `call_sites` was given, a Python program also notes the lines of code that send statements.
+        Empty if neither was requested."""
         if self._call_sites is None:
             return {}
         return callsites.variables(self._call_sites.path, environment, lines=self._wants_call_sites)
@@ -343,22 +343,22 @@ class Recorder:
 
     @property
     def pid(self) -> int:
-        """The recorder's process."""
+        """The process id of the recorder."""
         return self._running.process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._control is not None and self._control.alive
 
     @property
     def log(self) -> str:
-        """The recorder's messages, one line for each kind of trouble; empty if all is well."""
+        """The recorder's messages, one line for each kind of problem; empty if all is well."""
         return self._control.log if self._control is not None else ""
 
     def begin_mark(self, name: str) -> int:
-        """Begin a named interval. Everything that has reached the recorder comes before it. Returns
-        its id in the capture."""
+        """Begin a named interval. Everything that has already reached the recorder comes before it.
+        Returns its id in the capture."""
         return int(self._running.ask({"do": "mark", "begin": True, "name": name}, self._answer_s)["mark"])
 
     def end_mark(self, name: str) -> None:
@@ -375,7 +375,7 @@ class Recorder:
             self.end_mark(name)
 
     def set_rtt(self, rtt_ns: int) -> None:
-        """Add a network delay to every session from now on, half each way."""
+        """Add a network delay to every session from now on, half of it in each direction."""
         self._running.ask({"do": "set", "rtt_ns": rtt_ns})
         self.rtt_ns = rtt_ns
 
@@ -393,8 +393,8 @@ class Recorder:
         return answer
 
     def quiet(self, trace: Following, timeout_s: float = 1.0) -> bool:
-        """Flush and read until no connection is owed anything. False if that took too long; the
-        trace then has what was read so far."""
+        """Flush and read until nothing is owed on any connection. Returns False if that took too
+        long; the trace then has what was read so far."""
         deadline = time.monotonic() + timeout_s
         while True:
             trace.read_until(self.flush().position)
@@ -406,10 +406,10 @@ class Recorder:
 
     def stop(self, keep_as: Path | None = None) -> None:
         """Close every session, end the capture and the process, and remove a temporary capture. You
-        may stop twice.
+        may call this twice.
 
         With `keep_as`, the directory of a temporary capture is moved to that path in the same
-        directory, and replaces what is there. Raises OSError then.
+        directory, and replaces what is there. Raises OSError if that fails.
         """
         self._stop_process(STOP_S)
         try:
@@ -446,14 +446,14 @@ class Recorder:
 
 
 def keeps_channel_binding(tls: DriverTls) -> bool:
-    """Whether a driver's login can be bound to the server's certificate: TLS is passed on, or this
-    is the certificate for the driver's leg."""
+    """Whether a driver's login can be bound to the server's certificate: TLS is passed on, or the
+    driver's leg has that certificate."""
     return tls.mode == "pass" or bool(tls.certificate)
 
 
 def check_channel_binding(upstream: Upstream, tls: DriverTls) -> None:
     """Refuse channel_binding=require if no login can be bound to the server's certificate, unless
-    the leg proves who the server is in another way."""
+    the leg proves the server's identity in another way."""
     if upstream.channel_binding != "require" or upstream.sslmode == "verify-full" or keeps_channel_binding(tls):
         return
     raise AddressError(
@@ -464,7 +464,7 @@ def check_channel_binding(upstream: Upstream, tls: DriverTls) -> None:
 
 
 def _environment_url() -> str:
-    """A URL with everything that libpq's variables say, except the place."""
+    """A URL with everything that libpq's variables say, except where the server is."""
     if os.environ.get("PGSERVICE"):
         return f"postgresql:///?service={os.environ['PGSERVICE']}"
     user, password, database = (os.environ.get(name) or None for name in ("PGUSER", "PGPASSWORD", "PGDATABASE"))

@@ -8,14 +8,14 @@ nothing that is shown is interpreted: each character that is not visible becomes
 - C0 and C1 controls and DEL; a line break becomes `↵`, or is kept for callers that lay lines out;
 - bidirectional controls, line and paragraph separators, and characters without width or shape:
   zero-width characters, fillers, variation selectors, tags;
-- surrogates: a byte that was not UTF-8 (surrogateescape) shows as that byte, `\\xff`, any other as
-  `\\ud800`;
+- surrogates: a byte that was not UTF-8 (surrogateescape) is shown as that byte, `\\xff`, any other
+  as `\\ud800`;
 - noncharacters.
 
-The log of a CI system obeys lines of plain text: `::error::` at the start of one (GitHub Actions),
-`##[error]`, `##vso[...]` anywhere (GitHub Actions, Azure Pipelines, TeamCity). `line` escapes the
-character that makes it a command. Use it for a command's stdout and stderr, for errors and for the
-failures of tests.
+The log of a CI system obeys lines of plain text: `::error::` at the start of a line (GitHub
+Actions), `##[error]`, `##vso[...]` anywhere (GitHub Actions, Azure Pipelines, TeamCity). `line`
+escapes the character that makes it a command. Use it for a command's stdout and stderr, for errors
+and for the failures of tests.
 
 Markup is up to the sink (Content objects, not markup strings; HTML and Markdown escape once more).
 
@@ -39,10 +39,10 @@ _UNSAFE: Final = re.compile(
 
 
 _COMMAND: Final = re.compile(r"^\s*:(?=:[A-Za-z])|##(?=\w*\[)")
-"""What makes a line a command for a log, up to the character that is escaped."""
+"""Matches text that makes a line a command for a log, up to the character that is escaped."""
 
 Shown = NewType("Shown", str)
-"""Text that can be shown: a terminal, a log or a reader takes it only as text."""
+"""Text that is safe to show: no terminal, log or reader interprets it."""
 EMPTY: Final = Shown("")
 
 
@@ -59,7 +59,7 @@ def line(s: str) -> Shown:
 
 
 def obeyed_by_no_log(s: str) -> str:
-    """One line as it is, except for the character that makes it a command for a CI log."""
+    """One line, unchanged except for the character that makes it a command for a CI log."""
     if "##" in s or "::" in s:
         return _COMMAND.sub(lambda match: match.group()[:-1] + f"\\x{ord(match.group()[-1]):02x}", s)
     return s
@@ -79,12 +79,12 @@ def json(encoded: str) -> Shown:
 
 
 def commands(s: str) -> bool:
-    """Whether a CI log would obey a line of this text as it is."""
+    """Whether a CI log would obey a line of this text if it were printed unchanged."""
     return any(_COMMAND.search(one) for one in _BREAK.split(s))
 
 
 _JSON: Final = re.compile(rf"(?!\n){_UNSAFE.pattern}|#(?=#\w*\[)")
-"""Without line breaks: JSON has already escaped those inside strings."""
+"""Line breaks are excluded: JSON has already escaped those inside strings."""
 _BREAK: Final = re.compile("[\r\n]")
 
 

@@ -1,11 +1,11 @@
 """The settings of an address, a connection service and the environment, combined by libpq's rules.
 
-A setting is taken from the address, else from the service (`service=` in the address, else
-PGSERVICE), else from its variable. `host`, `hostaddr` and `port` are lists separated by commas:
-hosts are tried in order, names and addresses go in pairs, and one port applies to all.
+A setting is taken from the address, otherwise from the service (`service=` in the address,
+otherwise PGSERVICE), otherwise from its variable. `host`, `hostaddr` and `port` are lists separated
+by commas: hosts are tried in order, names and addresses are paired, and one port applies to all.
 
 - Service files are PGSERVICEFILE or `~/.pg_service.conf`, then `pg_service.conf` in PGSYSCONFDIR.
-  The first section of the name counts, and in it the first line of a key; there are no spaces
+  The first section with the name counts, and in it the first line for each key; there are no spaces
   around `=`. An unknown key is refused, as in libpq.
 - An empty variable counts as unset.
 
@@ -28,11 +28,11 @@ from pgtrace.parameters import LEG, PARAMETERS, PLACE
 from pgtrace.settingsfile import text_of
 
 VARIABLES: Final = {key: one.variable for key, one in PARAMETERS.items() if key in (PLACE | LEG) - {"service"} and one.variable}
-"""Settings that say where a server is and how to reach it safely, and their variables."""
+"""Settings that say where a server is and how to reach it safely, with their variables."""
 
 
 class Settings(dict[str, str]):
-    """Settings by libpq's names, and the name by which the user gave each: a parameter or a
+    """Settings by libpq's names, and the name under which the user gave each: a parameter or a
     variable."""
 
     def __init__(self, said: Mapping[str, str] = {}) -> None:
@@ -46,7 +46,7 @@ class Settings(dict[str, str]):
             self._variables[key] = variable
 
     def name(self, key: str) -> str:
-        """The name by which the user gave this setting."""
+        """The name under which the user gave this setting."""
         return self._variables.get(key, key)
 
 
@@ -98,7 +98,7 @@ def home(environ: Mapping[str, str]) -> str:
 
 
 def _section(service: str, file: str, text: str) -> dict[str, str] | None:
-    """The first section of that name; None if there is none."""
+    """The first section with this name; None if there is none."""
     found: dict[str, str] | None = None
     before = ""
     for number, line in _lines(text):

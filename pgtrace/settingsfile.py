@@ -1,5 +1,5 @@
-"""Text files with settings: budgets, a baseline, passwords, services. Nobody's is large, and the
-path may lead anywhere, so only so much is read."""
+"""Text files with settings: budgets, a baseline, passwords, services. None of them is large, and
+the path may lead anywhere, so only LARGEST bytes are read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ LARGEST: Final = 16 * 1024 * 1024
 
 
 def text_of(path: str | os.PathLike[str], errors: str = "strict") -> str:
-    """The text of a file. Raises OSError, also for one that is too large, and UnicodeDecodeError.
-    `errors` says what becomes of bytes that are not UTF-8."""
+    """The text of a file. Raises OSError, also for a file that is too large, and
+    UnicodeDecodeError. `errors` is how to decode bytes that are not UTF-8."""
     with open(path, "rb") as file:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:

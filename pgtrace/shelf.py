@@ -1,11 +1,12 @@
 """Objects that do not fit into memory, by key, in a private temporary database on disk.
 
 A reader's memory is bounded whatever a capture holds, and its numbers stay exact. So beyond a
-bound, what is rarely needed and may be numerous is put here: closed connections, cancel keys,
-marks. SQLite keeps the file, which has no name and is gone with the process. Its cache is small.
+bound, objects that are rarely needed and may be numerous are put here: closed connections, cancel
+keys, marks. SQLite keeps the file, which has no name and disappears with the process. Its cache is
+small.
 
-A value is pickled. This process made it, and nobody else can write to the file. The caller must
-leave out references to live objects. This is the lowest layer: it imports nothing of pgtrace.
+A value is pickled. This process made it, and no other process can write to the file. The caller
+must leave out references to live objects. This is the lowest layer: it imports nothing of pgtrace.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ class Shelf:
         return self._rooms
 
     def put(self, room: int, key: bytes, value: bytes) -> None:
-        """Store the value, replacing the one with that key."""
+        """Store a value, replacing the one with this key."""
         self._opened().execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (room, key, value))
 
     def get(self, room: int, key: bytes) -> bytes | None:
-        """The value with that key."""
+        """The value with this key; None if there is none."""
         if self._database is None:
             return None
         found = self._database.execute("SELECT value FROM kept WHERE room = ? AND key = ?", (room, key)).fetchone()
         return found[0] if found is not None else None
 
     def before(self, room: int, key: bytes) -> bytes | None:
-        """The value with the greatest key below that one."""
+        """The value with the greatest key below this one; None if there is none."""
         if self._database is None:
             return None
         query = "SELECT value FROM kept WHERE room = ? AND key < ? ORDER BY key DESC LIMIT 1"
@@ -78,7 +79,7 @@ class Shelf:
 
 
 class Shelved(Generic[K, V]):
-    """A dictionary with the latest entries in memory, and the rest on the shelf."""
+    """A dictionary with the latest entries in memory, and the others on the shelf."""
 
     def __init__(self, shelf: Shelf, most: int) -> None:
         self._shelf = shelf
@@ -96,7 +97,7 @@ class Shelved(Generic[K, V]):
         self._here[key] = value
 
     def get(self, key: K) -> V | None:
-        """Its value, or None."""
+        """The value of a key, or None."""
         found = self._here.get(key)
         if found is not None or not self._moved:
             return found
@@ -110,14 +111,14 @@ def number_key(number: int) -> bytes:
 
 
 def stored(value: object) -> bytes:
-    """The bytes of a value."""
+    """The bytes of a value, to store."""
     import pickle  # most captures do not need it
 
     return pickle.dumps(value, protocol=5)
 
 
 def loaded(state: bytes) -> Any:
-    """The value from its bytes."""
+    """The value that stored() made these bytes from."""
     import pickle
 
     return pickle.loads(state)  # noqa: S301 - this process made it

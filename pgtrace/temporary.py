@@ -1,19 +1,19 @@
 """Temporary directories that only this user can enter, and the removal of those whose owner died.
 
-Each is `pgtrace-...` in the system's temporary directory, 0700, and its maker removes it. A process
-that is killed cannot do that. So each has a file `.owner`, on which its owner holds a lock
-(flock(2)) as long as it lives. The kernel releases the lock however a process ends, and passes it
-on to a child that inherits the descriptor. sweep() removes those of this user whose lock is free.
-It runs once in each process that starts a recorder or makes such a directory.
+Each is `pgtrace-...` in the system's temporary directory, with mode 0700, and its maker removes it.
+A process that is killed cannot do that. So each directory has a file `.owner`, on which its owner
+holds a lock (flock(2)) as long as it lives. The kernel releases the lock however a process ends,
+and a child that inherits the descriptor shares it. sweep() removes the directories of this user
+whose lock is free. It runs once in each process that starts a recorder or makes such a directory.
 
-- A directory without `.owner` is left alone: it is somebody else's, an older version's, or one that
+- A directory without `.owner` is left alone: it is another user's, an older version's, or one that
   was meant to stay (keep()).
-- The file gets its name when it is already locked, so nobody finds an owner without its lock.
+- The file gets its name when it is already locked, so nobody finds an `.owner` without its lock.
 - Anyone may be able to write to the temporary directory. Only real directories of this user count,
   and `.owner` is opened without following links.
 
-No pid is compared: pids are reused, and differ between containers that share a directory.
-Windows has no such lock, and nothing is swept there.
+No pid is compared: pids are reused, and differ between containers that share a directory. Windows
+has no such lock, so nothing is removed there.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ PREFIX: Final = "pgtrace-"
 OWNER: Final = ".owner"
 _BEFORE: Final = ".before"
 SHORT: Final = "/tmp"  # noqa: S108 (made by mkdtemp)
-"""Where to make a directory if its path is too long elsewhere."""
+"""Where to make a directory if its path would be too long elsewhere."""
 LONGEST_SOCKET_PATH: Final = 103
 """The longest path in bytes of a Unix socket that works on every system (107 on Linux)."""
 
 
 class PrivateDirectory:
-    """Such a directory; a context manager that gives its path."""
+    """A private temporary directory; a context manager that returns its path."""
 
     def __init__(self, kind: str = "", *, holds: str = "", parent: str | None = None) -> None:
-        """Make it. `kind` becomes part of its name. `holds` is the longest name of a Unix socket in
-        it, for which its path leaves room.
+        """Make the directory. `kind` becomes part of its name. `holds` is the longest name of a
+        Unix socket in it, for which its path leaves room.
 
         `parent` is another directory to make it in, which only this user may write to. Raises
         OSError.
@@ -60,17 +60,19 @@ class PrivateDirectory:
 
     @property
     def locks(self) -> tuple[int, ...]:
-        """The descriptor that owns it, for a child that should own it too (`pass_fds`)."""
+        """The descriptor of the lock, for a child that should also own the directory
+        (`pass_fds`)."""
         return () if self._lock is None else (self._lock,)
 
     def keep(self) -> None:
-        """Keep it when its owner ends."""
+        """Keep the directory when its owner ends."""
         if self._lock is not None:
             os.unlink(os.path.join(self.path, OWNER))
             self._let_go()
 
     def keep_as(self, path: str) -> None:
-        """It stays under another name beside it, in place of what has that name. Raises OSError."""
+        """Keep the directory under another name beside it. It replaces whatever has that name.
+        Raises OSError."""
         if os.path.lexists(path):
             os.rename(path, os.path.join(self.path, _BEFORE))
         os.rename(self.path, path)
@@ -79,7 +81,7 @@ class PrivateDirectory:
         shutil.rmtree(os.path.join(path, _BEFORE), ignore_errors=True)
 
     def remove(self) -> None:
-        """Remove it with all that is in it. Twice is fine."""
+        """Remove the directory with everything in it. You may call this twice."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._let_go()
 
@@ -91,7 +93,8 @@ class PrivateDirectory:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rename(f"{path}.new", path)
-        except OSError:  # a file system without locks: nobody will take it for one whose owner died
+        # a file system without locks: it is never mistaken for a directory whose owner died
+        except OSError:
             os.close(lock)
             os.unlink(f"{path}.new")
             return None
@@ -113,7 +116,7 @@ _swept: set[int] = set()
 
 
 def sweep() -> None:
-    """Remove what this user's processes left when they died; once per process."""
+    """Remove the directories that this user's processes left when they died; once per process."""
     if sys.platform == "win32" or os.getpid() in _swept:
         return
     _swept.add(os.getpid())
@@ -122,7 +125,7 @@ def sweep() -> None:
 
 
 def sweep_in(parent: str) -> None:
-    """The same in one directory."""
+    """Remove such directories in one parent directory."""
     try:
         left = [entry.path for entry in os.scandir(parent) if entry.name.startswith(PREFIX)]
     except OSError:
@@ -145,7 +148,7 @@ def _remove_if_dead(path: str) -> None:
         if stat.S_ISREG(os.fstat(lock).st_mode):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)
-    except OSError:  # its owner lives
+    except OSError:  # its owner is alive
         pass
     finally:
         os.close(lock)

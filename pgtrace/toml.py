@@ -1,8 +1,9 @@
-"""TOML text, read within bounds, since settings beside what you look at may come from anyone.
+"""TOML text, read within bounds, since settings in a repository or beside a capture may come from
+anyone.
 
 tomllib descends into arrays by recursion, keeps a flag for each prefix of a dotted key (the square
-of its length: 20,000 parts took 1.5 GB), and lets int()'s own error through. Nobody nests that
-deep, so a key with more parts is refused before it is read.
+of its length: 20,000 parts took 1.5 GB), and does not catch int()'s own error. Real keys are not
+nested that deep, so a key with more than _MOST_PARTS parts is refused before it is read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _TOO_LONG: Final = re.compile(rf"""(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t
 
 
 def loads(text: str) -> dict[str, Any]:
-    """The tables of a text. Raises ValueError, with the reason."""
+    """The tables of a text. Raises ValueError with the reason."""
     if _has_long_key(text):
         raise ValueError(f"a key of more than {_MOST_PARTS} parts")
     try:
@@ -26,5 +27,5 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def _has_long_key(text: str) -> bool:
-    """Whether a line may hold such a key; only lines with that many dots are looked at."""
+    """Whether a line may contain such a key. Only lines with that many dots are examined."""
     return any(line.count(".") >= _MOST_PARTS and _TOO_LONG.search(line) for line in text.split("\n"))

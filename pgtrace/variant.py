@@ -1,8 +1,8 @@
 """The label of a variant: one capture, one label.
 
-A label is text of the user's: it is shown sanitised and compared as it is. The file name that is
-made from it has only characters that every file system takes and no shell interprets, so two labels
-may need the same file; creating it fails then, as with any existing file.
+A label is the user's own text: it is shown sanitised and compared unchanged. The file name that is
+made from it has only characters that every file system accepts and no shell interprets. So two
+labels may need the same file; creating it then fails, as with any existing file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _UNSAFE: Final = re.compile(r"[^\w.+=@-]+")
 
 
 def checked(label: str) -> str:
-    """The label, if it can be one. Raises UsageError."""
+    """The label, if it is valid. Raises UsageError."""
     if not label.strip():
         raise UsageError("a label needs a name: --label 'psycopg binary'")
     if len(label) > LONGEST:
@@ -28,5 +28,5 @@ def checked(label: str) -> str:
 
 
 def file_name(label: str) -> str:
-    """The name of its capture in a directory."""
+    """The file name of its capture in a directory."""
     return (_UNSAFE.sub("-", label).strip("-.") or "variant") + SUFFIX

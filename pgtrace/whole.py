@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 _MOST_DIGITS: Final = 20
-"""No number that is meant has more, and int() refuses 4300 of them with an error of its own."""
+"""A sensible number never has more digits, and int() refuses more than 4300 of them with an error
+of its own."""
 
 
 def whole_number(text: str, most: int) -> int | None:
-    """The number that a text is. None if it is not made of digits, or is more than `most`."""
+    """The number in a text. None if the text is not made of digits, or the number is more than
+    `most`."""
     if len(text) > _MOST_DIGITS or not (text.isascii() and text.isdigit()):
         return None
     number = int(text)

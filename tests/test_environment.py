@@ -199,7 +199,7 @@ ASKED = [
         "'B': its sslrootcert is not that of A.*--upstream",
     ),
     (None, {"A": "postgresql://a?gssencmode=require"}, "gssencmode=require"),
-    (None, {"A": "postgresql://me:s@cret@a"}, "'A': the URL can be read in two ways"),
+    (None, {"A": "postgresql://me:s@cret@a"}, "'A': the URL is ambiguous"),
 ]
 
 

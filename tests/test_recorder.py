@@ -72,7 +72,7 @@ def test_a_written_capture_stays_and_says_that_it_ended(tmp_path):
 def test_an_existing_file_is_not_overwritten(tmp_path):
     path = tmp_path / "w.pgtrace"
     path.write_bytes(b"mine")
-    with pytest.raises(OutputExists, match="exists already"):
+    with pytest.raises(OutputExists, match="already exists"):
         Recorder(ANY_PORT, NOWHERE, write=path).start()
     assert path.read_bytes() == b"mine"
 
@@ -85,7 +85,7 @@ def test_a_directory_that_is_not_there(tmp_path):
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{port}: something listens there already") as caught:
+        with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{port}: something already listens there") as caught:
             Recorder(Listen(("127.0.0.1",), port), NOWHERE).start()
     assert caught.value.exit_code == 3
     assert caught.value.address == f"127.0.0.1:{port}"

@@ -164,7 +164,7 @@ def _remove_stale(path: str) -> None:
 
 def _reason(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "something listens there already: choose another port, or :0 for a free one"
+        return "something already listens there: choose another port, or :0 for a free one"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "no permission" + (": choose a port from 1024" if 0 < port < 1024 else "")
     if error.errno == errno.EADDRNOTAVAIL and not (error.strerror or "").startswith("the name"):

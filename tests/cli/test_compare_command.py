@@ -206,7 +206,7 @@ def test_captures_that_are_there_are_seen_before_anything_runs(tmp_path: Path, c
     """Even if the last turn would write it."""
     (tmp_path / "b.3.pgtrace").touch()
     assert _run(root, ["compare", "--upstream", "embedded", "-w", str(tmp_path), "a=true", "b=true"]) == 2
-    assert capfd.readouterr().err == f"pgtrace: {tmp_path}/b.3.pgtrace exists already: choose another name or remove it\n"
+    assert capfd.readouterr().err == f"pgtrace: {tmp_path}/b.3.pgtrace already exists: choose another name or remove it\n"
 
 
 def marked(path: Path, *marks: str) -> str:

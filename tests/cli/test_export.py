@@ -38,7 +38,7 @@ def test_a_file_or_stdout(tmp_path: Path) -> None:
         assert export(CAPTURE, "--to", "pcapng", *words).stdout == data
     again = export(CAPTURE, "--to", "pcapng", "-o", out)
     assert again.returncode == 2
-    assert again.stderr.decode() == f"pgtrace: {out} exists already: choose another name or remove it\n"
+    assert again.stderr.decode() == f"pgtrace: {out} already exists: choose another name or remove it\n"
     assert out.read_bytes() == data
 
 

@@ -67,7 +67,7 @@ def test_the_latest_run_may_be_a_file_of_the_user(home: Path, server: EmbeddedSe
     written.rename(tmp_path / "y.pgtrace")
     found = pgtrace(home, "stats", "--last")
     assert (found.returncode, found.stderr.count("\n")) == (2, 1)
-    assert f"the latest run was written to {written}, which is no longer there" in found.stderr
+    assert f"the latest run was written to {written}, which does not exist any more" in found.stderr
     run(home, server, 6)
     assert executions(home) == 6
     assert (tmp_path / "y.pgtrace").exists()

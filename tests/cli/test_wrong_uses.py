@@ -93,8 +93,8 @@ WRONG_USES = [
     ("open --web {absent}", CAPTURE, "no such file"),
     ("open {absent}", CAPTURE, "no such file"),
     # The network.
-    ("listen 127.0.0.1:{taken} --upstream 127.0.0.1:1", NETWORK, "something listens there already: choose another port, or :0"),
-    ("demo -q 127.0.0.1:{taken}", NETWORK, "something listens there already: choose another port, or :0"),
+    ("listen 127.0.0.1:{taken} --upstream 127.0.0.1:1", NETWORK, "something already listens there: choose another port, or :0"),
+    ("demo -q 127.0.0.1:{taken}", NETWORK, "something already listens there: choose another port, or :0"),
     (f"listen {NO_HOST}:0 --allow-others --upstream {{there}}", NETWORK, f"{NO_HOST}:0: the name cannot be resolved"),
     ("listen 192.0.2.1:0 --allow-others --upstream {there}", NETWORK, "this machine has no such address"),
     ("listen unix:{capture} --upstream {there}", NETWORK, "(?i)not a directory|file exists"),
@@ -102,9 +102,9 @@ WRONG_USES = [
     ("run --upstream 127.0.0.1:1 -- true", NETWORK, "127.0.0.1:1: Connection refused"),
     ("run --upstream {absent} -- true", NETWORK, "No such file or directory"),
     # Files.
-    ("run --upstream {there} -w {capture} -- true", USAGE, "exists already: choose another name or remove it"),
-    ("listen 127.0.0.1:0 --upstream {there} -w {capture}", USAGE, "exists already: choose another name or remove it"),
-    ("demo -q -w {capture}", USAGE, "exists already: choose another name or remove it"),
+    ("run --upstream {there} -w {capture} -- true", USAGE, "already exists: choose another name or remove it"),
+    ("listen 127.0.0.1:0 --upstream {there} -w {capture}", USAGE, "already exists: choose another name or remove it"),
+    ("demo -q -w {capture}", USAGE, "already exists: choose another name or remove it"),
     ("run --upstream {there} -w {absent}/x -- true", CAPTURE, "cannot be created: no such file or directory"),
     # Programs.
     ("run --upstream {there} -w {absent} -- no-such-program", PROGRAM, "no-such-program: cannot be started: there is no such program"),

@@ -149,7 +149,7 @@ def test_abstract_sockets_on_both_sides(server: EmbeddedServer) -> None:
             (f"unix:{outer}/.s.PGSQL.7002", f"unix:{inner}/.s.PGSQL.7001")
         ]
         assert ("server", f"unix:{inner}/.s.PGSQL.7001") in [(record.key, record.value) for record in of_kind(found, Fact)]
-        with pytest.raises(ListenError, match="something listens there already"), recording(behind.upstream, parse_listen(f"{inner}:7001")):
+        with pytest.raises(ListenError, match="something already listens there"), recording(behind.upstream, parse_listen(f"{inner}:7001")):
             pass
     with recording(behind.upstream, parse_listen(f"{inner}:7001")):
         pass  # the name is free again

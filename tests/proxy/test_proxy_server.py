@@ -81,7 +81,7 @@ def test_what_is_in_use_or_no_socket_is_left_alone(directory, kind):
             used.listen()
         else:
             path.write_text("mine")
-        with pytest.raises(ListenError, match=r"cannot listen on unix:.*6433: something listens there already"):
+        with pytest.raises(ListenError, match=r"cannot listen on unix:.*6433: something already listens there"):
             Recorder(Listen((), 6433, str(directory)), NOWHERE).start()
     assert path.exists()
 
@@ -201,6 +201,6 @@ def test_one_leg_has_no_letter():
 def test_a_leg_that_cannot_listen_ends_the_others(directory):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         legs = [Leg(Listen(("127.0.0.1",), taken.getsockname()[1]), NOWHERE)]
-        with pytest.raises(ListenError, match="something listens there already"):
+        with pytest.raises(ListenError, match="something already listens there"):
             Recorder(Listen((), 6433, str(directory)), NOWHERE, more_legs=legs).start()
     assert not (directory / ".s.PGSQL.6433").exists()

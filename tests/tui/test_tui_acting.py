@@ -109,7 +109,7 @@ async def test_a_file_that_is_there_or_cannot_be_made_is_refused_and_the_questio
     there.write_text("mine")
     async with live(server) as (driven, _, _session):
         await driven.type("e")
-        assert "exists already: choose another name or remove it" in (await typed(driven, str(there)))[-2]
+        assert "already exists: choose another name or remove it" in (await typed(driven, str(there)))[-2]
         assert there.read_text() == "mine"
         assert "no such file or directory" in "".join(await typed(driven, str(here / "none" / "x.pgtrace")))
         assert "unknown format: the name must end in .pgtrace, " in (await typed(driven, str(here / "x")))[-2]
