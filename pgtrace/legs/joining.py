@@ -289,7 +289,7 @@ class Joiner:
         return [], True
 
     def _with_keys(self, front: Trip, keys: tuple[int, ...]) -> tuple[list[Chain], bool]:
-        """The same for one of its lists of keys."""
+        """The possible chains for one list of keys of the front, and whether these are all."""
         found: list[Chain] = []
         latest_ns = front.closed_ns + SLACK_NS
         for looked, back in enumerate(reversed(self._by_key.get(keys[0], _NONE).values()) if keys else ()):

@@ -119,7 +119,7 @@ class _Rows:
         self._trace = trace
         self._concerns = concerns
         self._waiting: dict[int, deque[_Row] | None] = {}
-        """By connection; None if its rows are not wanted."""
+        """The rows not taken yet, by connection; None if a connection's rows are not wanted."""
         self._opened: list[int] = []  # of a slice of the rows
         self._connections: list[int] = []
         self._first = 0  # the slice's first place

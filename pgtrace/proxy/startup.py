@@ -495,8 +495,8 @@ class Startup(asyncio.Protocol):
 
     def _no_upstream(self, refusal: Refusal) -> None:
         code = self._upstream.code
-        # An SSLRequest cannot be answered with an error; the start-up packet after it gets the
-        # reason.
+        # No server can accept the TLS, so the answer is `N`; the start-up packet that follows gets
+        # the reason.
         if code == codes.SSL_REQUEST_CODE:
             self._unread = self._upstream.first[len(SSL_REQUEST) :]
             self._enter(ASKED)

@@ -56,8 +56,8 @@ class Bodies:
         )  # type: ignore[assignment]  # fmt: skip
 
     def query(self, body: bytes) -> list[str]:
-        """The statements of a Query. A single one is not cached: reading it is as quick, and its
-        text is mostly new."""
+        """The statements of a Query. A single statement is not cached: decoding it is as quick as
+        looking it up, and its text is usually new."""
         return [_query_text(body)] if is_one_statement(body) else self._recall(self._queries, body, _statements)
 
     def parse(self, body: bytes) -> tuple[str, str, tuple[int, ...]]:
@@ -206,8 +206,8 @@ def _by_format(count: int, formats: tuple[int, ...]) -> tuple[int, int]:
 
 
 def is_one_statement(sql: bytes) -> bool:
-    """Whether the text of a Query, with its zero byte or without, is plainly one statement: it has
-    no semicolon except at its end."""
+    """Whether the text of a Query, with or without its zero byte, is certainly one statement: it
+    has no semicolon except at its end."""
     return b";" not in sql or b";" not in sql.rstrip(b"\0").rstrip(b"; \t\r\n")
 
 

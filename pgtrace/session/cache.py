@@ -7,8 +7,8 @@ the first run of DataRow the number of columns, and everything else whole. A key
 time is decoded from its frames. Reads with equal meanings share one object, and the key is kept for
 the next time.
 
-Programs that put values into their SQL send a new text each time. A read that is one Query of one
-statement and is new therefore means `any text`, which all such reads share.
+Programs that put values into their SQL send a new text each time. So all reads that are one Query
+with one statement share a meaning, `any text`, as long as their own text is new.
 
 Nothing here depends on a session's state, so one cache serves all sessions of a capture. The key of
 a read is None if it contains any other message than those listed below (COPY, errors, notices,
@@ -210,8 +210,8 @@ class Reads:
         self._answered_by_meaning: dict[tuple[object, ...], Answered] = {}
 
     def asked_form(self, data: bytes) -> tuple[Key | None, AskedForm | None]:
-        """The key of a frontend read, and its form if it is known. Of a Query the form is that of
-        any text the first time, and that of its own text later."""
+        """The key of a frontend read, and its form if it is known. A Query with a new text has the
+        form of `any text`; when it is sent again, it has a form of its own."""
         key = self.asked_key(data)
         form = self.asked.get(key)
         if form is None and key is not None and is_any_text(data) and self._is_new(key):
@@ -330,7 +330,7 @@ class Reads:
         return True
 
     def _is_new(self, key: Key | None) -> bool:
-        """Whether a key comes the first time, as far as that is remembered."""
+        """Whether a key is seen for the first time, as far as keys are remembered."""
         known = hash(key)
         if known in self._once:
             return False
@@ -345,7 +345,7 @@ class Reads:
 
 
 def is_any_text(data: bytes) -> bool:
-    """Whether a read is one Query of one statement and nothing else, not too long a one."""
+    """Whether a read is exactly one Query, with one statement, of at most LARGEST bytes."""
     end = len(data) - 1
     if data[:1] != b"Q" or end > LARGEST or _INT32(data, 1)[0] != end or data.find(0, 5) != end:
         return False

@@ -7,9 +7,9 @@ effect of such a pair of reads depends only on the session's state (a Place) and
 both reads without their values (cache.py). When a read is sent from one place for the second time,
 the machine's result is kept: the Exchange it reported, and the place it led to. When the read is
 answered in the same way again, the same Exchange is reported with a new Passage. A known read is
-not even split into frames. A Query with a new text is known by what other texts did from there: if
-it is answered like one of them, with a tag that changes nothing, it did the same with its own
-statement.
+not even split into frames. A Query with a new text is compared with other texts that were sent from
+the same place: if it is answered like one of them, with a tag that changes nothing, it had the same
+effect with its own statement.
 
 Only the machine defines the rules, and it takes over whenever anything differs: it then runs the
 read that was held until its answer arrived. Reads without a key (COPY, errors, notices,
@@ -89,8 +89,8 @@ Standing = dict[Asked, Answers]
 
 
 def _is_plain(exchange: Exchange) -> bool:
-    """Whether another text that is answered in the same way does the same: one statement, answered
-    once, with a tag that changes nothing."""
+    """Whether another text that is answered in the same way has the same effect: it is one
+    statement, answered once, with a tag that changes nothing."""
     tags = exchange.effect.tags
     return len(exchange.parts) == len(tags) == 1 and exchange.parts[0].ended == 1 and tags[0].split(" ", 1)[0] in CHANGES_NOTHING
 
@@ -450,7 +450,7 @@ class Session(Machine):
         self.round_trips.repeat(exchange, note, sent_ns, time_ns, (frontend, backend), data, received_bytes, rows)
 
     def _with_text(self, known: Exchange, data: bytes, rows: int, wait_ns: int) -> Exchange:
-        """A known exchange with the statement of this Query, as the machine would report it."""
+        """The known exchange, with the statement of this Query, as the machine would report it."""
         (statement,) = self._queried(data[_HEADER.size :])
         if wait_ns:
             self.observer.waited(statement, wait_ns)

@@ -187,7 +187,7 @@ class Effect:
             self.tags, self.warnings, self.portal,
         ) = look  # fmt: skip
         self.note: Any = None
-        """For the observer."""
+        """Free for the observer's use."""
 
 
 Key = tuple[Look, tuple[int, ...], tuple[int, int], bool, Odd, Odd]

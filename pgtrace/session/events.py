@@ -114,8 +114,8 @@ class Exchange:
         return rows, rows * part.values_text, rows * part.values_binary
 
     def about(self, statement: Statement, rows: int, *, at_once: bool) -> Exchange:
-        """The same known exchange of one statement about another one, with that many rows: as it
-        happens once. `at_once`: nobody waited for it."""
+        """This known exchange of one statement, with another statement and `rows` rows, for one
+        occurrence. `at_once`: the driver did not wait for it."""
         known = self.parts[0]
         part = Part(statement)
         part.is_carried = True

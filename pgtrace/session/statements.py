@@ -29,7 +29,7 @@ class Statement:
         """CRC-32 of the text of the Query that begins with this statement, which may contain
         comments, semicolons and further statements."""
         self.note: Any = None
-        """For the observer."""
+        """Free for the observer's use."""
 
 
 class Portal:

@@ -88,10 +88,10 @@ class AtOnce(Subscriber):
         """When that was, for the first time."""
         self._apart = apart
         self._waiting: deque[_Span] = deque()
-        """Round trips that began after one that is still open: how many there were depends on when
+        """Round trips that began after one that is still open. How many were open depends on when
         that one ends."""
         self._open: dict[int, _Span] = {}
-        """By place."""
+        """Round trips in the sweep that are still open, by place."""
         self._closing: list[int] = []
         """When the round trips end that were open at the latest moment; a heap."""
         self._endless: set[int] = set()

@@ -48,7 +48,7 @@ class CaptureFile:
         self.disk_waits = DiskWaits()
         self.full_buffers = FullBuffers()
         self.connections: dict[int, Connection] = {}
-        """By number; without those on the shelf."""
+        """The connections by number, without those on the shelf."""
 
     def batches(self) -> Iterator[Batch]:
         """Everything that is available now, in batches of records."""

@@ -208,7 +208,7 @@ class RowIndex:
         self.shape_at: Callable[[int], Shape] = interned.shape_at
         self.label_at: Callable[[int], Label] = interned.label_at
         self.all_labels: Sequence[Label] = interned.labels
-        """By number; it grows."""
+        """All labels, by number. The list grows."""
         self.relabelled: Counter[int] = Counter()
         """By the number of a stretch: how often its rows were given another label."""
 

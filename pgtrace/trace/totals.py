@@ -62,7 +62,7 @@ class TraceTotals:
         """Connections that were put apart after some of their records were read: the sums of marks
         include them."""
         self._left = [Counters() for _ in range(files)]
-        """By file: what to add for such connections that have retired."""
+        """By file: the sums of these connections that had retired, which the totals subtract."""
         self._retirements = 0
         """The number of connections whose statements were moved here."""
 
