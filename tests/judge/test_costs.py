@@ -646,6 +646,56 @@ def test_look_ups_of_types_on_each_connection(judged: Judge) -> None:
     assert once.told == []
 
 
+TYPE_INFO = "SELECT typname, typarray AS array_oid, oid::regtype::text AS regtype FROM pg_type t WHERE t.oid = to_regtype($1)"
+PSYCOPG = "F StartupMessage user=app database=shop\nB AuthenticationOk | BackendKeyData 9 7 | ReadyForQuery I"
+
+
+def type_info(value: int, status: str = "I") -> str:
+    return (
+        f"F Parse - {TYPE_INFO} | Bind - - params={value} | Describe P - | Execute - | Sync\n"
+        f"B ParseComplete | BindComplete | RowDescription name:25 | DataRow tea | CommandComplete SELECT 1 | ReadyForQuery {status}"
+    )
+
+
+LOOK_UPS = {
+    "asyncpg": (ASYNCPG, lambda value: [run("s1", value)], prepare("s1", TYPES)),
+    "asyncpg, prepared each time": (
+        ASYNCPG,
+        lambda value: [prepare(f"s{(name := next(VALUES))}", TYPES), run(f"s{name}", value), close(f"s{name}")],
+        "",
+    ),
+    "psycopg": (PSYCOPG, lambda value: [type_info(value)], ""),
+    "psycopg, in a block": (
+        PSYCOPG,
+        lambda value: [simple("BEGIN", "BEGIN", "T"), type_info(value, "T"), simple("COMMIT", "COMMIT")],
+        "",
+    ),
+}
+"""How a connection begins, looks up a type, and what comes before the first time."""
+LOOKED_UP = {"asyncpg": 1, "asyncpg, prepared each time": 2, "psycopg": 1, "psycopg, in a block": 3}
+"""Round trips of it, each time but the first."""
+
+
+@pytest.mark.parametrize("times", [4, 6, 7])
+@pytest.mark.parametrize("others", [1, 5, 40])
+@pytest.mark.parametrize("how", LOOK_UPS)
+def test_a_connection_that_looks_up_the_same_type_again(judged: Judge, how: str, others: int, times: int) -> None:
+    """Once for a connection is enough; BEGIN and COMMIT around it are the driver's as well."""
+    begins, look_up, first = LOOK_UPS[how]
+    work = [simple(f"SELECT {number} AS n{number}") for number in range(others)]
+    found = judged(begins, first, *(line for _ in range(times) for line in (*look_up(7), *work)), DONE)
+    again = (times - 1) * LOOKED_UP[how]
+    all_of_them = times * (len(look_up(7)) + others) + bool(first)
+    assert found.told == ([("introspection", again)] if again >= 5 and again * 10 >= all_of_them else [])
+
+
+@pytest.mark.parametrize("how", LOOK_UPS)
+def test_a_connection_that_looks_up_many_types_once_each(judged: Judge, how: str) -> None:
+    begins, look_up, first = LOOK_UPS[how]
+    lines = [line for number in range(12) for line in (*look_up(number), simple(f"SELECT {number} AS n{number}"))]
+    assert {"introspection", "repeat", "n+1", "begin-commit", "prepared-once"}.isdisjoint(judged(begins, first, *lines, DONE).names)
+
+
 def test_savepoints_around_single_statements(judged: Judge) -> None:
     lines = [simple("BEGIN", "BEGIN", "T")]
     for number in range(4):

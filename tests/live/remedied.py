@@ -1158,6 +1158,40 @@ async def _(url: str, remedied: bool) -> None:
         await connection.close()
 
 
+def _moods(connection: Any) -> Awaitable[None]:
+    return connection.set_type_codec("temper", encoder=str, decoder=str)  # type: ignore[no-any-return]
+
+
+def _documents(connection: Any) -> Awaitable[None]:
+    return connection.set_type_codec("json", encoder=str, decoder=str, schema="pg_catalog")  # type: ignore[no-any-return]
+
+
+async def _with_codec(url: str, codec: Callable[[Any], Awaitable[None]], queries: list[str], *, remedied: bool) -> None:
+    """A pool whose connections have a codec, set once or at each acquire(); each use asks for something else as well."""
+    when = {"init" if remedied else "setup": codec}
+    async with asyncpg.create_pool(url, min_size=1, max_size=1, **when) as pool:
+        for number in range(8):
+            async with pool.acquire() as connection:
+                for query in queries:
+                    await connection.fetch(query, number)
+                await connection.fetch(f"select {number} as number{number}")
+
+
+@scenario("asyncpg-codec-once", "introspection", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    other = await asyncpg.connect(url)
+    await other.execute(TYPES)
+    await other.close()
+    await _with_codec(url, _moods, [SELECT.format("$1")], remedied=remedied)
+
+
+@scenario("asyncpg-codec-keeps", "prepared-once", "asyncpg")
+@awaited
+async def _(url: str, remedied: bool) -> None:
+    await _with_codec(url, _documents, [SELECT.format("$1"), "select id from item where id = $1"], remedied=remedied)
+
+
 @scenario("psycopg-known-types", "introspection", "psycopg")
 def _(url: str, remedied: bool) -> None:
     """The types of an application, on each connection or once."""

@@ -111,6 +111,11 @@ REMEDIES: Final[Remedies] = {
             "asyncpg-keep-prepared",
             needs=("one text",),
         ),
+        Remedy(
+            "call set_type_codec() in create_pool(init=...), not at each acquire() (setup=...): it empties the cache of statements",
+            "asyncpg-codec-keeps",
+            needs=("one text", "the session is reset"),
+        ),
     ),
     "driver-overhead": (
         Remedy(
@@ -138,6 +143,12 @@ REMEDIES: Final[Remedies] = {
         Remedy(
             "asyncpg.create_pool(): a connection asks once; a cast to text ($1::text::mood) asks nothing. set_type_codec() asks, too",
             "asyncpg-known-types",
+            unless=("asked again",),
+        ),
+        Remedy(
+            "call set_type_codec() once for each connection, in create_pool(init=...), not at each acquire() (setup=...)",
+            "asyncpg-codec-once",
+            needs=("asked again",),
         ),
     ),
     "driver-left": (

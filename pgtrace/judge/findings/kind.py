@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
+from pgtrace.inspect.executed import executed
+from pgtrace.inspect.walk import NotKept
 from pgtrace.session.failures import Failure
 from pgtrace.trace.row import Label, Shape
 
@@ -301,6 +303,17 @@ class Note:
     def on(self) -> int:
         """The number of connections on which it was seen."""
         return len(self.connections) + self.more_connections
+
+
+def bound_values(trace: Trace, place: int) -> int:
+    """A hash of the values that a row binds, read from the capture again; 0 if they cannot be
+    read.
+    """
+    try:
+        ran = executed(trace, place)
+    except NotKept:
+        return 0
+    return hash((ran[0].formats, ran[0].parameters)) if len(ran) == 1 and ran[0].parameters is not None else 0
 
 
 def shown(note: Note) -> str:

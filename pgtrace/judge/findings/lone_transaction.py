@@ -17,6 +17,7 @@ from typing import Final
 
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge import texts
+from pgtrace.judge.findings.introspection import is_own
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch
 
 TIMES: Final = 3
@@ -62,8 +63,7 @@ class _Watch(Watch):
     def lost(self) -> None:
         self._block, self._executions = [], 0
 
-    @staticmethod
-    def _is_like_none(block: list[Step]) -> bool:
+    def _is_like_none(self, block: list[Step]) -> bool:
         """Whether the statement would do the same without the block."""
         begin, statement, end = block
         if end.shape.block_end == "ROLLBACK" or not _NEEDS_BLOCK.isdisjoint((*statement.shape.tags, *end.shape.tags)):
@@ -72,7 +72,8 @@ class _Watch(Watch):
             return False
         sql = statement.label.sql
         return not (
-            texts.locks(sql)
+            is_own(self.seen, sql)
+            or texts.locks(sql)
             or texts.has(sql, "SET", "LOCAL")
             or texts.has(sql, "ON", "COMMIT")
             or "SET_CONFIG" in texts.called(sql)

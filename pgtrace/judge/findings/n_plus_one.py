@@ -48,6 +48,7 @@ from pgtrace.inspect.executed import Executed, executed
 from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import batches, texts
 from pgtrace.judge.findings.driver_overhead import is_ping, is_reset, only_ends
+from pgtrace.judge.findings.introspection import is_own
 from pgtrace.judge.findings.kind import (
     ALSO,
     BETWEEN,
@@ -132,7 +133,7 @@ class _Watch(Watch):
             self._at = (self._at + 1) % len(self._keys)
             self._tell(self._loop, step)
             return
-        is_one_of_many = self._is_one_of_many(key)
+        is_one_of_many = self._is_one_of_many(key, step)
         if not is_one_of_many or not self._goes_on(step):
             self.lost()
             if not is_one_of_many:
@@ -332,12 +333,13 @@ class _Watch(Watch):
             return shape.status != "I"
         return step.pause_ns <= PAUSE_NS and shape.status == shape.status_before
 
-    def _is_one_of_many(self, key: str) -> bool:
+    def _is_one_of_many(self, key: str, step: Step) -> bool:
         known = self._mergeable.get(key)
         if known is None:
             if len(self._mergeable) > 1000:
                 self._mergeable.clear()
-            known = self._mergeable[key] = "$" in key and not _FIRST_WORDS.isdisjoint(sqltext.words(key, 1))
+            is_first = "$" in key and not _FIRST_WORDS.isdisjoint(sqltext.words(key, 1))
+            known = self._mergeable[key] = is_first and not is_own(self.seen, step.label.sql)
         return known
 
     def _tell(self, note: Note, step: Step, *, first: bool = False) -> None:

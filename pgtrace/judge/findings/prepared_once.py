@@ -18,6 +18,8 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
 from pgtrace.judge import batches
+from pgtrace.judge.findings.driver_overhead import RESETS, is_reset
+from pgtrace.judge.findings.introspection import is_own
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Kind, Note, Seen, Step, Watch, shown
 from pgtrace.judge.forgetting import DROPPED, Forgotten, cause
 
@@ -28,6 +30,10 @@ IN_TEXT, LENGTHS, ONE_TEXT = batches.IN_TEXT, batches.LENGTHS, "one text"
 """Facts: its texts differ in their literals, or only in how many parameters they have, or one text
 was prepared again and again. If values are blanked and the texts are equal, none is known.
 """
+RESET: Final = "the session is reset"
+"""A fact: so often that a pool does it."""
+_RESETS: Final = 2
+_TAGS: Final = RESETS | {"DEALLOCATE"}
 ONE_LIST: Final = (
     "pass a list as one parameter, so that all lengths have one text: = ANY($1) instead of IN ($1, $2, ...), "
     "SELECT unnest($1) instead of rows of VALUES"
@@ -68,10 +74,13 @@ class _Watch(Watch):
         self._texts: dict[str, _Text] = {}
         self._latest: _Name | None = None
         self._forgotten = Forgotten()
+        self._resets = 0
 
     def row(self, step: Step) -> None:
         shape, name = step.shape, step.shape.statement
         self._forgotten.take(shape)
+        if not RESETS.isdisjoint(shape.tags) and is_reset(step):
+            self._resets += 1
         if shape.depth:
             if name in self._names and b"B" in shape.sent:
                 self._uses(self._names[name], shape.depth, step.key)
@@ -105,6 +114,8 @@ class _Watch(Watch):
             self.lost()
         prepared = self._latest = self._names[name] = _Name(name)
         text = self._texts.get(step.key)
+        if text is None and is_own(self.seen, step.label.sql):
+            return  # see introspection
         if text is None:
             self._texts[step.key] = _Text(prepared, step.text, batches.fixed(step.label.sql))
             return
@@ -141,6 +152,8 @@ class _Watch(Watch):
         why = self._forgotten.why(self.seen.connection.driver, prepares=True)
         if why:
             note.fact(why)
+        if self._resets >= _RESETS:
+            note.fact(RESET)
         for spent in (spent for one in text.untold for spent in one.spent if spent.counts):
             self.seen.row_of(spent.place, KIND)
             note.cost += 1
@@ -160,7 +173,7 @@ KIND: Final = Kind(
     why="Preparing a statement that runs only once costs a round trip, dropping it costs another, and nothing is gained.",
     watch=_Watch,
     what=_what,
-    cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or "DEALLOCATE" in shape.tags or bool(cause(shape)),
+    cares=lambda shape: bool(shape.statement) or b"C" in shape.sent or not _TAGS.isdisjoint(shape.tags) or bool(cause(shape)),
     joins=(_LEAK,),
     first=(Remedy(ONE_LIST, tried="list-of-any-length", clients=PREPARING),),
     is_first=lambda note: note.facts[LENGTHS] > 0 and not note.facts[IN_TEXT],

@@ -5,11 +5,12 @@ Recognised by the hash of what the driver sent (RoundTrip.values): text and valu
 driver that starts to prepare a query halfway sends different messages for it; then the values
 themselves are compared. Not reported if values are blanked, because then all look the same.
 
-Each query must read a table, follow within PAUSE_NS of the connection's previous round trip or be
-in the same transaction, and call no function whose result differs each time. A write on this
-connection, a SET, a lock, a user-defined function or the end of a transaction starts the count
-again (a pool's reset does not, unless a setting was changed). So does an answer with another number
-of rows, because other sessions write, too. The cost is every execution but the first.
+Each query must read a table, not be the driver's own look-up of types (introspection), follow
+within PAUSE_NS of the connection's previous round trip or be in the same transaction, and call no
+function whose result differs each time. A write on this connection, a SET, a lock, a user-defined
+function or the end of a transaction starts the count again (a pool's reset does not, unless a
+setting was changed). So does an answer with another number of rows, because other sessions write,
+too. The cost is every execution but the first.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ from itertools import chain, islice
 from typing import Final
 
 from pgtrace.identify.remedies import DEMO, Remedy
-from pgtrace.inspect.executed import executed
-from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import texts
 from pgtrace.judge.findings.driver_overhead import is_reset
-from pgtrace.judge.findings.kind import PAUSE_NS, ROUND_TRIPS, ByText, Kind, Note, Seen, Step, Watch, shown, times
+from pgtrace.judge.findings.introspection import is_own
+from pgtrace.judge.findings.kind import PAUSE_NS, ROUND_TRIPS, ByText, Kind, Note, Seen, Step, Watch, bound_values, shown, times
 from pgtrace.trace.row import Shape
 
 TIMES: Final = 5
@@ -155,7 +155,7 @@ class _Watch(Watch):
         if query is None:
             query = self._sent_otherwise(step)
             if query is None:
-                if _is_askable(step):
+                if _is_askable(step) and not is_own(self.seen, step.label.sql):
                     self._latest = self._first(question, step)
                 return
             self._asked[question] = query
@@ -200,21 +200,11 @@ class _Watch(Watch):
         others = list(islice(asked, _READ))
         for query in others:
             if query.values is None:
-                query.values = self._values(query.first)
-        values = self._values(step.place)
+                query.values = bound_values(self.seen.trace, query.first)
+        values = bound_values(self.seen.trace, step.place)
         found = next((query for query in others if values and query.values == values), None)
         self._unknown[step.text] = 0 if found is not None else unknown + 1
         return found
-
-    def _values(self, place: int) -> int:
-        """A hash of the values that a row binds, read from the capture again; 0 if they cannot be
-        read.
-        """
-        try:
-            ran = executed(self.seen.trace, place)
-        except NotKept:
-            return 0
-        return hash((ran[0].formats, ran[0].parameters)) if len(ran) == 1 and ran[0].parameters is not None else 0
 
     def lost(self) -> None:
         self._asked.clear()

@@ -19,12 +19,12 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from pgtrace import sqltext
-from pgtrace.identify import drivers
 from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.inspect import details
 from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import texts
 from pgtrace.judge.findings.driver_overhead import is_reset
+from pgtrace.judge.findings.introspection import is_own
 from pgtrace.judge.findings.kind import ByText, Kind, Note, Seen, Step, Watch, times
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.trace.row import Shape
@@ -148,7 +148,7 @@ class _Watch(Watch):
             if not resets or not self.seen.signs:
                 self._kept.clear()
         if shape.depth:
-            self._take(step, is_own=resets or self._is_own(step))
+            self._take(step, is_own=resets or is_own(self.seen, step.label.sql))
         if shape.block_end == "ROLLBACK":
             self._roll_back(0)
         if shape.status == "I":
@@ -191,11 +191,6 @@ class _Watch(Watch):
 
     def _roll_back(self, to: int) -> None:
         self._held[to:] = [one for one in self._held[to:] if one.what in _OUTLASTS_ROLLBACK]
-
-    def _is_own(self, step: Step) -> bool:
-        """Whether the driver sent the statement on its own."""
-        driver = drivers.BY_NAME.get(self.seen.connection.driver)
-        return driver is not None and driver.introspection is not None and driver.introspection.search(step.label.sql) is not None
 
     def _is_refused(self, step: Step, sql: str) -> bool:
         """Whether the statement tried to take a lock and failed: its answer is false."""
