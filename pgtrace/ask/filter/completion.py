@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Final
 
-from pgtrace.ask.filter.facts import leg_of, types_of
+from pgtrace.ask.filter.facts import OF_CONNECTION, types_of
 from pgtrace.ask.filter.values import COUNTERS
 from pgtrace.ask.filter.words import COUNT, KEYED, TAG, WORDS, ValueKind, Word, known
 from pgtrace.sqltext import tags
@@ -25,7 +25,6 @@ from pgtrace.trace.feed import CompleteRows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pgtrace.trace.connection import Connection
     from pgtrace.trace.row import Shape
     from pgtrace.trace.rows import Columns
     from pgtrace.trace.trace import Trace
@@ -124,8 +123,8 @@ class Occurring(CompleteRows):
     def values(self, word: Word, typed: str = "") -> list[Choice]:
         """The values of a word that begin like this, the most frequent first."""
         found: Counter[str] = Counter()
-        if word.name in _OF_CONNECTION:
-            self._add(found, self._connections, lambda index: (_OF_CONNECTION[word.name](self.trace.connections[index]),))
+        if word.name in OF_CONNECTION:
+            self._add(found, self._connections, lambda index: (OF_CONNECTION[word.name](self.trace.connections[index]),))
         elif word.name in _OF_SHAPE:
             self._add(found, self._shapes, lambda number: _OF_SHAPE[word.name](self.trace.rows.shape_at(number)))
         elif word.name == "conn":
@@ -171,13 +170,6 @@ def _number(name: str) -> str:
     return name if ":" in name else name.lstrip(ascii_lowercase)
 
 
-_OF_CONNECTION: Final[dict[str, Callable[[Connection], str]]] = {
-    "driver": lambda connection: connection.driver,
-    "user": lambda connection: connection.user,
-    "db": lambda connection: connection.database,
-    "app": lambda connection: connection.application_name,
-    "leg": leg_of,
-}
 _OF_SHAPE: Final[dict[str, Callable[[Shape], Iterable[str]]]] = {
     "type": types_of,
     "stmt": lambda shape: (shape.statement,),

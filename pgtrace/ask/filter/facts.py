@@ -279,6 +279,16 @@ def leg_of(connection: Connection) -> str:
     return f"{connection.leg} {connection.listener}={connection.upstream}".lstrip()
 
 
+OF_CONNECTION: Final[dict[str, Callable[[Connection], str]]] = {
+    "driver": lambda connection: connection.driver,
+    "leg": leg_of,
+    "user": lambda connection: connection.user,
+    "db": lambda connection: connection.database,
+    "app": lambda connection: connection.application_name,
+}
+"""Words with one text of the connection. completion.py offers the texts that occur."""
+
+
 # Words about the messages. Each function returns what the index knows, or None if the messages must
 # be read.
 
@@ -368,8 +378,8 @@ def _ms(trace: Trace) -> Callable[[Columns], Sequence[float]]:
     return says
 
 
-def _of_connection(says: Callable[[Connection], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
-    return lambda trace, test: OfConnection(trace, test, says)
+def _of_connection(says: Callable[[Connection], str]) -> Callable[[Trace, TextTest], Term]:
+    return lambda trace, test: OfConnection(trace, test, lambda connection: (says(connection),))
 
 
 def _of_shape(says: Callable[[Shape], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
@@ -441,13 +451,9 @@ def of_text(word: Word, trace: Trace, test: TextTest) -> Term:
 
 
 TEXTS: Final[dict[str, Callable[[Trace, TextTest], Term]]] = {
-    "driver": _of_connection(lambda connection: (connection.driver,)),
-    "conn": _of_connection(connection_names),
+    **{word: _of_connection(says) for word, says in OF_CONNECTION.items()},
+    "conn": lambda trace, test: OfConnection(trace, test, connection_names),
     "label": lambda trace, test: OfConnection(trace, test, lambda connection: [label] if (label := trace.label_of(connection)) else []),
-    "leg": _of_connection(lambda connection: (leg_of(connection),)),
-    "user": _of_connection(lambda connection: (connection.user,)),
-    "db": _of_connection(lambda connection: (connection.database,)),
-    "app": _of_connection(lambda connection: (connection.application_name,)),
     "fmt": _of_shape(lambda shape: (shape.formats,) if shape.formats else ()),
     "tx": _of_shape(_statuses),
     "at": _of_place(lambda trace: not trace.call_sites.is_empty, lambda trace, place: [site.words for site in trace.call_sites.at(place)]),
