@@ -22,6 +22,7 @@ from types import FrameType, ModuleType
 import click
 import pytest
 
+from pgtrace.ask.filter import facts, words
 from pgtrace.cli import COMMANDS, root
 from pgtrace.cli import stats as stats_command
 from pgtrace.demo.workloads import VARIANTS
@@ -208,9 +209,15 @@ def the_findings() -> None:
     assert {kind.name for kind in findings.KINDS} <= set(sections)
 
 
+def filter_words() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \|", read("docs/filter.md"), re.MULTILINE)
+    assert list(words.WORDS) == rows
+    assert words.WORDS.keys() - {words.KEYED[words.COUNT]} == {*facts.TEXTS, *facts.NUMBERS}
+
+
 def groupings() -> None:
-    words, counted = stats_command._BY, stats_report._COUNTED_BY
-    assert set(counted) < set(words)
+    named, counted = stats_command._BY, stats_report._COUNTED_BY
+    assert set(counted) < set(named)
     with closing(Trace.open([])) as trace:
         assert all(keys_of(trace, word) for word in counted)
         with pytest.raises(KeyError):
@@ -236,6 +243,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "a pane": panes,
     "a variant of the demo": variants,
     "a finding": the_findings,
+    "a word of the filter language": filter_words,
     "a grouping of `stats`": groupings,
     "a counter": counters,
 }

@@ -1,9 +1,9 @@
 """Remedies for findings: sentences in terms of the settings of a driver or of a layer above it.
 
 Remedies are in the module of their driver or layer, by kind of finding; judge/findings/ has the
-general ones. `tried` names the test that runs a program with the finding, and the same program with
-the remedy, on the real driver (tests/live/test_remedies.py). General remedies were tried with some
-`clients`. A remedy that was not tried comes from the documentation, and is printed with that note.
+general ones. `tried` names a program that tests/live/test_remedies.py runs on the real driver with
+the finding, and again with the remedy. General remedies were tried with some `clients`. A remedy
+that was not tried comes from the documentation, and is printed with that note.
 
 A remedy has conditions. A finding collects facts, each a few words: about its subject, and about
 the settings in use, as the wire shows them. A remedy is printed if all facts that it `needs` were
@@ -25,8 +25,8 @@ class Remedy:
 
     text: str
     tried: str = ""
-    """The scenario of tests/live/test_remedies.py that proves it; before a driver is known, one of
-    tests/live/test_tls_wanted.py."""
+    """The program that proves it, in tests/live/remedied.py, in remedied_alike.py there if it is a
+    general remedy; before a driver is known, a scenario of tests/live/test_tls_wanted.py."""
     clients: tuple[str, ...] = ()
     """The drivers and layers with which a general remedy was tried there; empty for that of a
     driver or layer."""
