@@ -1,8 +1,8 @@
-"""What can be asked about captures, and answers that are never longer than LONGEST.
+"""Questions about captures, with answers of at most LONGEST characters.
 
-Each question is a method whose docstring is its description; an assistant chooses by it. Answers
-are JSON of the kinds that the commands print, shortened: lists end with how many entries are left
-out, and how to get them. A mistake in a question is an error of pgtrace, in one line.
+Each question is a method. Its docstring is the description by which an assistant chooses it.
+Answers are shortened forms of the JSON that the commands print: lists end with the number of
+entries left out, and how to get them. A mistake in a question raises a PgTraceError with one line.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from pgtrace.testing.capture import Capture
 from pgtrace.testing.selected import Selected
 
 LONGEST: Final = 32 * 1024
-"""Characters of an answer."""
+"""The most characters of an answer."""
 MOST: Final = 200
-"""Entries of a list, whatever is asked for."""
+"""The most entries of a list, whatever the limit asked for."""
 MESSAGES: Final = 100
 _TEXT: Final = 400
-"""Characters of a text inside an answer."""
+"""The most characters of a text inside an answer."""
 
 By = Literal["driver", "connection", "statement", "mark", "label", "leg"]
 _PLURAL: Final = {word: f"{word}s" for word in get_args(By)}
 
 
 class Answers:
-    """The captures that were named, and what can be asked about them."""
+    """Answers questions about the named captures."""
 
     def __init__(self, paths: Sequence[AnyPath]) -> None:
         self._paths = [str(path) for path in paths]
@@ -52,7 +52,7 @@ class Answers:
         return [self.captures, self.stats, self.findings, self.round_trips, self.show, self.diff]
 
     def captures(self) -> str:
-        """List the captures that can be asked about, with their main counters. Begin here."""
+        """List the captures you can ask about, with their main counters. Begin here."""
         with self._lock:
             found = []
             for number, path in enumerate(self._paths, 1):
@@ -75,9 +75,11 @@ class Answers:
             return _encoded({"captures": found[:MOST]})
 
     def stats(self, by: By = "driver", file: int = 1, filter: str = "", limit: int = 20, start: int = 1) -> str:
-        """Counters by driver, connection, statement, mark, label or leg; `by` statement shows what
-        costs most round trips and time first. With a `filter` (pgtrace's language: `error and
-        ms > 10`, `driver:asyncpg`, `sql ~ "from orders"`): the counters of what it selects."""
+        """Counters by driver, connection, statement, mark, label or leg. With `by` statement, the
+        costliest statements come first. With a `filter` (in pgtrace's language: `error and ms >
+        10`, `driver:asyncpg`, `sql ~ "from orders"`), the counters are those of the selected round
+        trips.
+        """
         with self._lock:
             capture = self._capture(file)
             if filter:
@@ -89,8 +91,10 @@ class Answers:
             return _encoded({"capture": told["capture"], "totals": told["totals"], **_part(_PLURAL[by], told[_PLURAL[by]], start, limit)})
 
     def findings(self, file: int = 1, limit: int = 10, start: int = 1) -> str:
-        """What costs round trips, failed or will fail: with the evidence, why, and the remedy in
-        the driver's own settings. And the errors that nothing explains. The most costly first."""
+        """Problems that cost round trips, failed or will fail, most costly first, with the
+        evidence, the reason and the remedy in the driver's own settings. Also the errors that no
+        finding explains.
+        """
         with self._lock:
             capture = self._capture(file)
             found = Advice(capture.trace)
@@ -99,8 +103,9 @@ class Answers:
             return _encoded({**_part("findings", told["findings"], start, limit), "unexplained": told["unexplained"]})
 
     def round_trips(self, file: int = 1, filter: str = "", limit: int = 50, start: int = 1) -> str:
-        """The timeline: one line for each row, in order, with its number (`row`), time, connection,
-        messages in flight notation, SQL or error, and how long it took. A `filter` selects rows."""
+        """The timeline: one line per row, in order, with its number (`row`), time, connection,
+        messages in flight notation, SQL or error, and duration. A `filter` selects rows.
+        """
         with self._lock:
             capture = self._capture(file)
             places: Sequence[int] = range(len(capture.trace.rows))
@@ -113,8 +118,9 @@ class Answers:
             return _encoded({"rows": lines, **_left(len(places), start, len(lines))})
 
     def show(self, row: int, file: int = 1) -> str:
-        """One row of the timeline in full: each message with its fields and values, up to 100 of
-        them. `row` is its number in round_trips, or in the evidence of a finding."""
+        """One row of the timeline in full: up to 100 messages with their fields and values. `row`
+        is its number in round_trips, or in the evidence of a finding.
+        """
         with self._lock:
             trace = self._capture(file).trace
             if not 1 <= row <= len(trace.rows):
@@ -126,7 +132,7 @@ class Answers:
             return _encoded({**told, **_part("messages", told["messages"], 1, MESSAGES)})
 
     def diff(self, before: int, after: int) -> str:
-        """What two of the captures do differently on the wire, in words, the most costly first."""
+        """The differences between two captures on the wire, in words, most costly first."""
         with self._lock:
             names = [self._paths[self._index(file)] for file in (before, after)]
             with ExitStack() as opened:
@@ -146,7 +152,7 @@ class Answers:
         return file - 1
 
     def _capture(self, file: int) -> Capture:
-        """The capture of that number, with what has come since. The caller holds the lock."""
+        """The capture with that number, read up to now. The caller must hold the lock."""
         index = self._index(file)
         found = self._captures.get(index)
         if found is None:
@@ -161,7 +167,7 @@ def _most(limit: int) -> int:
 
 
 def _part(name: str, entries: Sequence[Any], start: int, limit: int) -> dict[str, Any]:
-    """Some entries of a list, and what is left out."""
+    """Some entries of a list, with a note on those left out."""
     chosen = list(entries[max(0, start - 1) :][: _most(limit)])
     return {name: chosen, **_left(len(entries), start, len(chosen))}
 
@@ -172,7 +178,7 @@ def _left(of: int, start: int, shown: int) -> dict[str, Any]:
 
 
 def _encoded(about: dict[str, Any]) -> str:
-    """An answer as JSON, its texts cut, and the longest list in it cut until all of it fits."""
+    """An answer as JSON, with texts cut, and the longest list cut until all of it fits."""
     about = _cut(about)
     text = str(encoding.as_json(about))
     while len(text) > LONGEST:

@@ -3,11 +3,11 @@
     name, what it is, whether it is bytes, which options it takes      the list FORMATS
     export(trace, **options) -> pieces of the file, in order           the module `export/<name>.py`
 
-A format is a line in the list and a module with that one function, imported when it is needed. The
-trace has been read to its end. Options that were not given are not passed: each has its default in
-the signature. Pieces are text or bytes, as the list says; text is written as UTF-8. In a format for
-people, what comes from the wire passes sanitise.py. `places` are the rows that a filter selects,
-and `counted` is a trace without rows whose counters are theirs.
+To add a format, add a line to the list and a module with that one function; it is imported when it
+is needed. The trace must have been read to its end. Options that the user did not give are not
+passed: the signature has their defaults. Pieces are text or bytes, as the list says; text is
+written as UTF-8. In formats for people, text from the wire passes sanitise.py. `places` are the
+rows that a filter selects; `counted` is a trace without rows that counts them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Final, NamedTuple
 
 
 class Piece(NamedTuple):
-    """A piece of the file, how much of the work is done after it, from 0 to 1, and what comes next,
-    in a word or two. A piece may be empty: work goes on."""
+    """A piece of the file, the share of the work that is done after it (0 to 1), and the next step
+    in a word or two. An empty piece only reports progress.
+    """
 
     content: str | bytes
     done: float
@@ -27,17 +28,17 @@ class Piece(NamedTuple):
 
 
 class Format(NamedTuple):
-    """One line of the list."""
+    """An export format: a line of the list."""
 
     name: str
     what: str
-    """For --help: what it is for."""
+    """Its purpose, for --help."""
     binary: bool
     options: tuple[str, ...] = ()
-    """The parameters of its export() besides the trace."""
+    """The parameters of its export(), without the trace."""
 
     def load(self) -> Callable[..., Iterator[Piece]]:
-        """Its export()."""
+        """Import the module. Returns its export()."""
         exporter: Callable[..., Iterator[Piece]] = importlib.import_module(f"{__name__}.{self.name}").export
         return exporter
 
@@ -64,4 +65,4 @@ FORMATS: Final = {
         ),
     )
 }
-"""By name, in the order of --help."""
+"""Name -> format, in the order of --help."""

@@ -1,13 +1,13 @@
 """Round trips as trace events, for Perfetto (ui.perfetto.dev) and chrome://tracing.
 
 A process is a capture, a thread is a connection, and a round trip is a complete event (`X`), set-up
-included. Its arguments are its row, flight, SQL, rows, bytes, and its error. Events of one thread
-have to nest: the round trips of a connection follow one another, as what is sent before the answer
-to something else is the same round trip. One without an end lasts as long as the capture. Other
-rows are instants (`i`): marks and gaps of all connections, the others of their own.
+included. Its arguments are its row, flight, SQL, rows, bytes and error. Events of one thread must
+nest; round trips do, because those of a connection never overlap. A round trip without an end lasts
+until the end of the capture. Other rows are instants (`i`): marks and gaps of all connections, the
+others of their connection.
 
-Times are in µs, from the beginning of the capture. Text from the wire passes sanitise.py, since a
-page shows it.
+Times are in µs from the beginning of the capture. Text from the wire passes sanitise.py, because a
+web page shows it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pgtrace.trace.trace import Trace
 _AT_ONCE: Final = 500
 _NAME_WIDTH: Final = 100
 _OF_ALL: Final = (RowKind.MARK, RowKind.GAP)
-"""Rows that are about no connection."""
+"""Kinds of rows that belong to no connection."""
 _CATEGORIES: Final = {RowKind.ROUND_TRIP: "round trip", RowKind.SETUP: "set-up"}
 
 
@@ -51,7 +51,7 @@ class _Events:
         self._processes: set[int] = set()
 
     def of(self, place: int) -> Iterator[dict[str, Any]]:
-        """The event of a row, after what introduces its process and its thread."""
+        """The event of a row, preceded by the names of its process and thread when they are new."""
         row = self._trace.rows[place]
         if row.shape.kind in _OF_ALL:
             yield {"ph": "i", "s": "g", "name": _words(row), "cat": "capture", "ts": row.opened_ns / 1e3, "pid": 1, "tid": 0}
@@ -101,7 +101,7 @@ class _Events:
 
 
 def _words(row: Row) -> str:
-    """The name of an event: what its statements do, else its text or its flight."""
+    """The name of an event: a summary of its statements, else its text or its flight."""
     seen = row.shape.statements and row.label.sql != prepared_earlier(row.shape.statement)
     words = (summary(row.label.sql) if seen else "") or row.label.sql or row.shape.flight
     return sanitise.text(sqltext.shorten(words, _NAME_WIDTH))

@@ -1,9 +1,10 @@
-"""Sending OTLP requests to a collector: in the background, within a bound, as the protocol wants.
+"""Sends OTLP requests to a collector, in the background and with bounded memory.
 
-Requests wait in a queue of QUEUE_BYTES; what does not fit is dropped and counted. A thread sends
-them one after the other, with gzip, over one connection. The answers 429, 502, 503 and 504, and no
-answer, mean later: after what Retry-After says, otherwise after a pause that doubles. Any other
-error means never. What the collector rejects of a request that it took (partialSuccess) is counted.
+Requests wait in a queue of QUEUE_BYTES; requests that do not fit are dropped and counted. A thread
+sends them one after the other, with gzip, over one connection. After the answers 429, 502, 503 and
+504, or no answer, it tries again: after the time in Retry-After, otherwise after a pause that
+doubles each time. After any other error the request is dropped. Items that the collector rejects in
+a request it took (partialSuccess) are counted.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _GZIP_LEVEL: Final = 1
 
 
 class Target(NamedTuple):
-    """Where a collector is."""
+    """The address of a collector."""
 
     secure: bool
     host: str
@@ -48,7 +49,7 @@ class Target(NamedTuple):
 
 
 def target(url: str) -> Target:
-    """The collector at an address such as http://collector:4318. Raises UsageError."""
+    """Parse an address such as http://collector:4318. Raises UsageError."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 4318)
@@ -62,8 +63,9 @@ def target(url: str) -> Target:
 
 
 def headers(environment: Mapping[str, str]) -> dict[str, str]:
-    """The headers of OTEL_EXPORTER_OTLP_HEADERS: `name=value,name=value`, percent-encoded. Raises
-    UsageError, without the value."""
+    """The headers in OTEL_EXPORTER_OTLP_HEADERS: `name=value,name=value`, percent-encoded. Raises
+    UsageError, without the value in its message.
+    """
     found = {}
     for pair in filter(None, environment.get("OTEL_EXPORTER_OTLP_HEADERS", "").split(",")):
         name, is_pair, value = pair.partition("=")
@@ -81,7 +83,7 @@ class _Request(NamedTuple):
 
 
 class Collector:
-    """A collector, and what is on its way to it."""
+    """A collector, with the queue and the thread that send to it."""
 
     def __init__(self, where: Target, more: Mapping[str, str], queue_bytes: int = QUEUE_BYTES) -> None:
         self._where = where
@@ -93,18 +95,18 @@ class Collector:
         self._closing = False
         self._until = 0.0
         self.sent = 0
-        """Items that it has taken."""
+        """Items that the collector has accepted."""
         self.dropped = 0
         """Items that did not fit into the queue, or could not be delivered."""
         self.rejected = 0
-        """Items that it has refused to take."""
+        """Items that the collector has rejected."""
         self.error = ""
-        """Why something was dropped or rejected, the latest reason."""
+        """The latest reason why something was dropped or rejected."""
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
         self._thread.start()
 
     def send(self, path: str, body: bytes, items: int) -> None:
-        """Put a request with that many spans or points into the queue."""
+        """Queue a request with that many spans or points."""
         packed = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         with self._changed:
             if self._waiting_bytes + len(packed) > self._queue_bytes:
@@ -116,7 +118,7 @@ class Collector:
             self._changed.notify()
 
     def close(self, within_s: float) -> None:
-        """Send what is in the queue; what has not gone by then is dropped."""
+        """Send the queue for at most that long; the rest is dropped."""
         with self._changed:
             self._closing = True
             self._until = time.monotonic() + within_s
@@ -170,8 +172,9 @@ class Collector:
         return kind(self._where.host, self._where.port, timeout=_TIMEOUT_S)
 
     def _deliver(self, connection: http.client.HTTPConnection, request: _Request) -> float | None:
-        """None if the request is done with; otherwise how long to wait before the next attempt, 0
-        if the collector does not say."""
+        """Send a request. Returns None if it is finished; otherwise how many seconds to wait before
+        the next attempt, 0 if the collector does not say.
+        """
         try:
             connection.request("POST", self._where.path + request.path, request.body, self._headers)
             answer = connection.getresponse()
@@ -196,7 +199,7 @@ class Collector:
 
 
 def _retry_after_s(value: str | None) -> float:
-    """Seconds, or a date; at most an hour."""
+    """The value of Retry-After, seconds or a date, in seconds; at most an hour."""
     if value is None:
         return 0.0
     if value.strip().isdecimal():

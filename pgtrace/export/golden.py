@@ -1,24 +1,24 @@
-"""A trace as text to keep and compare: libpq's trace format, connection by connection, with the
-same text for the same work.
+"""A golden: a trace as text in libpq's trace format, connection by connection. The same work gives
+the same text.
 
-    golden.text(trace)                    all of it
+    golden.text(trace)                    the whole trace
     golden.text(trace, mark="checkout")   the round trips that opened while the mark was open
 
-A section begins with a `#` line that says whose it is. Below it are the connection's rows in order:
-for each row what the frontend sent, then what the backend sent. That is the order in which libpq
-prints a session that never sends ahead. For a pipeline it is one of the orders in which libpq may
-print it, and the one that does not depend on when an answer arrives. Asynchronous messages are
-where they came: in the round trip that was open, or between two.
+A section begins with a `#` line that names its connection. Below it are the connection's rows in
+order: for each row the frontend's messages, then the backend's. That is the order in which libpq
+prints a session that never sends ahead. For a pipeline it is the one among libpq's possible orders
+that does not depend on when answers arrive. Asynchronous messages are where they came: in the open
+round trip, or between two.
 
 Order.OPENED, the default: connections in the order in which they opened. Those whose set-ups
 overlapped, because the program began them at once, are in the order of their text.
 
-Order.CONTENT, for work that a pool spreads as it likes. First comes each connection by itself
-(set-up, end). Then comes, for each driver, the work of all its connections in one section. It is
-cut into units, from one ReadyForQuery outside a transaction to the next, in the order of their
-text; those that prepare a named statement come first. A round trip that only prepares and ends with
-a Flush is a unit of its own. Nothing shows which connection served what, and when. A name that a
-driver generated becomes the number of its statement's text.
+Order.CONTENT, for work that a pool spreads over its connections in any way. First come the set-up
+and end of each connection. Then, for each driver, one section has the work of all its connections.
+It is cut into units, from one ReadyForQuery outside a transaction to the next, in the order of
+their text; units that prepare a named statement come first. A round trip that only prepares and
+ends with a Flush is a separate unit. The text does not show which connection did which work, or
+when. A name that a driver generated becomes the number of its statement's text.
 
 docs/golden.md has the rules with examples.
 """
@@ -51,10 +51,10 @@ from pgtrace.trace.row import Row, RowKind
 from pgtrace.trace.trace import Trace
 
 WRITTEN_BYTES = 4 * 1024 * 1024
-"""A longer message is written without its fields."""
+"""Longer messages are written without their fields."""
 _LONGEST_HEADER = 5
 _COMPARED_LINES = 1_000
-"""Lines of a section that are compared before a hash of the rest decides its order."""
+"""How many lines of sections are compared before a hash of the rest decides their order."""
 _NOTES = {
     RowKind.CLOSED: CLOSED,
     RowKind.OPAQUE: "# encrypted, or not PostgreSQL",
@@ -81,8 +81,9 @@ def text(
     plain: bool = False,
     everything: bool = False,
 ) -> str:
-    """The whole text, of the rows at `places`, or of those that began inside the mark. Raises
-    UsageError if there is no such mark or a rule takes too long."""
+    """The text of the rows at `places`, or of those that began inside the mark; by default, of all
+    rows. Raises UsageError if there is no such mark or a rule takes too long.
+    """
     found = lines(trace, mark=mark, places=places, order=order, rules=rules, plain=plain, everything=everything)
     return "".join([f"{line}\n" for line in found])
 
@@ -97,7 +98,9 @@ def lines(
     plain: bool = False,
     everything: bool = False,
 ) -> Iterator[str]:
-    """The same, message by message. One may be several lines if a text in it has line ends."""
+    """The same text, message by message. A message takes several lines if a text in it has line
+    ends.
+    """
     chosen = range(len(trace.rows)) if places is None else places
     if mark is not None:
         if mark not in (known := mark_counters(trace)):
@@ -106,7 +109,7 @@ def lines(
     by_connection: dict[int, array[int]] = {}
     for place in chosen:
         row = trace.rows[place]
-        # there may be nothing but a gap
+        # a capture may have only a gap
         if row.shape.kind is not RowKind.MARK and row.connection < len(trace.connections):
             by_connection.setdefault(row.connection, array("Q")).append(place)
     yield f"{TITLE} {GOLDEN_VERSION}"
@@ -115,7 +118,7 @@ def lines(
 
 
 class _ByOpening:
-    """Whole connections."""
+    """Order.OPENED: one section per connection."""
 
     def __init__(self, trace: Trace, places: dict[int, array[int]], rules: Sequence[Rule], *, plain: bool, everything: bool) -> None:
         self._trace = trace
@@ -125,7 +128,7 @@ class _ByOpening:
         self._everything = everything
 
     def lines(self) -> Iterator[str]:
-        """All sections."""
+        """The lines of all sections."""
         ordered = list(self._ordered())
         numbers = {index: number for number, index in enumerate(ordered, 1)}
         for index in ordered:
@@ -133,7 +136,9 @@ class _ByOpening:
             yield from self._section(index)
 
     def _ordered(self) -> Iterator[int]:
-        """Connections as they opened; those set up at once in the order of their texts."""
+        """Connections in the order in which they opened; those set up at once in the order of their
+        texts.
+        """
         together: list[int] = []
         until = -math.inf
         for index in sorted(self._places, key=lambda index: (self._trace.connections[index].opened_ns, index)):
@@ -145,7 +150,7 @@ class _ByOpening:
         yield from self._by_text(together)
 
     def _set_up_ns(self, index: int) -> float:
-        """When its set-up ended, as far as the trace has it."""
+        """When the connection's set-up ended, in ns, as far as the trace has it."""
         end = -math.inf
         for place in self._places[index]:
             row = self._trace.rows[place]
@@ -166,7 +171,7 @@ class _ByOpening:
 
     def _heading(self, index: int, numbers: dict[int, int]) -> str:
         connection = self._trace.connections[index]
-        # A cancel shows nothing of its own.
+        # A cancel request does not show its driver.
         driver = UNKNOWN if connection.kind == "cancel" else connection.driver
         about = f"# connection {numbers[index]}: {sanitise.text(driver)}"
         rows = (self._trace.rows[place] for place in self._places[index])
@@ -193,7 +198,7 @@ class _ByOpening:
         for place in places:
             row = self._trace.rows[place]
             kind = row.shape.kind
-            # what cannot be read before it belongs to its having begun before
+            # undecodable bytes before it are part of its unseen beginning
             begun = begun or kind is not RowKind.UNDECODED
             if kind not in _NOTES:
                 try:
@@ -204,8 +209,9 @@ class _ByOpening:
                 yield _NOTES[kind]
 
     def _row(self, row: Row, place: int, normaliser: Normaliser) -> Iterator[str]:
-        """What the frontend sent, then what the backend sent, which waits only while more of the
-        former is to come."""
+        """The frontend's messages of a row, then the backend's. The latter wait only until the
+        frontend's are complete.
+        """
         waiting = Waiting()
         unsent = row.sent_bytes
         for view in details.scan(self._trace, place, WRITTEN_BYTES):
@@ -232,15 +238,15 @@ class _ByOpening:
         return writing.line(other, length, regress=not self._plain)
 
     def _number(self, view: MessageView) -> int | None:
-        """The number for a generated name in that message; None for the next number."""
+        """The number that replaces a generated name in that message; None for the next number."""
         return None
 
 
 class _ByContent(_ByOpening):
-    """Connections without their work, then the work, sorted in memory."""
+    """Order.CONTENT: connections without their work, then the work, sorted in memory."""
 
     def lines(self) -> Iterator[str]:
-        """All sections."""
+        """The lines of all sections."""
         own, work = self._parted()
         self._numbers = self._numbered(work)
         whole, self._places = self._places, own
@@ -262,7 +268,7 @@ class _ByContent(_ByOpening):
                 yield from written
 
     def _parted(self) -> tuple[dict[int, array[int]], dict[int, list[array[int]]]]:
-        """By connection: the rows of its set-up and its end, and its units."""
+        """For each connection, the rows of its set-up and end, and its units."""
         own: dict[int, array[int]] = {}
         work: dict[int, list[array[int]]] = {}
         for index, places in self._places.items():
@@ -295,7 +301,7 @@ class _ByContent(_ByOpening):
                     if view.statement is not None and view.statement.name and view.statement.sql is not None:
                         texts.add(view.statement.sql)
             except details.NotKept:
-                continue  # its lines say so
+                continue  # its lines show the failure
         return {sql: number for number, sql in enumerate(sorted(texts), 1)}
 
     def _number(self, view: MessageView) -> int | None:

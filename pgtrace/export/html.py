@@ -1,11 +1,11 @@
-"""A trace as one HTML page to send: summary, findings, costliest statements, and every round trip
-with its messages, in a waterfall.
+"""A trace as a single HTML page to send: summary, findings, costliest statements, and a waterfall
+of all round trips with their messages.
 
-The file loads nothing. The first part is elements; the round trips are columns in one compressed
-block, and their messages are in blocks of BLOCK, unpacked when they are looked at. So a page of
-MOST round trips opens at once. If there are more, the longest and the failed ones are in it, and it
-says so. All text passes sanitise.py; html.js shows it as text only, under a policy that runs
-nothing else.
+The file loads nothing. The first part consists of elements. The round trips are columns in one
+compressed block, and their messages are in blocks of BLOCK round trips, unpacked when you look at
+them. So even a page of MOST round trips opens at once. If there are more, the page has the longest
+and the failed ones, and says so. All text passes sanitise.py; html.js shows it only as text, and
+the page's policy runs no other script.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from pgtrace.trace.trace import Trace
 
 MOST: Final = 50_000
 BLOCK: Final = 500
-"""Round trips whose messages are unpacked together; html.js has the same number."""
+"""How many round trips' messages are unpacked together; html.js has the same number."""
 _STEP_S: Final = 0.2
 _STATEMENTS: Final = 50
 _MESSAGES: Final = 200
-"""Messages shown of one round trip."""
+"""The most messages that are shown of one round trip."""
 _RUN: Final = 20
 _WORDS: Final = 400
 _COLUMNS: Final = ("row", "began", "took", "first", "connection", "sql", "flight", "error", "count", "setup", "code")
@@ -49,12 +49,12 @@ _HEADS: Final = (("row", "number"), ("conn", "who"), ("ms", "number"), ("message
 """The columns of the list of round trips."""
 _COLOURS: Final = (("wait", "round trip"), ("setup", "set-up of a connection"), ("wrong", "error"))
 _LETTERS: Final = (("The driver sends", FRONTEND_NAMES, "PBDESHCQX"), ("The server sends", BACKEND_NAMES, "123tTnDCsEZ"))
-"""The letters of a flight that are seen often; every message is named below its round trip."""
+"""The frequent letters of flights, for the legend; every message is named below its round trip."""
 _HERE: Final = "<!--blocks-->"
 
 
 def export(trace: Trace, *, places: Iterable[int] | None = None, counted: Trace | None = None) -> Iterator[Piece]:
-    """The file in pieces: the page up to the blocks, the blocks, and its end."""
+    """The file in pieces: the page up to the blocks, the blocks, the end."""
     selected = None if places is None else array("I", places)
     found = Advice(trace, None if selected is None else frozenset(selected).__contains__)
     while not found.update(_STEP_S):
@@ -71,8 +71,9 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, counted: Trace 
 
 
 def chosen(trace: Trace, selected: Sequence[int] | None = None, most: int = MOST) -> tuple[list[int], int]:
-    """The places of the round trips of a page, of all or of those selected, and how many it leaves
-    out."""
+    """The places of the round trips on the page, out of all or of those selected, and how many are
+    left out.
+    """
     rows = trace.rows
     kinds: dict[int, tuple[bool, bool]] = {}
     costs: list[tuple[float, int]] = []
@@ -210,18 +211,18 @@ def _page(trace: Trace, counted: Trace, findings: Sequence[Finding], found: Advi
 
 
 def _heads() -> Markup:
-    """The line above the round trips."""
+    """The heading of the list of round trips."""
     cells = (element("span", head, class_=kind, role="columnheader") for head, kind in _HEADS)
     return element("div", element("div", *cells, class_="line", role="row"), id="heads", role="rowgroup")
 
 
 def _pair(*parts: str) -> Markup:
-    """A sign and its meaning, on one line."""
+    """A symbol and its meaning, on one line."""
     return element("span", *parts, class_="pair")
 
 
 def _legend() -> Markup:
-    """What the columns, the colours and the letters mean."""
+    """The legend of columns, colours and letters."""
     colours = (_pair(element("span", class_=f"key {kind}"), words) for kind, words in _COLOURS)
     said = (
         element("p", f"{who}: ", *(_pair(element("code", letter), f" {names[ord(letter)]}") for letter in codes))
@@ -244,7 +245,7 @@ def _legend() -> Markup:
 
 
 def blanked(trace: Trace) -> str:
-    """Which kinds of values are blanked in some capture of the trace."""
+    """The kinds of values that are blanked in some capture of the trace, in words."""
     return ", ".join(sorted({kind for (_, what), value in trace.settings.items() if what == "redact" for kind in value.split(",") if kind}))
 
 

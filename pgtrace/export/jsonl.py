@@ -1,7 +1,7 @@
 """A capture as lines of JSON: lossless, editable, and readable by `pgtrace import`.
 
-capture/jsonl/ defines the format; docs/jsonl.md describes it for its users. Several captures may
-share connection numbers and have different clocks, so each is exported by itself.
+capture/jsonl/ defines the format; docs/jsonl.md describes it for users. Several captures may share
+connection numbers and have different clocks, so only one is exported at a time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ _AT_ONCE = 500
 
 
 def export(trace: Trace) -> Iterator[Piece]:
-    """Every record of the capture, one line for each message. Raises UsageError for several
-    captures."""
+    """Every record of the capture, one line per message. Raises UsageError for several captures."""
     if len(trace.files) > 1:
         raise UsageError("--to jsonl takes one capture at a time")
     (header,) = trace.headers

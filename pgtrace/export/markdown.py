@@ -1,5 +1,5 @@
-"""A trace as Markdown, for a pull request: what it cost by driver, what costs or fails and the
-remedy, and the costliest statements.
+"""A trace as Markdown, for a pull request: the counts by driver, the findings with their remedies,
+and the costliest statements.
 
 It is short enough for a comment, however long the capture is. Numbers are those of `stats`,
 findings those of `advise`. All text from the wire is escaped (report/markdown.py).
@@ -126,7 +126,9 @@ def statement_numbers(view: StatementView) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> Iterator[str]:
-    """Cells are Markdown already; the first `left` columns are text."""
+    """The lines of a table. Cells must be Markdown already; the first `left` columns are aligned to
+    the left.
+    """
     yield f"| {' | '.join(head)} |"
     yield f"|{'|'.join('---' if column < left else '---:' for column in range(len(head)))}|"
     for row in rows:

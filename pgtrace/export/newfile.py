@@ -1,4 +1,4 @@
-"""A new file: private, never over an existing one, and removed if it was not finished."""
+"""A new output file: private, never replaces an existing one, and removed if not finished."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pgtrace.errors import CaptureError, OutputExists
 
 
 class NewFile:
-    """The file; a context manager."""
+    """A new output file; a context manager that removes it unless it was finished."""
 
     def __init__(self, path: str) -> None:
-        """Create it. Raises OutputExists, CaptureError if it cannot be created."""
+        """Create the file. Raises OutputExists, or CaptureError if it cannot be created."""
         self.path = path
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         try:
@@ -24,7 +24,7 @@ class NewFile:
             raise CaptureError(path, f"cannot be created: {(error.strerror or str(error)).lower()}") from None
 
     def write(self, content: str | bytes) -> None:
-        """Append to it, text as UTF-8. Raises CaptureError if it cannot be written."""
+        """Append to the file, text as UTF-8. Raises CaptureError if it cannot be written."""
         try:
             self._file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         except OSError as error:

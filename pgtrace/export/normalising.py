@@ -1,8 +1,8 @@
-"""A message with what differs from run to run replaced: names that the driver generated, and what
-your rules say.
+"""Replaces parts of messages that differ from run to run: names that the driver generated, and
+texts that your rules match.
 
-The fields of the message are replaced, not its line. So the length on the line is that of the
-message with the new texts, and the line can be read back. protocol/pqtrace/layouts.py says which
+It replaces the fields of the message, not its line. So the length on the line is that of the
+message with the new texts, and the line can be parsed again. protocol/pqtrace/layouts.py says which
 fields are texts and which are values.
 """
 
@@ -20,7 +20,7 @@ from pgtrace.protocol.pqtrace import layouts
 _NAMES: Final = {
     "Parse": ("statement",), "Bind": ("portal", "statement"), "Describe": ("name",), "Execute": ("portal",), "Close": ("name",),
 }  # fmt: skip
-"""Fields with the name of a statement or portal."""
+"""Message -> its fields with the name of a statement or portal."""
 _WITH_NAMES: Final = frozenset({"Query", "Parse", "ErrorResponse", "NoticeResponse"})
 """Messages whose texts may contain such names."""
 
@@ -33,8 +33,9 @@ class Normaliser:
         self._rules = tuple(rules)
 
     def message(self, message: Message, number: int | None = None) -> Message:
-        """The same message, or another in its place. `number` is that of its statement, if it has
-        one. Raises UsageError."""
+        """The message with its replacements, or the message itself if there are none. `number` is
+        the number of its statement, if it has one. Raises UsageError if a rule takes too long.
+        """
         name = message.NAME
         changed: dict[str, Any] = {}
         if self.names.drawn is not None:
@@ -70,7 +71,7 @@ class Normaliser:
 
 
 def _kind(message: Message, field: str) -> str:
-    """`v` for a list of values, otherwise the letter of what is printed."""
+    """`v` for a list of values, otherwise the layout's letter for the field."""
     if message.NAME not in layouts.LAYOUTS:
         return "s"
     part = dict(zip(message.BODY.names, layouts.parts(message.NAME), strict=True))[field]

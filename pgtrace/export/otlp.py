@@ -1,18 +1,18 @@
 """Round trips as OpenTelemetry spans, and counters as metrics: OTLP in JSON, a request per line.
 
 A span is one round trip, set-up included, with the stable attributes of the database conventions
-and a few of our own (`pgtrace.*`). Its name is the summary of its statements; operation and table
-are not given, since they would have to be guessed from the text. If a statement carries a
-traceparent, that span is the parent. Ids are hashes of the connection and the place of the round
-trip in its streams: the same capture gives the same ids, exported now or while it is recorded. Each
+and a few of our own (`pgtrace.*`). Its name is a summary of its statements. Operation and table are
+omitted, because they would have to be guessed from the text. If a statement carries a traceparent,
+that span is the parent. Ids are hashes of the connection and of the round trip's position in its
+streams, so a capture gives the same ids whether it is exported later or while it is recorded. Each
 ErrorResponse is an event `exception` at its time. With both sides of a pooler, a span has links to
-those of the other side: what it ran as, or what the pooler did it for.
+the spans of the other side.
 
-Text with parameters is exported as it is; in other text, values are replaced by `?` unless you ask
-for them. Comments go with the values.
+SQL with parameters is exported as it is. In other SQL, values are replaced by `?` unless you ask
+for them, and comments are removed with them.
 
 The JSON is that of OTLP: ids in lower-case hex, 64-bit integers as strings, enums as numbers. Most
-spans differ in times and ids alone, so the rest is made once for each connection, shape and label.
+spans differ only in times and ids, so the rest is made once per connection, shape and label.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ _SPARE_MASK: Final = (1 << 64) - 1
 
 
 def text(value: str) -> str:
-    """Text that JSON and its readers take: bytes that were not UTF-8 are replaced."""
+    """Text that JSON and its readers accept: bytes that were not UTF-8 are replaced."""
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def attributes(values: dict[str, str | int | bool]) -> list[dict[str, Any]]:
-    """Attributes as OTLP writes them."""
+    """Attributes in OTLP's form."""
     found = []
     for key, value in values.items():
         if isinstance(value, bool):
@@ -72,12 +72,14 @@ def attributes(values: dict[str, str | int | bool]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which round trips become spans, and whether values do."""
+    """The user's choice of round trips to export, and of values."""
 
     ratio: float = 1.0
-    """Which part of those that are neither slow nor failed. Those of a trace go together."""
+    """The share of round trips exported that are neither slow nor failed. All round trips of a
+    trace are chosen together.
+    """
     slow_ns: int | None = None
-    """Rows that took this long are always chosen, and rows with an error."""
+    """Rows that took at least this long, and rows with an error, are always chosen."""
     literals: bool = False
 
     def takes(self, trace_id: str, label: Label, shape: Shape, duration_ns: int) -> bool:
@@ -87,28 +89,28 @@ class Choice:
 
 
 class _Part(NamedTuple):
-    """What equal rows of a connection share."""
+    """The part of a span that similar rows of a connection share."""
 
     name: str
     rest: bytes
-    """The inside of the span after its times and its row."""
+    """The JSON of the span after its times and its row."""
     parent: Parent | None
 
 
 class Span(NamedTuple):
     service: str
-    """Its resource."""
+    """The service name of its resource."""
     json: bytes
 
 
 class Spans:
-    """Makes spans of the rows of a trace."""
+    """Makes spans from the rows of a trace."""
 
     def __init__(self, trace: Trace, choice: Choice, joins: legs.Joins | None = None) -> None:
         self._trace = trace
         self._choice = choice
         self.joins = joins
-        """What is known about the two sides of a pooler; more may become known."""
+        """What is known about the two sides of a pooler; it may grow."""
         self._parts: dict[tuple[int, int, int, str], _Part] = {}
         self._connections: dict[int, tuple[str, bytes]] = {}
         self._host = trace.headers[0].host if trace.headers else ""
@@ -128,7 +130,7 @@ class Spans:
                 yield span
 
     def request(self, spans: Sequence[Span]) -> bytes:
-        """One request with these spans."""
+        """The body of one request with these spans."""
         services: dict[str, list[bytes]] = {}
         for span in spans:
             services.setdefault(span.service, []).append(span.json)
@@ -171,15 +173,16 @@ class Spans:
         )
 
     def _ids(self, entry: RowEntry, parent: Parent | None) -> tuple[str, str]:
-        """The ids of its trace and of its span."""
+        """The trace id and the span id of a row."""
         digest = blake2b(self._connection(entry.connection)[1], digest_size=24)
         digest.update(b"%d %d" % entry.offsets)
         ids = digest.hexdigest()
         return parent.trace_id if parent is not None else ids[:32], ids[32:]
 
     def _exceptions(self, place: int, entry: RowEntry, duration_ns: int) -> bytes:
-        """The events of its errors. Of those whose bytes are gone, what the index keeps: one, at
-        the end."""
+        """The events for a row's errors. If their bytes are gone, one event at the end, from the
+        index.
+        """
         label = self._trace.rows.label_at(entry.label)
         begun = self._trace.start_ns + entry.opened_ns
         found = [
@@ -210,7 +213,7 @@ class Spans:
         return b',"links":' + msgspec.json.encode(links) if links else b""
 
     def _connection(self, index: int) -> tuple[str, bytes]:
-        """The service of a connection, and what makes its ids its own."""
+        """The service name of a connection, and the bytes that make its ids unique."""
         found = self._connections.get(index)
         if found is None:
             connection = self._trace.connections[index]
@@ -219,7 +222,7 @@ class Spans:
             found = connection.application_name or "unknown_service", ours
             if len(self._connections) >= _KEPT_PARTS:
                 self._connections.clear()
-            if connection.application_name:  # it may come later, by SET
+            if connection.application_name:  # it may be set later, by SET
                 self._connections[index] = found
         return found
 
@@ -281,12 +284,14 @@ class Spans:
 
 
 def is_known(label: Label, shape: Shape, not_kept: Label) -> bool:
-    """Whether the index has all of a row's SQL: one statement, not too long, not one too many."""
+    """Whether the index has all of a row's SQL: a single statement that is not too long and was
+    kept.
+    """
     return shape.statements < 2 and label is not not_kept and len(label.sql) < LONGEST_SQL
 
 
 def _split(address: str) -> tuple[str, int]:
-    """Host and port, as far as it is not a socket."""
+    """Host and port of an address; a Unix socket has no port."""
     host, _, port = address.rpartition(":")
     number = whole_number(port, LAST_PORT)
     if address.startswith(("/", "unix:")) or number is None:
@@ -305,8 +310,9 @@ SCOPE: Final = msgspec.json.encode({"name": "pgtrace", "version": __version__})
 
 
 class Sums:
-    """What the metrics count, by driver, application and leg. Other projects have metrics called
-    pgtrace, so these are not."""
+    """The sums for the metrics, by driver, application and leg. Other projects have metrics with
+    names in pgtrace, so these have another prefix.
+    """
 
     NAMES: Final = {
         "round_trips": ("pgwire.round_trips", "{round_trip}", "Times the driver waited for the network."),
@@ -327,11 +333,11 @@ class Sums:
 
     @property
     def points(self) -> int:
-        """How many points a request has."""
+        """The number of points in a request."""
         return len(self._sums) * (len(self.NAMES) + 3) + 1
 
     def add(self, places: Iterable[int]) -> None:
-        """Count the complete round trips among the rows at these places."""
+        """Add the complete round trips among the rows at these places."""
         rows = self._trace.rows
         for place in places:
             entry = rows.entry(place)
@@ -353,7 +359,7 @@ class Sums:
             found["received"] += entry.received_bytes
 
     def request(self) -> bytes:
-        """The sums up to now, from the capture's beginning."""
+        """The body of a request with the sums since the beginning of the capture."""
         times = {"startTimeUnixNano": str(self._trace.start_ns), "timeUnixNano": str(self._trace.end_ns)}
         points: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
 
@@ -386,7 +392,7 @@ class Sums:
 
 
 def export(trace: Trace, *, places: Sequence[int] | None = None, metrics: bool = False, literals: bool = False) -> Iterator[Piece]:
-    """Each line is a request as a collector takes it: spans, or with `metrics` one line of sums."""
+    """Lines, each a request that a collector accepts: spans, or with `metrics` one line of sums."""
     wanted = range(len(trace.rows)) if places is None else places
     if metrics:
         sums = Sums(trace)

@@ -25,7 +25,7 @@ _TCP: Final = struct.Struct(">HHIIBBHHH")
 _CHECKSUM_AT: Final = 16
 _SYN: Final = 2
 _SYN_OPTIONS: Final = struct.pack(">BBHBBBB", 2, 4, 65_000, 1, 3, 3, 14)
-"""Largest segment, nothing, window scale 14: no window is ever full."""
+"""Maximum segment size, padding, window scale 14, so that no window is ever full."""
 _WINDOW: Final = 0xFFFF
 _TTL: Final = 64
 _PROTOCOL: Final = 6
@@ -34,7 +34,7 @@ _WRAP: Final = 0xFFFFFFFF
 
 
 class End(NamedTuple):
-    """One end of a conversation: packed address, and port."""
+    """One end of a TCP conversation: packed address and port."""
 
     address: bytes
     port: int
@@ -46,32 +46,33 @@ def section(application: str) -> bytes:
 
 
 def interface(name: str) -> bytes:
-    """An interface with that name. Packets refer to it by its index."""
+    """The description of an interface. Packets refer to it by its index."""
     about = _options([(_NAME, name.encode("utf-8", "backslashreplace")), (_RESOLUTION, _NANOSECONDS)])
     return _block(1, struct.pack("<HHI", LINK_TYPE, 0, 0) + about)
 
 
 def packet(number: int, time_ns: int, data: bytes, missing: int = 0, comment: str = "") -> bytes:
-    """A packet of the interface with that index, of which `missing` more bytes were on the wire."""
+    """A packet of the interface with that index; `missing` more bytes of it were on the wire."""
     head = struct.pack("<I", number) + _ticks(time_ns) + struct.pack("<II", len(data), len(data) + missing)
     about = _options([(_COMMENT, comment.encode("utf-8", "backslashreplace"))]) if comment else b""
     return _block(6, head + data + bytes(-len(data) % 4) + about)
 
 
 def ended(number: int, time_ns: int) -> bytes:
-    """The time until which the interface with that index was recorded."""
+    """The statistics block with the end time of the interface with that index."""
     ticks = _ticks(time_ns)
     return _block(5, struct.pack("<I", number) + ticks + _options([(_END_TIME, ticks)]))
 
 
 def _ticks(time_ns: int) -> bytes:
-    """A time as two words. Times before 1970 cannot be written."""
+    """A time as two 32-bit words. Times before 1970 cannot be written."""
     return struct.pack("<II", *divmod(max(0, time_ns), 1 << 32))
 
 
 def segment(source: End, target: End, seq: int, ack: int, flags: int, payload: bytes = b"", missing: int = 0) -> bytes:
-    """An IP packet with a TCP segment. The last `missing` bytes of its payload are not there; the
-    checksum assumes zeros in their place."""
+    """An IP packet with a TCP segment. The last `missing` bytes of its payload are left out; the
+    checksum assumes zeros for them.
+    """
     options = _SYN_OPTIONS if flags & _SYN else b""
     header = _TCP.size + len(options)
     size = header + len(payload) + missing
@@ -99,6 +100,6 @@ def _block(kind: int, body: bytes) -> bytes:
 
 
 def _options(pairs: Iterable[tuple[int, bytes]]) -> bytes:
-    """Options of a block, with their end."""
+    """The options of a block, with their end mark."""
     cut = [(code, value[:_LONGEST_OPTION]) for code, value in pairs]
     return b"".join(struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4) for code, value in [*cut, (0, b"")])

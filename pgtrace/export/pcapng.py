@@ -1,13 +1,13 @@
-"""Captures as packets: the traffic on the driver's leg, in a form that Wireshark and tshark decode
-without any settings.
+"""Captures as packets: the traffic on the driver's leg, as Wireshark and tshark decode it without
+any settings.
 
 Each connection becomes a TCP conversation of IP packets: SYN when it opened, FIN or RST when it
 ended, and one packet for each read at the time of its record, cut if it is longer than
-SEGMENT_BYTES. Sequence numbers are the capture's stream offsets, and a packet acknowledges
-everything before it, so nothing looks lost or out of order that was not. `pgtrace import` of the
-file gives the same counters as the capture.
+SEGMENT_BYTES. Sequence numbers are the capture's stream offsets, and each packet acknowledges
+everything before it, so only bytes that were really lost look lost. `pgtrace import` of the file
+gives the same counters as the capture.
 
-What is made up, and what is missing:
+Invented or missing parts:
 
 - The server's port is 5432, by which Wireshark recognises PostgreSQL, unless you keep the port. The
   ends of a Unix socket are 127.0.0.1 and a port of ours. A client's port is replaced too if another
@@ -15,14 +15,14 @@ What is made up, and what is missing:
 - A connection joined in the middle has no SYN. One that did not end, or whose end was not seen, has
   no FIN. If the times of its ends are not known, both FINs have that of its close. An end by
   pgtrace looks like one by the server.
-- What a gap lost, or was left out on request, is sequence numbers without packets. Opaque bytes,
-  which passed and were not kept, are packets cut off after their headers, as `tcpdump -s` cuts
-  them: their size is there and nothing is invented.
-- If pgtrace terminated TLS, its `S` to the SSLRequest is shown as `N`: what follows is decrypted,
-  and after an `S` no program would read it as such.
-- A comment on a round trip's first packet names its driver, connection and number, as
-  `show --filter 'rt = 7'` counts them. Comments also say who left during a round trip, how the
-  connection ended, and which bytes came from pgtrace itself.
+- Bytes that a gap lost, or that were left out on request, are sequence numbers without packets.
+  Opaque bytes, which passed and were not kept, are packets cut off after their headers, as `tcpdump
+  -s` cuts them: they have their size, and no bytes are invented.
+- If pgtrace terminated TLS, its `S` to the SSLRequest is shown as `N`, because the rest is
+  decrypted, and after an `S` no program would read it as plain text.
+- A comment on a round trip's first packet names its driver, connection and number, as `show
+  --filter 'rt = 7'` counts them. Comments also say who left during a round trip, how the connection
+  ended, and which bytes came from pgtrace itself.
 
 tests/live/test_tshark_oracle.py compares what tshark reads. packets.py has the sources of the
 format.
@@ -54,13 +54,16 @@ _LOOPBACK: Final = {4: ipaddress.ip_address("127.0.0.1").packed, 16: ipaddress.i
 _MADE_UP_PORT: Final = 40_000
 _LAST_PORT: Final = 65_535
 _SPREAD: Final = 2_654_435_761
-"""2^32 by the golden ratio: initial sequence numbers far apart, so that ends used again are another
-conversation."""
+"""2^32 divided by the golden ratio: spreads initial sequence numbers, so that reused addresses form
+a new conversation.
+"""
 _WRAP: Final = 0xFFFFFFFF
 _LATEST_REPLY_OFFSET: Final = 1
-"""Where the answer to an SSLRequest can be: first, or after that to a GSSENCRequest."""
+"""The latest offset of the answer to an SSLRequest: it is first, or follows the answer to a
+GSSENCRequest.
+"""
 OPAQUE_BYTES: Final = 64 * 1024 * 1024
-"""How much of one record of bytes that were not kept becomes packets."""
+"""The most bytes of one `opaque` record that become packets."""
 _BEGUN_BY_DRIVER: Final = (RowKind.ROUND_TRIP, RowKind.SETUP, RowKind.RUN, RowKind.CANCEL)
 
 
@@ -109,7 +112,7 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool
 
 
 class _Talk:
-    """A connection as a TCP conversation."""
+    """Makes a TCP conversation from a connection."""
 
     def __init__(self, connection: Connection, ends: tuple[End, End], trace: Trace) -> None:
         self.ends = ends
@@ -122,7 +125,7 @@ class _Talk:
         self._is_reset = False
 
     def open(self, time_ns: int) -> bytes:
-        """The handshake, if it was seen."""
+        """The packets of the handshake, if the beginning was seen."""
         if self._connection.joined:
             return b""
         return (
@@ -132,7 +135,7 @@ class _Talk:
         )
 
     def data(self, side: int, time_ns: int, offset: int, data: bytes, comment: str = "") -> bytes:
-        """Bytes of one read."""
+        """The packets with the bytes of one read."""
         if side == BACKEND and data == b"S" and offset <= _LATEST_REPLY_OFFSET and "tls.frontend" in self._connection.facts:
             data, comment = b"N", "pgtrace answered S and terminated TLS; what follows is decrypted"
         found = b""
@@ -144,8 +147,9 @@ class _Talk:
         return found
 
     def opaque(self, side: int, time_ns: int, offset: int, length: int) -> bytes:
-        """Bytes that were not kept. Beyond what a read or a loss can be, the rest is missing as in
-        a gap."""
+        """The packets for bytes that were not kept. Beyond OPAQUE_BYTES, the rest is missing as in
+        a gap.
+        """
         found = b"".join(
             self._packet(side, time_ns, PSH | ACK, offset + start, missing=min(SEGMENT_BYTES, length - start))
             for start in range(0, min(length, OPAQUE_BYTES), SEGMENT_BYTES)
@@ -154,14 +158,14 @@ class _Talk:
         return found
 
     def skip(self, record: object) -> None:
-        """Bytes that were lost or left out."""
+        """Skip bytes that were lost or left out."""
         if isinstance(record, Gap) and record.side != NEITHER:
             self._reached[record.side] += record.bytes
         elif isinstance(record, Elided):
             self._reached[record.side] = record.offset + record.bytes
 
     def ended(self, time_ns: int, record: Ended) -> bytes:
-        """One direction's end."""
+        """The packet with which one direction ends."""
         side = BACKEND if record.side == NEITHER else record.side
         comment = f"{self._about}: {sanitise.text(self._connection.end)}" if not self._finished and not self._is_reset else ""
         if record.how in (records.RST, LOST):
@@ -169,7 +173,7 @@ class _Talk:
         return self._finish(side, time_ns, comment)
 
     def close(self, time_ns: int, record: Close) -> bytes:
-        """The rest of the end, if the end was seen."""
+        """The remaining packets of the end, if the end was seen."""
         if record.how == "unseen" or self._is_reset:
             return b""
         first = BACKEND if record.side == NEITHER else record.side
@@ -200,17 +204,20 @@ class _Talk:
 
 
 class _Beginnings:
-    """Which rows of the timeline begin in a packet. Rows are in the order in which they began."""
+    """Finds the rows of the timeline that begin in a packet. Rows must be in the order in which
+    they began.
+    """
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._next = 0
         self._waiting: defaultdict[int, deque[int]] = defaultdict(deque)
-        """By connection: places of rows whose first packet has not come yet."""
+        """Connection -> places of rows whose first packet has not come yet."""
 
     def in_packet(self, time_ns: int, connection: Connection, end: int) -> str:
-        """In words, the rows that begin in the connection's packet of that time, which reaches
-        `end` of its stream."""
+        """A text about the rows that begin in the connection's packet at that time, which reaches
+        to `end` in its stream.
+        """
         rows = self._trace.rows
         while self._next < len(rows) and (entry := rows.entry(self._next)).opened_ns <= time_ns - self._trace.start_ns:
             if rows.shape_at(entry.shape).kind in _BEGUN_BY_DRIVER:
@@ -233,7 +240,7 @@ def _ends(connection: Connection, *, keep_port: bool) -> tuple[End, End]:
 
 
 def _end(text: str) -> End | None:
-    """`1.2.3.4:5` or `[::1]:5`; None for anything else."""
+    """The end with an address like `1.2.3.4:5` or `[::1]:5`; None for anything else."""
     host, _, port = text.rpartition(":")
     try:
         return End(ipaddress.ip_address(host.strip("[]").partition("%")[0]).packed, int(port) & _LAST_PORT)
@@ -242,7 +249,7 @@ def _end(text: str) -> End | None:
 
 
 def _free(ends: tuple[End, End], taken: set[tuple[End, End]]) -> tuple[End, End]:
-    """Those ends, with another client port if a live connection has them. They are taken now."""
+    """The ends, with another client port if a live connection has them; added to `taken`."""
     client, server = ends
     while (client, server) in taken and len(taken) < _LAST_PORT - _MADE_UP_PORT:
         client = client._replace(port=client.port + 1 if _MADE_UP_PORT <= client.port < _LAST_PORT else _MADE_UP_PORT)

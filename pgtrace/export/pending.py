@@ -1,9 +1,9 @@
 """Rows that wait for the other side of a pooler before they are sent.
 
-A live export sends each row once. Which row on the other side is the same is known only when both
-have ended, a moment later. So the rows of a recorder with two legs wait until that is decided, at
-most WAITS_S. What has waited so long, or was one too many, is sent without a link; the row on the
-other side may still get one to it.
+A live export sends each row once. The matching row on the other side is known only when both have
+ended, a moment later. So the rows of a recorder with two legs wait until the match is decided, at
+most WAITS_S. Rows that have waited that long, or are too many, are sent without a link; the row on
+the other side may still get a link to them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pgtrace.trace.trace import Trace
 
 WAITS_S: Final = 3.0
 MOST: Final = 100_000
-"""Rows that wait."""
+"""The most rows that wait."""
 _BUDGET_S: Final = 0.2
 _LATE_NS: Final = 1_000_000_000
-"""What ended earlier has been written by now."""
+"""Rows that ended this long ago have been written."""
 
 
 class Pending:
@@ -32,7 +32,7 @@ class Pending:
         self._trace = trace
         self._finding = Finding(trace)
         self._waiting: deque[tuple[float, int]] = deque()
-        """Rows and when they have waited long enough, rising."""
+        """(time at which its wait ends, place) of each waiting row, in rising order."""
 
     @property
     def joins(self) -> Joins | None:
@@ -40,8 +40,9 @@ class Pending:
         return self._finding.joins
 
     def ready(self, places: Sequence[int], now_s: float, *, is_last: bool = False) -> list[int]:
-        """Add rows that are complete. Returns those that can be sent now: all of them if nothing
-        more comes."""
+        """Add rows that are complete. Returns the rows that can be sent now; all of them if
+        `is_last`.
+        """
         if not self._trace.has_legs:
             return list(places)
         self._waiting.extend((now_s + WAITS_S, place) for place in places)

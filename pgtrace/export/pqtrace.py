@@ -1,7 +1,7 @@
-"""libpq's trace of everything in a trace: golden.py's text, as a file.
+"""A trace in libpq's trace format: the text of golden.py as a file.
 
-Bytes from the wire are written as they were, whatever their encoding, as libpq does. So the pieces
-are bytes.
+Bytes from the wire are written unchanged, whatever their encoding, as libpq does. So the pieces are
+bytes.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Your own rules for what differs from run to run: `s/REGEX/TEXT/`, as in sed.
+"""Your own rules to replace texts that differ from run to run: `s/REGEX/TEXT/`, as in sed.
 
     s/\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d(\\.\\d+)?/TIMESTAMP/
 
-A rule is applied to every text of a message (SQL, names, tags, parameters, error fields) and to
-every value, each by itself. You can use any character for `/`; a backslash before it keeps it. The
-expression is one of the filter language: letter case makes no difference, and every text takes
-linear time, or the rule is refused with that text. The longest of the leftmost matches is replaced.
-TEXT is taken as it is.
+A rule is applied separately to every text of a message (SQL, names, tags, parameters, error fields)
+and to every value. You can use any character instead of `/`; a backslash before it makes it
+ordinary. The expression is one of the filter language: letter case makes no difference, and
+matching takes linear time, or the rule is refused for that text. The longest of the leftmost
+matches is replaced. TEXT is literal.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ SETTINGS = "pyproject.toml"
 
 
 class Rule:
-    """One rule."""
+    """A rule `s/REGEX/TEXT/`."""
 
     def __init__(self, text: str) -> None:
-        """Raises UsageError."""
+        """Parse the rule. Raises UsageError if it is not valid."""
         self.text = text
         parts = _split(text)
         if parts is None:

@@ -1,8 +1,8 @@
-"""Lines that have to wait for others, however many: in memory at first, then in an unnamed file.
+"""A queue of lines of any length: in memory at first, then in an unnamed file.
 
-A pipeline of a million messages is one round trip, and what the backend said cannot be written
-before the last message of the frontend. No line holds a zero byte (a String ends at one, and values
-are printed without), so a zero byte separates lines.
+A pipeline of a million messages is one round trip, and the backend's messages cannot be written
+before the frontend's last message. No line holds a zero byte (a String ends at one, and values are
+printed without), so a zero byte separates lines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _READ_BYTES: Final = 256 * 1024
 
 
 class Waiting:
-    """Lines in order."""
+    """A queue of lines."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -24,7 +24,7 @@ class Waiting:
         self._file: IO[bytes] | None = None
 
     def append(self, line: str) -> None:
-        """One more."""
+        """Append a line."""
         self._lines.append(line)
         self._bytes += len(line)
         if self._bytes > IN_MEMORY_BYTES:
@@ -34,7 +34,7 @@ class Waiting:
             self._bytes = 0
 
     def taken(self) -> Iterator[str]:
-        """All of them; none are left."""
+        """Remove and yield all lines, in order."""
         if self._file is not None:
             with self._file as file:
                 self._file = None

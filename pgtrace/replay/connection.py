@@ -1,7 +1,6 @@
-"""One connection of a replay: what it sends, and when, once libpq has logged in.
+"""One connection of a replay, once libpq has logged in: sends its units when they are due.
 
-Its socket is libpq's, taken over: libpq sends nothing more, until it ends the connection with
-Terminate.
+It takes over libpq's socket. libpq sends nothing more until it ends the connection with Terminate.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _READ_BYTES: Final = 64 * 1024
 
 
 class Connection:
-    """One connection's socket."""
+    """Sends and receives on the socket of one connection."""
 
     __slots__ = ("_cancel", "_ended_ns", "_has_ended", "_loop", "_over", "_pgconn", "_socket", "_unsent", "_waits", "lost", "player")
 
@@ -33,8 +32,9 @@ class Connection:
         cancel: Callable[[Any, int], None],
         has_ended: Callable[[Connection], None],
     ) -> None:
-        """`pgconn` is logged in. `cancel` is called with the time after which a unit that
-        was sent is to be cancelled, `has_ended` when the connection has ended."""
+        """`pgconn` is logged in. `cancel` is called with it and the time in ns after which the unit
+        just sent must be cancelled; `has_ended` when the connection has ended.
+        """
         self.player = Player(plan)
         self.lost = False
         """Whether the server ended it before everything was sent."""
@@ -50,12 +50,12 @@ class Connection:
         self._waits = False
 
     def start(self) -> None:
-        """Send what comes first."""
+        """Send the first units."""
         self._loop.watch(self._socket, READ, self._ready)
         self._go_on()
 
     def leave(self) -> None:
-        """End now."""
+        """End the connection now."""
         if not self._over:
             self._over = True
             self._loop.unwatch(self._socket)
@@ -65,7 +65,7 @@ class Connection:
             self._has_ended(self)
 
     def _ready(self, events: int) -> None:
-        """The socket can be read or written."""
+        """Called when the socket can be read or written."""
         if events & WRITE:
             self._send_rest()
         if events & READ:
@@ -82,7 +82,7 @@ class Connection:
                 self.leave()
 
     def _go_on(self, data: bytes = b"") -> None:
-        """Take what has come, and send what is due."""
+        """Process received data, and send the units that are due."""
         player = self.player
         reply = player.feed(data, NEVER if self._waits else self._loop.until_ns())
         if reply and (self._unsent or (sent := self._send_some(reply)) < len(reply)):
@@ -97,7 +97,9 @@ class Connection:
             self._wait_until(next_ns, self._go_on)
 
     def _wait_until(self, recorded_ns: int, then: Callable[[], None]) -> None:
-        """Nothing is sent before then; what is due already waits for an answer."""
+        """Call `then` at a recorded time; until then, nothing is due that does not wait for an
+        answer.
+        """
         if recorded_ns <= self._loop.until_ns():
             if self.player.done:
                 then()
@@ -112,7 +114,7 @@ class Connection:
         self._loop.at(recorded_ns, later)
 
     def _keep(self, data: bytes) -> None:
-        """Send it when the socket takes more."""
+        """Keep data until the socket can be written."""
         if not self._unsent:
             self._loop.rewatch(self._socket, READ | WRITE, self._ready)
         self._unsent.append(memoryview(data))
@@ -128,7 +130,9 @@ class Connection:
         self._loop.rewatch(self._socket, READ, self._ready)
 
     def _send_some(self, data: bytes | memoryview) -> int:
-        """How much of it was taken. A connection that is gone takes all; reading says so."""
+        """Send some of the data. Returns how much was sent; all of it if the connection is gone,
+        which reading will report.
+        """
         try:
             return self._socket.send(data)
         except BlockingIOError:

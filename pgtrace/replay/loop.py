@@ -1,7 +1,7 @@
-"""The loop of a replay: sockets, and the times at which something is due.
+"""The event loop of a replay: sockets and timers.
 
-It is `selectors` and not asyncio: at `max` each answer is followed by one send, and a transport and
-a protocol in between cost as much as the rest of the replay.
+It uses `selectors`, not asyncio: at `max` each answer is followed by one send, and asyncio's
+transport and protocol would cost as much as the rest of the replay.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 _FOREVER_NS: Final = 1 << 62
 _LOOK_S: Final = 0.1
-"""How often Ctrl-C is looked for."""
+"""How often Ctrl-C is checked, in seconds."""
 
 
 class Loop:
     """Calls back when a socket is ready, or a time has come; a context manager that closes it."""
 
     def __init__(self, speed: float, first_ns: int) -> None:
-        """Recorded times pass at that speed, and begin with `first_ns` when it is started."""
+        """Recorded time passes at that speed, and is `first_ns` when the loop starts."""
         self.is_at_max = speed == MAX
         self._speed = speed
         self._first_ns = first_ns
@@ -44,42 +44,44 @@ class Loop:
         self._selector.close()
 
     def until_ns(self) -> int:
-        """The recorded time that it is now; without a clock, all have come."""
+        """The present recorded time; without a clock, later than all recorded times."""
         if self.is_at_max:
             return _FOREVER_NS
         return self._first_ns + round((time.monotonic_ns() - self._started_ns) * self._speed)
 
     def passed(self, last_ns: int) -> float:
-        """Which part of the recorded time up to that moment has passed, from 0 to 1; 1 without a
-        clock."""
+        """The share of the recorded time up to `last_ns` that has passed, from 0 to 1; 1 without a
+        clock.
+        """
         if self.is_at_max or not self._started_ns:
             return 1.0
         return min(1.0, (self.until_ns() - self._first_ns) / max(1, last_ns - self._first_ns))
 
     def at(self, recorded_ns: int, then: Callable[[], object]) -> None:
-        """Call something when a recorded time has come."""
+        """Call `then` when a recorded time has come."""
         self._call_at(self._due_ns(recorded_ns), then)
 
     def after(self, recorded_ns: int, most_ns: int, then: Callable[[], object]) -> None:
-        """Call something after a recorded while; without a clock, after `most_ns` at most."""
+        """Call `then` after a recorded period; without a clock, after at most `most_ns`."""
         delay_ns = min(recorded_ns, most_ns) if self.is_at_max else round(recorded_ns / self._speed)
         self._call_at(time.monotonic_ns() + delay_ns, then)
 
     def watch(self, file: int | socket.socket, events: int, then: Callable[[int], object]) -> None:
-        """Call something with the events whenever a socket is ready for one of them."""
+        """Call `then` with the events whenever a socket is ready for one of them."""
         self._selector.register(file, events, then)
 
     def rewatch(self, file: socket.socket, events: int, then: Callable[[int], object]) -> None:
-        """The same for a socket that is watched already."""
+        """Change the events and the callback of a watched socket."""
         self._selector.modify(file, events, then)
 
     def unwatch(self, file: int | socket.socket) -> None:
-        """No longer."""
+        """Stop watching a socket."""
         self._selector.unregister(file)
 
     def turn(self, before_ns: int | None) -> None:
-        """Wait for the next of all that, for that recorded time, or a moment, and make the
-        calls."""
+        """Wait for a socket, a timer, the recorded time `before_ns`, or at most a moment; then make
+        the calls that are due.
+        """
         clocked = before_ns is not None and not self.is_at_max
         pause_s = self._pause_s(before_ns if clocked else None) if clocked or self._timers else _LOOK_S
         for key, events in self._selector.select(pause_s):
@@ -88,7 +90,7 @@ class Loop:
             heapq.heappop(self._timers)[2]()
 
     def _pause_s(self, before_ns: int | None) -> float:
-        """Until a timer or that recorded time, a moment at most."""
+        """How long to wait, in seconds: until a timer or that recorded time, at most a moment."""
         due_ns = [self._timers[0][0]] if self._timers else []
         if before_ns is not None:
             due_ns.append(self._due_ns(before_ns))

@@ -1,10 +1,10 @@
-"""A workload before and after: new errors, statements by latency, and what passed
-otherwise, in words.
+"""Compares a workload with its replay: new errors, statements by latency, and differences on the
+wire, in words.
 
 The latency of an execution is its wait as `stats` counts it. The spread is the distance from the
-median to the 95th percentile: a median that moved by less than both spreads did not move. Rows that
-differ point to values that came from earlier answers, such as generated keys: they were sent as
-recorded.
+median to the 95th percentile; a median that moved by less than both spreads counts as unchanged.
+Different numbers of rows point to values from earlier answers, such as generated keys, which were
+sent as recorded.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _SQL_WIDTH: Final = 60
 _SHOWN: Final = 40
 _SENTENCES: Final = 20
 _ENOUGH: Final = 5
-"""Executions without which a spread says nothing."""
+"""The fewest executions for which a spread is meaningful."""
 
 
 @dataclass(slots=True)
 class Times:
-    """One statement on one side."""
+    """The times of one statement on one side."""
 
     executions: int = 0
     rows: int = 0
@@ -73,23 +73,23 @@ class NewError:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a replay found."""
+    """The result of a replay."""
 
     statements: list[Statement]
-    """Those that cost most in the recording first."""
+    """The statements that cost most in the recording come first."""
     errors: list[NewError]
     changes: list[Change]
-    """Without those of the set-up: the login is another one."""
+    """The changes without those of the set-up, because the login differs."""
     executions: tuple[int, int]
     error_counts: tuple[int, int]
     refused: int
     """Statements refused because of --read-only."""
     complete: bool
-    """Whether both captures have everything; only then anything is said of the wire."""
+    """Whether both captures are complete; only then the wire is compared."""
 
 
 def outcome(before: Trace, after: Trace, did: Behaviour, does: Behaviour) -> Outcome:
-    """Compare a recording with its replay: each read to its end, twice."""
+    """Compare a recording with its replay, each as a trace and a behaviour, read to their end."""
     compared = compare(did, does)
     errors: list[NewError] = []
     refused = 0
@@ -127,7 +127,7 @@ def _statements(before: Trace, after: Trace) -> Iterable[Statement]:
 
 
 def lines(found: Outcome) -> Iterator[Shown]:
-    """As text."""
+    """The result as lines of text."""
     for error in found.errors:
         more = f"{error.after} times, was {error.before}" if error.before else f"×{error.after}"
         yield line(f"new error {error.sqlstate} {more}: {sqltext.shorten(error.sql, _SQL_WIDTH)}")
@@ -141,7 +141,7 @@ def lines(found: Outcome) -> Iterator[Shown]:
         yield line(f"and {more_of_them} more, which took less time")
     yield line("")
     if not found.complete:
-        yield line("incomplete: what was not recorded is missing from these numbers, and the wire is not compared")
+        yield line("incomplete: these numbers lack what was not recorded, and the wire is not compared")
     executions, errors = found.executions, found.error_counts
     yield line(f"executions {executions[1]}, was {executions[0]}; errors {errors[1]}, was {errors[0]}")
     if found.changes:

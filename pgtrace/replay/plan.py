@@ -1,10 +1,11 @@
-"""A recorded connection as units: what a driver sent up to a flush point, and what it waited for.
+"""A recorded connection as units: the bytes that a driver sent up to a flush point, and what it
+waited for.
 
-A unit is a stretch of the frontend's stream, sent as it was recorded. A unit is sent when as many
-units have been answered as had been when it was recorded: a pipeline stays a pipeline. How many
-answers a unit has follows from its messages and from whether its ReadyForQuery was recorded.
+A unit is a stretch of the frontend's stream, and is sent as recorded. It is sent when as many units
+have been answered as when it was recorded, so a pipeline stays a pipeline. The number of its
+answers follows from its messages and from whether its ReadyForQuery was recorded.
 
-Units are packed in the recording's file: playing one is reading 40 bytes and the stretch.
+Units are packed in a file: to play one means to read 40 bytes and the stretch.
 """
 
 from __future__ import annotations
@@ -33,27 +34,27 @@ FLUSHES: Final = 4
 
 
 class Unit(NamedTuple):
-    """One unit."""
+    """A unit to send."""
 
     offset: int
     size: int
-    """The stretch of the stream."""
+    """The length of the stretch, in bytes."""
     after: int
     """How many units must have been answered before it is sent."""
     sent_ns: int
-    """When it was sent."""
+    """The recorded time at which it was sent."""
     readies: int
-    """ReadyForQuery messages that answer it."""
+    """The number of ReadyForQuery messages that answer it."""
     ends: int
-    """Replies that answer it, if it ends with a Flush."""
+    """The number of replies that answer it, if it ends with a Flush."""
     flags: int
-    """TAKES_TURN, COPIES, FLUSHES."""
+    """A combination of TAKES_TURN, COPIES and FLUSHES."""
     cancel_ns: int
-    """The time after which it was cancelled; 0 if it was not."""
+    """How long after it was sent it was cancelled, in ns; 0 if it was not."""
 
 
 Fields = tuple[int, int, int, int, int, int, int, int]
-"""Those of a Unit."""
+"""The fields of a Unit as a plain tuple."""
 
 
 class Plan:
@@ -67,8 +68,9 @@ class Plan:
         self._place = store.append(b"".join(packed))
 
     def __iter__(self) -> Iterator[tuple[Fields, bytes]]:
-        """The units with their bytes, read ahead in pieces. Fields only: a Unit costs more to make
-        than to play."""
+        """The units with their bytes, read ahead in pieces. They are plain tuples, because a Unit
+        costs more to make than to play.
+        """
         begun, held = 0, b""
         for first in range(0, self.units, _READ_UNITS):
             count = min(_READ_UNITS, self.units - first)
@@ -83,15 +85,16 @@ class Plan:
 
 
 def is_playable(script: Script) -> bool:
-    """Whether it can be sent again: replication cannot, its positions are those of another
-    server."""
+    """Whether the connection can be replayed. Replication cannot, because its positions belong to
+    another server.
+    """
     replicates = dict(script.parameters).get(REPLICATION, "false").lower() not in ("false", "off", "no", "0", "")
     return not script.fails and not replicates
 
 
 def _units(script: Script) -> Iterator[Unit]:
     steps = script.steps
-    # steps that may be the latest answered one, and their units
+    # steps that may be the latest answered step, with their units
     recent: deque[tuple[int, int]] = deque()
     number, begun, after, sent_ns = 0, -1, 0, 0
     readies = ends = flags = cancel_ns = waited_ns = 0
@@ -132,7 +135,7 @@ def _units(script: Script) -> Iterator[Unit]:
 
 
 def _end(script: Script, index: int) -> int:
-    """Where the message of a step ends."""
+    """The offset at which the message of a step ends."""
     step = script.steps[index]
     if step.code not in (ord("d"), UNPROMPTED):
         return step.request + step.size

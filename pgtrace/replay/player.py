@@ -1,10 +1,10 @@
-"""One connection of a replay without I/O: what to send next, and what that waits for.
+"""One connection of a replay, without I/O: decides what to send next, and when.
 
-The server may answer otherwise than it did when it was recorded, so what is waited for is not the
-recorded answer but the end of any: ReadyForQuery; for a Flush as many replies as there are
-messages, or an error; for a COPY the turn to send data, or an error. After an error in an extended
-query nothing is answered before the next Sync. Data of a COPY that was refused is left out, and a
-COPY that nobody has data for is failed.
+The server may answer differently than it did when it was recorded. So a unit waits not for the
+recorded answer but for the end of any answer: ReadyForQuery; for a Flush, as many replies as there
+are messages, or an error; for a COPY, the turn to send data, or an error. After an error in an
+extended query nothing is answered before the next Sync. The data of a refused COPY is left out, and
+a COPY without recorded data is ended with CopyFail.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _READY, _ERROR = b"ZE"
 _TURNS: Final = frozenset(b"GW")
 _WAITED_FOR: Final = _ENDS | _TURNS | {_READY, _ERROR}
 NEVER: Final = -1
-"""Before anything was recorded."""
+"""A time before everything recorded."""
 _COPY_FAIL: Final = b"f" + struct.pack(">I", 4 + 22) + b"pgtrace: not recorded\0"
 
 
@@ -51,24 +51,23 @@ class Player:
         self._units: Iterator[tuple[Fields, bytes]] = iter(plan)
         self._next: tuple[Fields, bytes] | None = next(self._units, None)
         self.cancels: list[int] = []
-        """Of units that were sent: the times after which each is to be cancelled; the caller takes
-        them."""
+        """For units just sent, the times after which to cancel them; the caller removes them."""
         self.sent = 0
         """Units sent so far."""
         self._answered = 0
-        # the first unit that is not answered, and what it still waits for
+        # what the first unanswered unit still waits for
         self._awaits = False
         self._readies = self._ends = 0
         self._takes_turn = self._flushes = False
         self._waiting: deque[Fields] = deque()
-        """Those after it."""
+        """The unanswered units after the first."""
         self._rest = b""
         self._skip = 0
         self._skipping = self._skips_copy = False
 
     @property
     def next_ns(self) -> int | None:
-        """When the next unit was sent; None after the last."""
+        """The recorded time of the next unit; None after the last."""
         return self._next[0][3] if self._next is not None else None
 
     @property
@@ -77,8 +76,9 @@ class Player:
         return self._next is None and not self._awaits
 
     def feed(self, data: bytes, until_ns: int = NEVER) -> bytes:
-        """Take what the server sent. Returns what has to be sent at once, and what may be sent
-        then, of what was recorded up to that time."""
+        """Take data from the server. Returns the bytes to send now: necessary replies, and units
+        that are free to go and were recorded up to `until_ns`.
+        """
         if self._skip:
             taken = min(self._skip, len(data))
             self._skip -= taken
@@ -110,7 +110,7 @@ class Player:
         return self._due(until_ns, reply)
 
     def _due(self, until_ns: int, reply: bytes) -> bytes:
-        """The reply, and the units that nothing holds back."""
+        """The reply, followed by the units that are free to go."""
         while self._next is not None:
             fields, data = self._next
             _, _, after, sent_ns, readies, ends, flags, cancel_ns = fields
@@ -167,7 +167,7 @@ class Player:
         return _COPY_FAIL
 
     def _await(self, readies: int, ends: int, flags: int) -> None:
-        """A unit is answered next. After an error nothing is answered but a Sync."""
+        """Note what the next unit waits for. After an error only a Sync is answered."""
         self._awaits = True
         self._readies = readies
         self._ends = 0 if self._skipping else ends
@@ -175,8 +175,7 @@ class Player:
         self._flushes = bool(flags & FLUSHES)
 
     def _settle(self) -> None:
-        """The first unit is answered if it waits for nothing more; then the next one is the
-        first."""
+        """Drop the first unit if it waits for nothing more; then the next one becomes the first."""
         while not (self._readies or self._ends or self._takes_turn):
             self._answered += 1
             if not self._waiting:

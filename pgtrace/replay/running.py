@@ -1,12 +1,12 @@
 """A replay in one loop: connections open, send and close as they were recorded.
 
-- libpq logs in (`psycopg.pq`), with its services, passwords and SCRAM, a step whenever its socket
-  is ready. Then its socket is taken over, and recorded bytes are written to it. The Recorder is in
-  between, so libpq needs no TLS.
-- With a speed, everything is sent at its recorded time divided by the speed, or as soon as what it
-  waited for is there. At `max` there is no clock; a connection opens when those that had been
-  closed before it have been closed.
-- A recorded CancelRequest is sent again, by libpq, as long after its statement as it was recorded.
+- libpq logs in (`psycopg.pq`), with its services, passwords and SCRAM, one step whenever its socket
+  is ready. Then its socket is taken over, and recorded bytes are written to it. libpq connects to
+  the Recorder, so it needs no TLS.
+- With a speed, everything is sent at its recorded time divided by the speed, or as soon as the
+  answer that it waits for arrives. At `max` there is no clock; a connection opens when those that
+  had closed before it have closed.
+- libpq sends recorded CancelRequests again, as long after the statement as when recorded.
 
 A connection that cannot be opened, or that the server ends, does not end the others.
 """
@@ -37,8 +37,9 @@ class Replay:
     """Plays plans against the server at a conninfo string."""
 
     def __init__(self, plans: list[Plan], login: str, *, speed: float = 1.0, read_only: bool = False) -> None:
-        """`login` is what libpq connects with: the recorder, and the user's own login. Raises
-        MissingExtra."""
+        """`login` is libpq's conninfo string: the recorder's address, and the user's own login.
+        Raises MissingExtra.
+        """
         try:
             from psycopg import Error, conninfo, pq
         except ImportError:
@@ -70,17 +71,17 @@ class Replay:
 
     @property
     def progress(self) -> float:
-        """From 0 to 1: of the recorded time, or of what is sent, whichever is less."""
+        """The progress from 0 to 1, by recorded time or by bytes sent, whichever is less."""
         return min(self.sent, self._loop.passed(self._closes[-1][0]) if self._closes else 1.0)
 
     @property
     def sent(self) -> float:
-        """How much was sent, from 0 to 1."""
+        """The share of units that were sent, from 0 to 1."""
         now = sum(connection.player.sent for connection in list(self._open))
         return (self._played + now) / max(1, self.units)
 
     def stop(self) -> None:
-        """End soon. Any thread may ask."""
+        """Make run() return soon. Any thread may call this."""
         self.stopped = True
 
     def run(self) -> None:
@@ -96,8 +97,9 @@ class Replay:
             raise LoginsFailed(self.failures[0])
 
     def _begin_due(self) -> int | None:
-        """Log in the connections whose turn it is. Returns when the next one's is, unless another
-        login has to end first."""
+        """Begin the logins that are due. Returns the time of the next one, or None if another login
+        must end first.
+        """
         while self._begun < len(self._plans) and self._logins < _LOGINS:
             plan = self._plans[self._begun]
             if not self._is_due(plan):
@@ -123,7 +125,7 @@ class Replay:
         self._closed.add(index)
 
     def _log_in(self, index: int) -> None:
-        """Begin a login."""
+        """Begin the login of that connection."""
         try:
             pgconn = self._pq.PGconn.connect_start(self._conninfo(self._plans[index]))
         except ValueError as error:
@@ -133,14 +135,14 @@ class Replay:
         self._drive(pgconn, pgconn.connect_poll, partial(self._play, index, pgconn))
 
     def _drive(self, libpq: Any, poll: Callable[[], int], then: Callable[[], object]) -> None:
-        """Have libpq go on with a login or a cancel, until it has ended."""
+        """Let libpq continue a login or a cancel until it has ended."""
         status = poll()
         if status not in (self._pq.PollingStatus.READING, self._pq.PollingStatus.WRITING):
             self._driven.discard(libpq)
             then()
             return
         self._driven.add(libpq)
-        file = libpq.socket  # after each step it may be another one
+        file = libpq.socket  # each step may change it
 
         def go_on(_: int) -> None:
             self._loop.unwatch(file)
@@ -149,7 +151,7 @@ class Replay:
         self._loop.watch(file, READ if status == self._pq.PollingStatus.READING else WRITE, go_on)
 
     def _play(self, index: int, pgconn: Any) -> None:
-        """The login has ended: take over its socket."""
+        """Take over the socket after the login."""
         self._logins -= 1
         if pgconn.status != self._pq.ConnStatus.OK:
             why = pgconn.error_message.decode("utf-8", "replace").strip()
@@ -178,7 +180,7 @@ class Replay:
         self._loop.after(after_ns, _CANCEL_AT_MAX_NS, partial(self._cancel, cancel, waits=waits))
 
     def _cancel(self, cancel: Any, *, waits: bool) -> None:
-        """Send a CancelRequest. If it cannot be sent, the statement goes on."""
+        """Send a CancelRequest. If it cannot be sent, the statement continues."""
         with suppress(self._error):
             if waits:
                 cancel.cancel()
@@ -196,7 +198,7 @@ class Replay:
             self.failures.append(f"recorded connection {plan.script.number}: {why}")
 
     def _conninfo(self, plan: Plan) -> bytes:
-        """What to log in with: the recorded settings, and our own user."""
+        """The conninfo string for a login: the recorded settings with the user's own login."""
         recorded = dict(plan.script.parameters)
         options = [recorded["options"]] if recorded.get("options") else []
         options += [

@@ -1,5 +1,6 @@
-"""Who is at the other end of a connection, in words: driver, layer and process with their evidence,
-its protection, and how it ended."""
+"""A connection in words: its driver, layer and process with their evidence, its protection, and its
+end.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +13,26 @@ from pgtrace.trace.trace import Trace
 
 
 def process(connection: Connection) -> str:
-    """`python3[4711]`, or nothing if it was not recorded. The name is as it came: sanitise it
-    before showing it."""
+    """`python3[4711]`; empty if it was not recorded. The name is as it came: sanitise it before
+    showing it.
+    """
     found = connection.peer_process
     return f"{found.name}[{found.pid}]" if found is not None else ""
 
 
 def ends(connection: Connection) -> list[str]:
-    """Its ends one by one, as `driver FIN at 1.0300 s`; if it has ended and no end was seen, a note
-    of that."""
+    """The ends of its two directions, as `driver FIN at 1.0300 s`; a note if it has ended but no
+    end was seen.
+    """
     if not connection.ends:
         return [UNKNOWN] if connection.closed_ns is not None else []
     return [f"{end.by} {end.how} at {end.time_ns / 1e9:.4f} s" for end in connection.ends]
 
 
 def lines(trace: Trace, connection: Connection) -> list[Shown]:
-    """Lines to introduce it with: `c1  asyncpg: ...`, one for each of the three that is known, then
-    TLS and login, and how it ended."""
+    """Lines that introduce a connection, `c1 asyncpg: ...`: one each for driver, layer and process
+    if known, then TLS and login, then its end.
+    """
     connection.refresh()
     known = [(connection.driver, connection.driver_evidence), (connection.layer.name, connection.layer.evidence)]
     told = [f"{name}: {'; '.join(evidence)}" for name, evidence in known if evidence]

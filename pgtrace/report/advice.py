@@ -1,5 +1,5 @@
-"""Findings as text and as JSON: the cost first, what happened, the round trips that show it, and
-the remedy.
+"""Findings as text and as JSON: cost, what happened, why, the round trips that show it, and the
+remedy.
 
     9 round trips  n+1  asyncpg  c1
       what      select name from item where id = $1: 10 times one after the other, each waiting for the answer
@@ -30,14 +30,15 @@ _WIDTH: Final = 100
 _FLIGHT_WIDTH: Final = 22
 _SQL_WIDTH: Final = 60
 _LINES_NAMED: Final = 3
-"""Lines of code that are named."""
+"""The most lines of code that are named."""
 _NAMED: Final = 8
-"""SQLSTATEs and ends that are named."""
+"""The most SQLSTATEs and ends that are named."""
 
 
 def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained) -> Iterator[Shown]:
-    """The findings in order, a block of lines each, under one line that sums them up and one that
-    says what no finding explains."""
+    """A line that sums up the findings, a line about failures that no finding explains, and a block
+    of lines for each finding, in order.
+    """
     yield sanitise.line(summary(trace, findings, unexplained))
     if unexplained:
         yield sanitise.line(left(unexplained))
@@ -95,7 +96,7 @@ def cost(finding: Finding) -> str:
 
 
 def what(finding: Finding) -> Shown:
-    """What happened, safe to show."""
+    """The finding's line on what happened, safe to show."""
     return sanitise.text(finding.what)
 
 
@@ -112,14 +113,16 @@ def connections(trace: Trace, finding: Finding) -> str:
 
 
 def evidence_line(trace: Trace, evidence: Evidence) -> Shown:
-    """One row: time, connection, flight, SQL, and what it shows."""
+    """A row of evidence on one line: time, connection, flight, SQL, and a note."""
     time, name, flight, about, words = evidence_parts(trace, evidence)
     space = " " * max(2, _FLIGHT_WIDTH - cell_len(flight))
     return sanitise.line("  ".join(part for part in (f"{time:>9}  {name:<3} {flight}{space}{about}", words) if part))
 
 
 def evidence_parts(trace: Trace, evidence: Evidence) -> tuple[Shown, Shown, Shown, Shown, Shown]:
-    """Of one row: time in seconds, connection, flight, SQL or the error, and what it shows."""
+    """The parts of a row of evidence: time in seconds, connection, flight, SQL or error, and a
+    note.
+    """
     row = trace.rows[evidence.place]
     about = sqltext.shorten(row.label.error or row.label.sql, _SQL_WIDTH)
     name = trace.name_of(trace.connections[row.connection])
@@ -128,7 +131,7 @@ def evidence_parts(trace: Trace, evidence: Evidence) -> tuple[Shown, Shown, Show
 
 
 def failing(verdict: Verdict, *, by_baseline: bool) -> Shown:
-    """What makes the exit code 1: `pgtrace: not in the baseline: n+1 (asyncpg), 57014`."""
+    """The reason for exit code 1: `pgtrace: not in the baseline: n+1 (asyncpg), 57014`."""
     named = [f"{one.name} ({who(one)})" for one in verdict.findings[:_NAMED]] + [
         sanitise.text(what) for what in verdict.unexplained[:_NAMED]
     ]

@@ -1,8 +1,7 @@
-"""Findings for machines that read reports: SARIF 2.1.0, JUnit XML, GitHub Actions annotations.
+"""Findings in machine-readable reports: SARIF 2.1.0, JUnit XML, GitHub Actions annotations.
 
 A result is placed at the line of code that sent the statement if the capture has it, else at the
-capture. What fails the job (`--fail-on`, `--baseline`) is an error; a finding that only costs is a
-warning.
+capture. Findings that fail the job (`--fail-on`, `--baseline`) are errors, others are warnings.
 """
 
 from __future__ import annotations
@@ -29,8 +28,9 @@ _SITES_NAMED: Final = 8
 
 
 def as_sarif(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, verdict: Verdict | None) -> Iterator[Shown]:
-    """One run: a rule for each kind, a result for each finding, and one for each unexplained
-    SQLSTATE or end."""
+    """A SARIF run: a rule for each kind, and a result for each finding and each unexplained
+    SQLSTATE or end.
+    """
     rules = [
         {
             "id": kind.name,
@@ -110,7 +110,7 @@ def _uri(path: str) -> str:
 
 
 def _sites(finding: Finding) -> list[Site]:
-    """Its lines of code, those of most rows first."""
+    """The finding's lines of code, those with most rows first."""
     return [site for site, _ in finding.lines[:_SITES_NAMED]]
 
 
@@ -124,8 +124,9 @@ def _sentence(finding: Finding) -> Shown:
 
 
 def as_junit(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, verdict: Verdict | None) -> Iterator[Shown]:
-    """A test case for each finding and for each unexplained failure. Those that fail the job have
-    failed; without such a choice all have."""
+    """JUnit XML: a test case for each finding and each unexplained failure. Those that fail the job
+    have failed; without `verdict` all have.
+    """
     return map(sanitise.line, _junit(trace, findings, unexplained, verdict))
 
 
@@ -160,8 +161,9 @@ def _case(kind: str, name: str, message: str, evidence: Sequence[str], *, failed
 
 
 def as_github(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, verdict: Verdict | None) -> Iterator[Shown]:
-    """Annotations, at the line of code if it is known: errors for what fails the job, warnings for
-    the rest."""
+    """GitHub annotations, at the line of code if it is known: errors for findings that fail the
+    job, warnings for the rest.
+    """
     for finding in findings:
         word = "error" if _level(finding, verdict) == "error" else "warning"
         place = "".join(f"file={_property(site.file)},line={max(1, site.line)}," for site in _sites(finding)[:1])
@@ -185,4 +187,4 @@ FORMATS: Final[dict[str, Callable[[Trace, Sequence[Finding], Unexplained, Verdic
     "junit": as_junit,
     "github": as_github,
 }
-"""By the word for `--format`, besides text and json."""
+"""Value of `--format`, except text and json -> its function."""

@@ -1,4 +1,4 @@
-"""The end of a summary: the findings that cost most, what could be avoided, and the costliest
+"""The end of a summary: the costliest findings, the avoidable round trips, and the costliest
 statements.
 
     findings  avoidable: up to 29 of 31 round trips
@@ -26,17 +26,18 @@ from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace.trace import Trace
 
 NAMED: Final = 3
-"""How many findings and statements are named."""
+"""The most findings, and the most statements, that are named."""
 _SQL_WIDTH: Final = 60
 _WHAT_WIDTH: Final = 100
 _SQL_LEAST: Final = 24
 _NUMBERS_WIDTH: Final = 40
-"""The columns beside SQL, at most."""
+"""The largest total width of the columns beside the SQL."""
 
 
 def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, columns: int | None = None) -> Iterator[Shown]:
-    """The findings, most costly first, and the statements with the longest waits; nothing where
-    nothing was asked and nothing failed. `columns` are those of the terminal, if there is one."""
+    """The findings, most costly first, and the statements with the longest waits; empty if no
+    statement ran and nothing failed. `columns` is the width of the terminal, if there is one.
+    """
     if not (trace.totals().round_trips or findings or unexplained):
         return
     yield EMPTY

@@ -1,11 +1,11 @@
-"""The results of budgets: as text, JSON, JUnit XML, GitHub Actions annotations, and Markdown for a
+"""The results of budgets as text, JSON, JUnit XML, GitHub Actions annotations, and Markdown for a
 job's summary.
 
-Budgets that are exceeded come first and in words, each with the round trips that make up the count.
-SQL and names come from the wire and from files: every form passes them through sanitise and then
-escapes its own syntax. XML 1.0 cannot write most control characters, so it needs the first step as
-much as a terminal. Markdown gets them only as code, in fences longer than any run of backticks that
-they have.
+Budgets that are exceeded come first, each with the round trips that make up the number. SQL and
+names come from the wire and from files, so every form passes them through sanitise and then escapes
+its own syntax. XML 1.0 cannot represent most control characters, so it needs the first step as much
+as a terminal does. In Markdown they are always code, with more backticks around them than they
+contain in a row.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ SCHEMA: Final = "pgtrace.check/1"
 _SQL_WIDTH: Final = 100
 _NAME_WIDTH: Final = 200
 _TOLD_IN_MARKDOWN: Final = 100
-"""Budgets that a summary describes in full. A step's summary on GitHub may have 1 MiB."""
+"""The most budgets that a summary describes in full. GitHub limits a step's summary to 1 MiB."""
 
 
 def as_text(results: Sequence[Result], *, everything: bool = False) -> Iterator[Shown]:
     """The budgets that are exceeded, with their evidence; with `everything` also those that are
-    kept; then how many are."""
+    met; then the number of each.
+    """
     for result in results if everything else _failed(results):
         yield _sentence(result)
         yield from (sanitise.line(f"    {line}") for line in _evidence(result.evidence, result.budget.counter))
@@ -99,7 +100,7 @@ def _junit(results: Sequence[Result]) -> Iterator[str]:
 
 
 def as_github(results: Sequence[Result]) -> Iterator[Shown]:
-    """GitHub Actions annotations, one for each budget that is exceeded; then how many are."""
+    """GitHub Actions annotations, one for each budget that is exceeded; then their number."""
     for result in _failed(results):
         lines = [_sentence(result), *_evidence(result.evidence, result.budget.counter)]
         yield Shown(f"::error title={_property(sanitise.text(f'pgtrace: {result.budget.counter}'))}::{_data(lines)}")
@@ -151,7 +152,7 @@ def _sentence(result: Result) -> Shown:
 
 
 def _but(result: Result, show: Callable[[str], str]) -> str:
-    """Why there is nothing to check, and what there is instead."""
+    """Why there is nothing to check, with the names that do occur."""
     about = result.budget.about
     if about == "capture":
         return ": it has no connection, or none that the filter selects"
@@ -161,7 +162,7 @@ def _but(result: Result, show: Callable[[str], str]) -> str:
 
 
 def _evidence(groups: Iterable[EvidenceGroup], counter: str) -> list[Shown]:
-    """Lines of a table: how often, how much of the counter, the flight, the SQL."""
+    """Lines of a table: number of round trips, share of the counter, flight, SQL."""
     told = list(groups)
     amounts = any(group.amount != group.times for group in told)
     lines = []
@@ -179,7 +180,7 @@ def _evidence(groups: Iterable[EvidenceGroup], counter: str) -> list[Shown]:
 
 
 def _number(number: int, counter: str) -> str:
-    """A number, with its unit where it has one."""
+    """A number with its unit, if it has one."""
     if counter.endswith("_ns"):
         return f"{number} ({ms(number)} ms)"
     return f"{number} ({size(number)})" if counter.endswith("_bytes") and number >= 1000 else str(number)
@@ -190,7 +191,7 @@ def _failed(results: Sequence[Result]) -> list[Result]:
 
 
 def _count(results: Sequence[Result]) -> str:
-    """`1 of 3 budgets not met`; of one budget no number."""
+    """`1 of 3 budgets not met`; without a number for a single budget."""
     failed, number = len(_failed(results)), len(results)
     if failed and number == 1:
         return "budget not met"

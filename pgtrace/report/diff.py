@@ -1,4 +1,4 @@
-"""A comparison as text and as JSON: the sentences, then the steps of each connection that differs,
+"""A comparison as text and as JSON: the sentences, then the steps of each differing connection,
 line by line.
 
     +9 round trips: the Parse of SELECT ... is no longer reused (parsed 10 times, was once)
@@ -30,7 +30,7 @@ from pgtrace.sanitise import Shown
 
 SCHEMA: Final = "pgtrace.diff/1"
 SENTENCES_TOLD: Final = 30
-"""The most costly differences; JSON has all."""
+"""The most differences that are printed, most costly first; JSON has all."""
 _FLIGHT_WIDTH: Final = 28
 _SQL_WIDTH: Final = 100
 
@@ -40,7 +40,7 @@ Line = tuple[str, Shown]
 
 
 def lines(compared: Comparison, names: Sequence[str]) -> Iterator[Line]:
-    """The sentences, then the steps. `names` are those of the two captures."""
+    """The sentences, then the steps. `names` are the names of the two captures."""
     return ((kind, sanitise.line(text)) for kind, text in _lines(compared, names))
 
 

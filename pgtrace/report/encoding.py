@@ -1,8 +1,8 @@
-"""An object as JSON text, whatever bytes it came from, safe for terminals and logs.
+"""JSON text of any object, even with bytes that are not UTF-8, safe for terminals and logs.
 
-A byte from the wire that is not UTF-8 is a lone surrogate in our strings. msgspec refuses those.
-JSON can write them, `"\\udcff"`, and a reader in Python gets the same string back. msgspec also
-refuses numbers beyond 64 bits, which the sums of what a capture claims to have lost can exceed.
+A byte from the wire that is not UTF-8 is a lone surrogate in our strings, which msgspec refuses.
+JSON can represent it, `"\\udcff"`, and a reader in Python gets the same string back. msgspec also
+refuses numbers beyond 64 bits, which the sum of the losses that a capture claims can exceed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pgtrace.sanitise import Shown
 
 
 def as_json(about: Any, *, indent: int | None = None) -> Shown:
-    """One line; with an indentation, several."""
+    """The object on one line; with `indent`, on several."""
     try:
         encoded = msgspec.json.encode(about)
     except (UnicodeEncodeError, OverflowError):

@@ -1,5 +1,6 @@
-"""The names of captures in what is sent to others: of a path only its end, for the rest says who
-recorded it and where."""
+"""The names of captures in reports that are sent to others: only the end of the path, because the
+rest would show who recorded it and where.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +23,13 @@ def sent(path: str) -> str:
 
 
 def all_of(trace: Trace) -> list[str]:
-    """Those of a trace, in its order."""
+    """The names of a trace's captures, in its order."""
     return [sent(name) for name in trace.files]
 
 
 def told_apart(trace: Trace) -> list[str]:
-    """Those of a trace, in its order; each with as many of its folders as tell all of them apart.
+    """The names of a trace's captures, in its order; each with as many of its folders as make them
+    distinct.
 
     `before/checkout.pgtrace` and `after/checkout.pgtrace`. A file given twice has one name twice.
     """

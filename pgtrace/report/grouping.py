@@ -1,6 +1,6 @@
-"""Selected round trips in sums by a value of each row: by call site, by tag.
+"""Sums of selected round trips by a value of each row: by call site or by tag.
 
-What the trace itself sums up by, drivers and connections for instance, is in stats.py.
+Sums by drivers, connections and the like, which the trace itself has, are in stats.py.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _SLICE: Final = 4096
 
 
 class Grouping(NamedTuple):
-    """What `stats --by` sums up rows by, apart from what the trace itself sums up by."""
+    """A grouping of `stats --by` that the trace itself does not have."""
 
     name: str
     of: Callable[[Trace], Callable[[Columns], Sequence[str | None]]]
-    """The value of each of some rows; None if it has none. A row with several has the first."""
+    """Returns the value of each row: the first if it has several, None if it has none."""
     unknown: str
-    """How rows without a value are shown."""
+    """The name of the group of rows without a value."""
     missing: Callable[[Trace], str]
-    """What to say if no row of a trace can have one; empty otherwise."""
+    """Returns the message if no row of a trace can have a value; empty otherwise."""
 
 
 def grouping(by: str) -> Grouping | None:
-    """The grouping of that name; None for what the trace sums up."""
+    """The grouping with that name; None if the trace itself has it."""
     if by == "callsite":
         return CALL_SITES
     _, dot, key = by.partition(".")  # tag.KEY

@@ -1,5 +1,6 @@
-"""What a pooler did, as text: behind the table of `stats`, as one line on stderr, and beside a
-round trip."""
+"""What a pooler did, as text: below the table of `stats`, as a line on stderr, and next to a round
+trip.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +14,11 @@ from pgtrace.sanitise import EMPTY, Shown
 from pgtrace.trace.trace import Trace
 
 OWN_SHOWN: Final = 3
-"""The most statements of a pooler's own that are printed."""
+"""The most statements sent by a pooler itself that are printed."""
 
 
 def told(joins: Joins) -> list[str]:
-    """A line for each pooler: which sides were joined, and how much of them."""
+    """A line for each pooler: the sides that were joined, and how many round trips."""
     return [
         f"both sides of a pooler: {pooler.joined:,} of {pooler.fronts:,} round trips of {joins.letter(pooler.front)} "
         f"were joined with those of {' and '.join(map(joins.letter, pooler.backs))}"
@@ -27,8 +28,9 @@ def told(joins: Joins) -> list[str]:
 
 
 def joins_as_text(joins: Joins) -> Iterator[Shown]:
-    """Lines about a pooler, behind the table: what became of the round trips of its drivers, and
-    what it did itself."""
+    """Lines about a pooler, below the table: how it handled its drivers' round trips, and what it
+    did itself.
+    """
     yield EMPTY
     if joins.is_chain:
         whole = joins.whole()
@@ -52,7 +54,7 @@ def joins_as_text(joins: Joins) -> Iterator[Shown]:
 
 
 def _of_joined(pooler: Pooler) -> Iterator[Shown]:
-    """What only round trips tell of which the other side is known."""
+    """Lines that only joined round trips can give."""
     yield _times(pooler, "pooler")
     more = [f"another server connection for a driver {_number(pooler.switches)} times"]
     if pooler.renamed:
@@ -70,12 +72,12 @@ def _times(sums: Sums, where: str) -> Shown:
 
 
 def _number(number: int) -> str:
-    """A number in a sentence, where a dot would not be read as 0."""
+    """A number in a sentence, in which a dot would not be read as 0."""
     return count(number) if number else "0"
 
 
 def across(trace: Trace, joins: Joins, place: int) -> str:
-    """What a row is on the other side of the pooler, in a few words."""
+    """The counterpart of a row on the other side of the pooler, in a few words."""
     places = joins.across(place)
     others = [f"{trace.name_of(trace.connections[trace.rows.entry(one).connection])} row {one + 1}" for one in places]
     where = " and ".join(others)
@@ -97,8 +99,7 @@ def across(trace: Trace, joins: Joins, place: int) -> str:
 
 
 def _changed(trace: Trace, front: int, backs: tuple[int, ...]) -> Iterator[str]:
-    """What the pooler changed in a round trip: the name of its statement, and whether it is
-    prepared."""
+    """The pooler's changes to a round trip: renamed statements, Parses left out or added."""
     ours = trace.rows[front].shape
     theirs = [trace.rows[place].shape for place in backs]
     names = dict.fromkeys(shape.statement for shape in theirs if shape.statement)

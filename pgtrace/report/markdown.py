@@ -1,8 +1,8 @@
-"""Text from the wire and from programs, where Markdown is read: it stays text.
+"""Escapes text from the wire and from programs for Markdown.
 
-Marks are escaped, and so is HTML. A site such as GitHub also acts on plain words: it tells the
-person that `@name` names, and links `#12` and addresses. A comment without content in the middle
-keeps it from that, and nobody sees it.
+Markup and HTML are escaped. Sites such as GitHub also act on plain words: they notify the person in
+`@name`, and link `#12` and addresses. An empty comment in the middle, which is invisible, prevents
+that.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _NOTHING: Final = "<!-- -->"
 
 
 def plain(text: str) -> str:
-    """Text on one line that Markdown takes only as text, also in a table."""
+    """Text on one line, escaped so that Markdown shows it as it is, also in a table."""
     return _ACTED_ON.sub(rf"\1{_NOTHING}", _MARKS.sub(r"\\\1", sanitise.text(text, newline=" ")))
 
 
 def code(text: str) -> str:
-    """The same as code; a table takes no fence with a bar inside."""
+    """Text as code; `|` is escaped for tables."""
     return f"<code>{plain(text)}</code>" if text else ""

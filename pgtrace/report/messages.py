@@ -1,5 +1,6 @@
-"""Messages as text, one line each, grouped by round trip: what `show` prints. And round trips as
-one line each: what `listen` prints without a terminal."""
+"""Messages as text, one line each, grouped by round trip, as `show` prints them; and round trips as
+one line each, as `listen` prints them without a terminal.
+"""
 
 from __future__ import annotations
 
@@ -56,12 +57,12 @@ def rows_as_text(
     introduced: set[int] | None = None,
     joins: Joins | None = None,
 ) -> Iterator[Shown]:
-    """Every message of the rows at these places, a line each, under a line for its round trip.
+    """Every message of the rows at these places, one line each, below a line for its round trip.
 
-    With `introduced`, a connection that is not in it is introduced once anything is known about it,
-    and added to it: driver and layer with their evidence, and its process.
+    With `introduced`, a connection that is not yet in it is introduced once anything is known about
+    it (driver and layer with their evidence, and process), and added to it.
 
-    With `joins`, a line says what the round trip is on the other side of the pooler.
+    With `joins`, a line describes the counterpart on the other side of the pooler.
     """
     for place in places:
         row = trace.rows[place]
@@ -90,7 +91,7 @@ def message_as_text(message: MessageView, *, with_fields: bool = True) -> Iterat
 
 
 def _join(joins: Joins | None, place: int) -> dict[str, Any] | None:
-    """The same as an object."""
+    """A round trip's counterpart on the other side of the pooler, as an object."""
     if joins is None or not joins.state(place):
         return None
     return {

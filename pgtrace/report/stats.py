@@ -1,6 +1,6 @@
 """The counters of a trace as one JSON object, and as tables to read.
 
-The JSON is a contract (`pgtrace.stats/1`): keys may be added, none changes. The tables show the
+The JSON is a contract (`pgtrace.stats/1`): keys may be added, but none changes. The tables show the
 same numbers in the columns of the live view.
 """
 
@@ -39,8 +39,9 @@ def as_dict(trace: Trace, joins: Joins | None = None) -> dict[str, Any]:
 
 
 def as_json(trace: Trace, joins: Joins | None = None) -> Iterator[Shown]:
-    """The same as indented text, in pieces, so that many connections are never in memory at
-    once."""
+    """That object as indented text, in pieces, so that many connections are never in memory at
+    once.
+    """
     before = "{"
     for key, value in _parts(trace, joins):
         yield Shown(f'{before}\n  "{key}": ')
@@ -57,7 +58,7 @@ def as_json(trace: Trace, joins: Joins | None = None) -> Iterator[Shown]:
 
 
 def _parts(trace: Trace, joins: Joins | None) -> Iterator[tuple[str, Any]]:
-    """The keys of that object, lists as iterators."""
+    """The keys and values of that object; lists are iterators."""
     from pgtrace.legs.sums import legs  # tables do not need it
 
     yield "schema", SCHEMA
@@ -110,7 +111,7 @@ def _parts(trace: Trace, joins: Joins | None) -> Iterator[tuple[str, Any]]:
 
 
 def _timed(timed: times.Found, by: str, key: Hashable) -> dict[str, Any]:
-    """The key `times` of that group, if its times are known."""
+    """A dict with the key `times` for that group; empty if its times are not known."""
     found = timed.get(by, {}).get(key)
     return {"times": found.as_dict()} if found is not None else {}
 
@@ -130,12 +131,12 @@ def as_text(
     joins: Joins | None = None,
     columns: int | None = None,
 ) -> Iterator[Shown]:
-    """Lines of a table: one for all, then one for each driver, connection, statement, mark,
-    label, file or leg.
+    """Lines of a table: one for all, then one for each driver, connection, statement, mark, label,
+    file or leg.
 
     `title` replaces the names of the files, `took_s` the time they span. With `selected`, the
-    counters are those of selected rows, which has none of statements and marks. `joins` are those
-    of the trace. `columns` are those of the terminal, if there is one. Many connections are never
+    counters are those of selected rows; it has none for statements and marks. `joins` are those of
+    the trace. `columns` is the width of the terminal, if there is one. Many connections are never
     in memory at once.
     """
     sums = selected or trace
@@ -161,11 +162,11 @@ def as_text(
         yield from table([by, "conn", *HEAD], lines, columns=columns)
         if by == "leg" and joins is not None:
             yield EMPTY
-            yield sanitise.line(f"What is behind a pooler counts once: in `{rows[0][0]}` it is on the drivers' side.")
+            yield sanitise.line(f"Round trips behind a pooler count once: in `{rows[0][0]}` it is on the drivers' side.")
 
 
 class _Group(NamedTuple):
-    """One line of such a table: its key among the times, its name, its connections and counters."""
+    """One line of such a table: its key in the times, its name, its connections and counters."""
 
     key: Hashable
     name: str
@@ -194,12 +195,13 @@ _COUNTED_BY: Final[dict[str, Callable[[Trace, Trace | RowCounts, Joins | None], 
     "leg": lambda trace, sums, joins: [*_legs(trace, sums, joins)],
 }
 OF_ROWS: Final = frozenset({*_COUNTED_BY, "connection"})
-"""What the counters of selected rows can be shown by."""
+"""The groupings for which counters of selected rows are known."""
 
 
 def more(trace: Trace, by: str, selected: RowCounts | None = None, joins: Joins | None = None) -> Iterator[Shown]:
-    """Lines of two tables: times, formats and sizes by that grouping, of statements only sizes;
-    then messages per type."""
+    """Lines of two tables: times, formats and sizes by that grouping (for statements only sizes),
+    then messages per type.
+    """
     if by == "statement":
         yield EMPTY
         yield from _sizes(trace)
@@ -227,7 +229,7 @@ def _groups(
 
 
 def _connections(trace: Trace, sums: Trace | RowCounts) -> Iterator[list[str]]:
-    """The rows of that table by connection."""
+    """The rows of the table by connection."""
     yield [_everything(sums), "", "", "", "", *cells(sums.totals())]
     for connection, counters in sums.connection_counters():
         who = [connection.driver, connection.layer.name or NOTHING, about.process(connection) or NOTHING, connection.kind]
@@ -235,8 +237,9 @@ def _connections(trace: Trace, sums: Trace | RowCounts) -> Iterator[list[str]]:
 
 
 def messages(trace: Trace, by: str, selected: RowCounts | None = None, joins: Joins | None = None) -> list[Shown]:
-    """Lines of a table: messages per type, one column for all and one for each driver, mark,
-    label, file or leg."""
+    """Lines of a table: messages per type, with one column for all and one for each driver, mark,
+    label, file or leg.
+    """
     if by == "mark":
         columns = mark_counters(trace)
     else:
@@ -319,7 +322,7 @@ def _statements(trace: Trace) -> list[Shown]:
         notes.append("A round trip shared by several statements counts for each.")
     for view in sorted(views, key=lambda view: -view.group.comment_variants)[:_VARIANTS_SHOWN]:
         if view.group.comment_variants:
-            notes.append(f"{count(view.group.comment_variants)} texts differ by comments alone: {' '.join(view.group.sql.split())}")
+            notes.append(f"{count(view.group.comment_variants)} texts differ only in comments: {' '.join(view.group.sql.split())}")
     return [*lines, EMPTY, *map(sanitise.line, notes)] if notes else lines
 
 

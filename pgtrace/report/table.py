@@ -16,12 +16,12 @@ from pgtrace import sanitise
 from pgtrace.sanitise import Shown
 
 NOTHING = "·"
-"""What a zero looks like: present, but quiet."""
+"""How a zero is shown: present, but unobtrusive."""
 
 
 _IN_MEMORY_BYTES: Final = 1 << 20
 _SHORT: Final = {"round trips": "rt", "pipelined": "pipe", "prepared": "prep", "errors": "err", "wait ms": "ms"}
-"""Heads for a terminal that is too narrow for the whole words: those of the live view."""
+"""Short heads, as in the live view, for narrow terminals."""
 
 
 def table(
@@ -36,7 +36,7 @@ def table(
 def long_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, left: frozenset[int] = frozenset({0}), columns: int | None = None
 ) -> Iterator[Shown]:
-    """The same line by line, of any number of rows."""
+    """Like table(), line by line, for any number of rows."""
     widths = [0] * len(head)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8", newline="\n") as waiting:
         for row in rows:

@@ -1,6 +1,6 @@
 """Times, formats and sizes as a table, and the `times` of `stats --json`.
 
-Under a filter the times are those of the rows that it selects in the first reading.
+Under a filter, the times are those of the selected rows in the first reading.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pgtrace.ask.filter.selection import Selection
 
 CONNECTIONS_TIMED: Final = 2_000
-"""The first connections: of others there are no times one by one."""
+"""The number of connections with separate times; later ones have none."""
 _GROUPS: Final = ("all", "driver", "label", "file", "leg", "mark", "connection")
 _ALSO_APART: Final = ("connection", "leg")
-"""The groups that what a pooler did on the server's side is in."""
+"""The groupings that include round trips on a pooler's server side."""
 _HEAD: Final = ["set-up ms", "first ms", "p50 ms", "p95 ms", "p99 ms", "client ms", "open", "busy", "at once"]
 _HEAD_SIZES: Final = ["par t", "par b", "val t", "val b", "B/exec"]
 
@@ -31,7 +31,7 @@ Found = dict[str, dict[Hashable, Times]]
 
 
 def of(counted: Trace | RowCounts) -> Found:
-    """The times of what is counted by grouping and group; without rows there are none."""
+    """The times by grouping and group; empty if there are no rows."""
     rows: Callable[[Columns], Columns] = lambda rows: rows  # noqa: E731
     selection: Selection | None = getattr(counted, "selection", None)
     if selection is not None:
@@ -58,8 +58,9 @@ def of(counted: Trace | RowCounts) -> Found:
 
 
 def as_text(head: str, groups: Iterable[tuple[str, Times | None, Counters]], own_marks: Container[str] = ()) -> Iterator[Shown]:
-    """Lines of a table: one for each group, with its name, times and counters. The groups
-    `own_marks` are marks that a program set itself: they have no client time."""
+    """Lines of a table: one for each group, with its name, times and counters. `own_marks` are
+    marks that a program set itself; they have no client time.
+    """
     return long_table(
         [head, *_HEAD, *_HEAD_SIZES],
         ([name, *_times(one, counters, has_client=name not in own_marks), *_sizes(counters)] for name, one, counters in groups),

@@ -56,7 +56,7 @@ def test_stats_by_leg_has_both_sides_and_counts_once() -> None:
     assert counted[1:] == front[4:], "what is behind the pooler is counted in front of it"
     assert times[1:] == front_times[4:]
     assert all(cell[0].isdigit() for cell in back_times[4:12]), "its times are known too"
-    assert "What is behind a pooler counts once: in `all` it is on the drivers' side." in lines
+    assert "Round trips behind a pooler count once: in `all` it is on the drivers' side." in lines
     chosen = run("stats", "-q", "--by", "leg", "--filter", "rows > 0", *BOTH)[0]
     assert [line.split()[0] for line in chosen.splitlines() if "→" in line] == ["A"]
     assert "one leg: " in run("stats", "--by", "leg", BOTH[0])[0]

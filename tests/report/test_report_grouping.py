@@ -78,7 +78,7 @@ def test_the_command_prints_and_refuses(tmp_path: Path) -> None:
 
 def test_texts_that_differ_by_comments_stand_below_the_statements(tmp_path: Path) -> None:
     found = run(write(tmp_path / "tagged.pgtrace", TAGGED), "--by", "statement")
-    assert "3 texts differ by comments alone: SELECT $1" in found.stdout
+    assert "3 texts differ only in comments: SELECT $1" in found.stdout
     assert len([line for line in found.stdout.splitlines() if line.endswith("SELECT $1")]) == 2
 
 

@@ -26,7 +26,7 @@ class Cell(NamedTuple):
 
     text: str
     command: str = ""
-    """What lists the round trips that a number counts."""
+    """The command that lists the round trips that the number counts."""
     role: str = ""
     """`best`, `wrong`, `sql`, `flight`, or empty."""
 
@@ -47,7 +47,7 @@ def title(found: SideBySide) -> str:
 
 
 def about(found: SideBySide) -> Iterator[str]:
-    """What was compared, in a few sentences."""
+    """Sentences on what was compared."""
     turns = sorted({len(variant.nearest) for variant in found.variants})
     number = f"{turns[0]} turn{'' if turns == [1] else 's'}" if len(turns) == 1 else f"{turns[0]} to {turns[-1]} turns"
     spread = "" if turns == [1] else "; each number is the median, with the lowest and the highest in parentheses if they differ"
@@ -66,13 +66,13 @@ def about(found: SideBySide) -> Iterator[str]:
 
 
 def failures(found: SideBySide) -> Iterator[str]:
-    """What went wrong, for each variant."""
+    """Sentences on what failed, for each variant."""
     for variant in found.variants:
         yield from (f"{variant.label}: {failure}" for failure in variant.failures)
 
 
 def sections(found: SideBySide) -> list[Section]:
-    """All of them that have something to say."""
+    """All sections that are not empty."""
     made = [
         _quantities(found, "A connection", SETUP),
         _quantities(found, "A unit of work", WORK),
@@ -105,7 +105,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def command(found: SideBySide, variant: Variant, quantity: Quantity) -> str:
-    """The command that lists what a number counts; empty if nothing does."""
+    """The command that lists the round trips that a number counts; empty if there is none."""
     turn = variant.shown_by(quantity)
     wanted = quantity.listing(turn)
     if wanted is not None and isinstance(found.unit, str) and not quantity.is_whole:
@@ -120,7 +120,7 @@ def _shown(found: SideBySide, turn: Turn, wanted: str | None) -> str:
 
 
 def _quantities(found: SideBySide, name: str, quantities: Sequence[Quantity], among: Sequence[Variant] | None = None) -> Section:
-    """Some numbers of all variants, or of those `among` them."""
+    """A table of some numbers, for all variants or those in `among`."""
     variants = found.variants if among is None else among
     rows, notes = [], []
     for quantity in quantities:
@@ -129,7 +129,7 @@ def _quantities(found: SideBySide, name: str, quantities: Sequence[Quantity], am
         if not any(spread.high for spread in spreads):
             continue
         least = min(spread.median for spread in spreads)
-        # of a single turn there is no spread, so nobody is known to be the fastest
+        # a single turn has no spread, so the fastest variant is not known
         is_best = quantity.is_time and len(spreads) > 1 and all(spread.turns > 1 for spread in spreads)
         is_best = is_best and sum(spread.median == least for spread in spreads) == 1
         pairs = told_apart(variants, quantity)
@@ -202,9 +202,7 @@ def _distances(found: SideBySide) -> Section:
             )
     if len(rows) == len(found.variants):
         return Section("")
-    note = (
-        "Round trips include set-up. Computed: the measured time at the nearest distance, and once the added distance for each round trip."
-    )
+    note = "Round trips include set-up. Computed: the measured time at the nearest distance, plus the added distance for each round trip."
     return Section(
         "Cost at each distance: ms of waiting for a unit", ["", "RTT", "round trips", "computed", "measured", "off"], rows, [note]
     )
@@ -269,7 +267,7 @@ def sentence(change: Change) -> str:
 
 
 def duration(ns: int) -> str:
-    """`10ms`, as it is typed."""
+    """`10ms`, in the form that users type."""
     return f"{ns / 1e6:g}ms"
 
 

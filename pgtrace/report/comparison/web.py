@@ -1,5 +1,5 @@
-"""A comparison as one HTML page: the tables, where each number leads to the command that lists what
-it counts, and a waterfall of one unit for each variant, all on one scale of time.
+"""A comparison as one HTML page: tables, whose numbers link to the commands that list what they
+count, and a waterfall of one unit for each variant, all on the same time scale.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def as_html(found: SideBySide) -> str:
         listed = [element("li", element("code", text), id=f"n{place}") for text, place in commands.items()]
         parts += [
             element("h2", "What each number counts"),
-            element("p", "A number leads to the command that lists the round trips it counts."),
+            element("p", "Each number links to the command that lists the round trips it counts."),
             element("ol", *listed),
         ]
     return document(title(found), *parts)

@@ -1,7 +1,7 @@
-"""HTML elements. Text is sanitised and escaped where it becomes markup, and only there.
+"""HTML elements. Text is sanitised and escaped at one place, when it becomes markup.
 
     element("td", sql, class_="sql")        # sql is text from the wire
-    element("tr", element("td", "1"))       # what is Markup already stays as it is
+    element("tr", element("td", "1"))       # Markup stays as it is
 
 Names of elements and attributes are those of the code, never data.
 """
@@ -19,13 +19,13 @@ _VOID: Final = frozenset({"br", "hr", "input", "meta", "rect", "line"})
 
 
 class Markup(str):
-    """Text that is markup."""
+    """A string that is HTML already."""
 
     __slots__ = ()
 
 
 def escaped(text: str) -> Markup:
-    """Text as markup: what it says is shown, and never interpreted."""
+    """Text as markup: it is shown, and never interpreted."""
     return text if isinstance(text, Markup) else Markup(html.escape(sanitise.text(text, newline=" "), quote=True))
 
 
@@ -45,7 +45,7 @@ def element(name: str, /, *children: str, **attributes: str | int | float | bool
 
 
 def name(text: str) -> Markup:
-    """A name that is long without a blank: it may be broken where its parts end."""
+    """A long name without blanks, which may be broken between its parts."""
     return Markup(re.sub(r"(?<=[/_])(?=\w)", "<wbr>", escaped(text)))
 
 

@@ -52,7 +52,7 @@ span.key.wrong { background: var(--wrong); }
 
 
 def policy(style: str = STYLE, script: str = "") -> str:
-    """What the page may load: its own style and script, and nothing else."""
+    """The Content-Security-Policy: the page may use its own style and script, and nothing else."""
     runs = f" script-src {_source(script)};" if script else ""
     return f"default-src 'none'; style-src {_source(style)};{runs} base-uri 'none'; form-action 'none'"
 
@@ -62,7 +62,9 @@ def _source(text: str) -> str:
 
 
 def document(title: str, *body: str, style: str = "", script: str = "") -> str:
-    """The whole file; `style` is added to that of all pages, `script` runs when all is there."""
+    """The whole file; `style` is added to the common style, `script` runs when the page is
+    complete.
+    """
     style = STYLE + style
     body = (element("main", *body), *([element("script", Markup(script))] if script else []))
     head = element(
