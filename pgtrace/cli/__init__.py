@@ -84,7 +84,9 @@ def main() -> None:
     """The entry point `pgtrace`."""
     gc.set_threshold(_COLLECTED_AFTER, 50, 100)
     output.prepare()
-    sys.exit(_run(root))
+    code = _run(root)
+    gc.freeze()  # the interpreter would search everything for garbage before it ends
+    sys.exit(code)
 
 
 def _run(command: click.Command, args: list[str] | None = None) -> int:
