@@ -205,6 +205,9 @@ def variants() -> None:
 
 def the_findings() -> None:
     in_list((findings, "judge/findings/__init__.py"), Kind, "KINDS")
+    where = held(findings, Kind)
+    alone = {kind.name: where[id(kind)].split(".")[-2] for kind in findings.KINDS if where[id(kind)].endswith(".KIND")}
+    assert alone == {name: "n_plus_one" if name == "n+1" else name.replace("-", "_") for name in alone}, "named after its kind"
     sections = re.findall(r"^## (\S+)$", read("docs/findings.md"), re.MULTILINE)
     assert {kind.name for kind in findings.KINDS} <= set(sections)
 
