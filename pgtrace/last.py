@@ -47,7 +47,7 @@ def place() -> Path:
 
 
 def remember(written: Path) -> None:
-    """Make a file of the user's the latest capture. Raises OSError."""
+    """Remember a file that the user named as the latest capture. Raises OSError."""
     made = directory()
     if made is not None:
         os.symlink(os.path.abspath(written), os.path.join(made.path, CAPTURE))

@@ -31,7 +31,7 @@ _TCPDUMP: Final = re.compile(r"(.*\.[A-Za-z]+)(\d*)")
 _DUMPCAP: Final = re.compile(r"(.*)_(\d+)_\d{14}((?:\.\w+)?)")
 
 Ends = dict[bytes, tuple[int, int]]
-"""By the key of each direction of a connection: a sequence number and an acknowledgement."""
+"""The key of each direction of a connection -> a sequence number and an acknowledgement."""
 
 
 def recordings(names: Sequence[str]) -> list[list[str]]:

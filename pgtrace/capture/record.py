@@ -47,9 +47,11 @@ OPENING: Final = "opening"
 """The key of a Fact: a driver did not begin with a start-up packet, and its bytes are not kept. Its
 value is "TLS" for an immediate handshake, or "unknown"."""
 FAULT: Final = "fault"
-LEG: Final = "leg"
 """The key of a Fact: a fault rule applied here. Its value is the rule. Unlike other facts it is an
 event and is not carried into later segments."""
+LEG: Final = "leg"
+"""The key of a Fact: the letter of the leg that the connection is on, if the recorder has
+several."""
 LABEL: Final = "label"
 """The key of a Setting: the name of the variant that was captured."""
 NEITHER: Final = 2
@@ -202,7 +204,7 @@ class Gap(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A named interval begins or ends. Begin and end share the `id`."""
+    """A named interval begins or ends. Both records have the same `id`."""
 
     time_ns: int
     begin: bool
@@ -313,13 +315,13 @@ _PAIR: Final = struct.Struct(">QQ")
 _CONNECTION_AT: Final = 13
 """The offset of the connection's number in a record that has one: after length, kind and time."""
 _KIND_BEFORE: Final = 9
-"""How many bytes before it the kind byte is."""
+"""The distance in bytes from the kind byte to that number."""
 _TIME: Final = _INTEGERS["Q"]
 
 
 def misfit(record: Record) -> str:
     """The field of a record that cannot be right (a third side, a time beyond all clocks), and its
-    value; empty if all fields can be."""
+    value; empty if all fields can be right."""
     kind = type(record)
     value: Any
     for name, value in zip(record._fields, record, strict=True):
@@ -470,8 +472,8 @@ def decode_all(buffer: bytes, first_ns: int = 0) -> list[Record]:
 
 
 def may_concern(buffer: bytes, connection: int) -> bool:
-    """Whether the bytes of one block may hold a record of a connection; False if no place where a
-    record's head could be has its number."""
+    """Whether the bytes of one block may hold a record of a connection. False only if its number
+    does not occur where a record's head could have it."""
     number = _INTEGERS["I"].pack(connection)
     at = buffer.find(number, _CONNECTION_AT)
     while at >= 0:

@@ -69,7 +69,7 @@ class StreamedCapture:
         return records
 
     def notes(self) -> list[str]:
-        """Whether the last block is cut off, as a line to show."""
+        """A line about the last block, if it is cut off."""
         torn = self._window.left_bytes if self._window is not None else 0
         return [f"its last block is cut off after {torn} bytes; everything before it was read"] if torn else []
 

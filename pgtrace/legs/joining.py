@@ -95,14 +95,14 @@ Chain = list[_Back]
 
 
 class _Undecided(NamedTuple):
-    """A front round trip and the chains as which it may have run."""
+    """A front round trip and its possible chains."""
 
     front: Trip
     chains: list[Chain]
 
     @property
     def left(self) -> list[Chain]:
-        """The chains of which no other front round trip has taken a part."""
+        """The chains from which no other front round trip has taken a part."""
         return [chain for chain in self.chains if all(back.front is None for back in chain)]
 
 
@@ -279,7 +279,7 @@ class Joiner:
     # Possibilities.
 
     def _possible(self, front: Trip) -> tuple[list[Chain], bool]:
-        """The chains as which a front round trip may have run, and whether these are all."""
+        """The possible chains of a front round trip, and whether these are all."""
         if front.is_cut:
             return [[back] for back in self._alike(front)], True
         for keys in (front.keys, front.bare):
@@ -336,7 +336,7 @@ class Joiner:
     # Round trips that are not joined.
 
     def _without(self, front: Trip, *, may_be_swallowed: bool) -> None:
-        """There is no back round trip as which this one may have run."""
+        """No back round trip matches this front one."""
         known = may_be_swallowed and (bool(front.keys) or front.is_cut) and not front.has_unknown
         for back in self._alike(front):
             back.is_possible = True

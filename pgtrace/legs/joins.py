@@ -128,7 +128,7 @@ class Pooler(Sums):
     """Round trips of the drivers after set-up."""
     joined_backs: int = 0
     possible: int = 0
-    """Round trips of the server's side as which an ambiguous one may have run."""
+    """Round trips of the server's side that an ambiguous front round trip may have run as."""
     connections: set[int] = field(default_factory=set)
     """The indexes of the server connections with joins."""
     cancels: set[int] = field(default_factory=set)
@@ -184,8 +184,8 @@ class Joins:
 
     def across(self, place: int) -> tuple[int, ...]:
         """The rows on the other side of the pooler that correspond to this row. For a row in front:
-        the rows as which it ran. For a row behind: the row that ran as it, or before which the
-        pooler began it on its own."""
+        the rows that it ran as. For a row behind: the row that ran as it, or the row before which
+        the pooler began it on its own."""
         found = self._of(place)
         if found is None:
             return ()

@@ -43,7 +43,7 @@ from pgtrace.proxy.tls import upstream_context, without_certificate
 _CREDENTIALS: Final = struct.Struct("iII")
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE_WAIT = 1, 4, 5, 8
 _THEIRS: Final = frozenset({_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2})
-"""The states of a connected far end: it has not received our end."""
+"""The states of a connected far end: our own end is still open."""
 _OURS: Final = frozenset({_ESTABLISHED, _CLOSE_WAIT})
 _EVERY_UID: Final = 0xFFFFFFFF
 

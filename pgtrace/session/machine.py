@@ -840,7 +840,8 @@ class Machine:
 
     def _negotiate_protocol_version(self, time_ns: int, body: bytes) -> None:
         self.negotiated, self.unrecognized_options = self._bodies.negotiated(body)
-        # The manual says only the minor version; PostgreSQL sends the whole version.
+        # According to the manual this is the minor version alone; PostgreSQL sends the whole
+        # version.
         if self.negotiated >> 16 == 0:
             self.negotiated |= int.from_bytes(self.startup[:2], "big") << 16
 

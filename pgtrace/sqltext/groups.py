@@ -89,8 +89,8 @@ def fingerprint(sql: str) -> str:
 _SIMPLE_VALUE: Final = re.compile(
     rf"""['"0-9](?:(?<=')[^']*'|(?<=")[^"]*(?:"|\Z)|(?<=[0-9])(?<!{IN_NAME}[0-9])(?<!\.[0-9])[0-9]*(?:\.[0-9]+)?(?!{IN_NAME}|\.))"""
 )
-"""A string, a quoted name or a number. The first character comes first, and look-behinds then check
-the rest: so the search jumps to it, in half the time."""
+"""A string, a quoted name or a number. The pattern begins with the set of their first characters,
+and look-behinds tell these apart: so the search jumps to one of them, in half the time."""
 
 
 @remembered

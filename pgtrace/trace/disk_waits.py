@@ -28,7 +28,7 @@ class DiskWaits:
         """The sum of the spans that have ended."""
 
     def note(self, time_ns: int, pause: Pause) -> None:
-        """Take a Pause record: the begin of a pause or its end."""
+        """Take a Pause record: the beginning or the end of a pause."""
         if pause.why != DISK:
             return
         if pause.begin and not self._lasts:

@@ -19,7 +19,7 @@ class FullBuffers:
         self._since: dict[tuple[int, int], int] = {}
 
     def note(self, time_ns: int, pause: Pause) -> None:
-        """Take a Pause record: the begin of a pause or its end."""
+        """Take a Pause record: the beginning or the end of a pause."""
         if pause.why != PEER:
             return
         if pause.begin:

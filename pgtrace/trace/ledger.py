@@ -79,8 +79,8 @@ class Ledger:
         self.keys: Shelved[bytes, tuple[int, int, int, str]] = Shelved(self.shelf, KEYS_KEPT)
         """BackendKeyData as recorded -> the index, file, number and leg of its connection."""
         self.identifies: dict[int, Callable[[], tuple[Identification, Layer]]] = {}
-        """By index, for the latest connections that may be cancelled: the identity of the driver's
-        end."""
+        """Index -> the identity of the driver's end, for the latest connections that may be
+        cancelled."""
         self.layers: dict[tuple[int, int, str], tuple[str, Layer]] = {}
         """(file, process id, driver) -> the connection in which this process's layer was
         identified, and the layer."""

@@ -68,7 +68,7 @@ class Noted(Protocol):
 
 
 class Interval:
-    """One named interval, from its begin to its end."""
+    """One named interval, from its beginning to its end."""
 
     __slots__ = ("_before", "_between", "_closed", "_open", "begins_at", "ends_at", "key", "name", "tables", "watched")
 
@@ -76,7 +76,7 @@ class Interval:
         self.name = name
         self.key = key
         self.begins_at = place
-        """The place of the row for its begin."""
+        """The place of the row for its beginning."""
         self.ends_at: int | None = None
         """The place of the row for its end; None while it is open."""
         self.watched = watched
@@ -225,7 +225,7 @@ class Marks:
         return (*self._ended.values(), *self.open)
 
     def interval(self, key: Key) -> Interval | None:
-        """The mark with this key, once its begin was read."""
+        """The mark with this key, once its beginning was read."""
         return self._ended.get(key) or next((mark for mark in self.open if mark.key == key), None)
 
     def _changed(self, place: int) -> None:
@@ -243,7 +243,7 @@ class MarksOfFiles:
     def __init__(self, sums: Sequence[Sums], standing: Standing, file_at: Callable[[int], int]) -> None:
         """`sums`: one for each file. `file_at` returns the file of the row at a place."""
         self.watched: set[str] = set()
-        """The names of the marks whose statements are counted, from their next begin on."""
+        """The names of the marks whose statements are counted, from the next time they begin."""
         self.files = [Marks(one, standing, self.watched) for one in sums]
         self.none = Marks(lambda _: Counters(), standing, set())
         """For everything that belongs to no mark."""
@@ -273,7 +273,7 @@ class MarksOfFiles:
         return [mark for marks in self.files for mark in marks.intervals if mark.name == name]
 
     def interval(self, key: Key) -> Interval | None:
-        """The mark with this key, once its begin was read."""
+        """The mark with this key, once its beginning was read."""
         return self.files[key[0]].interval(key)
 
     def counters(self, now_ns: int) -> dict[str, Counters]:
