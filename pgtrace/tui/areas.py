@@ -98,6 +98,8 @@ class Areas:
         self.copy_menu.display = False
         self.view.reading.tick(time.monotonic())
         self.lay_out()
+        if self.view.source.greeting:
+            self.footer.say(self.view.source.greeting)
 
     @property
     def width(self) -> int:

@@ -104,6 +104,16 @@ class MainScreen(Screen[None]):
         if self.areas.prompt.asking is not None:
             self.areas.prompt.paste(text)
 
+    def on_mouse_down(self) -> None:
+        """Take a notice back before the mouse does anything, as a key does."""
+        self.areas.footer.forget()
+
+    def on_mouse_scroll_down(self) -> None:
+        """Take a notice back after the wheel has moved a list."""
+        self.areas.footer.forget()
+
+    on_mouse_scroll_up = on_mouse_scroll_down
+
     async def on_click(self, event: events.Click) -> None:
         """Take one step back on a click with the right button."""
         if event.button == RIGHT_BUTTON:

@@ -35,10 +35,38 @@ async def test_enter_goes_to_the_evidence_and_esc_comes_back() -> None:
         await driven.type("enter")
         assert driven.areas.pane == "timeline"
         assert driven.areas.timeline.place == chosen.evidence[0].place
-        assert driven.app.view.listing.filtering.text == f"conn:{driven.app.view.connection_name(chosen.note.connections[0])}"
+        (connection,) = chosen.note.connections
+        sql = driven.app.view.trace.rows[chosen.evidence[0].place].label.sql
+        assert driven.app.view.listing.filtering.text == f'conn:{driven.app.view.connection_name(connection)} like:"{sql}"'
+        assert all(driven.app.view.listing.shows(one.place) for one in chosen.evidence)
         await driven.type("escape")
         assert driven.areas.pane == "findings"
         assert driven.areas.panes["findings"].finding == chosen
+
+
+@pytest.mark.parametrize("connections", [2, 12])
+async def test_enter_shows_the_rows_of_all_its_connections(recording: Recording, drive: object, connections: int) -> None:
+    """Of one statement only: that is what was found. More connections than a finding keeps are those of its driver."""
+    numbers = [recording.connect("asyncpg") for _ in range(connections)]
+    for number in numbers:
+        recording.trip(number, query("BEGIN"), done("BEGIN") + ready("T"))
+        for value in range(6):
+            recording.trip(number, query(f"SELECT name FROM item WHERE id = {value}"), done("SELECT 1") + ready("T"))
+        recording.trip(number, query("COMMIT"), done("COMMIT") + ready())
+    recording.end()
+    async with drive(recording) as driven:  # type: ignore[operator]
+        await driven.type("6")
+        chosen = driven.areas.panes["findings"].finding
+        assert chosen is not None
+        assert len(chosen.note.connections) + chosen.note.more_connections == connections
+        await driven.press("enter")
+        view = driven.app.view
+        shown = [view.listing[index].rows for index in range(len(view.listing))]
+        rows = [row for rows in shown for row in rows]
+        assert len(rows) == 6 * connections
+        assert {row.connection for row in rows} == {number - 1 for number in numbers}
+        assert all(row.label.sql.startswith("SELECT name FROM item") for row in rows)
+        assert view.listing.filtering.text.startswith("(conn:1 or conn:2) like:" if connections == 2 else "driver:")
 
 
 async def test_y_copies_the_remedy() -> None:

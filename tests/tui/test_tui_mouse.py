@@ -72,6 +72,24 @@ async def test_the_wheel_moves_and_with_shift_it_goes_sideways(shop: Recording, 
         assert (timeline.cursor, timeline.sideways) == (0, 0)
 
 
+async def test_the_mouse_takes_a_notice_back_as_a_key_does(shop: Recording, drive: Drive) -> None:
+    """But not the one that it causes itself."""
+    async with drive(shop) as driven:
+        footer = driven.areas.footer
+        for turn in ("click", "wheel", "right"):
+            await driven.type("D")
+            assert footer.notice.startswith("D does nothing here")
+            if turn == "wheel":
+                await wheel(driven, events.MouseScrollDown)
+            else:
+                await driven.pilot.click("#timeline", offset=(30, 5), button=3 if turn == "right" else 1)
+            await driven.settle()
+            assert not footer.notice, turn
+        await driven.type("D")
+        await driven.pilot.click("#tabs", offset=(30, 0))
+        assert "does nothing" not in (await driven.lines())[-1]
+
+
 async def test_a_click_on_the_state_pauses_what_is_live(shop: Recording, drive: Drive) -> None:
     async with drive(shop, live=True) as driven:
         await driven.pilot.click("#status", offset=(30, 0))

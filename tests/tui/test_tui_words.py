@@ -83,3 +83,15 @@ async def test_an_empty_timeline_has_no_example(recording: Recording, drive: Dri
         lines = await driven.press("question_mark")
         assert any("what a row says" in line for line in lines)
         assert not any("sent → back" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+async def test_the_help_names_every_letter_that_a_row_may_have(shop: Recording, drive: Drive, width: int) -> None:
+    """Both are of protocol/codes.py: a message that is new there has its letter in rows and in the help."""
+    async with drive(shop, (width, 80)) as driven:
+        told = "\n".join(await driven.press("question_mark")).partition("F→ the driver sends:")[2]
+    sent, _, received = told.partition("B← the server sends:")
+    for letters, names in ((sent, FRONTEND_NAMES), (received, BACKEND_NAMES)):
+        for code, name in names.items():
+            if code < 256:
+                assert re.search(rf"  {re.escape(chr(code))} {name}\b", letters), name

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Set
 from itertools import compress, islice
 from typing import Final
 
+from pgtrace import sqltext
 from pgtrace.ask import filter as language
 from pgtrace.ask.filter import messages as row_messages
 from pgtrace.ask.filter.completion import quoted
@@ -56,14 +57,19 @@ def both(one: str, other: str) -> str:
     return " ".join(f"({text})" if isinstance(language.parse(text).tree, Any) else text for text in (one, other))
 
 
+def of_statement(sql: str, fingerprint: str = "") -> str:
+    """The filter for a statement, whatever its values; empty without SQL."""
+    text = f"like:{quoted(sql)}" if sql else ""
+    return text if len(text) < LONGEST // 2 else f"fingerprint:{fingerprint or sqltext.fingerprint(sql)}"
+
+
 def of_group(group: StatementGroup) -> str:
     """The filter for a statement of the table; empty for the sum of statements that are not kept
     apart."""
     if group.sql == OTHER:
         return ""
     if group.fingerprint:
-        text = f"like:{quoted(group.sql)}"
-        return text if len(text) < LONGEST // 2 else f"fingerprint:{group.fingerprint}"
+        return of_statement(group.sql, group.fingerprint)
     name = group.sql.removeprefix(EARLIER).strip()
     return "type:FunctionCall" if group.sql == FUNCTION else f"stmt:{quoted(name)}" if name else ""
 

@@ -30,6 +30,8 @@ class Source:
     """A line to show while nothing has come yet: the upstream that cannot be reached."""
     notes: tuple[str, ...] = ()
     """What you should know before you point a driver here."""
+    greeting: str = ""
+    """A line in the footer when the screen opens."""
     temporary: bool = False
     """Whether the capture is removed at the end; `e` saves it."""
     explain_dsn: str = ""

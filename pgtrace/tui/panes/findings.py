@@ -1,8 +1,8 @@
 """The Findings pane: what costs round trips or fails, failures first, then by cost; below, the
 evidence and the remedy of the selected one.
 
-Lines of evidence are rows of the timeline: `enter` goes to the first of them, among the rows of its
-connection, and `esc` comes back. `y` copies the remedy. The cursor stays on its finding when the
+Lines of evidence are rows of the timeline: `enter` goes to the first of them, among the rows of the
+finding, and `esc` comes back. `y` copies the remedy. The cursor stays on its finding when the
 order changes.
 """
 
@@ -14,12 +14,13 @@ from typing import ClassVar, Final
 from textual.binding import BindingType
 from textual.strip import Strip
 
+from pgtrace import sqltext
 from pgtrace.judge.finding import Finding
 from pgtrace.judge.findings.kind import ROUND_TRIPS, Evidence
 from pgtrace.report import advice
 from pgtrace.tui.model import figures, rowtext
 from pgtrace.tui.model.copying import Offer, safe
-from pgtrace.tui.model.filtering import of_connection
+from pgtrace.tui.model.filtering import both, of_connection, of_driver, of_statement
 from pgtrace.tui.model.keys import Hints
 from pgtrace.tui.model.view import View
 from pgtrace.tui.widgets.base import Chosen, ListWidget
@@ -112,7 +113,18 @@ class Findings(ListWidget):
         if finding is not None and finding.evidence:
             self.moved()
             places = tuple(evidence.place for evidence in finding.evidence)
-            self.post_message(Chosen(of_connection(self.view.connection_name(self.view.trace.rows[places[0]].connection)), places))
+            self.post_message(Chosen(self._filter(finding, places), places))
+
+    def _filter(self, finding: Finding, places: tuple[int, ...]) -> str:
+        """The filter for its rows: its connections, or if they are too many its driver, and its
+        statement, if all evidence is of one."""
+        view, note = self.view, finding.note
+        rows = [view.trace.rows[place] for place in places]
+        numbers = dict.fromkeys([*note.connections, *(row.connection for row in rows)])
+        connections = " or ".join(of_connection(view.connection_name(number)) for number in sorted(numbers))
+        who = of_driver(finding.driver) if note.more_connections else connections
+        statements = {sqltext.fingerprint(row.label.sql) if row.label.sql else "" for row in rows}
+        return both(who, of_statement(rows[0].label.sql)) if len(statements) == 1 else who
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "open":

@@ -175,11 +175,9 @@ class ListWidget(LineWidget, can_focus=True):
         self.redraw()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        event.stop()
         self._wheel(1, sideways=event.shift)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        event.stop()
         self._wheel(-1, sideways=event.shift)
 
     async def on_click(self, event: events.Click) -> None:

@@ -31,14 +31,18 @@ _ROW: Final[tuple[tuple[tuple[tuple[str, str], ...], str], ...]] = (
     ((("━ ─ ", "bar"), ("┄ ╌", "faint")), "until the first answer, the last; driver's time; idle cut"),
 )
 _LETTERS: Final = (
-    ("F→", "frontend", "the driver sends", FRONTEND, "PBDESHCQX"),
-    ("B←", "backend", "the server sends", BACKEND, "123tTnDCsEZ"),
+    ("F→", "frontend", "the driver sends", FRONTEND, "PBDESHCQXdcfpF"),
+    ("B←", "backend", "the server sends", BACKEND, "123tTnDCsIEZGHWdcNARSKVv"),
 )
-_WORDS: Final = ("round trip = the driver had to wait for the network once",)
+"""Who sends, and the letters to name first. All others of protocol/codes.py follow: a row may have
+any of them."""
+_ROUND_TRIP: Final = "round trip = the driver had to wait for the network once"
 _MOUSE: Final = (
     "click selects, double click inspects, right click goes back",
     "a click on c2 shows that connection alone; select text with shift",
 )
+_UNTYPED: Final = 256
+"""From here on codes are no letters: packets without a type byte are words in a row."""
 _KEY_CELLS: Final = 10
 _LETTER_CELLS: Final = 4
 """Of a letter, with the blanks around it."""
@@ -128,7 +132,7 @@ class Help(ListWidget):
 
     def _row(self, width: int) -> list[Strip]:
         pen = self.view.pen
-        drawn = [Line(pen, width, "head").add(" ").add("what a row says", "dim").strip()]
+        drawn = [Line(pen, width, "head").add(" ").add("what a row says", "dim").to(1 + _SIGN_CELLS).add(_ROUND_TRIP, "dim").strip()]
         for signs, meaning in _ROW:
             line = Line(pen, width).add(" ")
             for sign, role in signs:
@@ -142,7 +146,8 @@ class Help(ListWidget):
         drawn = []
         for sign, role, title, side, letters in _LETTERS:
             line = Line(self.view.pen, width).add(" ").add(sign, role).add(f" {title}:", "dim")
-            for letter in letters:
+            others = [chr(code) for code in NAMES[side] if code < _UNTYPED and chr(code) not in letters]
+            for letter in (*letters, *others):
                 name = NAMES[side][ord(letter)]
                 if line.room < len(name) + _LETTER_CELLS:
                     drawn.append(line.strip())
@@ -153,4 +158,4 @@ class Help(ListWidget):
 
     def _words(self, width: int) -> list[Strip]:
         mouse = ["mouse  " + _MOUSE[0], *("       " + more for more in _MOUSE[1:])]
-        return [Line(self.view.pen, width).add(f" {words}", "dim").strip() for words in (*_WORDS, *mouse)]
+        return [Line(self.view.pen, width).add(f" {words}", "dim").strip() for words in mouse]
