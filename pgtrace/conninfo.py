@@ -238,8 +238,8 @@ def _of_keywords(text: str) -> dict[str, str]:
         key, equals, rest = text[position:].partition("=")
         key = key.strip(BLANKS)
         if not equals or any(blank in key for blank in BLANKS):
-            place = f" behind {before}" if before else ""
-            raise AddressError("", f"write key=value, or key='a b' for a value with blanks; something else is{place}")
+            place = f" after {before}" if before else ""
+            raise AddressError("", f"the text{place} is not key=value; a value with blanks is written key='a b'")
         value, length = _value(rest, key)
         position = len(text) - len(rest) + length
         if key == "requiressl":
@@ -288,7 +288,7 @@ def unknown(key: str, before: str, where: str) -> AddressError:
     """An error about an unknown parameter. It does not contain the name if the name may be the rest
     of a secret before it."""
     if before in SECRETS or not _NAME.fullmatch(key):
-        behind = f" behind {before}" if before in PARAMETERS else ""
+        behind = f" after {before}" if before in PARAMETERS else ""
         return AddressError("", f"unknown parameter {where}{behind}; percent-encode &, = and blanks in a value, or quote it")
     import difflib
 

@@ -119,9 +119,9 @@ class _Parser:
             if self._skip("~"):
                 values["spread_ns"] = self._duration()
         elif action.text == "limit":
-            values["amount"] = self._size("a rate: 64kB/s, 1MB/s", "/s")
+            values["amount"] = self._size("expected a rate: 64kB/s, 1MB/s", "/s")
         elif action.text == "split":
-            values["amount"] = self._size("the bytes of a piece: 1, 100, 1kB", "")
+            values["amount"] = self._size("expected the bytes of a piece: 1, 100, 1kB", "")
             if self._skip("every"):
                 values["gap_ns"] = self._duration()
         elif action.text == "hang" and self._next.kind == "figure":
@@ -163,8 +163,8 @@ class _Parser:
         if unit is not None and unit[2] in _NS:
             return "time", {"threshold": self._duration()}
         if unit is not None and not unit[2]:
-            raise self._error(self._next, "of what? 1MB, 2s")
-        return "bytes", {"threshold": self._size("bytes or a time: 1MB, 2s", ""), "side": self._side()}
+            raise self._error(self._next, "a unit is missing: 1MB, 2s")
+        return "bytes", {"threshold": self._size("expected bytes or a time: 1MB, 2s", ""), "side": self._side()}
 
     def _message(self, moment: str) -> dict[str, Any]:
         reply = self._next
@@ -183,7 +183,7 @@ class _Parser:
         if self._skip("#"):
             about["number"] = whole_number(self._next.text, _LAST_MESSAGE)
             if not about["number"]:
-                raise self._error(self._next, "which one? #1 is the first message")
+                raise self._error(self._next, "not the number of a message: #1 is the first")
             self._at += 1
         if self._skip("~"):
             about["pattern"] = self._pattern()
@@ -199,7 +199,8 @@ class _Parser:
             known = [name for names in _NAMES for name in names.values()]
             near = difflib.get_close_matches(token.text.capitalize(), known, 1, 0.7) if token.text else []
             raise self._error(
-                token, f"unknown message {token.text!r}" + (f"; did you mean {near[0]}?" if near else "") if token.text else "a message"
+                token,
+                f"unknown message {token.text!r}" + (f"; did you mean {near[0]}?" if near else "") if token.text else "expected a message",
             )
         if side != EITHER and side not in sides:
             raise self._error(token, f"{token.text} is not one of the {'driver' if side == FRONTEND else 'server'}'s messages")
@@ -210,7 +211,7 @@ class _Parser:
     def _pattern(self) -> str:
         token = self._next
         if token.kind != "pattern":
-            raise self._error(token, "a regular expression between slashes: /orders/")
+            raise self._error(token, "expected a regular expression between slashes: /orders/")
         self._at += 1
         expression = token.text[1:-1].replace("\\/", "/")
         try:
@@ -224,7 +225,7 @@ class _Parser:
         token = self._next
         found = _FIGURE.fullmatch(token.text) if token.kind == "figure" else None
         if found is None or found[2] not in _NS or found[3]:
-            raise self._error(token, "a duration: 300us, 20ms, 1.5s, 2m")
+            raise self._error(token, "expected a duration: 300us, 20ms, 1.5s, 2m")
         self._at += 1
         return round(min(LONGEST_NS, float(found[1]) * _NS[found[2]]))
 

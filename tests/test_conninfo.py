@@ -53,9 +53,9 @@ def test_words_for_tls_that_nobody_here_knows_are_refused_by_name_unless_an_sslm
         ("postgresql://h?SSLMODE=verify-full", "unknown parameter SSLMODE in a URL; did you mean sslmode?"),
         ("postgresql://h?schema=public", "unknown parameter schema in a URL: libpq has no such parameter, leave it out"),
         ("host=h sslrootcrt=/x", "unknown parameter sslrootcrt in an address; did you mean sslrootcert?"),
-        ("postgresql://h?password=one&two=three", "unknown parameter in a URL behind password; percent-encode"),
-        ("host=h password=one two=three", "unknown parameter in an address behind password; percent-encode"),
-        ("host=h password=one two", "something else is behind password"),
+        ("postgresql://h?password=one&two=three", "unknown parameter in a URL after password; percent-encode"),
+        ("host=h password=one two=three", "unknown parameter in an address after password; percent-encode"),
+        ("host=h password=one two", "the text after password is not key=value"),
     ],
 )
 def test_unknown_parameters_are_refused_by_name_and_never_by_value(text: str, expected: str) -> None:

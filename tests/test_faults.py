@@ -54,7 +54,7 @@ def test_more_than_anything_is_as_much_as_there_can_be(digits: int) -> None:
     number = "9" * digits
     assert parse(f"delay {number}s before Sync").amount == 10**15
     assert parse(f"limit {number}GB/s").amount == parse(f"close after {number}MB").threshold == parse(f"split {number}").amount == 1 << 62
-    with pytest.raises(FaultError, match="which one"):
+    with pytest.raises(FaultError, match="not the number of a message"):
         parse(f"close before Sync#{number}")
 
 
@@ -69,7 +69,7 @@ def test_more_than_anything_is_as_much_as_there_can_be(digits: int) -> None:
         ("close at end", "at", "`close` cannot be at end"),
         ("limit 1kB/s before Sync", "before", "`limit` cannot be before a message"),
         ("delay 1ms after 1MB", "after", "`delay` cannot be after a number of bytes"),
-        ("close before", "", "a message"),
+        ("close before", "", "expected a message"),
         ("close before Synk", "Synk", "unknown message 'Synk'; did you mean Sync?"),
         ("close before SSLRequest", "SSLRequest", "unknown message 'SSLRequest'"),
         ("close before CopyData", "CopyData", "both sides have that message: F CopyData or B CopyData"),
@@ -78,20 +78,20 @@ def test_more_than_anything_is_as_much_as_there_can_be(digits: int) -> None:
         ("close before reply to B Sync", "B", "only messages of the driver have a reply"),
         ("close inside reply to Sync", "reply", "`inside` needs a message, not a reply"),
         ("close before reply Sync", "Sync", "`reply` needs `to`"),
-        ("close before Sync#0", "0", "which one? #1 is the first message"),
-        ("close before Sync#x", "x", "which one? #1 is the first message"),
-        ("close before Sync ~ orders", "orders", "a regular expression between slashes"),
+        ("close before Sync#0", "0", "not the number of a message: #1 is the first"),
+        ("close before Sync#x", "x", "not the number of a message: #1 is the first"),
+        ("close before Sync ~ orders", "orders", "expected a regular expression between slashes"),
         ("close before Sync ~ /a", "/a", "missing closing /"),
         ("close before Parse ~ /(a/", "(", "no `)` for this `(`"),
-        ("delay", "", "a duration: 300us, 20ms, 1.5s, 2m"),
-        ("delay 5", "5", "a duration"),
-        ("delay 5kB", "5kB", "a duration"),
-        ("limit 5", "5", "a rate: 64kB/s, 1MB/s"),
-        ("limit 5kB", "5kB", "a rate"),
-        ("split 0", "0", "the bytes of a piece"),
-        ("split 1/s", "1/s", "the bytes of a piece"),
-        ("close after 12", "12", "of what? 1MB, 2s"),
-        ("close after 12x", "12x", "bytes or a time: 1MB, 2s"),
+        ("delay", "", "expected a duration: 300us, 20ms, 1.5s, 2m"),
+        ("delay 5", "5", "expected a duration"),
+        ("delay 5kB", "5kB", "expected a duration"),
+        ("limit 5", "5", "expected a rate: 64kB/s, 1MB/s"),
+        ("limit 5kB", "5kB", "expected a rate"),
+        ("split 0", "0", "expected the bytes of a piece"),
+        ("split 1/s", "1/s", "expected the bytes of a piece"),
+        ("close after 12", "12", "a unit is missing: 1MB, 2s"),
+        ("close after 12x", "12x", "expected bytes or a time: 1MB, 2s"),
         ("split 1 once", "once", "`once` is for a rule with a moment"),
         ("delay 1s at end once", "once", "`once` is for a rule with a moment"),
         ("close after 1MB now", "now", "the rule should end here"),
