@@ -1,6 +1,6 @@
 """The command line: arguments in, exit codes out. The layers below do the work.
 
-Each command is a module of its own, imported only when it is used: `pgtrace --help` loads neither
+Each command is a separate module, imported only when it is used: `pgtrace --help` loads neither
 textual nor construct. A PgTraceError or a usage error becomes one line on stderr and an exit code.
 Ctrl-C exits with 130. A closed stdout (`| head`) is not an error.
 """
@@ -39,18 +39,20 @@ COMMANDS = (
     "mark",
     "demo",
 )
-"""In the order of --help. Each is `command` in the module of its name (with a `_` after it if the
-name is a Python keyword)."""
+"""The commands in the order of --help. Each is `command` in the module with its name (with a
+trailing `_` if the name is a Python keyword).
+"""
 INTERRUPTED = 130
 CAPTURE_VERSION = 1
 _COLLECTED_AFTER = 20_000
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-"""Objects between two garbage collections. Records come by the thousand and are freed without
-it."""
+"""How many objects are allocated between two garbage collections. Records come by the thousand and
+are freed without it.
+"""
 
 
 class _Commands(click.Group):
-    """The list of commands, each imported when it is needed."""
+    """The group of commands, each imported when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -106,13 +108,13 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
         shown = _pointed(error) if isinstance(error, PointedError) else _masked(str(error))
         output.tell(*f"pgtrace: {shown}".split("\n"))
         return error.exit_code
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed it
         output.lead_nowhere()
         return 0
     except OSError as error:
         is_absent = isinstance(error, FileNotFoundError) and error.filename is None
         if is_absent and _is_nowhere():
-            output.tell("pgtrace: the current directory is no longer there: change to another one")
+            output.tell("pgtrace: the current directory has been removed: change to another one")
             return click.UsageError.exit_code
         output.lead_nowhere()
         about = error.filename or ("TMPDIR" if is_absent else "stdout, or a file in TMPDIR" if error.errno in _NO_ROOM else "stdout")
@@ -131,14 +133,15 @@ def _is_nowhere() -> bool:
 
 
 def _pointed(error: PointedError) -> str:
-    """The error, pointing into its text only if nothing in it had to be masked: an address may have
-    been typed in the wrong place."""
+    """The error with its text, pointing at the place, unless something in the text had to be
+    masked: an address may have been typed in the wrong place.
+    """
     reason, text, place = (_masked(line) for line in str(error).split("\n"))
     return "\n".join((reason, text, place) if text in str(error) else (reason, text))
 
 
 def _masked(text: str) -> str:
-    """The text without what may be a secret."""
+    """The text without possible secrets."""
     from pgtrace import masking  # without an error there is nothing to mask
 
     return masking.message(text)

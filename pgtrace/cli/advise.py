@@ -1,4 +1,4 @@
-"""`pgtrace advise`: what costs round trips or will fail, and the remedy."""
+"""`pgtrace advise`: finds what costs round trips or fails, with remedies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORMATS: Final = ("text", "json", "sarif", "junit", "github")
 
 
 def _kinds(_ctx: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> frozenset[str] | None:
-    """The kinds that --fail-on names; None without it."""
+    """The kinds named by --fail-on; None without it."""
     from difflib import get_close_matches
 
     from pgtrace.judge.baseline import UNEXPLAINED
@@ -61,8 +61,8 @@ def command(
 ) -> None:
     """Find what costs round trips or fails, and the remedy.
 
-    Failures come first, then the most costly. Each finding has its evidence, and a remedy in the
-    driver's own settings. The exit code is 0, or 1 on findings that --fail-on names or that are
+    Failures come first, then the costliest findings. Each has its evidence, and a remedy in the
+    driver's own settings. The exit code is 0, or 1 for findings that --fail-on names or that are
     not in the --baseline.
     """
     from pgtrace.cli.output import tell, write

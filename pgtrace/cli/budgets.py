@@ -1,4 +1,4 @@
-"""The options that name budgets, for `check` and `run`, and where budgets are found."""
+"""The budget options of `check` and `run`, and the search for budgets in files."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def limits(command: options.F) -> options.F:
 
 
 def of_options(limits: tuple[str, ...], config: Path | None, about: About = "capture") -> list[Budget]:
-    """The budgets of `--max` (for the capture, or for each of what `--by` names) and of `--config`.
-    Raises BudgetError."""
+    """The budgets of `--max` (for the capture, or for each item that `--by` names) and of
+    `--config`. Raises BudgetError.
+    """
     from pgtrace.ask.budgets import EACH, Budget
 
     named = "" if about == "capture" else EACH
@@ -40,8 +41,9 @@ def of_options(limits: tuple[str, ...], config: Path | None, about: About = "cap
 
 
 def of_project() -> list[Budget]:
-    """The budgets of the nearest pyproject.toml from here upwards; none if it has none. Raises
-    BudgetError."""
+    """The budgets in the nearest pyproject.toml, from the current directory upwards; empty if there
+    are none. Raises BudgetError.
+    """
     from pgtrace.ask.budget_tables import PYPROJECT
 
     here = Path.cwd()

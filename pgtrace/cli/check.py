@@ -1,4 +1,4 @@
-"""`pgtrace check`: whether captures keep their budgets."""
+"""`pgtrace check`: checks whether captures meet their budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that pgtrace runs: started, waited for, and given the signals meant for them."""
+"""Programs that pgtrace runs: starts them, waits for them, and passes on their signals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _PASSED_ON: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def see_that_it_exists(program: str) -> None:
-    """Before a server is started or a capture created. Raises ProgramError."""
+    """Check that the program exists, before a server is started or a capture created. Raises
+    ProgramError.
+    """
     if shutil.which(program) is not None:
         return
     shown = masking.argument(program)
@@ -57,8 +59,9 @@ class Children:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C reaches the programs by itself, since they share our terminal. Signals sent to us
-        alone are passed on."""
+        """Within this context, pass on signals that are sent to pgtrace alone. Ctrl-C reaches the
+        programs anyway, because they share our terminal.
+        """
         before = {signal.SIGINT: signal.signal(signal.SIGINT, self._note)}
         for number in _PASSED_ON:
             before[number] = signal.signal(number, self._pass_on)

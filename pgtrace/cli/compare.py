@@ -28,12 +28,12 @@ _REPEAT: Final = 3
 _NAMED: Final = 5
 """The most marks of a capture that are named."""
 _OF_CAPTURES: Final = frozenset({"what", "unit", "out", "as_json", "quiet", "verbose"})
-"""What captures that exist can be compared with; all else is for programs that run."""
+"""The parameters that also apply to existing captures; the others are for programs."""
 _NUMBER: Final = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+(e[0-9]+)?", re.ASCII)
 
 
 class _Distances(click.ParamType[tuple[int, ...]]):
-    """`0ms,1ms,10ms`. The value is ns, rising."""
+    """`0ms,1ms,10ms`. The value is in ns, in rising order."""
 
     name = "distances"
 
@@ -45,7 +45,7 @@ class _Distances(click.ParamType[tuple[int, ...]]):
 
 
 class _Units(click.ParamType["str | int"]):
-    """How many units of work a turn has, or the name of the mark that each one has."""
+    """The number of units of work in a turn, or the name of the mark that each unit has."""
 
     name = "units"
 
@@ -69,7 +69,7 @@ class _Units(click.ParamType["str | int"]):
     type=_Distances(),
     default="0ms",
     show_default=True,
-    help="Distances to run at: 0ms,1ms,10ms.",
+    help="Network distances to run at: 0ms,1ms,10ms.",
 )
 @click.option(
     "--repeat",
@@ -94,7 +94,7 @@ class _Units(click.ParamType["str | int"]):
     "behind_ini",
     metavar="PGBOUNCER.ini",
     type=options.FILE,
-    help="Put a PgBouncer with this ini in between; its databases lead to the upstream, and both sides are recorded.",
+    help="Run a PgBouncer with this ini in between; its databases point to the upstream, and both sides are recorded.",
 )
 @click.option("-w", "directory", metavar="DIR", type=options.FILE, help="Keep the captures in this directory.")
 @click.option("-o", "out", metavar="FILE", type=options.FILE, help="Write the comparison to this new file: .md, .html or .json.")
@@ -134,7 +134,7 @@ def command(
     if behind_ini is not None and not behind_ini.is_file():
         raise click.UsageError(f"--behind {os.fspath(behind_ini)!r}: there is no such file")
     if behind_ini is not None and len(distances) > 1:
-        raise click.UsageError("--behind takes a single --rtt, which then applies to both sides of the pooler")
+        raise click.UsageError("--behind allows a single --rtt, which then applies to both sides of the pooler")
     if files and len(files) < len(what):
         other = next(text for text in what if text not in files)
         why = "captures and programs cannot be mixed" if "=" in other else "no such file"
@@ -142,7 +142,7 @@ def command(
     if files:
         for option in ctx.command.params:
             if option.name not in _OF_CAPTURES and ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"{option.opts[0]} is for programs that run; captures exist already")
+                raise click.UsageError(f"{option.opts[0]} is for programs, not for captures")
     with _written(out) as write:
         if files:
             found = _of_files(files, unit, quiet=quiet)
@@ -179,7 +179,7 @@ def command(
 
 @contextmanager
 def _written(out: Path | None) -> Iterator[Any]:
-    """The file of -o, created before anything runs; what it gives is called with what was found."""
+    """Create the file of -o before anything runs. Yields the function that writes to it."""
     if out is None:
         yield lambda found: None
         return
@@ -199,7 +199,7 @@ def _written(out: Path | None) -> Iterator[Any]:
         yield write
 
 
-# Captures that exist.
+# Existing captures.
 
 
 def _of_files(files: Sequence[str], unit: str | int | None, *, quiet: bool) -> SideBySide:
@@ -226,9 +226,10 @@ def _of_files(files: Sequence[str], unit: str | int | None, *, quiet: bool) -> S
 def _measured(
     variants: list[Variant], paths: Sequence[tuple[str, str]], unit: str | int | None, failed: Collection[str] = (), *, quiet: bool
 ) -> SideBySide:
-    """Read each capture of (label, path) as a turn, then what the variants do differently. The
-    programs of the captures `failed` ended with an error: what they did is shown only if their
-    variant has nothing else, says nothing of the unit, and is compared with nothing."""
+    """Read each capture of (label, path) as a turn, then find the differences between variants. The
+    programs of the captures `failed` ended with an error: such a turn is shown only if its variant
+    has no other, does not determine the unit, and is not compared.
+    """
     from pgtrace.cli.reading import is_whole, read, read_as, read_joined
     from pgtrace.compare.behaviour import Behaviour
     from pgtrace.compare.side_by_side import SideBySide, differences
@@ -251,7 +252,7 @@ def _measured(
     found = SideBySide([], unit, marks=common if unit == 1 else [])
     servers_side: dict[str, frozenset[int]] = {}
     without: dict[str, list[set[str]]] = {}
-    """By label, the marks of each turn that has not the one wanted."""
+    """Label -> the marks of each turn that lacks the wanted mark."""
     for label, path in paths:
         trace, joins = read_joined([Path(path)], quiet=True)
         servers_side[path] = frozenset(trace.apart)
@@ -259,7 +260,7 @@ def _measured(
         turn.complete = is_whole(trace)
         if isinstance(unit, str) and unit not in (names := set(mark_counters(trace))):
             turn.complete = False
-            if path not in failed:  # that is said already
+            if path not in failed:  # its failure was reported already
                 without.setdefault(label, []).append(names)
         by_label[label].turns.append(turn)
         trace.close()
@@ -285,7 +286,7 @@ def _measured(
 
 
 def _say_missing(unit: str, label: str, marks: Sequence[set[str]], turns: int) -> None:
-    """Say once that turns of a variant do not have the mark; `marks` are those that they have."""
+    """Report once that turns of a variant lack the mark; `marks` are those that they have."""
     others = sorted(set().union(*marks))
     some = f" in {len(marks)} of {turns} turns" if len(marks) < turns else ""
     listed = f"; it has {', '.join(map(repr, others[:_NAMED]))}" if others else ""
@@ -336,7 +337,7 @@ def _of_programs(
             done = _run(runner, programs, variants, distances, repeat, where, placed, quiet=quiet)
         except KeyboardInterrupt:
             if directory is not None and not quiet:
-                output.tell(f"pgtrace: interrupted; the captures of the turns so far are in {directory}")
+                output.tell(f"pgtrace: interrupted; the captures of the finished turns are in {directory}")
             raise
         failed = {os.fspath(one.path) for _, one in done if one.code}
         found = _measured(variants, [(label, os.fspath(one.path)) for label, one in done], unit, failed, quiet=quiet)
@@ -353,7 +354,7 @@ def _of_programs(
 
 
 def _see_that_nothing_is_there(directory: Path, names: Iterable[str]) -> None:
-    """Before anything runs: the last turn's name may be taken. Raises OutputExists, UsageError."""
+    """Check, before anything runs, that no turn's file exists. Raises OutputExists, UsageError."""
     if directory.exists() and not directory.is_dir():
         raise click.UsageError(f"-w {os.fspath(directory)!r} is a file: name a directory")
     for name in names:
@@ -372,8 +373,9 @@ def _run(
     *,
     quiet: bool,
 ) -> list[tuple[str, Done]]:
-    """All turns, interleaved: of each number, at each distance, each variant once. Each number
-    begins with another variant, so that none always follows the same one."""
+    """Run all turns, interleaved: in each round, every variant runs once at each distance. Each
+    round begins with another variant, so that no variant always follows the same one.
+    """
     from pgtrace.cli.turns import say_failure
     from pgtrace.report.comparison.sections import duration
 
@@ -410,8 +412,9 @@ def _run(
 
 
 def _note_turns(found: SideBySide, done: Iterable[tuple[str, Done]]) -> None:
-    """Add what only running tells: how long a program ran, what was lost, and whether it connected
-    at all."""
+    """Add facts that only running shows: how long a program ran, what was lost, and whether it
+    connected at all.
+    """
     by_path = {os.fspath(one.path): one for _, one in done}
     for variant in found.variants:
         for turn in variant.turns:
@@ -421,5 +424,6 @@ def _note_turns(found: SideBySide, done: Iterable[tuple[str, Done]]) -> None:
         if not variant.failures and not any(turn.connections for turn in variant.turns):
             variant.failures.append("no connection came through pgtrace")
             output.tell(
-                f"pgtrace: {variant.label}: no connection came through pgtrace; the program may take its server from its own settings"
+                f"pgtrace: {variant.label}: no connection came through pgtrace; the program may take the server's address "
+                f"from its own settings"
             )

@@ -163,7 +163,7 @@ def _as_sides(trace: Trace) -> None:
 
 
 def _as_screen(scene: Scene, write: Path | None) -> None:
-    """Do the work again and again, slowly enough to watch, until you leave the screen."""
+    """Repeat the work, slowly enough to watch, until the user leaves the screen."""
     from pgtrace.trace.trace import Trace
     from pgtrace.tui.app import run_app
     from pgtrace.tui.model.source import LOGIN, Source

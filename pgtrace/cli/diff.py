@@ -1,4 +1,4 @@
-"""`pgtrace diff`: what two captures do differently."""
+"""`pgtrace diff`: shows the differences between two captures."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _STYLES: Final[dict[str, dict[str, Any]]] = {"-": {"fg": "red"}, "+": {"fg": "gr
 @options.words("Print every step, including those that are the same.")
 @click.pass_context
 def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Compare what two captures do on the wire.
+    """Compare the wire behaviour of two captures.
 
-    The differences come first in words, the most costly first, then round trip by round trip.
-    Times, values, and the names that drivers give to statements do not count as differences. The
-    exit code is 1 if there is a difference, or if a capture is incomplete.
+    The differences come first in words, costliest first, then round trip by round trip. Times,
+    values, and the names that drivers give to statements do not count as differences. The exit code
+    is 1 if there is a difference, or if a capture is incomplete.
     """
     from pgtrace.cli.output import styled, tell, write
     from pgtrace.cli.reading import is_whole, read_as

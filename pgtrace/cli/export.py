@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pgtrace.ask.filter import Filter
 
 _OPTIONS = {"places": "filter", "rules": "normalise"}
-"""Parameters whose option has another name."""
+"""Parameter -> its option's name, if that differs."""
 _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
 
 
@@ -33,25 +33,25 @@ _LIST = "\n".join(f"{one.name:<10}{one.what}" for one in FORMATS.values())
     "--redact",
     multiple=True,
     type=click.Choice(REDACTIONS),
-    help="Blank parameters, rows, or literals in SQL (including passwords) in what is written. May be repeated.",
+    help="Blank parameters, rows, or literals in SQL (including passwords) in the output. May be repeated.",
 )
 @click.option("--keep-port", is_flag=True, help="pcapng: keep the server's port instead of 5432, by which Wireshark recognises PostgreSQL.")
-@click.option("--metrics", is_flag=True, help="otlp: the counters, by driver and application, instead of the spans.")
+@click.option("--metrics", is_flag=True, help="otlp: write counters by driver and application instead of spans.")
 @click.option("--literals", is_flag=True, help="otlp: keep the values in SQL text without parameters.")
-@click.option("--mark", metavar="NAME", help="pqtrace: only what began while this mark was open.")
+@click.option("--mark", metavar="NAME", help="pqtrace: write only round trips that began while this mark was open.")
 @click.option(
     "--order",
     type=click.Choice(["opened", "content"]),
-    help="pqtrace: by connection, in the order they opened (default), or by content, whichever connection did it.",
+    help="pqtrace: order by connection, as they opened (default), or by content, whichever connection had it.",
 )
 @click.option(
     "--normalise",
     "rules",
     metavar="s/REGEX/TEXT/",
     multiple=True,
-    help="pqtrace: replace what differs from run to run; also `rules` in [tool.pgtrace.golden] of pyproject.toml. May be repeated.",
+    help="pqtrace: replace texts that differ from run to run; also `rules` in [tool.pgtrace.golden] of pyproject.toml. May be repeated.",
 )
-@click.option("--plain", is_flag=True, help="pqtrace: keep the numbers and bytes that differ from run to run.")
+@click.option("--plain", is_flag=True, help="pqtrace: keep numbers and bytes that differ from run to run.")
 @click.option("--everything", is_flag=True, help="pqtrace: add AuthenticationOk, which libpq leaves out.")
 @options.words(options.WHAT_WAS_READ, "Print only losses and errors.")
 def command(

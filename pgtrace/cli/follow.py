@@ -1,5 +1,6 @@
-"""Completed round trips as lines: what `listen` prints without a terminal. The recorder's messages
-go to stderr."""
+"""Prints completed round trips as lines, for `listen` without a terminal. The recorder's messages
+go to stderr.
+"""
 
 from __future__ import annotations
 

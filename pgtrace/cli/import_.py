@@ -1,4 +1,4 @@
-"""`pgtrace import`: a pcap, lines of JSON, or a golden, into a capture."""
+"""`pgtrace import`: makes a capture from a pcap, lines of JSON, or a golden."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def command(file: Path, out: Path, keep: int | None, quiet: bool, verbose: bool)
     golden, libpq's trace text. It may be compressed with gzip, bzip2, xz or zstd. `-` is standard
     input.
 
-    The protocol's secrets are blanked, as in every capture; lines of JSON are taken as they are.
-    What could not be read is reported on stderr.
+    The protocol's secrets are blanked, as in every capture; lines of JSON are imported as they are.
+    Anything that could not be read is reported on stderr.
     """
     from pgtrace.capture.importing import Import
     from pgtrace.cli.imports import ending_on_interrupt, named_keylog, named_ports

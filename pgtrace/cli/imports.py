@@ -1,14 +1,13 @@
-"""For the commands that read: FILEs that are not captures are imported into private temporary
-captures, and then read like any other.
+"""Imports FILEs that are not captures into private temporary captures, for the reading commands.
 
-- A single FILE is imported piece by piece while it is read. So counts do not depend on `--keep`,
-  which bounds what stays on disk. Several FILEs are imported first, because only then can their
-  times be put in one order.
+- A single FILE is imported piece by piece while it is read, so counts do not depend on `--keep`,
+  which limits the space on disk. Several FILEs are imported first, because otherwise their times
+  could not be put in order.
 - Packet files that are pieces of one recording (pieces.py) are one FILE, with the name of the
   first.
 - A temporary capture is a directory that only this user can enter, removed when the command ends.
-- Ctrl-C ends a stream (standard input, a named pipe, `<(...)`), not the command: you get the answer
-  for what came until then. A second Ctrl-C ends the command as usual.
+- Ctrl-C ends a stream (standard input, a named pipe, `<(...)`), not the command: you get the result
+  for the data up to then. A second Ctrl-C ends the command as usual.
 """
 
 from __future__ import annotations
@@ -37,13 +36,14 @@ class Imports:
     """A command's FILEs as captures."""
 
     def __init__(self, files: Sequence[str | os.PathLike[str]], begun: Callable[[Import], None]) -> None:
-        """Begin to import those that are not captures, and call `begun` for each. Raises what
-        Import raises."""
+        """Begin to import the files that are not captures, and call `begun` for each. Raises the
+        same errors as Import.
+        """
         self._begun = begun
         self.names: list[str] = []
         """The FILEs; for the packet files of one recording, the first."""
         self.paths: list[str] = []
-        """For each of them, the capture to read."""
+        """The path of the capture to read, for each name."""
         self._running: list[Import] = []
         self._all: dict[str, Import] = {}
         for name, *beside in _recordings([os.fspath(file) for file in files]):
@@ -51,8 +51,9 @@ class Imports:
             self.paths.append(name if name != STDIN and is_capture(name) else self._begin(name, beside))
 
     def step(self) -> bool:
-        """Import one piece of the first FILE that is not at its end; False when all are. Raises
-        CaptureError."""
+        """Import one piece of the first unfinished FILE. Returns False when all are finished.
+        Raises CaptureError.
+        """
         if not self._running:
             return False
         if not self._running[0].step():
@@ -61,7 +62,7 @@ class Imports:
 
     @property
     def captures(self) -> list[str]:
-        """The paths that are FILEs themselves."""
+        """The FILEs that are captures already."""
         return [path for path, name in zip(self.paths, self.names, strict=True) if path == name]
 
     @property
@@ -71,8 +72,9 @@ class Imports:
 
     @property
     def progress(self) -> float | None:
-        """How much has been imported, from 0 to 1; None if that is not known, or if there is
-        nothing to import."""
+        """The imported share, from 0 to 1; None if it is not known, or if there is nothing to
+        import.
+        """
         sizes = [one.size_bytes for one in self._all.values()]
         if None in sizes or not sum(size or 0 for size in sizes):
             return None
@@ -102,7 +104,8 @@ class Imports:
 @contextmanager
 def ending_on_interrupt() -> Iterator[Callable[[Import], None]]:
     """Within this context, the first Ctrl-C ends the streams whose Imports were passed to the
-    yielded function. What is on its way is still read."""
+    yielded function. Data that is already in the stream is still read.
+    """
     streams: list[Import] = []
     before = signal.getsignal(signal.SIGINT)
 
@@ -154,7 +157,7 @@ def temporary_directory() -> str:
 
 
 def _recordings(names: Sequence[str]) -> list[list[str]]:
-    """The files by recording."""
+    """The files, grouped by recording."""
     if len(names) < 2:
         return [[*names]]
     from pgtrace.capture.pieces import recordings  # one file needs no decoder of packets

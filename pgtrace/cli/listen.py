@@ -1,4 +1,4 @@
-"""`pgtrace listen`: the proxy, and its traffic, live."""
+"""`pgtrace listen`: runs the proxy and shows its traffic live."""
 
 from __future__ import annotations
 
@@ -94,8 +94,7 @@ def _check(listen: Sequence[recorder_options.LegAsked], upstream: Address | str 
 
 
 def _listeners(recorder: Recorder) -> list[str]:
-    """The listener of each leg in its short form, with the port that was free where 0 was asked
-    for."""
+    """The listener of each leg in its short form; for port 0, with the port that was chosen."""
     return [
         f":{addresses[0].rpartition(':')[2]}" if leg.listen.unix is None and leg.listen.port == 0 else leg.listen.display
         for leg, addresses in zip(recorder.legs, recorder.addresses_of_legs, strict=True)
@@ -112,7 +111,7 @@ def _as_lines(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Print round trips until a signal says stop. `environments` are those of the legs."""
+    """Print round trips until a signal stops the command. `environments` are those of the legs."""
     output.tell(*recording.connect_hints(recorder))
     for name, value in environments[0].items():
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):

@@ -1,4 +1,4 @@
-"""`pgtrace mark`: a mark in a running `pgtrace listen`."""
+"""`pgtrace mark`: sets a mark in a running `pgtrace listen`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pgtrace.cli import options, output
 @click.command("mark", epilog="Example: pgtrace mark begin checkout && ./checkout.sh; pgtrace mark end checkout")
 @click.argument("what", type=click.Choice(["begin", "end"]), metavar="begin|end")
 @click.argument("name")
-@click.option("--to", metavar="ADDR", help="Where the recorder listens: :6433. Needed if several are running.")
-@options.words("Also say which of the recording's marks it is.", "Print only errors.")
+@click.option("--to", metavar="ADDR", help="The recorder's listening address, such as :6433. Needed if several are running.")
+@options.words("Also print the number of the mark in the recording.", "Print only errors.")
 def command(what: str, name: str, to: str | None, quiet: bool, verbose: bool) -> int:
     """Set a mark in a running `pgtrace listen`.
 
     A mark is a named interval; `pgtrace listen` runs in another shell, as the same user.
 
-    What has already reached the recorder comes before the mark. The command returns once the mark
-    is in the capture.
+    Everything that has already reached the recorder comes before the mark. The command returns once
+    the mark is in the capture.
     """
     from pgtrace import marking
 

@@ -1,4 +1,4 @@
-"""`pgtrace open`: the live view's screen for captures."""
+"""`pgtrace open`: shows captures on the screen of the live view."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 @click.option("--web", is_flag=True, help="Serve the screen to a browser on this machine, read only (pip install 'pgtrace[web]').")
 @options.joining
 @options.explaining
-@options.words("Also say what was read, at the end.", "Print only errors.")
+@options.words("At the end, also print what was read.", "Print only errors.")
 def command(files: tuple[Path, ...], web: bool, quiet: bool, verbose: bool) -> None:
-    """Look at captures round trip by round trip, message by message. A capture that is still
-    growing is followed. Two captures are compared in two columns; the two sides of a pooler are
-    joined."""
+    """Browse captures round trip by round trip, message by message. A capture that is still growing
+    is followed. Two captures are compared in two columns; the two sides of a pooler are joined.
+    """
     import os
     import sys
 
@@ -38,7 +38,7 @@ def command(files: tuple[Path, ...], web: bool, quiet: bool, verbose: bool) -> N
 
     names = [os.fspath(file) for file in files]
     missing = next((name for name in names if name != STDIN and not os.path.exists(name)), None)
-    if missing is not None:  # said first: no terminal would change it
+    if missing is not None:  # checked first: a terminal would not help
         raise CaptureError(missing, "no such file")
     if web:
         _serve(names, quiet=quiet)

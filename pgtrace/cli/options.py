@@ -21,7 +21,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _SMALLEST_KEEP = 1 << 20
 _LARGEST_KEEP = 10**18
 FILE = click.Path(path_type=Path, readable=False)
-"""A path as typed. The reader says whether it can be read, with its own words and exit code."""
+"""A path as typed. The reader reports a file that cannot be read, with its own words and exit code.
+"""
 
 
 class Size(click.ParamType[int]):
@@ -57,8 +58,9 @@ class Expression(click.ParamType["Filter"]):
 
 
 class Dsn(click.ParamType[str]):
-    """A connection for libpq. The value is in keywords and has every secret. It is one that libpq
-    accepts: its message about one that it does not accept may repeat a secret."""
+    """A connection string for libpq. The value has keywords and includes secrets. It is checked
+    here, because libpq's message about an invalid one may repeat a secret.
+    """
 
     name = "dsn"
 
@@ -72,12 +74,14 @@ class Dsn(click.ParamType[str]):
 
 
 def explaining(command: F) -> F:
-    """Where statements may be explained. explained_on() reads the value from the context."""
+    """Add `--explain-dsn`, where statements may be explained. explained_on() reads the value from
+    the context.
+    """
     return kept(
         "--explain-dsn",
         metavar="DSN",
         type=Dsn(),
-        help="Let the key `E` EXPLAIN recorded statements on a separate, read-only connection: postgresql://host/db, or service=name.",
+        help="Let the key `E` EXPLAIN recorded statements over a separate read-only connection: postgresql://host/db, or service=name.",
     )(command)
 
 
@@ -89,14 +93,15 @@ class Explaining(TypedDict):
 
 
 def explained_on(throwaway_url: str = "") -> Explaining:
-    """Where the current command may explain statements: on `--explain-dsn`, otherwise on the
-    throw-away server if there is one."""
+    """Where the current command may explain statements: at `--explain-dsn`, otherwise on the
+    throw-away server if there is one.
+    """
     dsn: str = in_context("explain_dsn", None) or ""
     return {"explain_dsn": dsn or throwaway_url, "throwaway": not dsn and bool(throwaway_url)}
 
 
 def files(command: F) -> F:
-    """One or several captures, packet captures or `-`; or `--last`, the latest run."""
+    """Add FILE: one or several captures, packet captures or `-`; or `--last`, the latest run."""
     latest = kept(
         "--last",
         is_flag=True,
@@ -108,7 +113,9 @@ def files(command: F) -> F:
 
 
 def joining(command: F) -> F:
-    """Whether the two sides of a pooler are joined. reading.py finds the value in the context."""
+    """Add `--no-join`, which keeps the two sides of a pooler apart. reading.py finds the value in
+    the context.
+    """
     return kept(
         "--no-join",
         is_flag=True,
@@ -129,21 +136,24 @@ def _files_or_last(ctx: click.Context, parameter: click.Parameter, value: tuple[
 
 
 def importing(command: F) -> F:
-    """How to read a FILE that is not a capture. imports.py finds the values in the context, so no
-    command has to pass them on."""
+    """Add options on how to read a FILE that is not a capture. imports.py finds the values in the
+    context, so no command has to pass them on.
+    """
     keep = kept(
         "--keep",
         type=Size(),
         default="1GiB",
         show_default=True,
         metavar="SIZE",
-        help="For a pcap or a stream: how much to keep on disk while reading it.",
+        help="For a pcap or a stream: how much to keep on disk while it is read.",
     )
     return port(keylog(keep(command)))
 
 
 def port(command: F) -> F:
-    """Which side of a connection is the server, if its beginning was not seen."""
+    """Add `--port`, which identifies the server's side of a connection whose beginning was not
+    seen.
+    """
     return kept(
         "--port",
         multiple=True,
@@ -156,7 +166,7 @@ def port(command: F) -> F:
 
 
 def keylog(command: F) -> F:
-    """Secrets of the TLS sessions in packets."""
+    """Add `--keylog`, the secrets of TLS sessions in packets."""
     return kept(
         "--keylog",
         type=FILE,
@@ -183,23 +193,23 @@ def keep_in_context(ctx: click.Context, param: click.Parameter, value: Any) -> A
 
 
 def filtered(command: F) -> F:
-    """Some of the round trips."""
+    """Add `--filter`, which selects round trips."""
     return click.option(
         "--filter", "chosen", metavar="EXPR", type=Expression(), help="Only matching round trips: 'error and driver:psycopg', 'ms > 10'."
     )(command)
 
 
 def as_json(command: F) -> F:
-    """Output for programs."""
+    """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
-WHAT_WAS_READ = "Also say what was read."
-"""What `-v` adds where there is nothing else to add."""
+WHAT_WAS_READ = "Also print what was read."
+"""The help of `-v` for commands in which it adds nothing else."""
 
 
 def words(more: str, less: str = "Print only data and errors.") -> Callable[[F], F]:
-    """Less output, or more: `more` is what `-v` adds, `less` what `-q` leaves."""
+    """Add `-q` and `-v`: `more` is the help of `-v`, `less` that of `-q`."""
 
     def add(command: F) -> F:
         command = click.option("-v", "--verbose", is_flag=True, help=more)(command)

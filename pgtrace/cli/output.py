@@ -1,14 +1,14 @@
-"""What commands write: lines on stdout and stderr, and the files of `-o`.
+"""The output of commands: lines on stdout and stderr, and the files of `-o`.
 
-Nothing else in pgtrace/cli writes to either. What comes from the wire, from files and from the
-command line passes the sanitiser before it gets here or, on stderr, here. An export is written as
-it is. If it may end up in a log of GitHub Actions, and one of its lines would be a command there,
-the log is instructed to stop processing commands until its end; in Azure Pipelines and TeamCity,
-which nothing instructs so, such lines are escaped.
+Nothing else in pgtrace/cli writes to either. Text from the wire, from files and from the command
+line passes the sanitiser before it gets here or, for stderr, here. An export is written as it is.
+If it may end up in a log of GitHub Actions, and one of its lines would be a command there, the log
+is instructed to stop processing commands until the end of the export. Azure Pipelines and TeamCity
+have no such instruction; there such lines are escaped.
 
-A reader that has seen enough (`| head`) closes the pipe. That is not an error, and it only concerns
-stdout. click would end the command with code 1, and Python would complain again while closing
-stdout, so from then on stdout leads to the null device.
+A reader such as `| head` may close the pipe early. That is not an error, and concerns only stdout.
+click would end the command with code 1, and Python would complain again while closing stdout, so
+from then on stdout goes to the null device.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from pgtrace.sanitise import Shown
 STDOUT: Final = "-"
 _AT_ONCE: Final = 1000
 _STOPS: Final = "GITHUB_ACTIONS"
-"""Set where a line can stop commands."""
+"""An environment variable that is set if a line can stop commands."""
 _OBEY: Final = ("TF_BUILD", "TEAMCITY_VERSION")
-"""Set by other CI systems whose logs obey lines: Azure Pipelines, TeamCity."""
+"""Environment variables of other CI systems whose logs obey lines: Azure Pipelines, TeamCity."""
 _LONGEST_LINE: Final = 64 * 1024
-"""Of a line that comes in pieces."""
+"""The most bytes that are kept of a line that comes in pieces."""
 _SPELLED: Final = "pgtrace-ascii"
 _ASCII: Final = {"→": "->", "←": "<-", "·": ".", "×": "x", "…": "...", "≥": ">=", "─": "-", "✗": "x"}
-"""ASCII for the signs of the notation."""
+"""Symbol of the notation -> its form in ASCII."""
 
 
 def write(lines: Iterable[Shown], end: str = "\n") -> bool:
-    """Print the lines, or pieces with another `end`; False if nobody reads them any more."""
+    """Print the lines, or pieces with another `end`. Returns False if stdout was closed."""
     rest = iter(lines)
     try:
         while some := list(islice(rest, _AT_ONCE)):
@@ -70,7 +70,7 @@ def styled(text: Shown, **style: Any) -> Shown:
 
 
 def tell(*lines: str) -> None:
-    """Lines on stderr. A line break inside one is shown escaped."""
+    """Print lines on stderr. A line break inside a line is escaped."""
     for line in lines:
         with _under_way:
             click.echo(sanitise.line(line), err=True)
@@ -97,7 +97,7 @@ def writes() -> int:
 
 
 def columns(stream: IO[str]) -> int | None:
-    """How wide the terminal is that the stream writes to; None for a pipe or a file."""
+    """The width of the terminal that the stream writes to; None for a pipe or a file."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError):
@@ -151,8 +151,8 @@ class Output:
         self._log = None if binary or self._new is not None or not _is_log() else _Log()
 
     def write(self, content: str | bytes) -> bool:
-        """Append it, text as UTF-8, and on a terminal with no escape sequences; False if nobody
-        reads any more.
+        """Append to the output, text as UTF-8, and on a terminal without escape sequences. Returns
+        False if the reader has closed stdout.
 
         Raises CaptureError if it cannot be written.
         """
@@ -193,12 +193,14 @@ class Output:
 
 
 class _Log:
-    """Text for the log of a CI system, held in a file until it is known whether it has commands."""
+    """Text for the log of a CI system, held in a file until all its lines have been checked for
+    commands.
+    """
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by copy)
         self._begun = ""
-        """The last line so far, as far as it matters."""
+        """The beginning of the current line."""
         self._commands = False
 
     def write(self, data: bytes) -> None:
@@ -208,8 +210,9 @@ class _Log:
         self._begun = text[text.rfind("\n") + 1 :][-_LONGEST_LINE:]
 
     def copy(self, out: IO[bytes]) -> None:
-        """Write what is held. If it has commands, put it between a line that stops commands and one
-        that resumes them; where no line stops them, escape what makes them commands."""
+        """Write the held text. If it has commands, put it between a line that stops commands and
+        one that resumes them; if no line can stop them, escape the commands.
+        """
         token = os.urandom(16).hex()
         with self._file as held:
             held.seek(0)
@@ -226,24 +229,27 @@ class _Log:
 
 
 def _is_log() -> bool:
-    """Whether stdout may be a log that obeys lines: not if it is a regular file."""
+    """Whether stdout may be a log that obeys lines; a regular file is not."""
     return any(os.environ.get(name) for name in (_STOPS, *_OBEY)) and not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
 
 
 def _failed(error: OSError) -> CaptureError:
-    """What to say of a stdout that cannot be written. At its end Python would try again, and
-    complain."""
+    """The error for a stdout that cannot be written. Also prevents Python from trying again at
+    exit.
+    """
     lead_nowhere()
     return CaptureError(STDOUT, f"cannot be written: {(error.strerror or str(error)).lower()}")
 
 
 def lead_nowhere() -> None:
-    """Nobody reads stdout any more, or it cannot be written."""
+    """Send stdout to the null device, because its reader has closed it or it cannot be written."""
     _lead_nowhere(sys.stdout)
 
 
 def lead_all_nowhere() -> None:
-    """Nobody reads the output, and there is no time to wait for that."""
+    """Send stdout and stderr to the null device, because their reader does not read and there is no
+    time to wait.
+    """
     _lead_nowhere(sys.stdout)
     _lead_nowhere(sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Work in turns, with a progress bar on stderr if it takes long and someone can see it."""
+"""Work in turns, with a progress bar on stderr if it takes long and stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ _STEPS: Final = 1000
 
 
 def turns(step: Callable[[], bool], progress: Callable[[], float | None], label: str | Callable[[], str], *, quiet: bool = False) -> None:
-    """Call `step` until it returns False. `progress` goes from 0 to 1, or is None if it is not
-    known. A label that is called names the stage that the work has reached."""
+    """Call `step` until it returns False. `progress` returns 0 to 1, or None if it is not known. A
+    callable `label` returns the stage that the work has reached.
+    """
     if isinstance(label, str):
         label = partial(str, label)
     started = time.monotonic()
@@ -43,10 +44,10 @@ class Waiting:
         self._wanted = not quiet and sys.stderr.isatty()
         self._began_s = self._quiet_since = time.monotonic()
         self._cells = 0
-        """The cells that are in use."""
+        """The number of terminal cells in use."""
 
     def tell(self, progress: float | None) -> None:
-        """Work goes on. `progress` is from 0 to 1, or None if it is not known."""
+        """Show the progress, from 0 to 1, or None if it is not known."""
         now_s = time.monotonic()
         if self._wanted and progress is not None and now_s - self._quiet_since > _PATIENCE_S:
             left_s = (now_s - self._began_s) * (1 - progress) / progress if 0 < progress < 1 else 0
@@ -56,7 +57,7 @@ class Waiting:
             self._cells = max(self._cells, len(text))
 
     def before(self, lines: Iterable[Shown]) -> Iterator[Shown]:
-        """The lines, as they are printed."""
+        """Pass on the lines, and erase the progress before each."""
         for line in lines:
             self._clear()
             yield line
@@ -75,6 +76,6 @@ class Waiting:
 
     @staticmethod
     def _put(text: str) -> None:
-        """Print a label of ours, and what moves the cursor."""
+        """Print a label and cursor movements."""
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -1,5 +1,6 @@
-"""What the reading commands share: captures read with a progress bar if that takes long, and losses
-reported on stderr."""
+"""Shared by the reading commands: reads captures, with a progress bar if that takes long, and
+reports losses on stderr.
+"""
 
 from __future__ import annotations
 
@@ -32,20 +33,21 @@ _TURN_BYTES = 1024 * 1024
 _LOOK_AGAIN_S = 0.1
 _BEGINNING_BYTES = 64 * 1024
 _JOINED_AT_ONCE_BYTES = 32 * 1024 * 1024
-"""Captures of which a screen knows the two sides of a pooler when it opens."""
+"""The largest captures whose pooler sides are joined before a screen opens."""
 AnyTrace = TypeVar("AnyTrace", bound=Trace)
 
 
 def read(files: Iterable[Path], *, timeline: bool = True, redact: Collection[str] = (), quiet: bool = False) -> Trace:
-    """Read captures to their current end; what is not a capture is imported first. With `redact`,
-    copies of them are read in which that is blanked. Raises CaptureError."""
+    """Read captures to their current end. Other files are imported first. With `redact`, blanked
+    copies are read. Raises CaptureError.
+    """
     return read_as(Trace, files, timeline=timeline, redact=redact, quiet=quiet)
 
 
 def read_as(
     kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = True, redact: Collection[str] = (), quiet: bool = False
 ) -> AnyTrace:
-    """The same as a trace of that class. Raises CaptureError."""
+    """Like read(), but as a trace of that class. Raises CaptureError."""
     with ending_on_interrupt() as begun:
         imports = Imports(tuple(files), begun)
         if len(imports.names) > 1 or redact:
@@ -59,8 +61,7 @@ def read_as(
 
 
 def _redacted(path: str, redact: Collection[str], *, quiet: bool) -> str:
-    """A private copy of a capture with that blanked, removed when the command ends. Raises
-    CaptureError."""
+    """A private, blanked copy of a capture, removed when the command ends. Raises CaptureError."""
     from pgtrace.capture.redacted import RedactedCopy
 
     with closing(RedactedCopy(path, os.path.join(temporary_directory(), "capture"), redact)) as copy:
@@ -69,9 +70,9 @@ def _redacted(path: str, redact: Collection[str], *, quiet: bool) -> str:
 
 
 def read_joined(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> tuple[Trace, Joins | None]:
-    """Read captures in which both sides of a pooler may be. If they are, what the server's side did
-    is not counted a second time, and stderr says so. `--no-join` counts both. Raises
-    CaptureError."""
+    """Read captures that may have both sides of a pooler. If they do, the server's side is not
+    counted a second time, and stderr says so. `--no-join` counts both. Raises CaptureError.
+    """
     paths = tuple(files)
     trace = read(paths, timeline=timeline or len(paths) > 1, quiet=quiet)
     if in_context("no_join", False) or (len(paths) < 2 and not trace.has_legs):
@@ -87,15 +88,16 @@ def read_joined(files: Iterable[Path], *, timeline: bool = True, quiet: bool = F
 
 
 def _again(trace: Trace, again: Trace, *, quiet: bool) -> Trace:
-    """Read the same captures in place of a trace."""
+    """Read the same captures again as another trace."""
     turns(lambda: again.update(_STEP_S), lambda: again.read_bytes / max(1, again.size_bytes), "counting", quiet=quiet)
     trace.close()
     return again
 
 
 def read_with_legs(files: Sequence[Path], *, quiet: bool = False) -> tuple[Trace, Joins | None] | None:
-    """Read captures in which both sides of a pooler may be, for their rows. None, and nothing is
-    read, for one file with one leg and for standard input. Raises CaptureError."""
+    """Read captures that may have both sides of a pooler, for their rows. Returns None without
+    reading for standard input and for a single file with one leg. Raises CaptureError.
+    """
     names = [os.fspath(file) for file in files]
     if in_context("no_join", False) or STDIN in names:
         return None
@@ -133,7 +135,7 @@ def _size(path: str) -> int:
 
 
 def join(trace: Trace, *, quiet: bool = False) -> Joins | None:
-    """The joins of a trace, said on stderr; None if no two sides of it belong together."""
+    """The joins of a trace, also reported on stderr; None if no two sides belong together."""
     from pgtrace.legs.joins import find
     from pgtrace.report.joins import told
 
@@ -152,8 +154,9 @@ def select(trace: Trace, chosen: Filter, places: Sequence[int], joins: Joins | N
 
 
 def count_rows(trace: Trace, chosen: Filter, *, quiet: bool = False) -> RowCounts | None:
-    """The totals of the round trips that a filter selects; None if only a second reading has them.
-    Raises CaptureError, FilterError."""
+    """The totals of the round trips that a filter selects; None if they need a second reading.
+    Raises CaptureError, FilterError.
+    """
     from pgtrace.ask.filter.rowcounting import RowCounts
 
     selection = chosen.over(trace)
@@ -180,11 +183,11 @@ def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
 def rows(
     files: Iterable[Path], *, follow: bool = False, quiet: bool = False, tell: Callable[[float | None], None] = lambda _: None
 ) -> Iterator[tuple[Trace, Sequence[int]]]:
-    """The trace and places of its rows, repeatedly while it is read: for files in their order, for
-    standard input each row when it is complete.
+    """Yield the trace with places of its rows, repeatedly while it is read: for files in their
+    order, for standard input each row when it is complete.
 
-    Without `follow` it ends with what the files held at the beginning. With `follow` it also yields
-    what is recorded later, each row when it is complete, until the recordings have ended.
+    Without `follow` it ends at the end that the files had at the beginning. With `follow` it also
+    yields rows that are recorded later, each when it is complete, until the recordings have ended.
 
     `tell` is called with the progress. Raises CaptureError.
     """
@@ -201,8 +204,8 @@ def rows(
 
 
 def _in_order(imports: Imports, trace: Trace) -> Iterator[Sequence[int]]:
-    """Rows of files, one turn after the turn that completed them: by then the driver of a new
-    connection is usually known.
+    """Rows of files, one turn after the turn that completed them, because by then the driver of a
+    new connection is usually known.
 
     Turns are measured in bytes, so the same file gives the same lines.
     """
@@ -220,7 +223,7 @@ def _in_order(imports: Imports, trace: Trace) -> Iterator[Sequence[int]]:
 
 
 def _as_completed(imports: Imports, trace: Trace, *, follow: bool) -> Iterator[Sequence[int]]:
-    """Rows of what is still being recorded: complete rows do not wait for open ones."""
+    """Rows of a growing recording; complete rows do not wait for open ones."""
     from pgtrace.inspect import types
 
     completed = Completed(Feed(trace))
@@ -234,7 +237,7 @@ def _as_completed(imports: Imports, trace: Trace, *, follow: bool) -> Iterator[S
             break
         if grew:
             continue
-        running = imports.step()  # waits for more
+        running = imports.step()  # waits for more data
         if not running and follow and not trace.ended:
             running = True
             time.sleep(_LOOK_AGAIN_S)
@@ -252,8 +255,9 @@ def warn_of_undecided(selection: Selection) -> None:
 
 
 def is_whole(trace: Trace) -> bool:
-    """Whether nothing is missing from a capture whose counts are relied on. What is missing goes to
-    stderr."""
+    """Whether a capture is complete, so that its counts can be relied on. Reports on stderr what is
+    missing.
+    """
     if trace.gaps:
         tell(f"pgtrace: {behind.gaps(trace.gaps, trace.dropped_bytes)}")
         return False
@@ -268,7 +272,7 @@ def is_whole(trace: Trace) -> bool:
 
 
 def tell_what_was_read(trace: Trace) -> None:
-    """One line for each capture: what `-v` of several commands adds."""
+    """Print a line for each capture, as `-v` of several commands does."""
     from pgtrace.describe.arguments import counted
 
     for name, number, counters in trace.file_counters():
@@ -286,11 +290,11 @@ def warn_of_losses(trace: Trace) -> None:
         tell(f"pgtrace: {trace.marks.uncounted} marks are not counted: more than {MARKS_KEPT} were open at once")
     if trace.put_aside:
         tell(
-            f"pgtrace: more than {OPEN_KEPT} connections were open at once: those silent longest were continued as after a gap "
+            f"pgtrace: more than {OPEN_KEPT} connections were open at once: those idle longest were continued as after a gap "
             f"({trace.put_aside} times)"
         )
     if trace.times_back:
         records = "1 record says" if trace.times_back == 1 else f"{trace.times_back} records say"
-        tell(f"pgtrace: {records} an earlier time than the one before; it is taken as no earlier, so durations are not exact")
+        tell(f"pgtrace: {records} an earlier time than the one before; it is treated as equal, so durations are not exact")
     if trace.gaps:
         tell(f"pgtrace: {trace.gaps} gaps, {trace.dropped_bytes} bytes were not recorded: counts are lower bounds")

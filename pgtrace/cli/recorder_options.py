@@ -27,7 +27,7 @@ EMBEDDED = "embedded"
 
 
 class Duration(click.ParamType[int]):
-    """`20ms`, `0.5s`, `300us`. A bare number is taken as ms, with a note. The value is ns."""
+    """`20ms`, `0.5s`, `300us`. A bare number is taken as ms, with a note. The value is in ns."""
 
     name = "duration"
 
@@ -73,8 +73,9 @@ class Label(click.ParamType[str]):
 
 
 class _NewCapture(click.ParamType[Path]):
-    """Where to write a capture. A directory, with a slash at its end, gets one that is called like
-    its label."""
+    """Where to write a capture. In a directory (with a trailing slash), the file is named after the
+    label.
+    """
 
     name = "path"
 
@@ -93,7 +94,8 @@ class _NewCapture(click.ParamType[Path]):
 
 class Server(click.ParamType["Address | str"]):
     """Where PostgreSQL is. The value is an Address without a driver's secrets, or `embedded`. The
-    text itself goes no further."""
+    text itself is not passed on.
+    """
 
     name = "address"
 
@@ -115,7 +117,7 @@ class LegAsked(NamedTuple):
 
     listen: Listen
     upstream: Address | str | None
-    """None for a LISTEN alone."""
+    """The upstream; None for a LISTEN alone."""
 
 
 class LegPlace(click.ParamType[LegAsked]):
@@ -131,7 +133,7 @@ class LegPlace(click.ParamType[LegAsked]):
             self.fail("an UPSTREAM is missing after the `=`: :6433=db:5432", param, ctx)
         if equals and not listen:
             self.fail("a LISTEN is missing before the `=`: :6433=db:5432", param, ctx)
-        # a connection string of libpq is no leg, and its text may be secret
+        # a connection string of libpq is not a leg, and its text may be secret
         return LegAsked(parse_listen(value if listen in PARAMETERS else listen), Server().convert(upstream, param, ctx) if equals else None)
 
 
@@ -156,27 +158,27 @@ _KEEPING: Final = (
         help="Keep at most N bytes of an execution's rows in the capture; the rest is only counted.",
     ),
 )
-"""What of the traffic a capture keeps."""
+"""Options on the parts of the traffic that a capture keeps."""
 _TLS: Final = (
     kept(
         "--tls",
         type=click.Choice(["auto", "pass"]),
-        help="Accept TLS from drivers: `auto` terminates it here with a certificate made for this run, "
+        help="Accept TLS from drivers: `auto` terminates it with a certificate made for this run, "
         "`pass` forwards it unread. Default: refuse it.",
     ),
     kept(
         "--tls-cert",
         metavar="FILE",
         type=FILE,
-        help="Terminate drivers' TLS here with this certificate. With the server's own, channel binding works.",
+        help="Terminate drivers' TLS with this certificate. With the server's own certificate, channel binding works.",
     ),
     kept("--tls-key", metavar="FILE", type=FILE, help="The certificate's key."),
 )
-"""What to do with the driver's TLS."""
+"""Options on the driver's TLS."""
 
 
 def recording(command: F) -> F:
-    """The options of every command that records."""
+    """Add the options of every command that records."""
     options = [
         click.option(
             "-w",
@@ -217,7 +219,7 @@ def recording(command: F) -> F:
 
 
 def turns(command: F) -> F:
-    """Those of them that also make sense if each variant is recorded again and again."""
+    """Add those that also make sense if each variant is recorded several times."""
     return _with(command, [*_KEEPING, *_TLS])
 
 
@@ -228,19 +230,18 @@ def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
 
 
 def env_urls(command: F) -> F:
-    """Which variables of a program's environment lead to pgtrace."""
+    """Add `--env-url`: variables of a program's environment that are pointed at pgtrace."""
     return click.option(
         "--env-url",
         "env_urls",
         metavar="NAME",
         multiple=True,
-        help="Another variable with a connection URL, besides DATABASE_URL. May be repeated.",
+        help="A variable with a connection URL, in addition to DATABASE_URL. May be repeated.",
     )(command)
 
 
 def label(command: F) -> F:
-    """The variant that is recorded. It is eager because the name of the capture may follow from
-    it."""
+    """Add `--label`, the variant. It is eager because the capture's name may depend on it."""
     return kept(
         "--label",
         metavar="NAME",
@@ -251,13 +252,13 @@ def label(command: F) -> F:
 
 
 def when_behind(default: str) -> Callable[[F], F]:
-    """What to do when recording cannot keep up."""
+    """Add `--when-behind`: what to do when recording cannot keep up."""
     return kept(
         "--when-behind",
         type=click.Choice(behind.WORDS),
         default=default,
         show_default=True,
-        help="If the disk is too slow: `drop` what does not fit (a counted gap), or make the traffic `wait`.",
+        help="If the disk is too slow: `drop` data that does not fit (a counted gap), or make the traffic `wait`.",
     )
 
 
@@ -295,16 +296,16 @@ def recorded() -> Recording:
 
 
 def allow_others(command: F) -> F:
-    """Whom to serve."""
+    """Add `--allow-others`."""
     return kept(
         "--allow-others",
         is_flag=True,
-        help="Serve other users too, although the server will take them for you.",
+        help="Serve other users too, although the server will treat them as you.",
     )(command)
 
 
 def upstream(command: F) -> F:
-    """Where PostgreSQL is."""
+    """Add `--upstream`: where PostgreSQL is."""
     return click.option(
         "--upstream",
         "upstream",

@@ -1,9 +1,8 @@
-"""What `listen`, `run` and `demo` share: a recorder started from options, and a trace that follows
-its capture.
+"""Shared by `listen`, `run` and `demo`: starts a recorder from options, and follows its capture.
 
 If the upstream leg proves who pgtrace is (over a Unix socket, or with a client certificate), the
-server takes anyone who connects for this user. So without a LISTEN the recorder then listens on a
-socket in a private directory.
+server treats everyone who connects to pgtrace as this user. So by default the recorder then listens
+on a socket in a private directory.
 """
 
 from __future__ import annotations
@@ -30,8 +29,9 @@ FEW_CONNECTIONS = 100
 def upstream_for(
     asked: Address | str | None, found: Upstream | None = None, *, quiet: bool = False
 ) -> Iterator[tuple[Upstream, dict[str, str]]]:
-    """The upstream, and the environment that a program also needs to use it. `embedded` starts a
-    throw-away PostgreSQL. Raises AddressError, MissingExtra."""
+    """The upstream, and the environment variables that a program needs to use it. `embedded` starts
+    a throw-away PostgreSQL. Raises AddressError, MissingExtra.
+    """
     if not isinstance(asked, str):
         target = found or parse_upstream(asked, os.environ)
         if asked is not None and asked.cut and not quiet:
@@ -48,8 +48,9 @@ def upstream_for(
 
 
 def reach(target: Upstream, asked: Address | str | None) -> None:
-    """Look whether the upstream answers before a program is started. Raises UpstreamError, which
-    says how to name another if none was named."""
+    """Check that the upstream answers before a program is started. Raises UpstreamError, which says
+    how to name an upstream if none was named.
+    """
     try:
         probe(target)
     except UpstreamError as error:
@@ -61,7 +62,8 @@ def reach(target: Upstream, asked: Address | str | None) -> None:
 
 def place(asked: str | Listen | None, upstream: Upstream, default: str, *, allow_others: bool) -> Listen | None:
     """Where to listen: as asked, otherwise the default. None means a private socket, because anyone
-    who connects would borrow your identity."""
+    who connects would act as you.
+    """
     if asked is None and named_identity(upstream) and not allow_others:
         return None
     return asked if isinstance(asked, Listen) else parse_listen(asked if asked is not None else default)
@@ -69,8 +71,9 @@ def place(asked: str | Listen | None, upstream: Upstream, default: str, *, allow
 
 @contextmanager
 def further_legs(asked: Iterable[recorder_options.LegAsked], *, quiet: bool = False) -> Iterator[tuple[list[Leg], list[dict[str, str]]]]:
-    """Legs beside the first, and for each the environment to use a throw-away server that it leads
-    to. Raises AddressError, MissingExtra."""
+    """The legs after the first, each with the environment variables for its throw-away server, if
+    it leads to one. Raises AddressError, MissingExtra.
+    """
     with ExitStack() as stack:
         legs, environments = [], []
         for one in asked:
@@ -81,8 +84,9 @@ def further_legs(asked: Iterable[recorder_options.LegAsked], *, quiet: bool = Fa
 
 
 def about_throwaways(recorder: Recorder, environments: Iterable[dict[str, str]]) -> list[str]:
-    """How to log in to a throw-away server through a leg beside the first, in the words of libpq
-    and of PgBouncer's ini."""
+    """How to log in to a throw-away server through a leg after the first, in the syntax of libpq
+    and PgBouncer's ini.
+    """
     lines = []
     for leg, environment in enumerate(environments, 1):
         if environment:
@@ -94,7 +98,7 @@ def about_throwaways(recorder: Recorder, environments: Iterable[dict[str, str]])
 
 
 def warn_if_unreachable(upstream: Upstream) -> None:
-    """One line on stderr if nothing answers yet. The server may come later."""
+    """Print a line on stderr if nothing answers yet. The server may start later."""
     try:
         probe(upstream)
     except UpstreamError as error:
@@ -102,7 +106,7 @@ def warn_if_unreachable(upstream: Upstream) -> None:
 
 
 def connect_hints(recorder: Recorder) -> list[str]:
-    """One line for each leg: where pgtrace listens and where it connects."""
+    """A line for each leg: where pgtrace listens and where it connects."""
     legs = recorder.legs
     names = [f" (leg {leg_letter(index)})" if len(legs) > 1 else "" for index in range(len(legs))]
     return [
@@ -112,19 +116,19 @@ def connect_hints(recorder: Recorder) -> list[str]:
 
 
 def further_places(recorder: Recorder) -> list[str]:
-    """Where the legs beside the first listen: there a pooler connects, not a driver."""
+    """The addresses of the legs after the first, to which poolers connect, not drivers."""
     return [line.removeprefix("pgtrace: ") for line in connect_hints(recorder)[1:]]
 
 
 def about_others(recorder: Recorder) -> list[str]:
-    """Who is not served, or not with the client certificate, unless everyone is."""
+    """A note on users who are not served, or not with the client certificate."""
     legs = recorder.legs
     lines = [(leg, about(served, leg.upstream)) for leg, served in zip(legs, recorder.served, strict=True)]
     return [f"{leg.listen.display}: {line}" if len(legs) > 1 else line for leg, line in lines if line]
 
 
 def about_tls(recorder: Recorder) -> list[str]:
-    """What drivers need to know if their TLS ends here, and what will not work."""
+    """Notes for drivers whose TLS is terminated by pgtrace, and on what will not work."""
     lines = []
     if recorder.authority is not None:
         lines.append(f"drivers that verify the certificate need sslrootcert={recorder.authority}")
@@ -138,7 +142,7 @@ def about_tls(recorder: Recorder) -> list[str]:
 
 
 def about_files(recorder: Recorder) -> list[str]:
-    """How many connections fit, if that is fewer than a server's default."""
+    """A note on how many connections fit, if that is fewer than a server's default."""
     if recorder.fits is None or recorder.fits >= FEW_CONNECTIONS:
         return []
     fit = "1 connection fits" if recorder.fits == 1 else f"{recorder.fits} connections fit"
@@ -146,22 +150,23 @@ def about_files(recorder: Recorder) -> list[str]:
 
 
 def about_channel_binding(recorder: Recorder) -> list[str]:
-    """A note that a program's channel_binding=require is removed, if it is."""
+    """A note if a program's channel_binding=require was removed."""
     if recorder.upstream.channel_binding != "require" or keeps_channel_binding(recorder.tls):
         return []
     return ["channel_binding=require cannot work through pgtrace and was removed; sslmode=verify-full verifies the server instead"]
 
 
 def about_passwords(recorder: Recorder) -> list[str]:
-    """A note that passwords in SQL are recorded like all SQL, if they are."""
+    """A note that passwords in SQL are recorded, unless literals are blanked."""
     if {"literals", "all"} & set(recorder.redact):
         return []
     return ["a password written in SQL (CREATE ROLE ... PASSWORD '...') is recorded like all SQL; --redact literals blanks it"]
 
 
 def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> bool:
-    """Whether everything was recorded; if not, one line on stderr. With `verbose`, also all of the
-    recorder's messages."""
+    """Report losses on stderr; with `verbose`, also all messages of the recorder. Returns whether
+    everything was recorded.
+    """
     if verbose and recorder.log:
         output.tell(*recorder.log.rstrip().split("\n"))
     if not recorder.alive:
@@ -173,11 +178,11 @@ def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> bool:
 
 
 def what_was_lost(recorder: Recorder) -> str:
-    """What it could not record, in words; empty if it recorded everything."""
+    """What the recorder could not record, in words; empty if it recorded everything."""
     return behind.what_was_lost(recorder.stats(), recorder.when_behind)
 
 
 def written(write: Path | None, quiet: bool) -> None:
-    """One line on stderr: where the capture is."""
+    """Print a line on stderr that says where the capture is."""
     if write is not None and not quiet:
         output.tell(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}")

@@ -1,4 +1,4 @@
-"""`pgtrace replay`: the drivers' side of a recording again, against a real server."""
+"""`pgtrace replay`: sends the drivers' side of a recording to a real server again."""
 
 from __future__ import annotations
 
@@ -50,24 +50,28 @@ class Speed(click.ParamType[float]):
 @click.argument("file", type=options.FILE, metavar="FILE")
 @click.option("--to", "to", metavar="ADDR", required=True, help="PostgreSQL, with your login: postgresql://user@host/db, or service=name.")
 @click.option(
-    "--speed", type=Speed(), default="real", show_default=True, help="As recorded (real), faster or slower (2x), or without waiting (max)."
+    "--speed",
+    type=Speed(),
+    default="real",
+    show_default=True,
+    help="Speed: as recorded (real), faster or slower (2x), or without waiting (max).",
 )
 @click.option(
-    "--read-only", is_flag=True, help="Have the server refuse writes (default_transaction_read_only); what it refused is counted."
+    "--read-only", is_flag=True, help="Make the server refuse writes (default_transaction_read_only); refused statements are counted."
 )
 @click.option("-w", "write", metavar="FILE", type=options.FILE, help="Write the replay's capture to this new file.")
 @options.importing
 @options.as_json
-@options.words("Also say why connections failed.")
+@options.words("Also print why connections failed.")
 @click.pass_context
 def command(
     ctx: click.Context, file: Path, to: str, speed: float, read_only: bool, write: Path | None, as_json: bool, quiet: bool, verbose: bool
 ) -> None:
     """Send recorded traffic again, to another server, and compare.
 
-    Statements run as they were recorded, writes included. Connections open and overlap as they did.
-    The result is a second capture, and a table of statements by latency, before and after; new
-    errors come first. The exit code is 1 if there are any.
+    Statements run as recorded, writes included. Connections open and overlap as they did. The
+    result is a second capture, and a table of statements by latency, before and after. New errors
+    come first; if there are any, the exit code is 1.
 
     Values that came from earlier answers (sequences, generated keys) are sent as recorded.
     """
@@ -128,7 +132,7 @@ def _read(file: Path, *, quiet: bool) -> tuple[str, Recording]:
 
 
 def _plans(recording: Recording, *, quiet: bool) -> list[Any]:
-    """What is played; what cannot be is said."""
+    """The plans to play. Reports connections that cannot be played."""
     from pgtrace.cli import output
     from pgtrace.replay.plan import Plan, is_playable
 
@@ -142,7 +146,9 @@ def _plans(recording: Recording, *, quiet: bool) -> list[Any]:
 
 @contextmanager
 def _recorder(to: str, write: Path, private: str) -> Iterator[tuple[Recorder, str]]:
-    """A recorder before the server, and what libpq connects with. Raises what Recorder raises."""
+    """A recorder in front of the server, and the conninfo string for libpq. Raises the same errors
+    as Recorder.
+    """
     from pgtrace import conninfo, environment
     from pgtrace.behind import WAIT
     from pgtrace.probe import probe
@@ -167,8 +173,9 @@ def _replay(plans: list[Any], login: str, speed: float, read_only: bool) -> Repl
 
 
 class _Worker:
-    """The replay's loop, in a thread of its own: the main one shows progress and hears
-    Ctrl-C."""
+    """Runs the replay's loop in a separate thread, while the main thread shows progress and handles
+    Ctrl-C.
+    """
 
     def __init__(self, replay: Replay) -> None:
         self.error: BaseException | None = None
@@ -176,7 +183,7 @@ class _Worker:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin. Ctrl-C comes before or after."""
+        """Start the thread, with Ctrl-C held back meanwhile."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._thread.start()
@@ -184,12 +191,12 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def step(self) -> bool:
-        """Wait a moment; False when it has ended."""
+        """Wait a moment. Returns False when the replay has ended."""
         self._thread.join(_TURN_S)
         return self._thread.is_alive()
 
     def wait(self) -> None:
-        """Wait for its end, if it began."""
+        """Wait for the end of the thread, if it was started."""
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -201,7 +208,7 @@ class _Worker:
 
 
 def _wait_for_ends(recorder: Recorder) -> None:
-    """Until the server has ended its side of each connection too, or a moment has passed."""
+    """Wait until the server has ended its side of each connection too, or a moment has passed."""
     deadline_s = time.monotonic() + _ENDS_S
     while recorder.stats()["connections"] and time.monotonic() < deadline_s:
         time.sleep(_LOOK_S)
@@ -238,7 +245,7 @@ def _tell(replay: Replay, write: Path | None, *, interrupted: bool, quiet: bool,
     if verbose:
         output.tell(*(f"pgtrace: {failure}" for failure in replay.failures))
     if interrupted:
-        output.tell(f"pgtrace: interrupted after {replay.sent:.0%}: both sides above are compared as far as they are")
+        output.tell(f"pgtrace: interrupted after {replay.sent:.0%}: the comparison above covers both sides up to there")
     if write is not None and not quiet:
         output.tell(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}")
 

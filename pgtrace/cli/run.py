@@ -1,4 +1,4 @@
-"""`pgtrace run`: a program behind the proxy, and what it cost."""
+"""`pgtrace run`: runs a program behind the proxy and prints what it cost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LONGEST_ARGUMENT: Final = 60
 @click.option(
     "--listen",
     metavar="LISTEN",
-    help="Where the program connects: `127.0.0.1:0` for a driver without Unix sockets. Default: a port, or a private socket if "
+    help="Address for the program to connect to: `127.0.0.1:0` for a driver without Unix sockets. Default: a port, or a private socket if "
     "that is safer.",
 )
 @recorder_options.allow_others
@@ -46,7 +46,7 @@ _LONGEST_ARGUMENT: Final = 60
 @recorder_options.env_urls
 @budgets.limits
 @click.option("--no-last", is_flag=True, help="Do not keep the capture for `--last`; otherwise it is kept until the next run.")
-@click.option("--call-sites", is_flag=True, help="Note which line of a Python program sends each statement.")
+@click.option("--call-sites", is_flag=True, help="Record which line of a Python program sends each statement.")
 @options.as_json
 @options.words("Also print messages per type, and the recorder's messages.")
 @click.pass_context
@@ -67,12 +67,12 @@ def command(
 ) -> None:
     """Run a program against the proxy and print what it cost.
 
-    The summary goes to stderr and ends with what costs most. With --json the counters are on
-    stdout, behind what the program printed there. The exit code is the program's, or 1
-    if that is 0 and a budget is exceeded or something was not recorded.
+    The summary goes to stderr and ends with what costs most. With --json the counters go to stdout,
+    after the program's own output. The exit code is the program's, or 1 if that is 0 and a budget
+    is exceeded or something was not recorded.
 
-    PGHOST, PGPORT and DATABASE_URL point the program at the proxy. If it requires TLS, that is
-    used between the proxy and PostgreSQL.
+    PGHOST, PGPORT and DATABASE_URL point the program at the proxy. If its settings require TLS, the
+    proxy uses TLS to PostgreSQL.
     """
     asked = budgets.of_options(limits, config)
     if arguments[0].startswith("-"):
@@ -110,7 +110,7 @@ def command(
             kept = _summary(recorder, target, title, took_s, code, asked, as_json=as_json, quiet=quiet, verbose=verbose)
             if call_sites and not recorder.noting_processes and not quiet:
                 output.tell(
-                    "pgtrace: no process noted call sites: no Python driver that is known was imported, or Python runs with -I, -E or -S"
+                    "pgtrace: no process noted call sites: the program imported no known Python driver, or Python runs with -I, -E or -S"
                 )
             latest = _keep(recorder, kept_in is not None)
             if write is not None and not no_last:
@@ -127,7 +127,7 @@ def _title(arguments: tuple[str, ...]) -> str:
 
 
 def _keep(recorder: Recorder, wanted: bool) -> bool:
-    """Keep the capture for `--last`, where that is wanted and possible."""
+    """Keep the capture for `--last`, if wanted and possible. Returns whether it was kept."""
     if not wanted:
         return False
     try:
@@ -139,7 +139,7 @@ def _keep(recorder: Recorder, wanted: bool) -> bool:
 
 
 def _remember(written: Path) -> None:
-    """The file of -w is what `--last` reads, where that is possible."""
+    """Make the file of -w the one that `--last` reads, if possible."""
     try:
         last.remember(written)
     except OSError as error:
@@ -158,7 +158,7 @@ def _summary(
     quiet: bool,
     verbose: bool,
 ) -> bool:
-    """Print what it cost. Returns whether everything was recorded and every budget kept."""
+    """Print the summary. Returns whether everything was recorded and every budget met."""
     from pgtrace.ask.budgets import evaluate
     from pgtrace.judge.advice import Advice
     from pgtrace.judge.lines import with_lines
@@ -183,7 +183,7 @@ def _summary(
         output.tell(*answer.lines(trace, with_lines(advice, advice.findings()), advice.unexplained(), columns))
         output.tell(*(f"pgtrace: {line}" for line in reconnects.lines(trace)))
         if not complete:
-            output.tell("pgtrace: the traffic did not stop within 1 s; counts are as of now")
+            output.tell("pgtrace: the traffic did not stop within 1 s; the counts are those up to now")
     left = recorder.stats()["drivers"] if recorder.alive else 0
     if left and not quiet:
         connections = "a connection is" if left == 1 else f"{left} connections are"

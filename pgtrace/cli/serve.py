@@ -52,7 +52,7 @@ class Timing(click.ParamType[float]):
     type=click.Choice(["strict", "any"]),
     default="strict",
     show_default=True,
-    help="Answer requests in the recorded order, connection by connection, or in any order on any connection.",
+    help="Answer requests in the recorded order of each connection, or in any order on any connection.",
 )
 @click.option("--any-values", is_flag=True, help="Do not compare parameters, COPY data and literals in SQL.")
 @click.option(
@@ -76,7 +76,7 @@ class Timing(click.ParamType[float]):
 @click.option("--allow-others", is_flag=True, help="Serve other machines too.")
 @options.importing
 @options.as_json
-@options.words("Also say which recorded connection each driver gets again.")
+@options.words("Also print which recorded connections are used again.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -96,8 +96,8 @@ def command(
     """Answer drivers from a recording, without PostgreSQL.
 
     FILE is a capture, a golden, or lines of JSON, so you can edit a bug report by hand. A driver
-    that sends what was recorded gets what was recorded. A driver that sends something else gets an
-    error, one line says what was expected, and the exit code is 1.
+    that sends the recorded requests gets the recorded answers. A driver that sends anything else
+    gets an error, a line says what was expected, and the exit code is 1.
     """
     from pgtrace import behind
     from pgtrace.cli import output
@@ -106,7 +106,7 @@ def command(
 
     where = parse_listen(listen)
     if where.beyond_loopback and not allow_others:
-        raise AddressError(where.display, "other machines could connect here and read what was recorded: use --allow-others if they may")
+        raise AddressError(where.display, "other machines could connect and read the recorded data: use --allow-others to allow that")
     verifier = _verifier(password_file)
     recording = _recording(file, any_values=any_values, any_order=order == "any", quiet=quiet)
     turns(recording.step, lambda: recording.progress, "reading", quiet=quiet)
@@ -120,7 +120,7 @@ def command(
 
 
 def _verifier(file: Path | None) -> Verifier | None:
-    """How to check the password, if one is asked for. Raises UsageError."""
+    """The verifier for the password, if one is required. Raises UsageError."""
     from pgtrace.serve.scram import Verifier
 
     password = os.environ.get(PASSWORD)
@@ -160,7 +160,9 @@ def _run(work: Any) -> int:
 async def _serve(
     recording: Recording, where: Listen, verifier: Verifier | None, timing: float, rules: tuple[Rule, ...], report: _Report, stop: Stop
 ) -> int:
-    """Serve until a signal says stop; the exit code. Raises ListenError, AddressError."""
+    """Serve until a signal stops the command. Returns the exit code. Raises ListenError,
+    AddressError.
+    """
     from pgtrace.serve.server import Server
 
     loop = asyncio.get_running_loop()
@@ -172,7 +174,7 @@ async def _serve(
             from pgtrace.address import parse_upstream
             from pgtrace.recorder import Recorder
 
-            # its relay has the faults
+            # its relay applies the faults
             recorder = Recorder(where, parse_upstream(f"127.0.0.1:{server.port}", {}), faults=rules, allow_others=True)
             await loop.run_in_executor(None, recorder.start)
         report.listens(recorder.addresses if recorder is not None else server.addresses, recording)
@@ -188,8 +190,9 @@ async def _serve(
 
 
 class _Report:
-    """What is printed: mismatches on stdout, all else on stderr; with --json all of it on stdout,
-    one object per line."""
+    """Prints what happens: mismatches on stdout, all else on stderr; with --json everything on
+    stdout, one object per line.
+    """
 
     def __init__(self, *, as_json: bool, quiet: bool, verbose: bool) -> None:
         self._as_json = as_json
@@ -198,7 +201,7 @@ class _Report:
         self._said_repeats = False
 
     def listens(self, addresses: list[str], recording: Recording) -> None:
-        """It can be connected to now."""
+        """Report that drivers can connect now."""
         from pgtrace.cli import output
 
         if self._as_json:
@@ -220,7 +223,7 @@ class _Report:
             output.tell(f"pgtrace: {_counted(times, 'recorded connection')} cannot be served: {why}")
 
     def differs(self, mismatch: Mismatch) -> None:
-        """A request is not the recorded one."""
+        """Report a request that differs from the recorded one."""
         from pgtrace import sanitise
         from pgtrace.cli import output
 
@@ -232,7 +235,7 @@ class _Report:
             output.write([sanitise.line(line) for line in mismatch.lines()])
 
     def repeats(self, number: int, recorded: int) -> None:
-        """A recorded connection is taken again."""
+        """Report that a recorded connection is used again."""
         from pgtrace.cli import output
 
         if self._as_json or self._quiet:
@@ -241,18 +244,18 @@ class _Report:
             output.tell(f"pgtrace: connection {number} gets recorded connection {recorded}, which was used before")
         elif not self._said_repeats:
             self._said_repeats = True
-            output.tell("pgtrace: more connections than were recorded: from now on recorded ones are used again (-v says which)")
+            output.tell("pgtrace: more connections than were recorded: from now on recorded ones are used again (-v prints which)")
 
     @staticmethod
     def refused(number: int, user: str) -> None:
-        """A driver has the wrong password."""
+        """Report a driver with a wrong password."""
         from pgtrace import sanitise
         from pgtrace.cli import output
 
         output.tell(sanitise.line(f"pgtrace: connection {number}: the password of {user or 'a driver without a user'} is wrong"))
 
     def ends(self, server: Server) -> None:
-        """The server has ended."""
+        """Print the summary after the server has ended."""
         from pgtrace.cli import output
 
         left = server.choice.left

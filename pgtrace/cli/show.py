@@ -1,4 +1,4 @@
-"""`pgtrace show`: the messages of captures as text."""
+"""`pgtrace show`: prints the messages of captures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("show", epilog="Example: pgtrace show --hex checkout.pgtrace | less")
 @options.files
 @click.option("--hex", "with_hex", is_flag=True, help="Print the bytes of each message below it.")
-@click.option("--follow", is_flag=True, help="Continue with what is recorded later, until the recording ends or you press Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Follow the recording until it ends or you press Ctrl-C.")
 @options.filtered
 @options.joining
 @options.as_json
@@ -28,8 +28,8 @@ def command(
 ) -> None:
     """Print every message, grouped by round trip.
 
-    Each message is one line, under a line for its round trip. --json prints one object for each
-    round trip. A terminal gets colours and, for long texts, a pager (PGTRACE_PAGER, PAGER).
+    Each message is one line, below a line for its round trip. --json prints one object per round
+    trip. A terminal gets colours and, for long texts, a pager (PGTRACE_PAGER, PAGER).
     """
     from pgtrace.cli import output, terminal
     from pgtrace.cli.progress import Waiting

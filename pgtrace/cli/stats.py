@@ -1,4 +1,4 @@
-"""`pgtrace stats`: counters of captures."""
+"""`pgtrace stats`: prints the counters of captures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BY: Final = ("driver", "connection", "statement", "mark", "label", "file", "leg
 
 
 class _By(click.ParamType[str]):
-    """One of the words, or a tag."""
+    """One of the groupings, or tag.KEY."""
 
     name = "by"
 

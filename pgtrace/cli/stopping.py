@@ -1,12 +1,12 @@
-"""The signals that end a command without a screen: SIGTERM, which stops a service, and Ctrl-C from
-a person.
+"""Handles the signals that end a command without a screen: SIGTERM, which stops a service, and
+Ctrl-C.
 
 The first signal is noted, and the command ends in order. The handler writes a byte into a pipe. It
 takes no lock, as an Event would: a handler runs between any two steps of the code it interrupts,
-and would wait for ever if that code holds the lock. The command's output may be a full pipe that
-nobody reads, and a write to it would keep the command alive for ever. So a write that has taken
-WAIT_S since the signal goes to the null device. (An alarm's handler changes the descriptor under
-it; the interrupted write is then tried again and succeeds.)
+and would wait forever if that code held the lock. The command's output may be a full pipe without a
+reader, and a write to it would keep the command alive forever. So a write that has taken WAIT_S
+since the signal goes to the null device. (An alarm's handler changes the descriptor under it; the
+interrupted write is then tried again and succeeds.)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WAIT_S: Final = 1.0
 
 
 class Stop:
-    """Set by the first SIGTERM or SIGINT from here on."""
+    """An event that the first SIGTERM or SIGINT sets."""
 
     def __init__(self) -> None:
         self.exit_code = 0
@@ -57,7 +57,7 @@ class Stop:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _look(self, *_: object) -> None:
-        """Check whether the write seen the last time is still under way."""
+        """Check whether the write seen last time is still under way."""
         now = output.writes()
         if now % 2 and now == self._seen:
             output.lead_all_nowhere()

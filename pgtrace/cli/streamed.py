@@ -2,8 +2,8 @@
 waits for the other.
 
 That process is `pgtrace import -`. It writes a private temporary capture in segments, which the
-screen follows like any recording. It owns standard input; here the terminal takes its place, for
-the keys. It ends when this process ends.
+screen follows like any recording. It owns standard input; in this process the terminal replaces it,
+for the keys. It ends when this process ends.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from pgtrace.kept import Kept
 _TERMINAL: Final = "/dev/tty"
 _LOOK_AGAIN_S: Final = 0.02
 _STOPPED: Final = (128 + signal.SIGTERM, 128 + signal.SIGKILL)
-"""How an import ends that has not reached the end of its stream."""
+"""The exit codes of an import that was stopped before the end of its stream."""
 
 
 class Streamed:
-    """Standard input on its way into a capture."""
+    """Standard input while it is imported into a capture."""
 
     def __init__(self, path: str, process: subprocess.Popen[bytes]) -> None:
         self.path = path
-        """The capture."""
+        """The path of the capture."""
         self._process = process
 
     @property
     def alive(self) -> bool:
-        """Whether more may come."""
+        """Whether the import is still running."""
         return self._process.poll() is None
 
 
@@ -51,8 +51,8 @@ class Streamed:
 def imported_stdin() -> Iterator[Streamed]:
     """Import standard input. The import's messages are printed at the end.
 
-    Raises UsageError without a terminal, and click's Exit if nothing could be read from the stream;
-    the reason has been printed then.
+    Raises UsageError without a terminal, and click's Exit if nothing could be read from the stream,
+    after printing the reason.
     """
     path = os.path.join(temporary_directory(), "capture")
     with open_terminal() as terminal, tempfile.TemporaryFile() as log:

@@ -1,9 +1,9 @@
-"""`listen --otlp`: round trips to a collector while they are recorded.
+"""`listen --otlp`: sends round trips to a collector while they are recorded.
 
-A process of its own reads the growing capture and sends (export/otlp.py, export/collector.py), so
+A separate process reads the growing capture and sends (export/otlp.py, export/collector.py), so
 neither the traffic nor the screen waits for a collector. It gets its instructions on standard
-input, and ends when that is closed: when `listen` says so, or has died. Its last words are figures,
-as JSON on standard output.
+input, and ends when that is closed: by `listen`, or because `listen` has died. At its end it writes
+figures as JSON on standard output.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TURN_S: Final = 0.25
 _METRICS_EVERY_S: Final = 10.0
 _READ_FOR_S: Final = 1.0
 SENDS_WITHIN_S: Final = 5.0
-"""After the end of the recording."""
+"""How long it may still send after the end of the recording."""
 _NICE: Final = 10
 
 
@@ -74,8 +74,8 @@ def exporting(command: F) -> F:
                 default=1.0,
                 help="Send this fraction of the round trips, 0 to 1; those with errors are always sent.",
             ),
-            click.option("--otlp-slow", metavar="DURATION", type=Duration(), help="Always send round trips that took this long."),
-            click.option("--otlp-literals", is_flag=True, help="Also send the values in SQL text that has no parameters."),
+            click.option("--otlp-slow", metavar="DURATION", type=Duration(), help="Always send round trips that took at least this long."),
+            click.option("--otlp-literals", is_flag=True, help="Also send the values in SQL text without parameters."),
         )
     ):
         command = option(command)
@@ -90,8 +90,9 @@ class Sender:
         self._url = url
 
     def finish(self) -> None:
-        """Have it send what there is, and say on stderr what became of everything. Call it before
-        the capture goes; you may call it twice."""
+        """Let the process send the rest, and report the figures on stderr. Call it before the
+        capture is removed; you may call it twice.
+        """
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -115,7 +116,7 @@ def _summary(said: bytes, url: str) -> str:
 
 @contextmanager
 def sending(recorder: Recorder, url: str | None, **choice: Any) -> Iterator[Callable[[], None]]:
-    """Send what the recorder records, if there is a URL. Gives what ends it."""
+    """Send what the recorder records, if there is a URL. Yields the function that ends it."""
     if url is None:
         yield lambda: None
         return
@@ -133,15 +134,16 @@ def sending(recorder: Recorder, url: str | None, **choice: Any) -> Iterator[Call
 
 
 def _step_back() -> None:
-    """Leave the processors to the traffic. Where Linux shares them out by session (autogroup), nice
-    counts within a session only, and this process has one of its own."""
+    """Leave the processors to the traffic. If Linux divides them by session (autogroup), nice has
+    an effect only within a session, and this process has its own.
+    """
     os.nice(_NICE)
     with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as session:
         session.write(str(_NICE))
 
 
 def main() -> None:
-    """The process that sends."""
+    """The entry point of the process that sends."""
     warnings.simplefilter("ignore")  # PYTHONWARNINGS is for the program that is traced
     from pgtrace.export import otlp
     from pgtrace.export.pending import Pending

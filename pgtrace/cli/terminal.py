@@ -1,8 +1,8 @@
-"""What commands print on a terminal: in colour, and long texts through a pager, as git does.
+"""Output on a terminal: in colour, and long texts through a pager, as git does.
 
-Both are for people only: a pipe, a file, NO_COLOR and a dumb terminal get plain text. The pager is
-PGTRACE_PAGER, else PAGER, else less, which ends at once if everything fits the screen. `cat` or an
-empty value switches it off.
+Pipes, files, dumb terminals and NO_COLOR get plain text. The pager is PGTRACE_PAGER, else PAGER,
+else less, which ends at once if everything fits the screen. `cat` or an empty value switches it
+off.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from pgtrace.cli import output
 from pgtrace.sanitise import Shown
 
 _LESS: Final = "FRX"
-"""End if it fits one screen, keep colours, leave the text on the screen: git's choice."""
+"""Options of less, as git sets them: end if the text fits on one screen, keep colours, leave the
+text on the screen.
+"""
 _MESSAGE: Final = re.compile(r"( +)(F→|B←|F->|B<-)( +[\d.]+)( +\d+)?( +)(\S)( )(\w+)(.*)", re.DOTALL)
 _ROW: Final = re.compile(r"( *\d[\d.]*  )(\S+ +\S+ +)(.*)", re.DOTALL)
 _FAILED: Final = " ✗"
@@ -67,7 +69,9 @@ def table(line: str) -> str:
 
 
 def write(lines: Iterable[Shown]) -> bool:
-    """Print the lines, on a terminal through the pager; False if nobody reads them any more."""
+    """Print the lines, on a terminal through the pager. Returns False if the reader has closed
+    stdout.
+    """
     program = _pager() if sys.stdout.isatty() and sys.stdin.isatty() and not output.is_dumb() else []
     if not program:
         return output.write(lines)
@@ -91,7 +95,7 @@ def write(lines: Iterable[Shown]) -> bool:
 
 
 def _pager() -> list[str]:
-    """The program, empty for none."""
+    """The command line of the pager; empty for none."""
     named = os.environ.get("PGTRACE_PAGER", os.environ.get("PAGER", "less")).strip()
     try:
         program = shlex.split(named)

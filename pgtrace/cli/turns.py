@@ -48,7 +48,7 @@ class Program(NamedTuple):
 
 
 class Done(NamedTuple):
-    """One turn that was recorded."""
+    """A recorded turn."""
 
     path: Path
     rtt_ns: int
@@ -76,9 +76,11 @@ class Turns:
         ini: Path | None = None,
         **how: Unpack[Recording],
     ) -> None:
-        """`asked` is what --upstream says, `target` what came of it, `extra` the environment that
-        an embedded server needs; `names` are variables with a URL. With `shows_output`, what the
-        programs print goes to stderr. With `ini`, a PgBouncer is in between."""
+        """`asked` is the value of --upstream, `target` the upstream found for it, `extra` the
+        environment variables for an embedded server; `names` are variables with a URL. With
+        `shows_output`, the programs' output goes to stderr. With `ini`, a PgBouncer runs in
+        between.
+        """
         self._asked = asked
         self._target = target
         self._extra = extra
@@ -89,7 +91,7 @@ class Turns:
         self._how = how
 
     def record(self, program: Program, rtt_ns: int, path: Path) -> Done:
-        """Run it through a recorder. Raises Interrupted."""
+        """Run the program through a recorder. Raises Interrupted."""
         how: Recording = {**self._how, "write": path, "rtt_ns": rtt_ns, "label": program.label}
         place = recording.place(None, self._target, "127.0.0.1:0", allow_others=False)
         target, legs, pooler = self._target, [], None
@@ -112,15 +114,17 @@ class Turns:
         return Done(path, rtt_ns, took_ns, code, lost)
 
     def through(self, program: Program) -> tuple[int, int]:
-        """Run it through a recorder that adds no distance, and keep no capture. Returns the same as
-        direct(). Raises Interrupted."""
+        """Run the program through a recorder that adds no distance, and keep no capture. Returns
+        the same as direct(). Raises Interrupted.
+        """
         with PrivateDirectory() as scratch:
             done = self.record(program, 0, Path(scratch) / "through")
         return done.took_ns, done.code
 
     def direct(self, program: Program) -> tuple[int, int]:
-        """Run it without pgtrace in the path. Returns how many ns it ran, and its exit code. Raises
-        Interrupted."""
+        """Run the program without pgtrace in the path. Returns how many ns it ran, and its exit
+        code. Raises Interrupted.
+        """
         variables = {**os.environ, **self._extra}
         if self._ini is not None:
             host = self._target.hosts[0]
@@ -139,7 +143,7 @@ class Turns:
         return ""
 
     def _pooler(self, host: str, port: int) -> RunningPooler:
-        """A PgBouncer whose databases lead there, not started yet."""
+        """A PgBouncer whose databases point to that address; it is not started yet."""
         assert self._ini is not None
         listens = free_port()
         login = f"user={self._extra['PGUSER']} password={self._extra['PGPASSWORD']}" if "PGPASSWORD" in self._extra else ""
@@ -171,7 +175,7 @@ def names(programs: Sequence[Program], distances: Sequence[int], repeat: int) ->
 
 
 def say_failure(program: Program, code: int, what: str) -> str:
-    """Tell on stderr that a program failed. Returns the words."""
+    """Report on stderr that a program failed. Returns the message."""
     words = f"{what} ended with exit code {code}"
     output.tell(f"pgtrace: {program.label}: {words}")
     return words

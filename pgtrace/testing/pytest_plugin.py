@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--pgtrace-listen", metavar="LISTEN", help="Where drivers connect: 127.0.0.1:0 for drivers without Unix sockets.")
     group.addoption(
-        "--pgtrace-allow-others", action="store_true", help="Serve other users too, although the server will take them for you."
+        "--pgtrace-allow-others", action="store_true", help="Serve other users too, although the server will treat them as you."
     )
     group.addoption("--pgtrace-rtt", metavar="DURATION", help="Add network delay, half each way: 20ms.")
     group.addoption(

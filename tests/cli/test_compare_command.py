@@ -162,7 +162,7 @@ def test_ctrl_c_ends_the_programs_and_leaves_nothing(shop: EmbeddedServer, tmp_p
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130, error
     assert not list(home.iterdir())
-    assert error.rstrip().endswith(f"pgtrace: interrupted; the captures of the turns so far are in {tmp_path / 'kept'}")
+    assert error.rstrip().endswith(f"pgtrace: interrupted; the captures of the finished turns are in {tmp_path / 'kept'}")
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["slow.1.pgtrace"]
 
 
@@ -199,7 +199,7 @@ def test_what_is_for_programs_is_refused_with_captures(tmp_path: Path, capfd: py
     name, _, value = option.partition("=")
     assert _run(root, ["compare", name, value, marked(tmp_path / "a.pgtrace", "a")]) == 2
     told = capfd.readouterr()
-    assert (told.out, f"{name} is for programs that run; captures exist already" in told.err) == ("", True)
+    assert (told.out, f"{name} is for programs, not for captures" in told.err) == ("", True)
 
 
 def test_captures_that_are_there_are_seen_before_anything_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

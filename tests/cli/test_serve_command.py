@@ -115,7 +115,7 @@ def test_garbage_is_a_mismatch_and_what_never_started_is_counted(capture: Path) 
         "  got       3 bytes of Query (0x51), and then the end",
     ]
     assert err.splitlines() == [
-        "pgtrace: more connections than were recorded: from now on recorded ones are used again (-v says which)",
+        "pgtrace: more connections than were recorded: from now on recorded ones are used again (-v prints which)",
         "pgtrace: 2 connections, 2 mismatches",
         "pgtrace: 2 connections ended before a start-up",
         "pgtrace: never requested: 0 recorded connections, 2 recorded requests",
@@ -174,7 +174,7 @@ def test_what_cannot_be_served_is_refused(capture: Path, tmp_path: Path) -> None
     code, _, err = run(capture, "*:0")
     assert (code, err) == (
         2,
-        "pgtrace: '*:0': other machines could connect here and read what was recorded: use --allow-others if they may\n",
+        "pgtrace: '*:0': other machines could connect and read the recorded data: use --allow-others to allow that\n",
     )
     code, _, err = run(tmp_path / "none.pgtrace")
     assert code == 4

@@ -269,7 +269,7 @@ def test_a_directory_that_is_gone(use, places, tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
     found = commands.run(*(word.format(**places) for word in use.split()), cwd=gone, before="import os; os.rmdir(os.getcwd())")
-    assert one_line(found.stderr) == "the current directory is no longer there: change to another one"
+    assert one_line(found.stderr) == "the current directory has been removed: change to another one"
     assert found.returncode == USAGE
 
 
