@@ -171,6 +171,56 @@ def test_in_a_block_the_rounds_of_a_loop_may_be_uneven(judged: Judge, shape: str
     assert note.times - note.cost == note.amount * (note.subject.count("·") + 1)
 
 
+def answered(number: int, rows: int) -> str:
+    """A query outside of blocks, and an answer of so many rows."""
+    answer = f"{f'DataRow tea ×{rows} | ' if rows else ''}CommandComplete SELECT {rows}"
+    return (
+        f"F Parse - {text(number)} | Bind - - params={next(VALUES)} | Execute - | Sync\n"
+        f"B ParseComplete | BindComplete | {answer} | ReadyForQuery I"
+    )
+
+
+ROWS = {
+    "one to four": [1 + 7 * n % 4 for n in range(15)],
+    "none to three": [n * n % 4 + n % 2 for n in range(15)],
+    "one or more, some of them many": [2, 3, 1, 4, 2, 9, 3, 1, 12, 2, 3, 2, 4],
+    "many at first": [8, 2, 3, 1, 4, 2, 3, 2, 2, 3],
+}
+"""The rows that each of several parents has."""
+
+
+@pytest.mark.parametrize("others", [0, 5, 40])
+@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.parametrize("rows", ROWS)
+def test_outside_of_blocks_rounds_as_long_as_an_answer_has_rows_are_a_loop(judged: Judge, rows: str, levels: int, others: int) -> None:
+    """One query for each row of another's answer, which is different each time; whatever came before."""
+    lines = [answered(20 + number, number % 3) for number in range(others)]
+    lines.append(answered(9, len(ROWS[rows])))
+    for place, many in enumerate(ROWS[rows]):
+        if levels == 3 and place % 3 == 0:
+            lines.append(answered(2, len(ROWS[rows][place : place + 3])))
+        lines += [answered(0, many), *(answered(1, 1) for _ in range(many))]
+    (found,) = [one for one in judged(*lines, simple("SELECT now()"), DONE).findings if one.name != "re-parse"]
+    children = sum(ROWS[rows]) - 1
+    loop = children + len(ROWS[rows]) - 1
+    assert found.name == "n+1"
+    assert children * 3 // 5 <= found.cost <= loop + levels
+    assert {"c0", "c1"} <= set(found.what.replace(",", " ").split())
+
+
+@pytest.mark.parametrize("how", ["one more", "one less", "any number", "apart"])
+def test_outside_of_blocks_other_rounds_may_be_units_of_work(judged: Judge, how: str) -> None:
+    """Requests come one after the other, too; nothing says that a query is there for each row of another."""
+    lines: list[str] = []
+    now = 10
+    for place, many in enumerate(ROWS["one to four"]):
+        children = {"one more": min(4, many + 1), "one less": many - 1, "any number": 1 + place * 5 % 4, "apart": many}[how]
+        for number, count in ((0, many), *((1, 1) for _ in range(children))):
+            now += 100 if how == "apart" and not number else 1
+            lines.append(f"{now} {answered(number, count)}".replace("\n", f"\n{now} "))
+    assert "n+1" not in judged(*lines, f"{now + 1} F Terminate", f"{now + 2} c1 close F", "end").names
+
+
 @pytest.mark.parametrize("shape", NO_LOOP)
 def test_a_block_that_is_no_loop(judged: Judge, shape: str) -> None:
     assert "n+1" not in judged(*uneven(NO_LOOP[shape]), DONE).names

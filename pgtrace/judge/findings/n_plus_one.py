@@ -19,7 +19,8 @@ as one statement is in the rounds before and after the change.
 
 In one transaction block the rounds may be uneven, for example if a relation has several rows or
 none, or is loaded already. Then at most MOST statements may take part, and those that ran REPEATS
-times must make up at least COVERED of COVERED + 1 round trips. They are the loop.
+times must make up at least COVERED of COVERED + 1 round trips. They are the loop. Outside of a
+block the same is reported if the rounds are as long as an answer has rows (judge/rounds.py).
 
 If the values are in the text, drivers with a cache prepare each text as another statement, and keep
 it. Findings of prepared-once and prepared-leak about such a statement are part of this one.
@@ -63,6 +64,7 @@ from pgtrace.judge.findings.kind import (
     Step,
     Watch,
 )
+from pgtrace.judge.rounds import Rounds
 from pgtrace.trace.row import Shape
 from pgtrace.trace.turns import MOST, REPEATS, Turns
 
@@ -115,6 +117,8 @@ class _Watch(Watch):
         """Whether a pool has done so in the run so far."""
         self._left: tuple[Note, set[str]] | None = None
         """The loop that this run follows directly, and its statements."""
+        self._rounds = Rounds()
+        """Outside of blocks: what runs once for each row of another's answer."""
 
     def row(self, step: Step) -> None:
         if step.only_drops or only_ends(step, self.seen.before):
@@ -129,6 +133,11 @@ class _Watch(Watch):
                 self.lost()
             self._from_pool = True
         runs = _runs(shape)
+        is_proven = False
+        if runs and shape.status_before == "I":
+            if step.pause_ns is None or step.pause_ns > PAUSE_NS:
+                self._rounds.clear()
+            is_proven = self._rounds.take(key, step.rows, step.place)
         if self._loop is not None and key == self._keys[self._at] and runs and self._goes_on(step):
             self._at = (self._at + 1) % len(self._keys)
             self._tell(self._loop, step)
@@ -140,7 +149,7 @@ class _Watch(Watch):
                 return
         if not shape.depth:
             if self._loop is not None and key not in self._keys:
-                self.lost()
+                self._end(step)
             return
         if not runs:
             self.lost()
@@ -148,13 +157,13 @@ class _Watch(Watch):
         if self._loop is not None:
             known = {*self._keys, *(self._left[1] if self._left is not None else ())}
             left = (self._loop, known) if len(known) <= MOST else None
-            self.lost()
+            self._end(step)
             self._left = left
         run = self._turns.take(key, step)
         if run and self._loose is None:
             self._look(run, len(run) // REPEATS)
-        elif shape.status_before == "T":
-            self._unevenly(key, step)
+        else:
+            self._unevenly(key, step, is_known=shape.status_before == "T" or is_proven)
 
     def rests(self, step: Step) -> bool:
         return self._loop is not None and self._keys == [step.key] and _runs(step.shape) and self._goes_on(step)
@@ -162,6 +171,8 @@ class _Watch(Watch):
     def again(self, steps: list[Step]) -> None:
         if self._loop is None or not steps[0].counts:
             return
+        if steps[-1].shape.status_before == "I":
+            self._rounds.take(steps[-1].key, steps[-1].rows, steps[-1].place, len(steps))
         self._loop.cost += len(steps) - 1
         self._loop.times += len(steps) - 1
         for step in steps[:-1]:
@@ -175,6 +186,17 @@ class _Watch(Watch):
         self._loop = self._loose = self._left = None
         self._uneven = {}
         self._from_pool = False
+        self._rounds.clear()
+
+    def _end(self, step: Step) -> None:
+        """A loop ends, but the run goes on: outside of blocks, its rounds may be those of another
+        loop."""
+        rounds, uneven = self._rounds, self._uneven
+        self._rounds = Rounds()
+        self.lost()
+        self._rounds = rounds
+        if step.shape.status_before == "I":
+            self._uneven = uneven
 
     def _look(self, run: list[Step], period: int) -> None:
         """Start a loop, if the values of the run differ as in a loop."""
@@ -185,35 +207,52 @@ class _Watch(Watch):
         if not all(alike):
             self._begin(run, period, frozenset(step.key for step, same in zip(run, alike, strict=False) if same))
 
-    def _unevenly(self, key: str, step: Step) -> None:
-        """Take the next step of a run in a block whose rounds may be uneven."""
+    def _unevenly(self, key: str, step: Step, *, is_known: bool) -> None:
+        """Take the next step of a run whose rounds may be uneven. `is_known`: they may be a loop,
+        in a block, or because one statement runs for each row of another."""
+        if self._loose is not None and not is_known and step.shape.status_before == "I" and self._rounds.found is None:
+            self.lost()
         if self._loose is not None:
             if key in self._keys:
                 self._tell(self._loose, step)
             return
         if self._uneven is None:
             return
-        steps = self._uneven.setdefault(key, [])
-        if len(self._uneven) > MOST:
+        is_in_block = step.shape.status_before == "T"
+        uneven = self._uneven
+        steps = uneven.setdefault(key, [])
+        if len(uneven) > MOST and is_in_block:
             self._uneven = None
             return
+        if len(uneven) > MOST:
+            del uneven[min((other for other in uneven if other != key), key=lambda other: uneven[other][-1].place if uneven[other] else 0)]
         steps.append(step)
         del steps[:-_STEPS_KEPT]
-        if len(steps) < REPEATS:
+        if not is_known or (is_in_block and len(steps) < REPEATS):
             return
-        often = {key: steps for key, steps in self._uneven.items() if len(steps) >= REPEATS and self._is_a_loop(steps)}
-        covered, others = sum(map(len, often.values())), sum(map(len, self._uneven.values()))
-        if often and covered * (COVERED + 1) >= others * COVERED:
+        found = self._rounds.found
+        if not is_in_block:
+            uneven = {key: [one for one in steps if one.place >= self._rounds.since] for key, steps in uneven.items()}
+        often = {key: steps for key, steps in uneven.items() if len(steps) >= REPEATS and self._is_a_loop(steps)}
+        covered, others = sum(map(len, often.values())), sum(map(len, uneven.values()))
+        if often and covered * (COVERED + 1) >= others * COVERED and (is_in_block or (found is not None and found[1] in often)):
             self._begin_unevenly(often)
 
     def _begin_unevenly(self, often: dict[str, list[Step]]) -> None:
         self._uneven, self._keys, self._texts, self._same = None, list(often), {}, frozenset()
-        note = self._loose = self.seen.note(KIND, BETWEEN.join(often))
+        before: set[str] = set()
+        if self._left is not None and not self._left[1].isdisjoint(often):
+            note, before = self._left
+            note.fact(*(f"{ALSO}{key}" for key in often if key not in before))
+        else:
+            note = self.seen.note(KIND, BETWEEN.join(often))
+        self._loose = note
         self._span = note.span(min(steps[0].opened_ns for steps in often.values()))
         self._explain_repeats(note)
-        note.amount += any(step.counts for steps in often.values() for step in steps)
+        if not before:
+            note.amount += any(step.counts for steps in often.values() for step in steps)
         note.fact("uneven")
-        firsts = {steps[0].place for steps in often.values()}
+        firsts = {steps[0].place for key, steps in often.items() if key not in before}
         for step in sorted((step for steps in often.values() for step in steps), key=lambda step: step.place):
             self._tell(note, step, first=step.place in firsts)
 
@@ -295,7 +334,10 @@ class _Watch(Watch):
         """
         self._at = 0
         self._same = same
-        self._uneven = None
+        if run[0].shape.status_before == "I" and self._uneven is not None:
+            self._uneven = {key: [step for step in steps if step.place < run[0].place] for key, steps in self._uneven.items()}
+        else:
+            self._uneven = None
         self._keys = [step.key for step in run[:period]]
         self._texts = {}
         if self._left is not None and not self._left[1].isdisjoint(self._keys):

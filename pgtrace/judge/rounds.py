@@ -1,0 +1,73 @@
+"""Rounds of a loop that are as long as an answer has rows: a query, then another for each of its
+rows, outside a transaction block.
+
+Such rounds are uneven, and units of work that come one after the other look similar. The number of
+rows tells them apart: if one statement follows another exactly as often as that one had rows,
+PROVEN times with several rows and never otherwise, it runs for each row.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROVEN: Final = 3
+_PAIRS_KEPT: Final = 64
+_NEVER: Final = -1
+
+
+class Rounds:
+    """The latest run of one statement, the statement before it, and what is known of such pairs."""
+
+    __slots__ = ("_before", "_key", "_number", "_pairs", "_place", "_place_before", "_rows", "_rows_before", "_since", "found")
+
+    def __init__(self) -> None:
+        self._pairs: dict[tuple[str, str], int] = {}
+        """A statement and the one after it -> how often the second ran for each of several rows of
+        the first, or _NEVER."""
+        self._since: dict[tuple[str, str], int] = {}
+        """The same -> where the first of these rounds began."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: what comes next does not follow what came before."""
+        self._pairs.clear()
+        self._since.clear()
+        self._before = self._key = ""
+        self._rows_before = self._rows = self._number = self._place = self._place_before = 0
+        self.found: tuple[str, str] | None = None
+        """The pair that was proven last and still holds."""
+
+    @property
+    def since(self) -> int:
+        """Where the rounds of that pair began; 0 without one."""
+        return self._since.get(self.found, 0) if self.found is not None else 0
+
+    def take(self, key: str, rows: int, place: int, number: int = 1) -> bool:
+        """Add the next executions, of which the last is at that place and had that many rows.
+        Returns whether they end a run that ran for each row of the statement before it, as others
+        have."""
+        if key == self._key:
+            self._number += number
+            self._rows, self._place = rows, place
+            return False
+        is_proven = bool(self._before and self._rows_before) and self._close((self._before, self._key))
+        self._before, self._rows_before, self._place_before = self._key, self._rows, self._place
+        self._key, self._rows, self._place, self._number = key, rows, place, number
+        return is_proven
+
+    def _close(self, pair: tuple[str, str]) -> bool:
+        """A run has ended. Returns whether the pair is proven."""
+        fits = self._pairs.get(pair, 0)
+        if not fits and len(self._pairs) >= _PAIRS_KEPT:
+            return False
+        if self._number != self._rows_before:
+            fits = _NEVER
+        elif fits != _NEVER:
+            self._since.setdefault(pair, self._place_before)
+            fits += self._number > 1
+        self._pairs[pair] = fits
+        if fits >= PROVEN:
+            self.found = pair
+        elif pair == self.found:
+            self.found = None
+        return fits >= PROVEN
