@@ -1,9 +1,10 @@
 """Records the captures of this directory: real drivers that do what the findings are about, some of them through a real PgBouncer.
 
-    python tests/data/findings/record.py [NAME ...]      # with PgBouncer installed (1.18 or another before 1.21) and the extra `dev`
+    python tests/data/findings/record.py [NAME ...]      # with the extra `dev`
 
-Each is a function here; a capture is named after it. The server is the demo's. PgBouncer stands
-between recorder and server, in transaction mode.
+Each is a function here; a capture is named after it. The server is the demo's. In some, PgBouncer
+1.18 (or another before 1.21), which must be installed, stands between recorder and server, in
+transaction mode.
 """
 
 from __future__ import annotations
