@@ -9,6 +9,7 @@ LOOKED_AT characters of a text are read.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from functools import lru_cache
 from itertools import pairwise, takewhile
 from typing import Final
 
@@ -18,6 +19,10 @@ from pgtrace.sqltext.memory import remembered
 LOOKED_AT: Final = 8_192
 """How many characters of a text are read."""
 _TOKENS: Final = 1_000
+_LATEST: Final = 16
+"""The number of texts without values that are kept: several questions are asked about a text in a
+row.
+"""
 _LOCKS: Final = (
     ("FOR", "UPDATE"), ("FOR", "NO", "KEY", "UPDATE"), ("FOR", "SHARE"), ("FOR", "KEY", "SHARE"), ("LOCK",),
 )  # fmt: skip
@@ -70,13 +75,24 @@ _BEFORE_TARGET: Final = _named("INTO UPDATE FROM COPY TABLE")
 _ISOLATES: Final = frozenset({"BEGIN", "START", "TRANSACTION", "WORK", "READ", "WRITE", "COMMITTED", "ISOLATION", "LEVEL"})
 
 
-@remembered
+@lru_cache(maxsize=_LATEST)
+def without_values(sql: str) -> str:
+    """What is read of a text, with its values blanked as far as that is simple. Texts that differ
+    in nothing else give the same answers here, except for is_select_1() and names().
+    """
+    return sqltext.blank_plain_values(sql[:LOOKED_AT])
+
+
 def words(sql: str) -> tuple[str, ...]:
     """The words of a text in upper case, with its `(` and `;`: `CREATE TEMP TABLE a (b INT)` has
     `(` after `A`.
     """
+    return _words(without_values(sql))
+
+
+@remembered
+def _words(text: str) -> tuple[str, ...]:
     found: list[str] = []
-    text = sql[:LOOKED_AT]
     for kind, start, end in sqltext.scan(text):
         if kind == "word":
             found.append(text[start:end].upper())

@@ -13,9 +13,20 @@ text. Results are remembered (`memory`), since a capture repeats few texts many 
 only on this code, never on what is installed.
 """
 
-from pgtrace.sqltext.groups import fingerprint, normalise
+from pgtrace.sqltext.groups import blank_plain_values, fingerprint, normalise
 from pgtrace.sqltext.line import shorten
 from pgtrace.sqltext.scanner import Token, scan, without_comments
 from pgtrace.sqltext.statements import identifiers, split, words
 
-__all__ = ["Token", "fingerprint", "identifiers", "normalise", "scan", "shorten", "split", "without_comments", "words"]
+__all__ = [
+    "Token",
+    "blank_plain_values",
+    "fingerprint",
+    "identifiers",
+    "normalise",
+    "scan",
+    "shorten",
+    "split",
+    "without_comments",
+    "words",
+]

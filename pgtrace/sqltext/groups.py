@@ -97,7 +97,14 @@ and look-behinds tell these apart: so the search jumps to one of them, in half t
 def _group(sql: str) -> tuple[str, str]:
     """See group_of(). Drivers that put values into the SQL send a new text each time, so plain
     values are blanked before the look-up."""
-    return group_of(sql if _is_intricate(sql) else _SIMPLE_VALUE.sub(_blank, sql))
+    return group_of(blank_plain_values(sql))
+
+
+def blank_plain_values(sql: str) -> str:
+    """The text with plain strings as '' and plain numbers as 0, for looking up what does not depend
+    on values. It has the same tokens otherwise. Intricate texts stay as they are.
+    """
+    return sql if _is_intricate(sql) else _SIMPLE_VALUE.sub(_blank, sql)
 
 
 def _is_intricate(sql: str) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pgtrace.judge import texts
+from tests.sqltext.sql_strategy import SQL
 
 NOISES = ["", " ", "\n", "/* a ; b */ ", "-- begin read only\n", "\t"]
 NOISE = st.sampled_from(NOISES)
@@ -111,6 +112,14 @@ def test_a_pool_asks_whether_a_connection_is_alive(sql: str) -> None:
 def test_another_value_is_a_question(value: str) -> None:
     assert not texts.is_select_1(f"select {value}")
     assert not texts.is_select_1(f"select 1, {value}")
+
+
+@given(SQL)
+@settings(max_examples=400)
+@example("select 'it''s', 1.5e3, a1, \"q 1\", x'0f' from t1 where b in (1, 2) and c = 'open")
+def test_the_words_are_those_of_a_text_without_its_values(sql: str) -> None:
+    assert texts.words(sql) == texts._words(sql[: texts.LOOKED_AT])
+    assert texts.words(texts.without_values(sql)) == texts.words(sql)
 
 
 WORDS = [

@@ -28,7 +28,9 @@ from pgtrace import sqltext
 from pgtrace.identify.remedies import Remedy
 from pgtrace.inspect.executed import executed
 from pgtrace.inspect.walk import NotKept
+from pgtrace.judge import texts
 from pgtrace.session.failures import Failure
+from pgtrace.sqltext.memory import remembered
 from pgtrace.trace.row import Label, Shape
 
 if TYPE_CHECKING:
@@ -181,6 +183,18 @@ class ByText:
                 self._known.clear()
             known = self._known[step.text] = self._ask(step.label.sql)
         return known
+
+
+class ByWords(ByText):
+    """The same for a question about the words of a text (judge/texts.py). Texts that differ in
+    values alone have one answer: programs that put values into their SQL send a new text each time.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, ask: Callable[[str], bool]) -> None:
+        asked = remembered(ask)
+        super().__init__(lambda sql: asked(texts.without_values(sql)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
 from pgtrace.judge.findings.driver_overhead import is_reset
 from pgtrace.judge.findings.introspection import is_own
-from pgtrace.judge.findings.kind import PAUSE_NS, ROUND_TRIPS, ByText, Kind, Note, Seen, Step, Watch, bound_values, shown, times
+from pgtrace.judge.findings.kind import PAUSE_NS, ROUND_TRIPS, ByWords, Kind, Note, Seen, Step, Watch, bound_values, shown, times
 from pgtrace.trace.row import Shape
 
 TIMES: Final = 5
@@ -52,13 +52,13 @@ Form = tuple[bytes, str]
 """The form in which a driver sends a query: its messages, and the name of its statement."""
 
 
-@ByText
+@ByWords
 def _may_change(sql: str) -> bool:
     """Whether the statement may have changed something."""
     return texts.changes(sql) or texts.calls_unknown(sql) or texts.locks(sql) or "SET_CONFIG" in texts.called(sql)
 
 
-@ByText
+@ByWords
 def _is_askable(sql: str) -> bool:
     """Whether the query reads a table and gives the same answer when it runs again."""
     found = texts.words(sql)

@@ -25,7 +25,7 @@ from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import texts
 from pgtrace.judge.findings.driver_overhead import is_reset
 from pgtrace.judge.findings.introspection import is_own
-from pgtrace.judge.findings.kind import ByText, Kind, Note, Seen, Step, Watch, times
+from pgtrace.judge.findings.kind import ByWords, Kind, Note, Seen, Step, Watch, times
 from pgtrace.protocol.codes import BACKEND
 from pgtrace.trace.row import Shape
 
@@ -71,7 +71,7 @@ _ALL: Final = frozenset({"ALL", "TEMP", "?"})
 """Words for every name; `?` is `*`, or a quoted name."""
 
 
-@ByText
+@ByWords
 def _may_keep(sql: str) -> bool:
     """Whether the text sets any such state."""
     return not _WORDS.isdisjoint(texts.words(sql)) or any(one[0] == "SET" for one in texts.statements(sql))

@@ -31,7 +31,7 @@ from typing import Final
 from pgtrace import sqltext
 from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.judge import texts
-from pgtrace.judge.findings.kind import FAILED, ByText, Kind, Note, Seen, Step, Watch, counted, nothing, times
+from pgtrace.judge.findings.kind import FAILED, ByWords, Kind, Note, Seen, Step, Watch, counted, nothing, times
 from pgtrace.judge.signs import HIDES
 from pgtrace.session.failures import Failure
 from pgtrace.session.statements import Statement
@@ -53,7 +53,7 @@ UNNAMED: Final = "cache off"
 """A fact: the driver's statement cache is off, so it uses names only when it must."""
 
 
-_calls_unknown: Final = ByText(texts.calls_unknown)
+_calls_unknown: Final = ByWords(texts.calls_unknown)
 
 
 class _Watch(Watch):

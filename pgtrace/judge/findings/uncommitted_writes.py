@@ -25,7 +25,7 @@ from pgtrace.inspect import details
 from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import texts
 from pgtrace.judge.findings.driver_overhead import RESETS, is_reset
-from pgtrace.judge.findings.kind import FAILED, ByText, Kind, Note, Seen, Step, Watch, counted
+from pgtrace.judge.findings.kind import FAILED, ByWords, Kind, Note, Seen, Step, Watch, counted
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.trace.row import RowKind, Shape
 
@@ -146,12 +146,12 @@ class _Watch(Watch):
         return False
 
 
-@ByText
+@ByWords
 def _creates_from_query(sql: str) -> bool:
     return texts.creates_from_query(sql)
 
 
-@ByText
+@ByWords
 def _makes_temporary(sql: str) -> bool:
     return texts.makes_temporary(sql) or bool(texts.temporary_tables(sql))
 
