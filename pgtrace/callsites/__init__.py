@@ -1,7 +1,7 @@
-"""Which line of a program asked for a statement, and in which marks: noted in the program, read
-beside the wire.
+"""The line of a program that sent a statement, and its open marks: noted in the program, and read
+next to the wire.
 
-- program/: goes on the program's PYTHONPATH. It imports nothing of pgtrace.
+- program/: is put on the program's PYTHONPATH. It imports nothing from pgtrace.
 - notes.py: reads the notes of all processes of a program.
 """
 
@@ -18,20 +18,22 @@ from typing import Any, Final
 from pgtrace.callsites.notes import MARKS_IN
 
 PROGRAM: Final = Path(__file__).parent / "program"
-"""What goes on the program's PYTHONPATH."""
+"""The directory to put on the program's PYTHONPATH."""
 _MODULE: Final = "_pgtrace_callsites"
 DIRECTORY: Final = "PGTRACE_CALL_SITES"
-"""The variable that says where to write the notes, with lines of code."""
+"""The environment variable with the directory for notes with lines of code."""
 MARKS: Final = "PGTRACE_MARKS"
-"""The variable that says where to write the notes of statements in marks."""
+"""The environment variable with the directory for notes only of statements in marks."""
 MARK_FILE: Final = "PGTRACE_MARK_FILE"
-"""The variable that names the file to which any program may append the beginnings and ends of
-marks."""
+"""The environment variable with the file to which any program may append the beginnings and ends of
+marks.
+"""
 
 
 def variables(directory: str, environment: Mapping[str, str], *, lines: bool) -> dict[str, str]:
-    """What a program's environment also needs to note its marks in that directory; with `lines`
-    also its lines of code."""
+    """The additional environment variables with which a program notes its marks in that directory;
+    with `lines`, also its lines of code.
+    """
     found = {MARKS: directory, MARK_FILE: os.path.join(directory, MARKS_IN)}
     if lines:
         path = environment.get("PYTHONPATH")
@@ -40,13 +42,14 @@ def variables(directory: str, environment: Mapping[str, str], *, lines: bool) ->
 
 
 def prepare(directory: str) -> None:
-    """Make the file for marks of any program."""
+    """Create the file to which any program may append marks."""
     os.close(os.open(os.path.join(directory, MARKS_IN), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def mark(name: str) -> AbstractContextManager[object]:
-    """A named interval around a block of this program: what the block sends, and the tasks that it
-    starts, belongs to it. Without a recorder it does nothing."""
+    """A named interval around a block of this program. Everything that the block, and tasks started
+    in it, send belongs to the mark. Without a recorder it does nothing.
+    """
     module = sys.modules.get(_MODULE)
     if module is None:
         watch()
@@ -56,18 +59,18 @@ def mark(name: str) -> AbstractContextManager[object]:
 
 
 def watch() -> None:
-    """Watch this process's drivers, if a recorder wants to know about it."""
+    """Watch this process's drivers, if a recorder has set the variables for it."""
     if _MODULE not in sys.modules and (os.environ.get(DIRECTORY) or os.environ.get(MARKS)):
         _program().watch()
 
 
 def note_here(directory: str) -> None:
-    """Have this process note its lines of code in that directory, from now on."""
+    """Make this process note its lines of code in that directory, from now on."""
     _program().note_in(directory)
 
 
 def _program() -> Any:
-    """The module that notes, loaded."""
+    """Load the module that notes."""
     module: Any = sys.modules.get(_MODULE)
     if module is None:
         spec = spec_from_file_location(_MODULE, PROGRAM / f"{_MODULE}.py")
@@ -79,7 +82,7 @@ def _program() -> Any:
 
 
 def processes(directory: str) -> set[int]:
-    """The processes that have noted something there."""
+    """The ids of processes that have noted something there."""
     try:
         names = [name for name in os.listdir(directory) if name.endswith(".notes")]
     except OSError:

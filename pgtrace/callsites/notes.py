@@ -1,4 +1,5 @@
-"""The notes that a program's processes leave: which line of it was about to send a statement.
+"""Reads the notes that a program's processes leave: the line of code that was about to send each
+statement.
 
     notes = Notes(directory)
     notes.read()        # what is new since the last time, of all processes, by time
@@ -67,7 +68,7 @@ while others write theirs."""
 
 
 def driver(flags: int) -> str:
-    """The driver that a note was made in; empty if it does not say."""
+    """The driver in which a note was made; empty if the note does not say."""
     number = flags >> _DRIVER_BITS & 7
     return DRIVERS[number] if number < len(DRIVERS) else ""
 
@@ -86,7 +87,7 @@ class Site(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A statement was about to be sent."""
+    """A note that a statement was about to be sent."""
 
     time_ns: int
     crc: int
@@ -139,7 +140,7 @@ class Notes:
         self._files: dict[str, _File] = {}
 
     def read(self) -> list[Note]:
-        """What is new, by time. Never raises."""
+        """The new notes, by time. Never raises."""
         try:
             names = [entry.name for entry in os.scandir(self.directory) if _NAME.match(entry.name)]
         except OSError:
@@ -170,7 +171,7 @@ class _File:
         self._texts = _opened(f"{path}.sites")
         self._slots = 0
         self._unfinished: list[int] = []
-        """Slots before that which were not finished yet."""
+        """Earlier slots that were not finished yet."""
         self._sites: list[tuple[Site | None, tuple[str, ...]]] = []
         self._cut = b""
         self._sites_bytes = 0
@@ -241,8 +242,9 @@ class _File:
 
 
 def _site_of(line: bytes) -> tuple[Site | None, tuple[str, ...]]:
-    """A line of `.sites`: number, line, file, function and marks, separated by tabs. Without a file
-    it is only about marks."""
+    """Parse a line of `.sites`: number, line, file, function and marks, separated by tabs. Without
+    a file it has only marks.
+    """
     _, number, file, function, marks = [*line.decode("utf-8", "surrogateescape").split("\t"), "", "", "", "", ""][:5]
     names = tuple(_plain(name) for name in marks.split(SEPARATOR)[:DEEPEST]) if marks else ()
     if not file:
@@ -255,7 +257,7 @@ def _plain(text: str) -> str:
 
 
 def _opened(path: str) -> int:
-    """A descriptor of a regular file of ours; -1 if there is none."""
+    """A descriptor for a regular file of this user; -1 if there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

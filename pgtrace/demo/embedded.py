@@ -90,8 +90,9 @@ class EmbeddedServer:
         return self._binaries if self._binaries is not None else find_binaries()
 
     def environment(self, host: str | None = None, port: int | None = None) -> dict[str, str]:
-        """The variables that libpq and most drivers read, to reach this server, or `host` and
-        `port` in front of it."""
+        """The environment variables with which libpq and most drivers reach this server, or `host`
+        and `port` in front of it.
+        """
         return {
             "PGHOST": host or self.host,
             "PGPORT": str(port or self.port),
@@ -101,7 +102,7 @@ class EmbeddedServer:
         }
 
     def url(self, host: str | None = None, port: int | None = None) -> str:
-        """The same as a connection URL."""
+        """The connection URL for this server, or for `host` and `port` in front of it."""
         return f"postgresql://{self.user}:{self.password}@{host or self.host}:{port or self.port}/{self.database}"
 
     def start(self) -> Self:
@@ -175,7 +176,7 @@ class EmbeddedServer:
         """Start one of the server's programs, which ends when this process ends."""
         self._kept = Kept(
             command,
-            orders=(signal.SIGINT, signal.SIGQUIT),  # clients get an error; then at once
+            orders=(signal.SIGINT, signal.SIGQUIT),  # fast shutdown, then immediate
             removes=self._directory,
             locks=self._private.locks,
             directory=self._directory,
@@ -217,7 +218,7 @@ class EmbeddedServer:
 
 
 def _is_ready(pid_file: Path) -> bool:
-    """Whether the server accepts connections: pg_ctl looks there too."""
+    """Whether the server accepts connections, from the same file that pg_ctl reads."""
     try:
         return pid_file.read_text().splitlines()[7].strip() == "ready"
     except (OSError, IndexError):

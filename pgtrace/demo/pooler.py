@@ -40,7 +40,8 @@ class MissingProgram(PgTraceError):
 
 def find_pgbouncer() -> str | None:
     """The path of PgBouncer; None if it is not installed. Debian has it in /usr/sbin, which is not
-    on everybody's path."""
+    on every user's PATH.
+    """
     return shutil.which(PROGRAM) or shutil.which(PROGRAM, path="/usr/sbin:/usr/local/sbin")
 
 
@@ -59,8 +60,9 @@ class RunningPooler:
     host = "127.0.0.1"
 
     def __init__(self, ini: str, port: int, program: str | None = None, directory: Path | None = None) -> None:
-        """The ini says that it listens on `port`. `directory` is where its relative paths lead,
-        `program` is another build."""
+        """The ini must say that it listens on `port`. `directory` is the base of its relative
+        paths; `program` is another build.
+        """
         self.port = port
         self._program = program or find_pgbouncer() or PROGRAM
         self._ini = ini
@@ -112,8 +114,8 @@ class RunningPooler:
             time.sleep(_LOOK_S)
 
     def _said(self, command: list[str]) -> str:
-        """The first error that it says when started once more with that command, which ends at
-        once: with -q it says nothing. The ini is not the user's, so its name and line are left out.
+        """The first error that it prints when it is started again without -q, which suppresses
+        errors. The ini is not the user's, so its name and line are left out.
         """
         try:
             ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=self._beside, timeout=START_S, check=False)
@@ -136,7 +138,7 @@ class RunningPooler:
 
 
 class Pooler(RunningPooler):
-    """One that lets everybody in, and logs in to the server as the server's user."""
+    """A PgBouncer that accepts every client, and logs in to the server as the server's user."""
 
     def __init__(
         self,
@@ -175,8 +177,9 @@ _LOGIN: Final = re.compile(r"\b(?:user|auth_user)\s*=")
 
 
 def led_elsewhere(ini: str, port: int, host: str, server_port: int, login: str = "") -> str:
-    """An ini of the user's for a PgBouncer that listens on `port`, and whose databases lead to that
-    server. `login` is what a database without a user also gets."""
+    """The user's ini, changed so that PgBouncer listens on `port` and its databases point to that
+    server. `login` is added to databases without a user.
+    """
     lines: list[str] = []
     section = ""
     for line in ini.splitlines():

@@ -7,13 +7,14 @@ import socket
 from typing import Final
 
 _OWN: Final = range(20_000, 32_000)
-"""Below the ports that Linux, macOS and Windows give to those who ask for any. One of those could
-be taken, by any connection that somebody opens, between being found and being used."""
+"""Ports below those that Linux, macOS and Windows assign automatically. An automatic port could be
+taken by any new connection between being found and being used.
+"""
 _TRIES: Final = 100
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port of that address that is free, and that nobody gets by chance."""
+    """A free port of that address which the system does not assign automatically."""
     for port in (*random.sample(_OWN, _TRIES), 0):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             try:

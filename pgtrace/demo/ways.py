@@ -36,8 +36,7 @@ class EmbeddedError(PgTraceError):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How to run the server's programs: what to put before the command, and which user it runs
-    as."""
+    """A way to run the server's programs: a prefix for the command, and the user that runs it."""
 
     name: str
     prefix: tuple[str, ...] = ()
@@ -116,7 +115,7 @@ def give(paths: Iterable[Path], way: Way) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Our environment without what would lead the server elsewhere."""
+    """Our environment without variables that would misdirect the server."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))} | {"LC_ALL": "C"}
 
 

@@ -1,14 +1,13 @@
-"""Requests answered in whatever order they come, on whatever connection.
+"""Answers requests in any order, on any connection.
 
-The unit is what a driver sends up to a flush point: `PDH`, `BES`, a Query, an Execute that begins a
-COPY from the driver. The answer is that of
-the same unit of the recording: the first time the first, the second time the second; the last one
-is given again. Names are compared by the text they stand for, the data of a COPY with the unit that
-began it. What asks for nothing is left out, and so is what the server discarded after an error.
-Whether a connection is in a transaction follows from the units that it was answered: one
-that began a block when it was recorded begins one here.
+A unit is the messages that a driver sends up to a flush point: `PDH`, `BES`, a Query, an Execute
+that begins a COPY from the driver. The answer is that of the same unit in the recording: the first
+time the first one, the second time the second; the last one is repeated. Names are compared by the
+text they stand for, the data of a COPY with the unit that began it. Messages that ask for nothing,
+or that the server discarded after an error, are left out. The transaction status of a connection
+follows from its answered units: a unit that began a block when it was recorded begins one here.
 
-A unit that the recording does not have is answered with an error; the connection goes on.
+A unit that is not in the recording is answered with an error, and the connection continues.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Place = tuple[Script, int, int]
 
 
 class Units:
-    """The units of a recording, by their key."""
+    """The units of a recording, found by their keys."""
 
     def __init__(self, recording: Recording) -> None:
         self._places: dict[bytes, list[Place]] = {}
@@ -68,7 +67,7 @@ class Units:
 
     @property
     def unasked(self) -> int:
-        """Recorded requests that no driver has asked for."""
+        """The number of recorded requests that no driver has sent."""
         return sum(
             script.steps[index].asks
             for key, places in self._places.items()
@@ -77,7 +76,7 @@ class Units:
         )
 
     def copied(self, key: bytes) -> CopyDifference | None:
-        """How the data of a COPY that a unit began differs from the first that was recorded."""
+        """A comparison of COPY data with the first recorded data of a unit that began a COPY."""
         found = self._copied.get(key)
         return CopyDifference(*found) if found is not None else None
 
@@ -116,7 +115,7 @@ class AnyOrder:
         self._skipping = self._both = False
 
     def take(self, code: int, body: bytes, size: int) -> None:
-        """The driver's next message."""
+        """Take the driver's next message."""
         if self._replies.ended:
             return
         if self._idle.asks_nothing(code, copying=bool(self._context) and not self._both):

@@ -1,11 +1,11 @@
-"""Which recorded connection a driver gets.
+"""Chooses the recorded connection for each driver.
 
-Several drivers send the same start-up, so at start-up a recorded connection is only reserved: the
-first of the same start-up parameters that is left, else the first that is left. The choice is made
-at the first request, by what is asked up to the first flush point. If another driver holds the
-recorded connection that fits, the two change places.
+Several drivers may send the same start-up, so at start-up a recorded connection is only reserved:
+the first free one with the same start-up parameters, else the first free one. The choice is made at
+the first flush point, by the requests up to there. If another driver holds the recorded connection
+that fits, the two are swapped.
 
-When all of a kind have been taken, they are taken again from the first, and `repeated` counts it.
+When all of a kind have been used, they are used again from the first, and `repeated` counts it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Reservation:
 
 
 class Choice:
-    """The recorded connections of a recording, and which of them are left."""
+    """The connections of a recording, and which of them are free."""
 
     def __init__(self, recording: Recording) -> None:
         self._scripts = recording.scripts
@@ -56,11 +56,11 @@ class Choice:
 
     @property
     def left(self) -> int:
-        """Recorded connections that nobody has taken."""
+        """The number of recorded connections that no driver has taken."""
         return len(self._scripts) - self.taken
 
     def reserve(self, parameters: Parameters) -> Reservation:
-        """A place for a driver with these start-up parameters."""
+        """Reserve a recorded connection for a driver with these start-up parameters."""
         kinds = [parameters] if parameters in self._all else list(islice(self._all, _LOOKED_AT))
         for kind in kinds:
             left = self._left[kind]
@@ -75,8 +75,9 @@ class Choice:
         return Reservation(self._all[kind][at % len(self._all[kind])], repeats=True)
 
     def commit(self, mine: Reservation, keys: Sequence[bytes]) -> Script:
-        """The recorded connection for a driver whose first requests have these keys; its own if no
-        other fits better."""
+        """The recorded connection for a driver whose first requests have these keys; the reserved
+        one if no other fits better.
+        """
         if keys and not _fits(mine.script, keys):
             self._exchange(mine, keys)
         if mine.repeats:
@@ -87,7 +88,7 @@ class Choice:
         return mine.script
 
     def release(self, mine: Reservation) -> None:
-        """The driver left without a request: that is a connection too."""
+        """Use up the recorded connection of a driver that left without a request."""
         self.commit(mine, ())
 
     def _exchange(self, mine: Reservation, keys: Sequence[bytes]) -> None:

@@ -1,8 +1,8 @@
-"""Where the data of a COPY differs from what was recorded, in words.
+"""Finds the first difference between a driver's COPY data and the recorded data, in words.
 
-The driver's data is compared as it comes, however it is cut, so nothing of it is kept but what is
-around the first difference. Text is compared row by row; binary data has no rows that are seen
-without its types, so there it is the byte.
+The driver's data is compared as it arrives, however it is cut into messages, so only the part
+around the first difference is kept. For text the difference is reported by row. Rows of binary data
+cannot be found without types, so there it is reported by byte.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CopyDifference:
     __slots__ = ("_after", "_at", "_begins", "_found", "_line", "_now", "_pieces", "_recorded", "_row")
 
     def __init__(self, script: Script, step: Step) -> None:
-        """`step` has the recorded data."""
+        """Compare with the recorded data of `step`."""
         self._pieces = _data(script, step)
         self._recorded = b""  # recorded data that is not compared yet
         self._at = 0
@@ -39,7 +39,7 @@ class CopyDifference:
         self._after = self._now = b""
 
     def add(self, body: bytes) -> None:
-        """The driver's next data."""
+        """Compare the driver's next data."""
         if self._found:
             self._now += body[: _AROUND - len(self._now)]
             return
@@ -56,8 +56,9 @@ class CopyDifference:
         self._after, self._now = self._read(_AROUND)[:_AROUND], body[same : same + _AROUND]
 
     def words(self) -> str:
-        """What differs, once the driver's data has ended; empty if it is in bytes that were not
-        kept."""
+        """The difference in words, once the driver's data has ended; empty if it is in bytes that
+        were not kept.
+        """
         if not self._found:
             self._after = self._read(_AROUND)[:_AROUND]
         if self._after == self._now:

@@ -1,12 +1,12 @@
-"""Requests answered in the recorded order.
+"""Answers requests in the recorded order.
 
 Each message of the driver is compared with the next recorded request. If they are the same, the
-recorded answer is next; if not, the connection ends with an error, since what would have come is
+recorded answer is sent; if not, the connection ends with an error, because the server's answer is
 not known. Rules, as in the session's machine:
 
-- After an error in an extended query, what follows is discarded up to the next Sync. How much a
-  driver had sent by then depends on timing, so it is not compared.
-- What asks for nothing is not compared: a Flush before which nothing is owed, for example.
+- After an error in an extended query, messages up to the next Sync are discarded. How many a driver
+  has sent by then depends on timing, so they are not compared.
+- Messages that ask for nothing are not compared, such as a Flush before which nothing is owed.
 - CopyData is one stream. After an error in a COPY the rest of it is dropped.
 - CopyData of a COPY in both directions (replication) is not compared.
 """
@@ -44,7 +44,7 @@ class InOrder:
         self._skipping = self._copying = self._both = False
 
     def begin(self) -> None:
-        """Start-up is over: what the server said unprompted comes first."""
+        """Begin after start-up: send what the recorded server sent unprompted."""
         self._unprompted()
         self._replies.flush()
 
@@ -81,8 +81,9 @@ class InOrder:
             self._batch.clear()
 
     def _next(self, code: int) -> Step | None:
-        """The next recorded request. Copy data that nothing answered is left out if something else
-        was sent."""
+        """The next recorded request. CopyData that nothing answered is skipped if the driver sent
+        something else.
+        """
         steps = self.script.steps
         while self._at < len(steps):
             step = steps[self._at]
@@ -117,7 +118,7 @@ class InOrder:
             self._difference.add(body)
 
     def _end_copy(self) -> None:
-        """The driver's copy data has ended, or led to a recorded error."""
+        """Compare the driver's copy data after its end, or at a recorded error."""
         assert self._copy is not None
         key, self._copy = self._copy.key(self._options), None
         step = self._next(ord("d"))
@@ -145,7 +146,7 @@ class InOrder:
             self._replies.end(reset=self.script.resets)
 
     def _skip(self) -> None:
-        """An error in an extended query: go on at the next Sync."""
+        """After an error in an extended query: skip to the next Sync."""
         self._skipping, self._copying = True, False
         self._replies.flush()
         steps = self.script.steps
@@ -169,7 +170,7 @@ class InOrder:
             self._replies.end(reset=self.script.resets)
 
     def _learn(self, step: Step, code: int, body: bytes) -> None:
-        """This driver's names for the recorded ones."""
+        """Learn this driver's names for the recorded names."""
         if code not in b"PB":
             return
         name = body.partition(b"\0")[0]

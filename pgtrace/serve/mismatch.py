@@ -1,4 +1,5 @@
-"""What was expected and what came instead: in flight notation, and in words.
+"""A difference between the recording and a driver: what was expected and what came, in flight
+notation and in words.
 
     connection 2 (recorded connection 1), request 14: expected Bind, got Query
       expected  BES  Bind s1
@@ -32,30 +33,31 @@ _AROUND: Final = 30
 _TEXT: Final = 200
 _VALUE: Final = 60
 _SEARCHED: Final = 10_000
-"""How many recorded requests back a statement's types are looked for."""
+"""How many recorded requests are searched backwards for a statement's types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One difference."""
+    """A request that differs from the recording."""
 
     where: str
     expected: str
     got: str
     detail: str = ""
     sqlstate: str = SQLSTATE
-    """What the driver's ErrorResponse says."""
+    """The SQLSTATE of the driver's ErrorResponse."""
 
     def lines(self) -> list[str]:
-        """As it is printed."""
+        """The lines to print."""
         lines = [self.where, f"  expected  {self.expected}", f"  got       {self.got}"]
         return [*lines, f"  {self.detail}"] if self.detail else lines
 
 
 def mismatch(connection: int, script: Script, at: int, batch: Sequence[int], code: int, body: bytes, detail: str = "") -> Mismatch:
-    """For a request that is not the recorded one at `at`. `batch` has the codes that this driver
-    has sent since its last flush point, the request included; `detail` says what differs in
-    the data of a COPY."""
+    """The mismatch for a request that differs from the recorded step at index `at`. `batch` has the
+    codes of the driver's messages since its last flush point, with this one; `detail` says what
+    differs in the data of a COPY.
+    """
     recorded, recorded_body, flight, number = _expected(script, at)
     got = codes.message_name(FRONTEND, code)
     where = f"connection {connection} (recorded connection {script.number}), request {number}:"
@@ -80,7 +82,7 @@ def malformed(code: int, body: bytes) -> str:
 
 
 def nonsense(where: str, got: str) -> Mismatch:
-    """For bytes that are no message."""
+    """The mismatch for bytes that are not a message."""
     return Mismatch(f"{where}: this is not a message of the protocol", "a message", got, sqlstate=PROTOCOL_VIOLATION)
 
 
@@ -120,7 +122,7 @@ def _told(code: int, body: bytes) -> str:
 
 
 def _difference(script: Script, at: int, recorded: bytes, body: bytes) -> str:
-    """What differs in two messages of one kind."""
+    """The difference between two messages of one type, in words."""
     code = script.steps[at].code
     try:
         if code == ord("B"):
@@ -136,7 +138,7 @@ def _difference(script: Script, at: int, recorded: bytes, body: bytes) -> str:
 
 
 def _types(script: Script, at: int, statement: str) -> Sequence[int]:
-    """The parameter types of a recorded statement, as far as its Parse or the server said them."""
+    """The parameter types of a recorded statement, as far as its Parse or the server gave them."""
     named = statement.encode("utf-8", "surrogateescape")
     described: Sequence[int] = ()
     for index in range(at - 1, max(-1, at - 1 - _SEARCHED), -1):

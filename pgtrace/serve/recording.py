@@ -1,13 +1,13 @@
-"""A capture becomes scripts, one for each recorded connection.
+"""Makes scripts from a capture, one for each recorded connection.
 
-Which request each answer belongs to is known by the session's own machine (session/watched.py).
-Here its answers are written down:
+The session's machine (session/watched.py) knows to which request each answer belongs. The rules for
+the scripts are:
 
 - Bytes from the first message after start-up to the next request's answer belong to that request.
   NoticeResponse, NotificationResponse and ParameterStatus belong to the request that was being
   answered, or to nobody while nothing was owed.
-- An error that interrupts a COPY from the driver belongs to the CopyData that led to it, so that it
-  is sent when that has come.
+- An error that interrupts a COPY from the driver belongs to the CopyData that led to it, so it is
+  sent when that data has arrived.
 - An answer with 57014 waits for a CancelRequest if the recording has one for that connection.
 
 A connection without a start-up, or with bytes that were not recorded or cannot be read, is not
@@ -71,14 +71,14 @@ class Recording:
     """The scripts of a capture."""
 
     def __init__(self, path: str, name: str, options: Options) -> None:
-        """For the capture at `path`; `name` is what messages call it. Raises CaptureError."""
+        """Prepare to read the capture at `path`; messages call it `name`. Raises CaptureError."""
         self.name = name
         self.options = options
         self.store = Store()
         self.scripts: list[Script] = []
-        """Those that can be served, in the order in which they opened."""
+        """The connections that can be served, in the order in which they opened."""
         self.unserved: Counter[str] = Counter()
-        """Why others are not, and how many."""
+        """Reason -> how many connections cannot be served because of it."""
         self.cancels = 0
         """Recorded CancelRequests."""
         self.torn_bytes = 0
@@ -90,7 +90,7 @@ class Recording:
         self._cancelled: list[tuple[Script, int, bytes]] = []
 
     def step(self) -> bool:
-        """Read on; False at the end. Raises CaptureError."""
+        """Read on. Returns False at the end. Raises CaptureError."""
         blocks = self._reader.read()
         for block in blocks:
             for record in block.records:
@@ -110,7 +110,7 @@ class Recording:
 
     @property
     def progress(self) -> float:
-        """From 0 to 1."""
+        """The share that has been read, from 0 to 1."""
         return self._reader.read_bytes / max(1, self._reader.size_bytes)
 
     @property
@@ -163,8 +163,9 @@ class Recording:
         self._cancelled.append((script, step, key))
 
     def _settle_cancels(self) -> None:
-        """Which answers wait for a CancelRequest. A golden has no keys, so there any may be
-        meant."""
+        """Decide which answers wait for a CancelRequest. A golden has no keys, so there it may be
+        any of them.
+        """
         left = Counter(self._asked_to_cancel)
         for script, index, key in self._cancelled:
             if not left[key]:
@@ -283,8 +284,9 @@ class _Connection:
         self._machine.sent(time_ns, frame, step)
 
     def _request(self, code: int, body: bytes, size: int, start: int, time_ns: int) -> Step | None:
-        """The step of a message; None for CopyData of a COPY in both directions, and for what asks
-        for nothing."""
+        """The step of a message; None for CopyData of a COPY in both directions, and for messages
+        that ask for nothing.
+        """
         script = self.script
         if self._idle.asks_nothing(code, copying=self._machine.copies_in):
             if self._copy is None:
@@ -351,7 +353,7 @@ class _Connection:
             self._end_copy()
 
     def _swallow(self, began: Step) -> None:
-        """The server copies now: Sync and Flush that were sent ahead ask for nothing."""
+        """The server is in copy mode, so Sync and Flush that were sent ahead ask for nothing."""
         steps = self.script.steps
         for index in range(began.index + 1, len(steps)):
             if (step := steps[index]).code in _COPY_ENDS:
@@ -361,7 +363,7 @@ class _Connection:
                 self.script.requests -= 1
 
     def _answered(self, asked: Step | None, time_ns: int, start: int) -> Step:
-        """The step that the next bytes belong to: never one before those that have an answer."""
+        """The step to which the next bytes belong; never earlier than a step that has an answer."""
         steps = self.script.steps
         if asked is not None and asked.index < self._current:
             asked = steps[self._current]
@@ -370,7 +372,7 @@ class _Connection:
             if latest is not None and latest.code == UNPROMPTED:
                 asked = latest
             elif latest is not None and latest.index > self._current:
-                asked = latest  # nothing owes it, but a request has come since
+                asked = latest  # no request owes it, but one has come since
             else:
                 self._end_copy()
                 asked = Step(UNPROMPTED)
@@ -384,7 +386,7 @@ class _Connection:
         return asked
 
     def _note(self, step: Step, code: int, body: bytes, kind: int) -> None:
-        """What the server has to know about this message of an answer."""
+        """Note the properties that the server needs of this message of an answer."""
         if code == ord("Z"):
             step.status = self._status = body[0] if body else 0
         elif code == ord("W"):
@@ -427,7 +429,9 @@ class _Connection:
 
 
 def is_blanked(path: str) -> bool:
-    """Whether a FILE is a golden without the numbers and bytes that differ from run to run."""
+    """Whether a FILE is a golden in which numbers and bytes that differ from run to run are
+    blanked.
+    """
     try:
         with open(path, "rb") as file:
             before = b""

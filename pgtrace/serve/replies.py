@@ -1,11 +1,11 @@
-"""What goes to one driver, in order: bytes, recorded answers, pauses, and the end.
+"""The outputs to one driver, in order: bytes, recorded answers, pauses, and the end.
 
-Answers are held until the driver waits for them, at a flush point, as a server does. Only then does
-it matter when they are written, so the driver sees the same whatever its timing.
+As in a server, answers are held until a flush point, when the driver waits for them. So the driver
+sees the same bytes whatever its timing.
 
-An answer is copied from the recording. Two things in it can be changed: names in the text of an
-error or notice, which are this driver's own, and the transaction status of the last ReadyForQuery
-when requests are answered in any order.
+An answer is copied from the recording. Two things in it may be replaced: names in the text of an
+error or notice, by this driver's names; and, when requests are answered in any order, the
+transaction status of the last ReadyForQuery.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pgtrace.serve.script import TEXTS, Script, Step
 from pgtrace.serve.store import Stream
 
 SQLSTATE: Final = "PGT01"
-"""What did not match. The class is no other's."""
+"""The SQLSTATE for requests that do not match. No other program uses its class."""
 PROTOCOL_VIOLATION: Final = "08P01"
 _LONGEST_TEXT: Final = 1024 * 1024
 _READY_BYTES: Final = 6
@@ -30,13 +30,13 @@ _QUOTED: Final = re.compile(rb'"([^"\0]+)"')
 
 
 class Send(NamedTuple):
-    """Bytes."""
+    """Send these bytes."""
 
     data: bytes
 
 
 class Copy(NamedTuple):
-    """Bytes of the recording."""
+    """Send bytes of the recording."""
 
     stream: Stream
     offset: int
@@ -44,17 +44,17 @@ class Copy(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Nothing for that time, with `--timing`."""
+    """Send nothing for that time, with `--timing`."""
 
     ns: int
 
 
 class AwaitCancel(NamedTuple):
-    """Nothing before a CancelRequest comes for this connection."""
+    """Send nothing until a CancelRequest comes for this connection."""
 
 
 class End(NamedTuple):
-    """The server closes."""
+    """Close the connection."""
 
     reset: bool = False
 
@@ -69,19 +69,20 @@ class Replies:
 
     def __init__(self) -> None:
         self.outputs: deque[Output] = deque()
-        """What may be written now. The socket takes from its left."""
+        """The outputs that may be written now. The socket takes them from the left."""
         self.ended = False
-        """Whether nothing comes after what there is."""
+        """Whether no more outputs will follow."""
         self._held: list[Output] = []
 
     def send(self, data: bytes) -> None:
-        """Bytes of our own, at once."""
+        """Add bytes that may be sent at once."""
         self.flush()
         self.outputs.append(Send(data))
 
     def answer(self, script: Script, step: Step, names: Mapping[bytes, bytes], status: int = 0) -> None:
-        """A recorded answer. `names` are this driver's for the recorded ones; `status` replaces
-        that of its last ReadyForQuery."""
+        """Add a recorded answer. `names` maps recorded names to this driver's; `status` replaces
+        that of its last ReadyForQuery.
+        """
         if step.latency_ns:
             self._held.append(Pause(step.latency_ns))
         if step.index in script.waits:
@@ -102,18 +103,18 @@ class Replies:
             self._held.append(Send(ready))
 
     def fail(self, severity: str, message: str, detail: str, status: int = 0, sqlstate: str = SQLSTATE) -> None:
-        """An ErrorResponse of our own, and with `status` a ReadyForQuery."""
+        """Add an ErrorResponse from pgtrace, and with `status` a ReadyForQuery."""
         fields = (("S", severity), ("V", severity), ("C", sqlstate), ("M", f"pgtrace: {message}"), ("D", detail))
         error = backend.ErrorResponse(tuple((name, text.replace("\0", "")) for name, text in fields if text)).wire()
         self.send(error + (b"Z\0\0\0\5" + bytes([status]) if status else b""))
 
     def flush(self) -> None:
-        """The driver waits: what is held may be written."""
+        """Release the held outputs, because the driver waits."""
         self.outputs.extend(self._held)
         self._held.clear()
 
     def end(self, *, reset: bool = False) -> None:
-        """Nothing comes after what there is."""
+        """End after the present outputs."""
         if not self.ended:
             self.flush()
             self.outputs.append(End(reset))

@@ -1,11 +1,10 @@
-"""What makes two requests the same: the key of each frontend message, 16 bytes.
+"""The key of each frontend message, 16 bytes: two requests are the same if their keys are equal.
 
-A key is a hash of the message as a program means it. Of a body its first KEPT_BYTES count, and its
-length.
+A key is a hash of the message's meaning. The first KEPT_BYTES of a body count, and its length.
 
 - Names that drivers generate differ from run to run. In recorded order, a statement, portal or
-  cursor is the number of its first use. In any order, it is its text. The names in
-  DEALLOCATE, EXECUTE, DECLARE, FETCH, MOVE and CLOSE count in the same way.
+  cursor is the number of its first use. In any order, it is its text. The names in DEALLOCATE,
+  EXECUTE, DECLARE, FETCH, MOVE and CLOSE count in the same way.
 - With `any_values`, the parameters of Bind and FunctionCall do not count, nor do literals in SQL.
   Their formats do, because the recorded answers are in those.
 - CopyData is one stream, however it was cut into messages (CopyRun).
@@ -30,14 +29,14 @@ KEPT_BYTES: Final = 1024 * 1024
 """The most bytes of a message that are kept and compared."""
 KEY_BYTES: Final = 16
 FLUSH_POINTS: Final = frozenset(b"QFSHcf")
-"""After these the server sends what it has."""
+"""Messages after which the server sends all it has."""
 _HEAD: Final = re.compile(rb"\s*(?i:(deallocate|execute)|(declare|fetch|move|close))\b")
 _DECLARE: Final = re.compile(rb'\s*(?i:declare)\s+"?([^\s"]+)')
 _WORD: Final = re.compile(rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*")
 
 
 class Idle:
-    """Which messages of a connection ask for nothing, one after the other."""
+    """Finds the messages of a connection that ask for nothing."""
 
     __slots__ = ("_pending", "_simple")
 
@@ -45,8 +44,9 @@ class Idle:
         self._pending = self._simple = False
 
     def asks_nothing(self, code: int, *, copying: bool) -> bool:
-        """Whether the next message asks for nothing. `copying` is whether the server copies from
-        the driver when it reads it."""
+        """Whether the next message asks for nothing. `copying` says whether the server copies from
+        the driver when it reads the message.
+        """
         if code in b"HS" and copying:
             return True
         if code == ord("H") and not self._pending:
@@ -59,7 +59,7 @@ class Idle:
 
 
 class Options(NamedTuple):
-    """What counts."""
+    """Which parts of requests count."""
 
     any_values: bool = False
     any_order: bool = False
@@ -67,7 +67,7 @@ class Options(NamedTuple):
 
 
 class Requests:
-    """The requests of one connection, one after the other."""
+    """Computes the keys of one connection's requests, one after the other."""
 
     __slots__ = ("_options", "_portals", "_statements")
 
@@ -77,7 +77,7 @@ class Requests:
         self._portals: dict[bytes, bytes] = {}
 
     def key(self, code: int, body: bytes, size: int) -> bytes:
-        """The key of the next message; its names are learned."""
+        """The key of the next message. Also learns its names."""
         parts = self._parts(code, body)
         return _hash(bytes([code]), *(parts if parts is not None else (body, b"%d" % size)))
 
@@ -159,7 +159,7 @@ class CopyRun:
         """Bytes of data so far."""
 
     def add(self, body: bytes, size: int) -> None:
-        """One more message. `body` may be its beginning only."""
+        """Add a message. `body` may be cut."""
         self.bytes += size - 5
         self._cut = self._cut or len(body) != size - 5
         self._hash.update(body)

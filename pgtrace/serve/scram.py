@@ -23,7 +23,7 @@ class Refused(Exception):
 
 
 class Verifier:
-    """What a server keeps of a password."""
+    """What a server stores for a password."""
 
     def __init__(self, password: str) -> None:
         self.salt = secrets.token_bytes(16)
@@ -34,7 +34,7 @@ class Verifier:
 
 
 class Login:
-    """One login."""
+    """The state of one login."""
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier

@@ -41,7 +41,7 @@ _CHUNK: Final = 4096
 
 @dataclass(slots=True)
 class Step:
-    """A request and where its answer is."""
+    """A request, with the place of its answer."""
 
     code: int
     request: int = 0
@@ -54,12 +54,12 @@ class Step:
     length: int = 0
     """Bytes of the answer."""
     latency_ns: int = 0
-    """The time between what was waited for and the answer."""
+    """The time from the latest request or answer before it to its answer, in ns."""
     flags: int = 0
     before: int = 0
     """Transaction status before it, as in ReadyForQuery; 0 before the first."""
     status: int = 0
-    """Transaction status that its ReadyForQuery said; 0 without one."""
+    """Transaction status in its ReadyForQuery; 0 without one."""
     sent_ns: int = 0
     """When it was sent."""
     after: int = -1
@@ -139,11 +139,11 @@ class Script:
     fails: bool = False
     """Whether start-up ended with an error."""
     served: bool = False
-    """Whether it can be served: it has a start-up, and that is whole."""
+    """Whether it can be served: its start-up is complete."""
     closes: bool = False
     """Whether the backend ended the connection."""
     resets: bool = False
-    """Whether that was a reset."""
+    """Whether it ended it with a reset."""
     leaves: bool = False
     """Whether the driver ended it."""
     opened_ns: int = 0
@@ -154,7 +154,7 @@ class Script:
     reached: int = 0
     """The most of them that one driver got past."""
     waits: set[int] = field(default_factory=set)
-    """Steps before whose answer a CancelRequest came."""
+    """Steps that were answered after a CancelRequest."""
 
     def message(self, step: Step, kept_bytes: int) -> tuple[bytes, int]:
         """The body of a step's request, at most `kept_bytes` of it, and the size on the wire."""

@@ -1,9 +1,8 @@
 """The sockets of `pgtrace serve`: one Connection for each driver, one event loop for all.
 
-Everything that has to do with the protocol is in session.py; here bytes are read, and the outputs
-are written in their order. What a driver does not read stays in the recording's file: at most
-WRITTEN_BYTES of it are in memory for each connection, and while a driver does not read, nothing of
-it is read either.
+session.py handles the protocol; this module reads bytes, and writes the outputs in order. Answers
+that a driver does not read stay in the recording's file: at most WRITTEN_BYTES per connection are
+in memory, and while a driver does not read, nothing is read from it either.
 
 `timing` is the factor on recorded waits: 1 for real time, 0 for none.
 """
@@ -48,9 +47,10 @@ class Server:
         repeats: Callable[[int, int], None] = lambda _, __: None,
         refused: Callable[[int, str], None] = lambda _, __: None,
     ) -> None:
-        """`tell` hears of each mismatch, `repeats` of each connection that gets a recorded one that
-        was taken before: its number, and that of the recorded one; `refused` of the number and
-        the user of each connection whose password is wrong."""
+        """`tell` is called with each mismatch; `repeats` for each connection that gets a used
+        recorded one, with both numbers; `refused` with number and user of each connection whose
+        password is wrong.
+        """
         self.recording = recording
         self.choice = Choice(recording)
         self.addresses: list[str] = []
@@ -107,7 +107,7 @@ class Server:
             server = await loop.create_server(self._accept, host, self.port, backlog=_BACKLOG)
         except OSError:
             if optional and self._servers:
-                return  # a machine without IPv6
+                return  # the machine has no IPv6
             raise
         self._servers.append(server)
         for one in server.sockets:
@@ -148,11 +148,11 @@ class Server:
         )
 
     def opened(self, connection: Connection) -> None:
-        """A driver has connected."""
+        """Called when a driver has connected."""
         self._open.add(connection)
 
     def closed(self, connection: Connection, session: Session) -> None:
-        """A driver is gone."""
+        """Called when a driver has disconnected."""
         self._open.discard(connection)
         session.left(hung_up=not connection.aborted)
         self.connections += session.ready
@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def eof_received(self) -> bool:
-        return bool(self._outputs)  # a driver that only listens gets what is left
+        return bool(self._outputs)  # a half-closed driver still gets the rest
 
     def pause_writing(self) -> None:
         self._full = True
@@ -254,7 +254,7 @@ class Connection(asyncio.Protocol):
             self._outputs.popleft()
 
     def _wait(self, ns: int) -> bool:
-        """Whether a recorded pause has to be waited for."""
+        """Begin a recorded pause. Returns False if there is nothing to wait for."""
         seconds = ns / 1e9 * self._server.timing
         if seconds <= 0:
             return False
@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
         if not output.reset:
             self._transport.close()
             return
-        # what was written before a reset gets there
+        # bytes written before a reset still arrive
         self._resetting = True
         self._transport.set_write_buffer_limits(high=0)
         if not self._transport.get_write_buffer_size():

@@ -1,11 +1,11 @@
-"""One driver's connection without I/O: start-up, login, and whose requests are answered how.
+"""One driver's connection, without I/O: start-up, login, and the choice of its answers.
 
-Bytes come in with receive(); what to write is in `replies.outputs`. It never raises on any bytes:
-anything that is not PostgreSQL ends the connection, as with a server.
+receive() takes bytes; the bytes to write are in `replies.outputs`. No bytes make it raise: anything
+that is not PostgreSQL ends the connection, as with a server.
 
 - SSLRequest and GSSENCRequest are answered `N`.
-- The driver is trusted; or, with a password, it logs in by SCRAM-SHA-256. A recording has no
-  passwords, and what it has of SCRAM belongs to nonces that are gone.
+- The driver is trusted or, with a password, logs in by SCRAM-SHA-256. A recording has no passwords,
+  and its SCRAM messages belong to other nonces.
 - The recorded process id is kept, because rows may repeat it. The cancel key is new, so that a
   CancelRequest finds the connection it was given to.
 """
@@ -50,11 +50,11 @@ class Keys:
         return key
 
     def forget(self, key: bytes) -> None:
-        """Its connection is over."""
+        """Remove the key of a connection that is over."""
         self._sessions.pop(key, None)
 
     def cancel(self, key: bytes) -> None:
-        """A CancelRequest came."""
+        """Handle a CancelRequest."""
         if (session := self._sessions.get(key)) is not None:
             session.cancelled()
 
@@ -76,9 +76,10 @@ class Session:
         refused: Callable[[str], None] = lambda _: None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """With `units`, requests are answered in any order. `tell` hears of mismatches, `repeats`
-        of a recorded connection that is taken again, `refused` of the user whose password is
-        wrong; `wake` is called after a cancel."""
+        """With `units`, requests are answered in any order. `tell` is called with mismatches,
+        `repeats` with a recorded connection that is used again, `refused` with the user whose
+        password is wrong, and `wake` after a cancel.
+        """
         self.number = number
         self.replies = Replies()
         self.cancel_came = False
@@ -102,7 +103,7 @@ class Session:
         self._player: InOrder | AnyOrder | None = None
         self._version = 0
         self._cancels = False
-        self._latest = b""  # the last bytes that came: a header that is not whole
+        self._latest = b""  # the latest bytes: an incomplete header
         self._parameters: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -111,7 +112,7 @@ class Session:
         return self._ready
 
     def receive(self, data: bytes) -> None:
-        """Bytes of the driver."""
+        """Take bytes from the driver."""
         if self.replies.ended:
             return
         if not self._ready:
@@ -142,7 +143,7 @@ class Session:
         self._wake()
 
     def left(self, *, hung_up: bool = True) -> None:
-        """The driver is gone; without `hung_up` because the server closed."""
+        """Called when the driver is gone; without `hung_up`, because the server closed."""
         self._keys.forget(self._key)
         self._decide()
         if hung_up and self._ready and not self.replies.ended and (size := self._framer.unfinished_bytes(FRONTEND)):
@@ -199,8 +200,9 @@ class Session:
             self.replies.end()
 
     def _nonce_sent(self, login: Login, body: bytes) -> bool:
-        """One of SCRAM's two messages; whether the login is over. Raises Refused,
-        MalformedMessage."""
+        """Handle one of SCRAM's two messages. Returns whether the login is complete. Raises
+        Refused, MalformedMessage.
+        """
         if not login.begun:
             first = auth.SASLInitialResponse.parse(body)
             if first.mechanism != MECHANISM or first.data is None:
@@ -212,7 +214,7 @@ class Session:
         return True
 
     def _enter(self) -> None:
-        """The driver is who it says: the recorded start-up."""
+        """Send the recorded start-up, after the login."""
         assert self._reservation is not None
         script = self._reservation.script
         messages = [message for message in script.startup if message[0] != ord("v")]
@@ -247,13 +249,15 @@ class Session:
             self._player.take(code, body, size)
             return
         if code == ord("H") and not self._held:
-            return  # nothing was asked
+            return  # no password was asked for
         self._held.append((code, body, size))
         if code in FLUSH_POINTS or code == ord("d") or len(self._held) >= _MOST_HELD or size > KEPT_BYTES:
             self._decide()
 
     def _nonsense(self, data: bytes) -> None:
-        """What came is not a message: its type and its length are impossible, or only the type."""
+        """End the connection, because its bytes are not a message: the type, or also the length, is
+        impossible.
+        """
         self._decide()
         if self.replies.ended:
             return
@@ -268,7 +272,7 @@ class Session:
         return f"connection {self.number}" + (f" (recorded connection {player.script.number})" if isinstance(player, InOrder) else "")
 
     def _decide(self) -> None:
-        """Which recorded connection this one is, and what its first requests are answered."""
+        """Choose the recorded connection, and answer the first requests."""
         if self._player is not None or self._reservation is None or not self._ready:
             return
         requests = Requests(self._recording.options)

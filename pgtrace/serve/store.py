@@ -18,7 +18,7 @@ EXTENT_BYTES: Final = 16 * 1024
 
 
 class Store:
-    """The file."""
+    """The temporary file."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the last user)
@@ -44,7 +44,7 @@ class Store:
         return b"".join(parts)
 
     def close(self) -> None:
-        """The file is gone."""
+        """Close and so remove the file."""
         self._file.close()
 
 

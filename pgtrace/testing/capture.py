@@ -9,10 +9,10 @@
 Several files are read as one. A file may be anything that the reading commands accept: a capture, a
 directory of segments, a pcap or a golden. The latter two are first imported into a private
 temporary capture, and packet files that are pieces of one recording become one. A capture may still
-be growing: update() reads what has come since.
+be growing: update() reads what has been written since.
 
-The statements of a mark are counted on a second reading, when you ask for the mark: a reader keeps
-no statements for marks that nobody asks about.
+The statements of a mark are counted in a second reading, when you ask for the mark, because a
+reader does not keep statements for every mark.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from pgtrace.trace.trace import Trace
 
 
 class NoSuchMark(UsageError, LookupError):
-    """The capture has no mark with that name. The text lists those it has."""
+    """The capture has no mark with that name. The message lists its marks."""
 
     def __init__(self, name: str, there: Iterable[str]) -> None:
         names = ", ".join(map(repr, there))
@@ -55,12 +55,13 @@ class NoSuchMark(UsageError, LookupError):
 
 
 class Capture(Counted):
-    """One or several captures, read; a context manager that closes them."""
+    """One or several captures that have been read; a context manager that closes them."""
 
     def __init__(self, *paths: AnyPath, ports: Iterable[int] = (DEFAULT_PORT,), keylog: AnyPath | None = None) -> None:
-        """Read what is there now. `ports` are servers' ports, to include connections in a pcap that
-        began before it. `keylog` is a file of TLS secrets for packets (SSLKEYLOGFILE). Raises
-        CaptureError, MissingExtra."""
+        """Read the files as they are now. `ports` are servers' ports, to include connections in a
+        pcap that began before it. `keylog` is a file of TLS secrets for packets (SSLKEYLOGFILE).
+        Raises CaptureError, MissingExtra.
+        """
         if not paths:
             raise UsageError("Capture() needs a path: Capture('checkout.pgtrace')")
         self._opened = ExitStack()
@@ -76,7 +77,7 @@ class Capture(Counted):
         self.update()
 
     def update(self) -> bool:
-        """Read what has been written since. Returns whether there was anything."""
+        """Read what has been written since. Returns whether there was anything new."""
         changed = self.trace.update()
         while self.trace.update():
             pass
@@ -89,7 +90,7 @@ class Capture(Counted):
 
     @property
     def quiet(self) -> bool:
-        """Whether, at the place reached, no connection was owed a reply."""
+        """Whether no connection was owed a reply at the point read so far."""
         return self.trace.quiet
 
     @property
@@ -110,12 +111,13 @@ class Capture(Counted):
 
     @property
     def statements(self) -> list[Statement]:
-        """What was run, most round trips first."""
+        """The statements that ran, most round trips first."""
         return list(map(Statement.of, self.trace.statements()))
 
     def statement(self, sql: str, *, driver: str | None = None) -> Statement:
-        """The one statement with that SQL: as it is grouped, or with `...` for any text. Raises
-        NoSuchStatement."""
+        """The only statement with that SQL, in any layout, with any values, or with `...` for any
+        text. Raises NoSuchStatement if none or several match.
+        """
         return find_statement(self.statements, sql, driver)
 
     @property
@@ -124,7 +126,7 @@ class Capture(Counted):
         return mark_counters(self.trace)
 
     def mark(self, name: str) -> Window:
-        """What passed while the marks of that name were open. Raises NoSuchMark."""
+        """The traffic while the marks with that name were open. Raises NoSuchMark."""
         if not self.trace.marks.intervals(name):
             raise NoSuchMark(name, self.marks)
         again = self._trace()
@@ -135,7 +137,9 @@ class Capture(Counted):
         return Window(again, name)
 
     def where(self, text: str) -> Selected:
-        """What a filter selects: where("driver:asyncpg and error"). Raises FilterError."""
+        """The round trips that a filter selects: where("driver:asyncpg and error"). Raises
+        FilterError.
+        """
         return Selected(self.trace, text, range(len(self.trace.rows)))
 
     @property
@@ -145,14 +149,17 @@ class Capture(Counted):
 
     @property
     def findings(self) -> list[Finding]:
-        """What costs round trips or fails, failures first, then by cost: `name`, `driver`, `cost`,
-        `what`, `evidence`, `remedies`."""
+        """The findings (`name`, `driver`, `cost`, `what`, `evidence`, `remedies`): failures first,
+        then by cost.
+        """
         self._advice.update()
         return self._advice.findings()
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing: read to the end of finished recordings, without a gap."""
+        """Whether nothing is missing: the recordings are finished, read to their end, and without
+        gaps.
+        """
         return self.trace.complete
 
     def show(self) -> Shown:
@@ -177,7 +184,7 @@ class Capture(Counted):
         return f"<Capture {', '.join(self._names)}: {summary(self.counters)}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks."""
+        """The HTML that notebooks show."""
         return as_html(self._names, self.counters, self.drivers, self.findings)
 
     def __enter__(self) -> Self:

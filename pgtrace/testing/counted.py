@@ -2,9 +2,9 @@
 
     capture.round_trips, window.errors, window.backend_messages["DataRow"]
 
-Statement is one entry of `statements` in `stats --json`. You find it by its SQL in any layout and
-with any values, or by parts of the text as it is grouped (values are $1, $2, ...) with `...`
-between them.
+A Statement is one entry of `statements` in `stats --json`. You find it by its SQL, in any layout
+and with any values, or by parts of its normalised text (values are $1, $2, ...) with `...` between
+them.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from pgtrace.trace.counters import INTEGER_KEYS, KEYS, Counters
 from pgtrace.trace.totals import StatementView
 
 ANYTHING: Final = "..."
-"""In a statement to look for: any text."""
+"""Stands for any text in the SQL of a statement to find."""
 _LISTED: Final = 20
 _SQL_WIDTH: Final = 110
 
 
 class NoSuchStatement(UsageError, LookupError):
-    """No statement, or more than one, matches. The text lists the candidates."""
+    """No statement, or more than one, matches. The message lists the candidates."""
 
 
 class Counted(ABC):
-    """Something with counters."""
+    """An object with all counters as attributes."""
 
     @property
     @abstractmethod
     def counters(self) -> Counters:
-        """All of them as one value."""
+        """All counters as one value."""
 
     @property
     def frontend_messages(self) -> dict[str, int]:
@@ -70,7 +70,7 @@ class Statement:
 
     driver: str
     sql: str
-    """With its values as $1, $2, ..."""
+    """The SQL, with values as $1, $2, ..."""
     fingerprint: str
     names: list[str]
     """Its names as a prepared statement."""
@@ -86,15 +86,16 @@ class Statement:
     result_formats: dict[str, int]
     """Values it returned, as `text` and `binary`."""
     frontend_bytes: int
-    """Of the round trips that it had a part in."""
+    """Bytes of the round trips in which it took part."""
     backend_bytes: int
     bytes_per_execution: dict[str, int] | None
-    """Those for one execution as `frontend` and `backend`, in round trips that it did not share;
-    None without any."""
+    """Bytes per execution, `frontend` and `backend`, in round trips that it did not share; None if
+    there are none.
+    """
     wait_ns: dict[str, int]
     """`total`, `p50`, `p95` and `max` of its executions."""
     comment_variants: int
-    """How many of its texts differ by comments alone."""
+    """How many of its texts differ only in comments."""
 
     @classmethod
     def of(cls, view: StatementView) -> Statement:
@@ -103,8 +104,9 @@ class Statement:
 
 
 def find_statement(statements: Sequence[Statement], sql: str, driver: str | None) -> Statement:
-    """The one statement that `sql` means, of that driver if one is given. Raises
-    NoSuchStatement."""
+    """The only statement that `sql` matches, with that driver if one is given. Raises
+    NoSuchStatement.
+    """
     there = [one for one in statements if driver is None or one.driver == driver]
     found = list(filter(_wanted(sql), there))
     if len(found) == 1:
@@ -129,8 +131,9 @@ def shown_sql(sql: str) -> str:
 
 
 def _wanted(sql: str) -> Callable[[Statement], bool]:
-    """Whether a statement matches: in any layout and with any values, or with any text for the
-    dots."""
+    """A test whether a statement matches: in any layout and with any values, or with any text for
+    `...`.
+    """
     if ANYTHING not in sql:
         fingerprint = sqltext.fingerprint(sql)
         return lambda one: one.fingerprint == fingerprint or one.sql == sql

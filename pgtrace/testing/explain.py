@@ -1,8 +1,8 @@
-"""What a failure says: enough to see the cause without opening anything.
+"""The text of a failure: enough to see the cause without opening the capture.
 
-First the numbers, then the round trips in flight notation, with those beyond the budget marked.
-Then what is usually the cause: a statement that ran again and again, or one that was prepared again
-each time. Last the capture, for a closer look. Everything from the wire is made safe to show.
+First come the numbers, then the round trips in flight notation, with those beyond the budget
+marked. Then come the usual causes: a statement that ran again and again, or one that was prepared
+again each time. Last comes the path of the capture. All text from the wire is made safe to show.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pgtrace.trace.counters import Counters
 
 LINES_KEPT: Final = 60
 _MANY: Final = 3
-"""From this many executions on, one statement may be running once for each row."""
+"""With at least this many executions, a statement may be running once for each row."""
 _HINTS_KEPT: Final = 8
 
 
@@ -32,7 +32,7 @@ def exceeded(counters: Counters, budgets: Iterable[Budget]) -> list[Budget]:
 
 
 def over_budget(window: Window, counted: Window | Selected, broken: Sequence[Budget]) -> list[str]:
-    """A window that exceeds these budgets. `counted` is the part of it that they are about."""
+    """Describe a window that exceeds these budgets. `counted` is the part to which they apply."""
     counters = counted.counters
     of = f" of {sanitise.text(counted.text)}" if isinstance(counted, Selected) else ""
     told = [
@@ -44,23 +44,22 @@ def over_budget(window: Window, counted: Window | Selected, broken: Sequence[Bud
 
 
 def _cut(counted: Window | Selected, counter: str) -> str:
-    """How much of a number no line shows as a whole: what was under way when the window began or
-    ended."""
+    """The part of a number that belongs to round trips under way when the window began or ended."""
     if isinstance(counted, Selected):
         return ""
     part = cut(counted.trace, counted.intervals, counter, number(counted.counters, counter))
-    return f"; {part} of it in round trips that began before the window or went on after it" if part else ""
+    return f"; {part} of it in round trips that began before the window or ended after it" if part else ""
 
 
 def passed(window: Window, marked: frozenset[int] = frozenset()) -> list[str]:
-    """What passed in a window, and what stands out."""
+    """The round trips of a window, and what stands out."""
     lines = [f"{summary(window.counters)}{_who(window)}", *flight_lines(window.trace, window.timeline, most=LINES_KEPT, marked=marked)]
     hints = _hints(window.statements)
     return [*lines, *(["", *hints] if hints else [])]
 
 
 def _beyond(window: Window | Selected, broken: Sequence[Budget]) -> frozenset[int]:
-    """The numbers of the rows that exceed a budget, from the first one too many."""
+    """The numbers of the rows beyond a budget, from the first that exceeds it."""
     rows = window.trace.rows
     found: set[int] = set()
     for budget in broken:
@@ -74,7 +73,7 @@ def _beyond(window: Window | Selected, broken: Sequence[Budget]) -> frozenset[in
 
 
 def _who(window: Window) -> str:
-    """Which drivers; and if there are several connections, a note that all of them count."""
+    """The drivers; and for several connections, a note that all of them count."""
     connections = window.connections
     drivers = ", ".join(sanitise.text(driver) for driver in window.drivers)
     if len(connections) <= 1:

@@ -1,5 +1,5 @@
-"""Golden captures: what a block did on the wire, kept as text beside the test and compared with
-what it does now.
+"""Golden captures: the wire behaviour of a block, kept as text beside the test, to compare later
+runs with.
 
 The text is in libpq's trace format (export/golden.py), in `captures/NAME.trace` in the directory of
 the test. The comparison is of behaviour, as in `pgtrace diff`. Values, times and names that drivers
@@ -65,8 +65,9 @@ def write(path: Path, text: str) -> None:
 
 
 def differences(path: Path, text: str) -> list[str]:
-    """Lines that say what `text` does differently from the golden at `path`; none if it does the
-    same. Raises CaptureError."""
+    """Lines that describe how `text` differs from the golden at `path`; none if the behaviour is
+    the same. Raises CaptureError.
+    """
     if path.read_bytes() == text.encode("utf-8", "surrogateescape"):
         return []
     with PrivateDirectory() as directory:

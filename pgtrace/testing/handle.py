@@ -1,4 +1,4 @@
-"""What a test uses: the `pgtrace` fixture, and the trace of a `record` block.
+"""The interface for tests: the `pgtrace` fixture, and the recording of a `record` block.
 
 The fixture is the window of the test itself: from the first line of the test function to its last
 (setUp and tearDown of a TestCase included, fixtures not). record() and expect() are windows within
@@ -46,13 +46,14 @@ def budgets_of(limits: Mapping[str, Any], exact: Any, where: str) -> list[Budget
 
 
 def in_ci() -> bool:
-    """Whether this runs in CI, where nobody sees new files."""
+    """Whether this runs in CI, where new files would be lost."""
     return any(os.environ.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "GITHUB_ACTIONS"))
 
 
 class Recording(LiveWindow):
-    """What a `record` block costs: its counters, statements and round trips. They stay after the
-    block."""
+    """The counters, statements and round trips of a `record` block. They stay available after the
+    block.
+    """
 
     test: TestTrace
 
@@ -68,14 +69,14 @@ class Recording(LiveWindow):
 
 
 class TestTrace(Counted):
-    """The `pgtrace` fixture: where to connect, and what this test has cost so far."""
+    """The `pgtrace` fixture: where to connect, and the cost of this test so far."""
 
     __test__ = False
 
     def __init__(self, suite: Suite, test: str, path: Path) -> None:
         self.suite = suite
         self.test = test
-        """The node id."""
+        """The node id of the test."""
         self.path = path
         """The file of the test."""
         self.window: LiveWindow | None = None
@@ -84,11 +85,11 @@ class TestTrace(Counted):
         self.labels: list[str] = []
         """The labels of its record() blocks."""
         self.budgets: dict[str, list[Budget]] = {}
-        """The budgets of its markers, by their filter; empty for everything."""
+        """Filter of a marker -> its budgets; the empty filter selects everything."""
         self.written: list[str] = []
         """Goldens that it has written."""
         self.explained = False
-        """Whether its failure has already said what passed."""
+        """Whether its failure has already shown the round trips."""
 
     def __repr__(self) -> str:
         return f"<pgtrace of {self.test}: {summary(self._window.counters) if self.window is not None else 'not begun'}>"
@@ -96,8 +97,9 @@ class TestTrace(Counted):
     # What the hooks call.
 
     def take_markers(self, markers: Iterable[pytest.Mark]) -> str:
-        """Take the budgets of markers, closest first: for each counter the closest counts. Returns
-        what is wrong with them, or an empty string."""
+        """Take the budgets of markers, closest first; for each counter the closest marker counts.
+        Returns an error message, or an empty string.
+        """
         seen: set[tuple[str, str]] = set()
         for marker in markers:
             if marker.args:
@@ -113,12 +115,12 @@ class TestTrace(Counted):
         return ""
 
     def begin(self) -> None:
-        """The test's own window begins."""
+        """Begin the test's own window."""
         self.explained = False
         self.window = self.suite.begin(self.test, LiveWindow)
 
     def end(self) -> int:
-        """The test's own window ends. Returns its round trips."""
+        """End the test's own window. Returns its round trips."""
         self.suite.end(self._window)
         return self._window.round_trips
 
@@ -157,16 +159,19 @@ class TestTrace(Counted):
 
     @property
     def statements(self) -> list[Statement]:
-        """What this test has run so far, most round trips first."""
+        """The statements of this test so far, most round trips first."""
         return self._window.statements
 
     def statement(self, sql: str, *, driver: str | None = None) -> Statement:
-        """The one statement with that SQL, with `...` for any text. Raises NoSuchStatement."""
+        """The only statement with that SQL, with `...` for any text. Raises NoSuchStatement if none
+        or several match.
+        """
         return find_statement(self.statements, sql, driver)
 
     def where(self, text: str) -> Selected:
-        """What a filter selects of this test so far: where("driver:asyncpg and error"). Raises
-        FilterError."""
+        """The round trips of this test so far that a filter selects: where("driver:asyncpg and
+        error"). Raises FilterError.
+        """
         return self._window.where(text)
 
     def show(self) -> Shown:

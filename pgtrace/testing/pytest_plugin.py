@@ -89,16 +89,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def pgtrace_upstream() -> str | None:
-    """Where PostgreSQL is, as --pgtrace-upstream. Override it where only a fixture knows: in a
-    container, or a server that another plugin starts."""
+    """Where PostgreSQL is, as in --pgtrace-upstream. Override it if only a fixture knows: for a
+    container, or a server that another plugin starts.
+    """
     return None
 
 
 @pytest.fixture
 def pgtrace(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """What this test costs on the wire: where to connect (`dsn`), counters so far (`round_trips`),
+    """The cost of this test on the wire: where to connect (`dsn`), counters so far (`round_trips`),
     windows (`record`, `expect`). With the marker `pgtrace_serve`, a recorded server: `dsn`, `url`,
-    `host`, `port`."""
+    `host`, `port`.
+    """
     serving = _served(request.node)
     if serving is None:
         _suite_of(request.config, request.getfixturevalue("pgtrace_upstream"))
@@ -154,8 +156,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def _against_recording(item: pytest.Item) -> Generator[None, object, object]:
-    """The call of a test without a recorder. One that is served fails if its driver sends something
-    else, whatever the test makes of that."""
+    """The call of a test without a recorder. A served test fails if its driver sends something
+    else, even if the test itself passes.
+    """
     try:
         return (yield)
     finally:
@@ -195,7 +198,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _recording_of(item: pytest.Item) -> Serving | None:
-    """What the marker asks to be served."""
+    """The recording that the marker names."""
     marker = item.get_closest_marker("pgtrace_serve")
     if marker is None:
         return None
@@ -222,8 +225,9 @@ def _served(item: pytest.Item) -> Serving | None:
 
 
 class _Controller:
-    """In the process that hands out tests: sees the labels of all workers. Each worker itself
-    refuses a label that another of its tests has used."""
+    """In the controller process of pytest-xdist: checks the labels of all workers. Each worker
+    itself refuses a label that another of its tests has used.
+    """
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
@@ -245,8 +249,7 @@ class _Controller:
 
 
 def _is_controller(config: pytest.Config) -> bool:
-    """Whether this process only hands out tests to the workers of pytest-xdist, which get the same
-    arguments."""
+    """Whether this is the controller of pytest-xdist; its workers get the same arguments."""
     said = config.known_args_namespace
     spreads = getattr(said, "numprocesses", None) or getattr(said, "tx", None) or getattr(said, "dist", "no") != "no"
     return bool(spreads) and _WORKER not in os.environ
@@ -254,7 +257,8 @@ def _is_controller(config: pytest.Config) -> bool:
 
 def _suite(config: pytest.Config, upstream: str | None = None) -> Suite:
     """The recorder of this process, started when first needed. `upstream` comes from a fixture; the
-    command line and the configuration say it before that."""
+    command line and the configuration take precedence.
+    """
     suite = config.stash.get(_SUITE, None)
     if suite is not None and upstream is not None and suite.settings.upstream is None:
         raise pytest.UsageError("pgtrace: the fixture pgtrace_upstream comes too late: with pgtrace_env the recorder has started before it")
@@ -272,7 +276,7 @@ def _suite(config: pytest.Config, upstream: str | None = None) -> Suite:
 
 
 def _suite_of(config: pytest.Config, upstream: str | None) -> Suite:
-    """The same for a fixture: an error is one line, without the source of this module."""
+    """Like _suite(), for a fixture: an error is one line, without the source of this module."""
     try:
         return _suite(config, upstream)
     except pytest.UsageError as error:
@@ -280,8 +284,9 @@ def _suite_of(config: pytest.Config, upstream: str | None) -> Suite:
 
 
 def _settings(config: pytest.Config, upstream: str | None) -> Settings:
-    """The options and the configuration. They are in no other variable, since a traceback with
-    locals would show a password in it."""
+    """The options and the configuration. They are kept in no other variable, because a traceback
+    with locals would show passwords.
+    """
     from pgtrace.testing.suite import Settings as Said
 
     said = config.known_args_namespace
@@ -300,7 +305,7 @@ def _settings(config: pytest.Config, upstream: str | None) -> Settings:
 
 
 def _test(item: pytest.Item) -> TestTrace:
-    """What belongs to one test."""
+    """The TestTrace of a test."""
     test = item.stash.get(_TEST, None)
     if test is None:
         from pgtrace.testing.handle import TestTrace as Handle

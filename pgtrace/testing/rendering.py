@@ -1,4 +1,4 @@
-"""Counters and rows in a few words: what a window prints, and what a failure says.
+"""Counters and rows in a few words, for windows and failures.
 
 Everything from the wire is made safe to show.
 """
@@ -23,7 +23,7 @@ _NOT_SHOWN = frozenset({RowKind.MARK, RowKind.RUN, RowKind.CLOSED})
 
 
 def summary(counters: Counters) -> str:
-    """The numbers that matter most."""
+    """The most important numbers in a few words."""
     count = counters.round_trips
     text = f"{count} round trip{'' if count == 1 else 's'}"
     return f"{text}, {counters.setup_round_trips} to set up" if counters.setup_round_trips else text

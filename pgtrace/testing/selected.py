@@ -1,10 +1,11 @@
-"""What a filter selects of a capture or a window: its exact counters, and its rows.
+"""The round trips that a filter selects in a capture or a window: their exact counters, and their
+rows.
 
     capture.where("driver:asyncpg and error").round_trips
 
 docs/filter.md describes the language. The counters are sums over the index
 (ask/filter/rowcounting.py), so the rows that show() lists add up to them. Only if the index could
-not keep what each row counts, the capture is read a second time (ask/filter/counting.py).
+not keep the counts of each row, the capture is read a second time (ask/filter/counting.py).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Selected(Counted):
     """The selected round trips of a trace as it is now; later ones are not among them."""
 
     def __init__(self, trace: Trace, text: str, places: Iterable[int]) -> None:
-        """Select from those places of rows. Raises FilterError, CaptureError."""
+        """Select among the rows at these places. Raises FilterError, CaptureError."""
         self.text = text
         """The filter."""
         self.trace = trace

@@ -3,8 +3,8 @@
 The server is `pgtrace serve` in a process of its own, which ends when pytest ends. It cannot be a
 thread: a driver written in C may hold Python's lock while it waits for the server. Its recording is
 a golden that leaves nothing out, `captures/NAME.trace` beside the test, or a capture with its full
-name. With --pgtrace-update, or when there is no recording yet, the test runs against PostgreSQL
-through the recorder, and what passed becomes the recording.
+name. With --pgtrace-update, or if there is no recording yet, the test runs against PostgreSQL
+through the recorder, and its traffic becomes the recording.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def path_of(test_file: Path, name: str) -> Path:
 
 
 def record(window: Window, path: Path) -> None:
-    """Write what passed in a window as a recording. Raises NotKept, UsageError, CaptureError."""
+    """Write the traffic of a window as a recording. Raises NotKept, UsageError, CaptureError."""
     from pgtrace.export import golden as exporter
 
     if path.suffix != ".trace":
@@ -44,7 +44,9 @@ class Serving:
     """A recording that is served; a context manager."""
 
     def __init__(self, path: Path, options: dict[str, Any]) -> None:
-        """Nothing happens yet. Raises UsageError for an option that does not exist."""
+        """Prepare to serve; start() starts the server. Raises UsageError for an option that does
+        not exist.
+        """
         if wrong := [name for name in options if name not in OPTIONS]:
             raise UsageError(f"{wrong[0]}= is not an option of serving: {', '.join(OPTIONS)}")
         self.path = path
@@ -53,7 +55,7 @@ class Serving:
         self.user = ""
         self.database = ""
         self.mismatches: list[str] = []
-        """What was not as recorded, as lines; complete after stop()."""
+        """Lines on requests that differed from the recording; complete after stop()."""
         self._arguments = [
             *(["--order", str(options["order"])] if "order" in options else []),
             *(["--any-values"] if options.get("any_values") else []),
@@ -86,7 +88,7 @@ class Serving:
         self.user, self.database = said["user"], said["database"]
 
     def stop(self) -> list[str]:
-        """Stop it. Returns what was not as recorded."""
+        """Stop the server. Returns the lines on differences from the recording."""
         kept, self._kept = self._kept, None
         if kept is None:
             return self.mismatches

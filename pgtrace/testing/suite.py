@@ -2,13 +2,12 @@
 
 One recorder serves all tests of a process (each worker of pytest-xdist is one), and one trace reads
 its capture continuously, so nothing is read twice. A window is a mark in the capture. At its end
-everything is flushed and read. What is under way and began in the window is waited for, at most 1
-s; then the mark ends. If that takes longer, the window counts what there is, and says so. What
-others begin meanwhile is not waited for, so a busy pool holds up no test.
+everything is flushed and read. Round trips that began in the window and are still under way are
+awaited for at most 1 s; then the mark ends. If that takes longer, the window counts what there is,
+and says so. Round trips that begin meanwhile are not awaited, so a busy pool does not delay tests.
 
-Where PostgreSQL is: `upstream` if given ("embedded" is a throw-away server), otherwise where
-libpq's variables point, otherwise where one of the URLs in `env` points, otherwise a throw-away
-server.
+PostgreSQL is found by `upstream` if given ("embedded" is a throw-away server), otherwise by libpq's
+variables, otherwise by one of the URLs in `env`; otherwise a throw-away server is started.
 
 With `env`, this process's environment points to the recorder while it runs, as `pgtrace run` does
 it for a program: PGHOST and PGPORT, and the URLs it names. A framework that reads its settings at
@@ -61,7 +60,7 @@ class Settings:
 
 
 class LiveWindow(Window):
-    """A window of this process. While it is open its numbers are those so far."""
+    """A window of this process. While it is open, its numbers are those up to now."""
 
     def __init__(self, suite: Suite, name: str, number: int) -> None:
         super().__init__(suite.trace, name)
@@ -83,8 +82,9 @@ class LiveWindow(Window):
 
     @property
     def lost(self) -> int:
-        """Records of its time that were lost, as the recorder counts them: what a failing disk
-        refused may not be a gap in the capture yet."""
+        """The number of records lost during the window, as counted by the recorder, because records
+        that a failing disk refused may not be a gap in the capture yet.
+        """
         return self._lost if self.ended else self._suite.lost_records - self._lost_before
 
     def end(self) -> None:
@@ -98,7 +98,7 @@ class LiveWindow(Window):
 
     @property
     def quiet(self) -> bool:
-        """Whether everything has been answered that was under way when this was first asked."""
+        """Whether everything has been answered that was under way at the first call."""
         mark = self.interval
         if mark is None:
             return False
@@ -184,8 +184,9 @@ class Suite:
             self.end(window)
 
     def settle(self, window: LiveWindow) -> bool:
-        """Read all that has passed, and wait for what is under way in the window; False if that
-        took too long."""
+        """Read all that has passed, and wait for round trips under way in the window. Returns False
+        if that took too long.
+        """
         return self.recorder.quiet(window.asked())
 
     @property
@@ -292,5 +293,5 @@ def _become(variables: dict[str, str]) -> None:
 
 
 def costs(counters: Counters) -> dict[str, int]:
-    """What the table of a run says about a test: plain numbers, which pass between processes."""
+    """The numbers of a test for the table of a run, in a form to pass between processes."""
     return {key: getattr(counters, key) for key in ("setup_round_trips", "round_trips", "executions", "errors", "wait_ns")}

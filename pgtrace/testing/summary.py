@@ -1,4 +1,4 @@
-"""What a run says at its end: the cost of each test, and where captures are."""
+"""The summary at the end of a run: the cost of each test, and where captures are."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What passed while a mark was open: its counters, its round trips and its statements.
+"""The traffic while a mark was open: its counters, round trips and statements.
 
-A Window asks the trace each time you ask it, so it follows a trace that is still being read.
-Everything that passed the recorder in that time belongs to it, on any connection and from any
-cause; `connections` says who was there.
+A Window computes its answers from the trace each time, so it follows a trace that is still being
+read. Everything that passed the recorder in that time belongs to it, on any connection and from any
+cause; `connections` lists them.
 
 str() of a window is its round trips in flight notation without times: the same text for the same
 work.
@@ -27,7 +27,7 @@ from pgtrace.trace.trace import Trace
 
 
 class Window(Counted):
-    """One mark of a trace, or all marks of one name as one."""
+    """One mark of a trace, or all marks with one name together."""
 
     def __init__(self, trace: Trace, name: str) -> None:
         self.trace = trace
@@ -53,7 +53,9 @@ class Window(Counted):
         return find_statement(self.statements, sql, driver)
 
     def where(self, text: str) -> Selected:
-        """What a filter selects of it: where("driver:asyncpg and error"). Raises FilterError."""
+        """The round trips in it that a filter selects: where("driver:asyncpg and error"). Raises
+        FilterError.
+        """
         return Selected(self.trace, text, self.places)
 
     @property
@@ -68,7 +70,7 @@ class Window(Counted):
 
     @property
     def connections(self) -> list[Connection]:
-        """The connections that did something in it, in the order of their first row."""
+        """The connections with rows in it, in the order of their first rows."""
         seen = dict.fromkeys(row.connection for row in self.timeline if row.shape.kind is not RowKind.MARK)
         return [self.trace.connections[index] for index in seen]
 

@@ -34,7 +34,7 @@ def test_what_a_window_cuts_is_said(tmp_path: Path) -> None:
     trace = fully_read(write(tmp_path / "x.pgtrace", CUT))
     window = Window(trace, "m")
     lines = over_budget(window, window, [Budget("rows", 2), Budget("round_trips", 1)])
-    assert lines[1] == "    rows is 3, at most 2; 1 of it in round trips that began before the window or went on after it"
+    assert lines[1] == "    rows is 3, at most 2; 1 of it in round trips that began before the window or ended after it"
     assert lines[2] == "    round_trips is 2, at most 1"
     assert cut(trace, window.intervals, "rows", window.rows) == 1
     trace.close()

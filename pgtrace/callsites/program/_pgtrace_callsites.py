@@ -1,4 +1,4 @@
-"""Notes which line of the program asked for a statement, in the program's own process.
+"""Notes the line of the program that sends each statement, in the program's own process.
 
 The hooks are the last Python calls before the wire, below the public methods of asyncpg, psycopg,
 psycopg2 and pg8000: the text that goes to the server is known there, and one call is one execution.
@@ -6,8 +6,8 @@ Nothing on the wire changes.
 
 A note is 32 bytes in a mapped file of this process, in the directory that PGTRACE_CALL_SITES names;
 the recorder reads it from there, and it survives the end of the process. notes.py of pgtrace has
-the layout. The places in the source are numbered, and written as lines of a text file beside it.
-Nothing is made before the first note.
+the layout. The places in the source are numbered, and written as lines of a text file beside it. No
+file is created before the first note.
 
 The place is the innermost frame of the application: not of a driver, an ORM, a framework, the
 standard library or generated code. Installed code that is none of these comes second. The search
@@ -19,7 +19,7 @@ A note also says if its connection has changed hands inside a transaction (HANDE
 thread that began it is another, and neither is below the other. A task is below the one that
 started it; one that synchronous code runs is that code's thread, and what a library awaits in a
 task of its own (wait_for) is no other. The main thread and the workers of an executor may work for
-anybody, so they are never another.
+any task, so they never count as another.
 
 A note also has the marks that are open: `with pgtrace.mark("checkout")` sets a context variable,
 which a task copies, so tasks that overlap do not count each other. The end of a mark is a note too,
@@ -41,7 +41,7 @@ WHOLE = 0xFFFFFFFF
 BATCH = 1
 PREPARE = 2
 NO_STATEMENT = b"\0"
-"""The text of a note about what has no statement, such as Close: no statement is like it."""
+"""The text of a note without a statement, such as for Close. No statement has this text."""
 HANDED_ON = 4
 MARK = 8
 ASYNCPG, PSYCOPG, PSYCOPG2, PG8000 = (number << 8 for number in (1, 2, 3, 4))
@@ -51,8 +51,9 @@ DEEPEST_MARK = 16
 SEPARATOR = "\x1f"
 
 _SKIP, _APPLICATION, _INSTALLED, _GREENLET, _AWAITING = range(5)
-"""What the frames of a code object are: left out, the application's, an installed package's, the
-one below which a greenlet runs, a coroutine that is left out."""
+"""The kinds of frames: skipped, the application's, an installed package's, the one below which a
+greenlet runs, a skipped coroutine.
+"""
 _ASYNC = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
 _RESUMED = _ASYNC | 0x20 | 0x100  # CO_GENERATOR, CO_ITERABLE_COROUTINE
 _LAYERS = frozenset(
@@ -66,13 +67,15 @@ _LAYERS = frozenset(
     wrapt xdist
     """.split()
 )
-"""Top-level names of drivers, ORMs and frameworks: none of their frames is the application's."""
+"""Top-level names of drivers, ORMs and frameworks, whose frames are not the application's."""
 _TYPED = ("<stdin>", "<console>")
 
 _getframe = sys._getframe
 _NO_CODE = id(None)
 _kinds = {}
-"""By the id of a code object, which is quicker than its hash; _codes keeps it alive."""
+"""Id of a code object -> kind of its frames. An id is quicker than a hash; _codes keeps the object
+alive.
+"""
 _codes = []
 _where = None
 _lines = True
@@ -118,8 +121,9 @@ class _File:
         self.codes = []
 
     def site(self, place, marks):
-        """The number of a place in the source inside these marks; 0 beyond MOST_SITES. The place
-        may be None."""
+        """The number of a place in the source with these open marks; 0 beyond MOST_SITES. The place
+        may be None.
+        """
         code, line = place or (None, 0)
         key = (id(code), line, marks)
         with _lock:
@@ -149,7 +153,7 @@ def _shown(path):
 
 
 def _current():
-    """The file to write to; None where there can be none."""
+    """The file to write to; None if it cannot be created."""
     global _file, _where
     with _lock:
         known = _file
@@ -172,7 +176,7 @@ def _current():
 
 
 class _Key:
-    """What the notes of one connection have in common."""
+    """The fields that all notes of one connection share."""
 
     __slots__ = ("backend", "began", "driver", "is_idle", "port")
 
@@ -185,7 +189,7 @@ class _Key:
 
 
 class _Unit:
-    """A task or a thread, as one that uses connections."""
+    """A task or a thread that uses connections."""
 
     __slots__ = ("above",)
 
@@ -227,7 +231,7 @@ def _is_below(unit, other):
 
 
 def _handed_on(key, sender):
-    """HANDED_ON, if another began the transaction that is open."""
+    """HANDED_ON if another task or thread began the open transaction, else 0."""
     unit = _running()
     began = key.began
     if unit is began:
@@ -241,8 +245,9 @@ def _handed_on(key, sender):
 
 
 def note(key, text, sender, flags=0, length=WHOLE):
-    """A statement is about to be sent. `text` is bytes or str, of which `length` bytes are
-    compared. `sender` is what key.is_idle asks whether a transaction is open."""
+    """Note that a statement is about to be sent. `text` is bytes or str, of which `length` bytes
+    are compared. `sender` is passed to key.is_idle, which says whether no transaction is open.
+    """
     if _where is None:
         return
     try:
@@ -311,7 +316,7 @@ class mark:
             return
         try:
             _marks.reset(token)
-        except ValueError:  # ended in another context than it began in
+        except ValueError:  # it began in another context
             pass
         try:
             _end(self._inside, self._began_ns)
@@ -346,7 +351,7 @@ def _end(marks, began_ns):
 
 
 def _place(depth):
-    """The code and the line of the application that is running; None where there is none."""
+    """The code object and the line of the application that is running; None if there is none."""
     frame = _getframe(depth + 1)
     second = None
     known = _kinds.get
@@ -374,7 +379,7 @@ def _place(depth):
 
 
 def _of_greenlet(frame):
-    """The same in the greenlet that SQLAlchemy runs from that frame."""
+    """Like _place(), in the greenlet that SQLAlchemy runs from that frame."""
     inner = getattr(frame.f_locals.get("context"), "gr_frame", None)
     while inner is not None:
         code = inner.f_code
@@ -431,11 +436,11 @@ def _named(place):
     return kind != _APPLICATION
 
 
-# Who is watched.
+# Watching drivers.
 
 
 def _begin():
-    """What notes need, imported when the first driver is."""
+    """Import what notes need, when the first driver is imported."""
     global _where, _lines, _marks, _outer, _unit, _of_thread, _lock
     if _lock is not None:
         return
@@ -479,7 +484,9 @@ def _replace(owner, name, make):
 
 
 def _closes(key):
-    """A driver closes statements among the round trips of a query: in the mark of that."""
+    """Note that a driver closes statements between the round trips of a query, in that query's
+    marks.
+    """
 
     def make(original):
         def hook(self, *arguments, **named):
@@ -504,11 +511,11 @@ def _port(descriptor):
 
 
 _AWAITED = frozenset(("wait_for", "shield"))
-"""Functions of asyncio that await a coroutine in a task of its own."""
+"""Functions of asyncio that await a coroutine in a separate task."""
 
 
 def _is_awaited():
-    """Whether the caller's caller makes a task for what it awaits itself."""
+    """Whether the caller's caller makes a task that it awaits itself."""
     frame = _getframe(2)
     for _ in range(3):
         if frame is None:
@@ -712,7 +719,7 @@ def _psycopg2(module):
     classes = {}
 
     def literal(text):
-        """The bytes of a template before its first value, and how many they are."""
+        """The bytes of a template before its first value, and their number."""
         if isinstance(text, str):
             text = text.encode("utf-8", "surrogateescape")
         whole, percent, _ = text.partition(b"%")
@@ -722,7 +729,7 @@ def _psycopg2(module):
         return connection.get_transaction_status() == 0
 
     def noted(cursor, text, has_values, flags=0, declares=True):
-        """Of a named cursor's query, what it declares is sent."""
+        """Note a query; for a named cursor, the DECLARE that is sent."""
         try:
             connection = cursor.connection
             key = connection.__dict__.get("_pgtrace_key")
@@ -762,7 +769,9 @@ def _psycopg2(module):
         return _alike(Cursor, base)
 
     def named_cursor_class(base):
-        """What a named cursor sends besides its query is put together in C."""
+        """A subclass that notes the statements that a named cursor assembles in C, in addition to
+        its query.
+        """
 
         def sends(method, text):
             def hook(self, *arguments, **named):
@@ -833,14 +842,14 @@ def _psycopg2(module):
 
 
 class _OfConnection:
-    """In place of a cursor, where a connection itself sends."""
+    """Stands for a cursor when the connection itself sends."""
 
     def __init__(self, connection):
         self.connection = connection
 
 
 def _alike(made, base):
-    """A subclass that says of itself what its base says."""
+    """Give a subclass the name and documentation of its base."""
     made.__name__, made.__qualname__, made.__module__, made.__doc__ = base.__name__, base.__qualname__, base.__module__, base.__doc__
     return made
 
@@ -899,7 +908,7 @@ _WATCHED = {
 
 
 class _Finder:
-    """Finds nothing itself: has a driver watched once it is imported."""
+    """An import hook that finds nothing itself, but watches a driver once it is imported."""
 
     def find_spec(self, name, path=None, target=None):
         hook = _WATCHED.get(name)
@@ -936,7 +945,7 @@ def _watched(hook, module):
 
 
 def note_in(directory):
-    """Note in that directory from now on, and watch the drivers."""
+    """Write notes to that directory from now on, and watch the drivers."""
     global _where, _file, _lines
     _begin()
     with _lock:
@@ -946,8 +955,9 @@ def note_in(directory):
 
 
 class _Stub:
-    """Serves a `pgtrace` that has only mark(), where pgtrace is not installed: the last finder of
-    all."""
+    """An import hook that provides a `pgtrace` with only mark(), if pgtrace is not installed; it is
+    the last finder.
+    """
 
     def find_spec(self, name, path=None, target=None):
         if name != "pgtrace":
@@ -965,7 +975,7 @@ class _Stub:
 
 
 def watch():
-    """Watch the drivers that are imported, and those that will be."""
+    """Watch the drivers that are or will be imported."""
     sys.meta_path.insert(0, _Finder())
     sys.meta_path.append(_Stub())
     for name, hook in _WATCHED.items():

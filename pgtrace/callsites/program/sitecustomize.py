@@ -2,8 +2,8 @@
 PYTHONPATH.
 
 It watches for drivers that are imported (_pgtrace_callsites.py) and then runs the sitecustomize
-that it hides, if there is one. It runs on Python 3.8 and later and imports nothing of pgtrace,
-which the program need not have.
+that it hides, if there is one. It runs on Python 3.8 and later and imports nothing from pgtrace,
+which the program may not have.
 """
 
 import os

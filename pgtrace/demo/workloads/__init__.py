@@ -1,4 +1,4 @@
-"""The demo's work: the same small things with every driver, so that only the driver makes a
+"""The demo's work: the same small tasks with every driver, so that only the driver makes a
 difference on the wire.
 
 One round, on one new connection in autocommit, is: ten point queries, a batch of twenty inserts in
@@ -25,8 +25,9 @@ Work = Callable[[Target], None]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way of using a driver. `name` is its mark; `work` is the function of `module` that does
-    one round."""
+    """A way to use a driver. `name` is its mark; `work` is the function of `module` that does one
+    round.
+    """
 
     name: str
     module: str

@@ -1,4 +1,4 @@
-"""What the drivers' workloads share: where to connect, the tables, the values.
+"""Shared by the workloads: where to connect, the tables, the values.
 
 Each driver's file has its own SQL with its own placeholders, since that is what you want to see
 there.
@@ -12,7 +12,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and as which user a workload connects."""
+    """The address and user with which a workload connects."""
 
     host: str
     """A name or an address, or the directory of a Unix socket."""

@@ -40,7 +40,7 @@ def _work(target: Target, binary: bool) -> None:
 
 
 def work_pipeline(target: Target) -> None:
-    """Do one round, sending what does not depend on an answer without waiting for it."""
+    """Do one round, without waiting for answers that the next statement does not need."""
     with _connect(target) as connection:
         with connection.pipeline():
             cursors = [connection.execute(POINT, (item,)) for item in POINTS]
