@@ -20,7 +20,7 @@ from pgtrace.tui.panes.drivers import Drivers
 from pgtrace.tui.panes.statements import Statements
 from pgtrace.tui.panes.transactions import Transactions
 from tests.tui.driving import Drive, Driven, shown
-from tests.wire_recording import Recording
+from tests.wire_recording import PARSED, SYNC, Recording, parse, ready
 
 ViewOf = Callable[..., View]
 
@@ -137,6 +137,12 @@ async def test_the_screen_is_as_it_was_left(shop: Recording, view_of: ViewOf, tm
 async def test_each_column_that_can_be_looked_at_is_defined(shop: Recording, drive: Drive) -> None:
     for name, pane in (("statements", Statements), ("connections", Connections), ("transactions", Transactions)):
         assert set(DEFINITIONS[name]) == set(pane.SORTS), f"{name}: tui/model/definitions.py defines each column"
+    for variant in ("psycopg text", "psycopg pipeline"):
+        shop.mark(variant)
+        number = shop.connect("psycopg")
+        shop.trip(number, parse("_pg3_0", "SELECT 1") + SYNC, PARSED + ready())
+        shop.mark(variant, begin=False)
+    shop.flush()
     async with drive(shop) as driven:
         await driven.type("4")
         drivers = driven.areas.panes["drivers"]

@@ -6,7 +6,8 @@ tested as plain functions.
   traffic, and the numbers of the moment and of the last minute
 - listing, filtering, matches, groups, folds, items, sums: which rows are lines of the timeline, and
   what a fold adds up to
-- survey, counted, selected: what is known about all rows, and about those that match
+- survey, variants, counted, selected: what is known about all rows and connections, and about the
+  rows that match
 - lanes, compared: the two sides of a pooler, and two captures compared
 - columns, fields, bands, axis: how widths, heights and a span of time are shared out
 - cells, figures, rowtext, statement, highlight, surroundings, theme: texts, numbers and colours

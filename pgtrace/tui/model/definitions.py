@@ -44,6 +44,7 @@ DEFINITIONS: Final[dict[str, dict[str, str]]] = {
         "time": "when its first round trip opened, from the start of the capture",
     },
     "drivers": {
+        "variant": "a way of using the driver: the label of its capture, or a mark that begins with the driver's name",
         "connections": "connections of the driver, sessions and cancels",
         "set-up round trips each": "round trips before the first ReadyForQuery, per connection",
         "round trips": "how often the driver had to wait for the network, after set-up",

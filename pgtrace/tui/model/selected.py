@@ -39,7 +39,8 @@ class Selected:
         self._advice = advice
         self._driver = driver
         self._groups: dict[tuple[str, int], StatementGroup] = {}
-        self._flights: dict[str, Counter[str]] = {}
+        self._flights: dict[int, Counter[str]] = {}
+        """By the index of the connection."""
         self._kinds: set[tuple[str, str]] = set()
         self._places: dict[int, array[int]] = {}
 
@@ -64,7 +65,7 @@ class Selected:
         for (connection, number, _), times in rows.alike.items():
             shape = index.shape_at(number)
             if shape.kind is RowKind.ROUND_TRIP:
-                flights = self._flights.setdefault(self._driver(connection), Counter())
+                flights = self._flights.setdefault(connection, Counter())
                 sent = shape.sent_flight or shape.flight
                 if sent in flights or len(flights) < _FLIGHTS_KEPT:
                     flights[sent] += times
@@ -73,9 +74,14 @@ class Selected:
         """What the selected round trips did with a statement; None if it is in none of them."""
         return self._groups.get((driver, number))
 
-    def flights(self, driver: str, most: int) -> list[tuple[str, int]]:
-        """What the driver sent in the selected round trips after set-up, most frequent first."""
-        return self._flights.get(driver, Counter()).most_common(most)
+    def flights(self, is_of: Callable[[int], bool], most: int) -> list[tuple[str, int]]:
+        """What was sent in the selected round trips after set-up of these connections, most
+        frequent first."""
+        total: Counter[str] = Counter()
+        for number, flights in self._flights.items():
+            if is_of(number):
+                total.update(flights)
+        return total.most_common(most)
 
     def has_finding(self, name: str, driver: str) -> bool:
         """Whether a selected row belongs to a finding of that kind, with that driver."""

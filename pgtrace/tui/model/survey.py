@@ -84,10 +84,11 @@ class Survey(CompleteRows):
         """Problems before a place, nearest first."""
         return self.problems[: bisect_left(self.problems, place)][::-1]
 
-    def flights(self, driver: str, most: int = 4) -> list[tuple[str, int]]:
-        """What the driver sent in its round trips after set-up, most frequent first."""
+    def flights(self, is_of: Callable[[int], bool], most: int = 4) -> list[tuple[str, int]]:
+        """What was sent in the round trips after set-up of these connections, most frequent
+        first."""
         total: Counter[str] = Counter()
         for number, flights in self._flights.items():
-            if self._driver(number) == driver:
+            if is_of(number):
                 total.update(flights)
         return total.most_common(most)

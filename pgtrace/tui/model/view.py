@@ -30,6 +30,7 @@ from pgtrace.tui.model.snapshot import DriverTotals, Snapshot, Snapshots
 from pgtrace.tui.model.source import Source
 from pgtrace.tui.model.survey import Survey
 from pgtrace.tui.model.theme import Pen
+from pgtrace.tui.model.variants import Variant, Variants
 
 WAITS_NS: Final = 1_000_000_000
 """How long a round trip is open before the screen says what it waits for."""
@@ -57,6 +58,7 @@ class View:
     feed: Feed = field(init=False)
     listing: Listing = field(init=False)
     survey: Survey = field(init=False)
+    _variants: Variants = field(init=False)
     counted: Counted = field(init=False)
     """The sums over what matches the filter."""
     occurring: Occurring = field(init=False)
@@ -71,6 +73,7 @@ class View:
         self.advice = Advice(self.trace, feed=self.feed)
         self.snapshots = Snapshots(self.trace, self.advice)
         self.survey = Survey(self.feed, self.driver)
+        self._variants = Variants(self.feed)
         self.occurring = Occurring(self.trace)
         self.feed.subscribe(self.occurring)
         self.listing = Listing(self.feed, self.driver)
@@ -140,6 +143,17 @@ class View:
             return self.snapshot.drivers
         sums = self.counted.sums
         return tuple(DriverTotals(driver, *told) for driver, told in sums.drivers.items()) if sums is not None else ()
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The same, by variants where they are known."""
+        sums = self.counted.sums if self.is_filtered else None
+        return self._variants.told_apart(self.drivers, sums.by_connection if sums is not None else None)
+
+    def is_of(self, connection: int, variant: Variant) -> bool:
+        """Whether a connection is of a variant; of a driver, if that is not told apart."""
+        own = self.driver(connection) == variant.driver
+        return own and (not variant.is_one_of_several or self._variants.name_of(connection) == variant.name)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -1,4 +1,5 @@
 """The Drivers pane: counters down, drivers across, so that what differs between drivers stands out.
+A driver has a column for each of its variants, where they are known (model/variants.py).
 
 A row in which all drivers agree is dim. `a` switches between totals and values per execution; `h l`
 go from driver to driver, and scroll if not all fit; `enter` shows the round trips that the cell
@@ -9,6 +10,7 @@ that it runs in.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +24,6 @@ from pgtrace.trace.connection import Connection
 from pgtrace.trace.counters import Counters
 from pgtrace.tui.model import cells, figures, rowtext
 from pgtrace.tui.model.definitions import DEFINITIONS
-from pgtrace.tui.model.filtering import of_driver
 from pgtrace.tui.model.keys import Hints
 from pgtrace.tui.model.view import View
 from pgtrace.tui.widgets import totals
@@ -119,14 +120,14 @@ class Drivers(ListWidget):
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self.per_execution = False
-        self._chosen = ""
+        self._chosen = "", ""
         self._left = 0
         self._entries: list[_Entry] = []
 
     @property
     def chosen(self) -> int:
-        """The place of the driver under the cursor."""
-        return next((number for number, one in enumerate(self.view.drivers) if one.driver == self._chosen), 0)
+        """The place of the column under the cursor."""
+        return next((number for number, one in enumerate(self.view.variants) if (one.driver, one.name) == self._chosen), 0)
 
     def count(self) -> int:
         return len(self._entries)
@@ -138,13 +139,13 @@ class Drivers(ListWidget):
 
     def build(self, width: int, height: int) -> list[Strip]:
         self._entries = self._table()
-        shown, drivers = self._shown(width), len(self.view.drivers)
+        shown, drivers = self._shown(width), len(self.view.variants)
         self._left = max(0, min(self._left, self.chosen, drivers - shown), self.chosen - shown + 1)
         return super().build(width, height)
 
     def heads(self, width: int) -> list[Strip]:
         first, cell = self._sizes(width)
-        drivers = self.view.drivers
+        drivers = self.view.variants
         hidden = len(drivers) - self._shown(width)
         line = Line(self.view.pen, width).add(" per execution" if self.per_execution else "", "attention", first - 12)
         line.add(f"+ {hidden}: h l" if hidden > 0 else "", "dim", 12, right=True)
@@ -173,10 +174,10 @@ class Drivers(ListWidget):
         return line.strip()
 
     def open(self) -> None:
-        drivers = self.view.drivers
+        drivers = self.view.variants
         if drivers:
             entry = self._entries[self.cursor] if self.cursor < len(self._entries) else None
-            self.post_message(Chosen(f"{of_driver(drivers[self.chosen].driver)} {entry.filter if entry is not None else ''}".strip()))
+            self.post_message(Chosen(f"{drivers[self.chosen].filter} {entry.filter if entry is not None else ''}".strip()))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return bool(self.view.drivers) if action == "open" else True
@@ -190,25 +191,27 @@ class Drivers(ListWidget):
         self.redraw()
 
     def action_sideways(self, steps: int) -> None:
-        drivers = self.view.drivers
+        drivers = self.view.variants
         if drivers:
-            self._chosen = drivers[max(0, min(self.chosen + steps, len(drivers) - 1))].driver
+            chosen = drivers[max(0, min(self.chosen + steps, len(drivers) - 1))]
+            self._chosen = chosen.driver, chosen.name
         self.redraw()
 
     def _sizes(self, width: int) -> tuple[int, int]:
         """The cells of the titles and of one driver: as many drivers as possible are in sight."""
         first, least = (30, 16) if width < 100 else (38, 18)
-        return first, max(least, min(22, (width - first) // max(1, len(self.view.drivers))))
+        return first, max(least, min(22, (width - first) // max(1, len(self.view.variants))))
 
     def _shown(self, width: int) -> int:
         first, cell = self._sizes(width)
         return max(1, (width - first) // cell)
 
     def _table(self) -> list[_Entry]:
-        drivers = self.view.drivers
+        drivers = self.view.variants
         if not drivers and self.view.is_filtered:
             return [_Entry("counting …" if self.view.counted.sums is None else "nothing matches the filter; esc shows all")]
-        entries = [
+        entries = [_Entry("variant", tuple(one.short for one in drivers), "strong")] if any(one.name for one in drivers) else []
+        entries += [
             _Entry("connecting"),
             _Entry("connections", tuple(str(driver.connections) for driver in drivers)),
             _Entry("set-up round trips each", tuple(f"{d.counters.setup_round_trips / max(1, d.connections):.1f}" for d in drivers)),
@@ -223,13 +226,13 @@ class Drivers(ListWidget):
                     entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
         rows = self.view.selected if self.view.is_filtered else None
         told = rows.flights if rows is not None else self.view.survey.flights
-        flights = [told(driver.driver, _FLIGHTS) for driver in drivers]
+        flights = [told(functools.partial(self.view.is_of, variant=driver), _FLIGHTS) for driver in drivers]
         entries.append(_Entry("how it runs a query (most frequent flights)"))
         entries += self._columns([[self._flight(*flight) for flight in found] for found in flights], "frontend")
         entries.append(_Entry("known by"))
-        for driver in drivers:
-            own = list(itertools.islice(self._connections(driver.driver), _LOOKED_AT))
-            entries += self._known(driver.driver, [text for one in own for text in one.driver_evidence])
+        for name in dict.fromkeys(one.driver for one in drivers):
+            own = list(itertools.islice(self._connections(name), _LOOKED_AT))
+            entries += self._known(name, [text for one in own for text in one.driver_evidence])
             for layer in dict.fromkeys(one.layer.name for one in own if one.layer.name):
                 entries += self._known(f"+{layer}", [text for one in own if one.layer.name == layer for text in one.layer.evidence])
             entries += self._known("", [", ".join(dict.fromkeys(name for one in own if (name := about.process(one))))])
