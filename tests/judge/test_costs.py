@@ -454,8 +454,9 @@ def test_begin_and_commit_are_no_work_of_their_own(judged: Judge) -> None:
     assert "driver-overhead" not in judged(*more * 5, DONE).names
 
 
-def test_what_a_layer_asks_first_is_no_work(judged: Judge) -> None:
-    """An engine for each query: its first connection asks what it is."""
+@pytest.mark.parametrize("engines", [1, 6])
+def test_what_a_layer_asks_first_is_no_work(judged: Judge, engines: int) -> None:
+    """An engine for each query: its first connection asks what it is, and that costs more than connecting."""
     asks = [
         "select pg_catalog.version()",
         "select current_schema()",
@@ -465,12 +466,15 @@ def test_what_a_layer_asks_first_is_no_work(judged: Judge) -> None:
     lines = []
     for number in range(1, 7):
         one = ["F StartupMessage user=app database=shop", f"B AuthenticationOk | BackendKeyData {number} 7 | ReadyForQuery I"]
-        for sql in (*asks, text(1).replace("$1", str(number))):
+        for sql in (*(asks if number <= engines else ()), text(1).replace("$1", str(number))):
             one += simple(sql).splitlines()
         lines += [f"c{number} {line}" for line in (*one, "F Terminate", "close F")]
     found = judged(*lines, "end")
-    assert "6 connections for 6 statements" in found["connect"].what
-    assert found["connect"].layer == "sqlalchemy"
+    connect = found.findings[0]
+    assert (connect.name, connect.cost) == ("connect", 6 if engines == 6 else 5)
+    assert f"{connect.cost} connections for {connect.cost} statements" in connect.what
+    assert ("the first questions of 6 engines 24 more" in connect.what) is (engines == 6)
+    assert connect.layer == ("sqlalchemy" if engines == 6 else "")
 
 
 @pytest.mark.parametrize("after", [1, 2])
@@ -911,6 +915,25 @@ KEEPS_NOTHING = [
     ("DECLARE c CURSOR FOR SELECT 1", "DECLARE CURSOR"),
     ("UPDATE item SET name = 'SET x'", "UPDATE 1"),
 ]
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+@pytest.mark.parametrize(
+    ("sql", "is_of_transactions"),
+    [
+        ("SET default_transaction_read_only TO 'on'", True),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE", True),
+        ("set session default_transaction_isolation = 'serializable'", True),
+        ("SET statement_timeout = 5000", False),
+        ("SET SESSION search_path TO public", False),
+    ],
+)
+def test_what_is_advised_for_a_setting_of_later_transactions(judged: Judge, sql: str, *, is_of_transactions: bool, pooled: bool) -> None:
+    """SET LOCAL comes too late for it: the transaction that it is in has begun."""
+    lines = [line for n in range(4) for line in (simple(sql, "SET"), simple(f"SELECT {n} AS n{n}"))]
+    (remedy,) = judged(*([POOLED] if pooled else []), *lines, DONE)["session-state"].remedies
+    assert ("BEGIN READ ONLY" in remedy) is is_of_transactions
+    assert ("SET LOCAL" in remedy) is not is_of_transactions
 
 
 def behind_pooler(sql: str, tag: str) -> list[str]:

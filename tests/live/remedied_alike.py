@@ -409,6 +409,17 @@ def _(given: Given) -> None:
         given.ask("select name from item where id = {}", number)
 
 
+@alike("option-of-transaction", "session-state", pooled=1)
+def _(given: Given) -> None:
+    for number in range(3):
+        given.ask("begin read only" if given.remedied else f"set default_transaction_read_only = {'on' if number % 2 else 'off'}")
+        given.ask("select name from item where id = {}", number)
+        if given.remedied:
+            given.ask("commit")
+    if not given.remedied:
+        given.ask("set default_transaction_read_only = off")
+
+
 @alike("driver-drops", "statement-dropped", ("asyncpg", "pg8000", "sqlalchemy"))
 def _(given: Given) -> None:
     with given.prepares() as (ask, run):

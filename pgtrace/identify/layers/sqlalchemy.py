@@ -126,7 +126,11 @@ REMEDIES: Final[Remedies] = {
             "sqlalchemy-autocommit",
         ),
     ),
-    "connect": (Remedy("QueuePool, the default, instead of NullPool; one engine for the whole process", "sqlalchemy-queue-pool"),),
+    "connect": (
+        Remedy(
+            "QueuePool, the default, instead of NullPool or a short pool_recycle; one engine for the whole process", "sqlalchemy-queue-pool"
+        ),
+    ),
     "pooler-26000": (
         Remedy("over asyncpg, connect_args={'statement_cache_size': 0}", "sqlalchemy-cache-off", needs=("asyncpg",), unless=("cache off",)),
         Remedy(_NEWER_POOLER, "sqlalchemy-newer-pooler", needs=("asyncpg",)),

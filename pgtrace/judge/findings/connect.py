@@ -19,6 +19,9 @@ from pgtrace.judge.findings.kind import ROUND_TRIPS, ByText, Kind, Note, Seen, S
 FEW: Final = 3
 APART: Final = "apart"
 """A fact: the connection was opened after another had ended."""
+_OPENED: Final = "first of an engine"
+"""A fact: a layer asked what it asks on each engine's first connection."""
+_OPENING: Final = "round trips of that"
 _LOOKED_AT: Final = 50
 """How many earlier connections _is_apart() looks at."""
 _FEWER: Final = Remedy(
@@ -42,13 +45,19 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._work = 0
+        self._opening = 0
+        """Round trips with what a layer asks on each engine's first connection."""
         self._told = False
 
     def row(self, step: Step) -> None:
         shape = step.shape
         # a statement that failed or is suspended has no tag
         is_around = bool(shape.tags) and _AROUND.issuperset(shape.tags)
-        if self._work <= FEW and not (is_around or is_ping(step, self.seen.before) or is_reset(step) or _is_opening(step)):
+        if self._work > FEW or is_around or is_ping(step, self.seen.before) or is_reset(step):
+            return
+        if _is_opening(step):
+            self._opening += 1
+        else:
             self._work += shape.depth
 
     def rests(self, step: Step) -> bool:
@@ -69,6 +78,9 @@ class _Watch(Watch):
             note.fact("no work")
         if self._is_apart():
             note.fact(APART)
+        if self._opening:
+            note.fact(_OPENED)
+            note.facts[_OPENING] += self._opening
         note.show(self.seen.first, f"{counted(self.seen.setup, 'set-up round trip')} for {counted(self._work, 'statement')}")
 
     def _is_apart(self) -> bool:
@@ -82,8 +94,9 @@ def _what(note: Note) -> str:
     unused = note.facts["no work"]
     idle = f"; {unused} of them ran nothing" if unused and note.amount else ""
     work = counted(note.amount, "statement") if note.amount else "nothing"
+    opening = f", the first questions of {note.facts[_OPENED]} engines {note.facts[_OPENING]} more" if note.facts[_OPENED] > 1 else ""
     together = "" if note.facts[APART] else ", all open at the same time"
-    return f"{note.times} connections for {work}{together}: connecting took {counted(note.cost, 'round trip')}{idle}"
+    return f"{note.times} connections for {work}{together}: connecting took {counted(note.cost, 'round trip')}{opening}{idle}"
 
 
 KIND: Final = Kind(

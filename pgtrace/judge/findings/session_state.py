@@ -41,6 +41,10 @@ TIMES: Final = 3
 """How many are needed without evidence of a pooler."""
 _LISTEN: Final = "LISTEN"
 _SETTING: Final = "a setting (SET)"
+_OF_TRANSACTIONS: Final = "a setting of later transactions"
+"""A fact: SET LOCAL of it has no effect, because the transaction has begun."""
+_TRANSACTIONS: Final = ("DEFAULT_TRANSACTION_", "CHARACTERISTICS")
+"""Beginnings of the names of such settings."""
 _PREPARED: Final = "a statement by SQL-level PREPARE"
 _CURSOR: Final = "a cursor WITH HOLD"
 _LOCK: Final = "an advisory lock"
@@ -222,7 +226,7 @@ class _Watch(Watch):
             return
         note = self.seen.note(KIND, what)
         note.times += 1
-        note.fact(what)
+        note.fact(_OF_TRANSACTIONS if what == _SETTING and kept.name.startswith(_TRANSACTIONS) else what)
         if self.seen.signs:
             note.fact("pooler")
         note.show(step.place, f"{what} stays with the session")
@@ -253,6 +257,12 @@ KIND: Final = Kind(
             "use SET LOCAL in the transaction that needs it; otherwise use session pooling",
             needs=(_SETTING,),
             tried="state-of-transaction",
+            clients=DEMO,
+        ),
+        Remedy(
+            "begin the transaction with its options: BEGIN READ ONLY, BEGIN ISOLATION LEVEL ...; otherwise use session pooling",
+            needs=(_OF_TRANSACTIONS,),
+            tried="option-of-transaction",
             clients=DEMO,
         ),
         Remedy(
