@@ -181,11 +181,16 @@ class StatementTable:
 
     def _count(self, exchange: Exchange, rows: int, sent_bytes: int, received_bytes: int, times: int = 1) -> None:
         """Count what a round trip did with each statement, `times` times, with these rows and bytes
-        in total."""
-        self._count_bytes(exchange, sent_bytes, received_bytes, times)
+        in total. The bytes count for each group that it contains a message of, or of which an
+        execution ended in it."""
+        groups: dict[int, StatementGroup] = {}
+        executions = 0
         for part in exchange.parts:
             group = self.of(part.statement)
+            if part.is_carried or part.ended or part.errors:
+                groups[id(group)] = group
             if part.ended:
+                executions += part.executions
                 group.executions += times * part.executions
                 if part.rows:
                     returned, text, binary = exchange.returned(part, rows, times)
@@ -206,17 +211,6 @@ class StatementTable:
                 group.has_ended(part.dropped, times)
             if part.forgotten:
                 group.live += times
-
-    def _count_bytes(self, exchange: Exchange, sent_bytes: int, received_bytes: int, times: int) -> None:
-        """Count the bytes of a round trip for each group that it contains a message of, or of which
-        an execution ended in it."""
-        groups: dict[int, StatementGroup] = {}
-        executions = 0
-        for part in exchange.parts:
-            if part.is_carried or part.ended or part.errors:
-                group = self.of(part.statement)
-                groups[id(group)] = group
-                executions += part.executions if part.ended else 0
         if exchange.copying is not None:
             group = self.of(exchange.copying)
             groups[id(group)] = group
