@@ -28,6 +28,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -297,13 +298,16 @@ def _import_all() -> None:
             importlib.import_module(module.name)
 
 
-def _run_a_loop() -> None:
-    import uvloop
+def _run_all_once() -> None:
+    """What Python runs for the first time costs it twice as much as later, and what it imports late
+    it imports for each child."""
+    import encodings.idna  # noqa: F401 (for the names of hosts)
 
-    async def nothing() -> None:
-        """The first loop of a process takes three times as long as the next."""
+    from tests.proxy import inside
 
-    uvloop.run(nothing())
+    with tempfile.TemporaryDirectory() as directory:
+        inside.run(inside.session(Path(directory) / "once.pgtrace"))
+    tempfile.tempdir = None  # each child looks for its own
 
 
 def _fork_for_each(channel: socket.socket) -> str | None:
@@ -399,7 +403,7 @@ if __name__ == "__main__":
     if not sys.argv[2:]:
         _import_all()
     if "uvloop" in sys.modules:
-        _run_a_loop()
+        _run_all_once()
     if sys.argv[2:] != [*Recorder.IMPORTED]:
         importlib.import_module("pgtrace.protocol.registry").warm()
     gc.collect()

@@ -104,8 +104,9 @@ class Process:
 
         return CallSites(self.call_sites_in)
 
-    async def run(self) -> None:
-        """Record until `stop`, or until the last session has ended."""
+    async def run(self, asked: bytes) -> None:
+        """Record until `stop`, or until the last session has ended. `asked` is what has been read
+        of the requests already."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: server.log.failed(context.get("exception") or RuntimeError(context["message"])))
         self._stopped = asyncio.Event()
@@ -137,6 +138,7 @@ class Process:
             self._takes_marks = await mark_socket.listen(
                 self.marks_at, [one for listener in server.listeners for one in listener.addresses], control.mark
             )
+        control.data_received(asked)
         await loop.connect_read_pipe(lambda: control, sys.stdin)
         loop.add_signal_handler(signal.SIGTERM, drain)
         for ignored in (signal.SIGHUP, signal.SIGPIPE, signal.SIGINT):
@@ -204,25 +206,24 @@ def main() -> None:
     os.set_blocking(1, False)
     _raise_file_limit()
     try:
-        process = Process(json.loads(_first_line()))
+        settings, asked = _first_line()
+        process = Process(json.loads(settings))
         import uvloop
 
-        uvloop.run(process.run())
+        uvloop.run(process.run(asked))
     except PgTraceError as error:
         answer({"error": type(error).__name__, "text": str(error), "fields": vars(error)})
     sys.stdout.flush()
     os._exit(0)  # a writer that hangs on its disk must not keep the process alive
 
 
-def _first_line() -> bytes:
-    """Read the configuration, but no byte of the requests after it."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(0, 1)
-        if not byte:
-            break
-        line += byte
-    return line
+def _first_line() -> tuple[bytes, bytes]:
+    """The configuration, and what came together with it of the requests after it."""
+    read = b""
+    while b"\n" not in read and (data := os.read(0, 1 << 16)):
+        read += data
+    line, _, asked = read.partition(b"\n")
+    return line, asked
 
 
 def _raise_file_limit() -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from pgtrace.address import Leg, Upstream
+from pgtrace.address import Host, Leg, Upstream
 from pgtrace.capture.writer import CaptureWriter
 from pgtrace.certificates import DriverTls
 from pgtrace.exposure import Served
@@ -18,6 +18,7 @@ from pgtrace.proxy.server import Server
 from pgtrace.proxy.tape import TICK_S, Tape
 from pgtrace.proxy.writer_thread import WriterThread
 from tests.proxy.recorded import ANY_PORT
+from tests.proxy.wire import READY, STARTUP
 
 T = TypeVar("T")
 
@@ -55,6 +56,25 @@ async def served(path: Path, upstream: Upstream, **options: Any) -> AsyncIterato
         server.stop_listening()
         assert tape.writer.finish(20)
     assert server.log.failures == 0
+
+
+async def session(path: Path) -> None:
+    """A session of a driver that sends nothing but its start-up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(len(STARTUP))
+        writer.write(READY)
+        await reader.read()
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    upstream = Upstream((Host("127.0.0.1", listening.sockets[0].getsockname()[1]),), sslmode="disable")
+    async with served(path, upstream) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.listeners[0].port)
+        writer.write(STARTUP)
+        await reader.readexactly(len(READY))
+        writer.close()
+    listening.close()
 
 
 async def _tick(server: Server, tape: Tape) -> None:

@@ -15,6 +15,8 @@ from pgtrace.recorder import Recorder
 
 ASKED_AGAIN_S = 0.002
 """Without a pause, two processes would be busy with the question."""
+MOST_PAUSE_S = 0.02
+"""What lasts is asked for less often."""
 ANY_PORT = Listen(("127.0.0.1",), 0)
 
 
@@ -60,6 +62,14 @@ def stream(found: list[Record], side: int, connection: int = 1) -> bytes:
 
 def wait_for_end(recorder: Recorder) -> list[Record]:
     """The records once no session is left."""
-    while recorder.stats()["connections"]:
-        time.sleep(ASKED_AGAIN_S)
+    wait_until_left(recorder, 0)
     return records(recorder)
+
+
+def wait_until_left(recorder: Recorder, most: int, within_s: float = 60) -> None:
+    """Wait until no more than so many sessions are left."""
+    pause_s, deadline = ASKED_AGAIN_S, time.monotonic() + within_s
+    while recorder.stats()["connections"] > most:
+        assert time.monotonic() < deadline
+        time.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, MOST_PAUSE_S)

@@ -18,7 +18,7 @@ from pgtrace.certificates import DriverTls
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from tests.proxy.drivers import Tls, connect, log_in
-from tests.proxy.recorded import of_kind, recording, records, records_in, wait_for_end
+from tests.proxy.recorded import of_kind, recording, records, records_in, wait_for_end, wait_until_left
 from tests.proxy.upstreams import Scripted
 from tests.proxy.wire import READY, SSL_REQUEST, STARTUP, read_all, read_exactly, reset, row
 
@@ -216,9 +216,7 @@ def test_a_driver_that_resets_while_it_has_not_taken_what_came_before_a_servers_
         assert gone.wait(20)
         time.sleep(0.2)  # the server's reset has come, and waits for the driver
         reset(driver)
-        deadline = time.monotonic() + 10
-        while recorder.stats()["connections"]:
-            assert time.monotonic() < deadline
+        wait_until_left(recorder, 0, within_s=10)
         assert passed(records(recorder))[-1].startswith("closed ")
 
 
