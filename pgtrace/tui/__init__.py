@@ -1,14 +1,14 @@
 """The terminal interface.
 
     web/         the same screen in a browser
-    app.py       reads on ten times a second, has the screen drawn, and ends
+    app.py       reads and draws ten times a second, and ends
     keyboard.py  Escape and the key after it
-    screen.py    the one screen: who does what its keys, clicks and messages ask for
-    actions/     what is done: filter, go, copy, save, mark, explain, compare
-    areas.py     which areas are on display, and which has the focus
+    screen.py    the only screen: passes keys, clicks and messages to the objects that act on them
+    actions/     the actions: filter, go, copy, save, mark, explain, compare
+    areas.py     the areas: which are on display, and which has the focus
     panes/       the timeline and the tables
-    widgets/     the areas around them, and what all of them are made of
-    model/       what is shown, without a terminal
+    widgets/     the areas around them, and their common parts
+    model/       the contents, without a terminal
 
 Each imports those below it only.
 """

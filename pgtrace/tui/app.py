@@ -1,10 +1,10 @@
-"""The application: it reads the trace on, has the screen drawn, and ends.
+"""The application: reads the trace, draws the screen, and ends.
 
-tick() reads what is there ten times a second, in this process. The recorder is another process:
-whatever the screen costs, the traffic does not wait for it, and where both want a processor the
-screen yields. SIGTERM ends the screen in order; ctrl-z suspends it while the traffic goes on.
-SIGHUP kills it, unless a command handles that, and the traffic goes on too: a recorder whose viewer
-has died serves its sessions to their end.
+tick() reads new data ten times a second, in this process. The recorder is another process: the
+traffic never waits for the screen, and if both want a processor the screen yields. SIGTERM ends the
+screen in order; ctrl-z suspends it while the traffic continues. SIGHUP kills it, unless a command
+handles that, and the traffic continues as well: a recorder whose viewer has died serves its
+sessions to their end.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from pgtrace.tui.screen import MainScreen
 from pgtrace.tui.widgets.bound import bindings
 
 NICE: Final = 10
-"""How nice the screen is to the traffic: its niceness."""
+"""The niceness of the screen, so that the traffic gets the processor first."""
 _NOT_SAVED: Final = "this recording is not saved: press again to quit"
 
 
@@ -57,9 +57,10 @@ class PgTraceApp(App[None]):
         remembered: Remembered | None = None,
         filters: Remembered | None = None,
     ) -> None:
-        """`loaded` is called once everything that was there at first has been read. `remembered`
-        holds how the screen was left, and gets how it is left this time; `filters` holds those of
-        earlier times."""
+        """`loaded` is called once everything that existed at the start has been read. `remembered`
+        has the settings with which the screen was last left, and gets those of this time; `filters`
+        has earlier filters.
+        """
         super().__init__()
         for palette in (DARK, LIGHT):
             background = palette.grounds["background"].removeprefix("on ")
@@ -89,12 +90,13 @@ class PgTraceApp(App[None]):
         self.set_interval(READ_AHEAD_S, self.read_ahead)
 
     async def on_key(self, event: events.Key) -> None:
-        """Take a key before the bindings do: here keys arrive in order, whichever area they came
-        through."""
+        """Take a key before the bindings do. Here keys arrive in order, whichever area has the
+        focus.
+        """
         await self.main.before_bindings(event)
 
     def on_paste(self, event: events.Paste) -> None:
-        """Take a paste, which arrives like the keys."""
+        """Take a paste in order with the keys."""
         self.main.pasted(event.text)
 
     def read_ahead(self) -> None:
@@ -102,8 +104,9 @@ class PgTraceApp(App[None]):
         self.view.reading.read_ahead(time.monotonic())
 
     def tick(self) -> None:
-        """Read on and redraw what changed. The timer outlives the screens while the application
-        closes them: nothing is drawn then."""
+        """Read new data and redraw what changed. While the application closes its screens the timer
+        may still run; then nothing is drawn.
+        """
         if not self.is_running:
             return
         self.main.areas.footer.tick()
@@ -118,7 +121,7 @@ class PgTraceApp(App[None]):
             self.call_after_refresh(lambda: self.view.reading.redrawn(time.monotonic(), time.perf_counter() - started))
 
     def action_leave(self) -> None:
-        """Quit; ask first if that throws a recording away."""
+        """Quit; ask first if the recording would be lost."""
         footer = self.main.areas.footer
         if self.view.source.unsaved and not self.main.files.saved and len(self.view.trace.rows) and footer.notice != _NOT_SAVED:
             footer.say(_NOT_SAVED)
@@ -126,7 +129,7 @@ class PgTraceApp(App[None]):
             self.exit()
 
     def action_theme(self, name: str = "") -> None:
-        """Change to the next theme, or to the one named."""
+        """Change to the next theme, or to the theme with that name."""
         names = list(THEMES)
         name = name or names[(names.index(self.view.pen.palette.name) + 1) % len(names)]
         self._wear(THEMES[name])
@@ -136,27 +139,28 @@ class PgTraceApp(App[None]):
         self.main.areas.footer.say(f"theme {name}")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether there are themes to choose from, which NO_COLOR leaves none of, and a shell to
-        go back to."""
+        """Whether the action is possible: with NO_COLOR there are no themes, and suspending needs a
+        shell.
+        """
         if action == "suspend_process" and self.view.source.read_only:
             return False
         return self.view.pen.palette is not MONO if action == "theme" else True
 
     def on_unmount(self) -> None:
-        """Remember how the screen was left."""
+        """Store the settings of the screen."""
         self.view.counted.close()
         self.main.areas.remember(self.remembered)
         self.remembered.save()
 
     def _wear(self, palette: Palette) -> None:
-        """Draw with a palette, on its ground."""
+        """Draw with a palette, on its background."""
         plain = palette in (ANSI, ANSI_LIGHT, MONO)
         self.view.pen.take(palette)
         self.ansi_color = plain
         self.theme = "ansi-dark" if plain else f"pgtrace-{palette.name}"
 
     def _hang_up(self) -> None:
-        """Leave nothing behind, then die, or do what the command does then."""
+        """Handle SIGHUP: clean up, then die, or do what the command does on SIGHUP."""
         self.on_unmount()
         self.main.clipboard.close()
         if self._driver is not None and sys.__stdin__ is not None and os.isatty(sys.__stdin__.fileno()):
@@ -169,9 +173,9 @@ class PgTraceApp(App[None]):
 
 
 def run_app(trace: Trace, *, source: Source, recorder: Any = None, joins: Joins | None = None) -> None:
-    """Show a trace until the user quits. `recorder` is what writes it, if anything does; it is
-    asked whether it is alive, and stopping it is left to the caller. `joins` are those of the
-    trace, if they are known.
+    """Show a trace until the user quits. `recorder` is the one that writes it, if any; the screen
+    checks whether it is alive, and the caller must stop it. `joins` are those of the trace, if they
+    are known.
 
     Raises SystemExit if the screen could not be shown, or was ended by a signal.
     """
@@ -185,8 +189,8 @@ def run_app(trace: Trace, *, source: Source, recorder: Any = None, joins: Joins 
     encoding = getattr(sys.__stderr__, "encoding", None) or locale.getpreferredencoding()
     remembered = Remembered(place(os.environ))
     pen = Pen(choose_palette(os.environ, remembered.get("theme", THEMES, "")), ascii_only=only_ascii(os.environ, encoding))
-    # What has been read stays. Excluded from later collections it costs no pauses: 300 ms each at
-    # 50,000 statements.
+    # Objects read so far stay alive. Excluding them from garbage collection avoids pauses of 300 ms
+    # each at 50,000 statements.
     app = PgTraceApp(
         View(trace, source, pen, recorder, joins),
         loaded=gc.freeze,

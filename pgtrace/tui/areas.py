@@ -1,9 +1,9 @@
 """The areas of the screen: all its widgets, which of them are on display, and which one has the
 focus.
 
-View knows what is shown, bands.py how many lines each band gets, and each widget draws itself. Here
-the pane that is chosen, and what is open (the inspector, the help, a page, a question), decide what
-is on display.
+View holds the contents, bands.py computes how many lines each band gets, and each widget draws
+itself. This module decides what is on display, from the chosen pane and from what is open (the
+inspector, the help, a page, a question).
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class Areas:
         self.inspecting = False
         self.helping = False
         self.size: Size | None = None
-        """The screen's, once it is known."""
+        """The size of the screen, once it is known."""
         self._focused: Widget | None = None
-        """The area that has the focus, or had it before the terminal's window lost it."""
+        """The area with the focus, or which had it before the terminal's window lost it."""
         self._laid_out: tuple[object, ...] | None = None
         self._place_told = -1
-        """The place of the row that the footer's notice is about."""
+        """The place of the row to which the footer's notice refers."""
 
     def compose(self) -> ComposeResult:
         """All widgets, from top to bottom."""
@@ -94,7 +94,7 @@ class Areas:
             yield self.prompt
 
     def begin(self) -> None:
-        """Show what is there."""
+        """Show the initial contents."""
         self.copy_menu.display = False
         self.view.reading.tick(time.monotonic())
         self.lay_out()
@@ -103,14 +103,15 @@ class Areas:
 
     @property
     def width(self) -> int:
-        """The screen's, in cells."""
+        """The width of the screen, in cells."""
         return (self.size or self.screen.app.size).width
 
     # What is open.
 
     def turn(self) -> None:
-        """The user wants to see something else: take back what the footer said, and lay everything
-        out again."""
+        """Remove the footer's notice and lay everything out again, because the user wants to see
+        something else.
+        """
         self.footer.forget()
         self.lay_out()
 
@@ -135,28 +136,28 @@ class Areas:
         self.inspector.forget()
 
     def read(self, page: Page | None) -> None:
-        """Show a page in the inspector's place, or none."""
+        """Show a page in the inspector's place, or close it with None."""
         self.sheet.show(page)
         self.lay_out()
         if self.sheet.display:
             self.screen.set_focus(self.sheet)
 
     def ask(self, asking: Asking, text: str = "") -> None:
-        """Ask for a line of text in the footer's place."""
+        """Open the prompt in the footer's place."""
         self.prompt.open(asking, text)
         self.lay_out()
         self.prompt.redraw()
 
     def say(self, notice: str) -> None:
-        """Say something in the footer."""
+        """Show a notice in the footer."""
         self.footer.say(notice)
 
     def refuse(self, reason: str) -> None:
-        """Say why something is refused, in a text from elsewhere."""
+        """Show in the footer why something is refused; the reason may be text from the wire."""
         self.footer.say(rowtext.plain(reason, max(1, self.width - 2)))
 
     def say_of_row(self, notice: str) -> None:
-        """Say something about the row that the cursor moves to: the move does not take it back."""
+        """Show a notice about the row to which the cursor moves; the move does not remove it."""
         self.footer.say(notice)
         self._place_told = self.timeline.place
 
@@ -170,8 +171,9 @@ class Areas:
     # Layout.
 
     def resize(self, size: Size) -> None:
-        """Share out another size. If it was known already, as at the start, each widget has drawn
-        itself."""
+        """Lay out for another size. If it is the known size, as at the start, each widget has drawn
+        itself already.
+        """
         known, self.size = self._laid_out, size
         if known is not None and known[:2] == tuple(size):
             self.follow_cursor()
@@ -216,7 +218,7 @@ class Areas:
         self.draw()
 
     def draw(self) -> None:
-        """Have every visible widget show the present."""
+        """Let every visible widget show the present state."""
         if self.view.compares != self._compares:
             self._compares = self.view.compares
             self._show_compared()
@@ -234,7 +236,7 @@ class Areas:
         self.draw_footer()
 
     def advance(self, now_s: float) -> None:
-        """Give the pane that is on display time for its table."""
+        """Give the pane on display time to gather its table."""
         pane = self.panes[self.pane]
         if isinstance(pane, TablePane) and pane.display and pane.advance(now_s):
             pane.redraw()
@@ -242,13 +244,13 @@ class Areas:
             self.differences.advance(now_s)
 
     def gather_again(self) -> None:
-        """Another filter is in force, or another moment: the tables hold something else."""
+        """Gather the tables again, because another filter or moment is in force."""
         for pane in self.panes.values():
             if isinstance(pane, TablePane):
                 pane.gather_again()
 
     def restore(self, remembered: Remembered) -> None:
-        """Begin as the screen was left, before anything is shown."""
+        """Restore the settings with which the screen was left, before anything is shown."""
         view = self.view
         if not view.source.listener:
             self.pane = remembered.get("pane", [name for name in self.panes if name != DIFFERENCES], self.pane)
@@ -257,7 +259,7 @@ class Areas:
         view.listing.fold_to(remembered.get("fold", LEVELS, view.listing.fold))
 
     def remember(self, remembered: Remembered) -> None:
-        """Note how the screen is left."""
+        """Store the settings of the screen."""
         for name, value in (
             ("pane", self.pane),
             ("driver rows", "yes" if self.totals.driver_rows else "no"),
@@ -267,7 +269,7 @@ class Areas:
             remembered.put(name, value)
 
     def focus_moved(self) -> None:
-        """The footer's keys are those of the focused area, and cursors show where the focus is."""
+        """Update the footer's keys for the focused area, and the cursors that show the focus."""
         self._focused = self.screen.focused
         for widget in (self.inspector.messages, self.inspector.fields):
             widget.redraw()
@@ -282,7 +284,7 @@ class Areas:
             self.inspector.show(item)
 
     def draw_footer(self) -> None:
-        """The keys of the focused area that have a use now, and where the list is."""
+        """Show the keys of the focused area that have a use now, and the position in its list."""
         keys = self._focused.hints() if isinstance(self._focused, LineWidget) else ()
         if keys and self.pane != "timeline" and self._focused is self.panes[self.pane]:
             keys = (*keys[:1], *([("esc", "back")] if self.view.is_filtered else []), ("/", "filter"), *keys[1:])
@@ -292,16 +294,18 @@ class Areas:
         self.footer.redraw()
 
     def _show_compared(self) -> None:
-        """Begin with the differences of two captures, unless the user has begun already; without
-        them go back to the timeline."""
+        """Show the differences of two captures first, unless the user has pressed a key; if there
+        are none, go back to the timeline.
+        """
         if self._compares and not self.touched:
             self.show_pane(DIFFERENCES)
         elif not self._compares and self.pane == DIFFERENCES:
             self.show_pane("timeline")
 
     def _content(self) -> tuple[int, bool]:
-        """The part of the content that decides the layout: how many driver lines, and whether there
-        is nothing at all."""
+        """The parts of the contents that decide the layout: the number of driver lines, and whether
+        there is nothing to show.
+        """
         view = self.view
         empty = not len(view.listing) and not view.listing.behind and view.listing.filtering.everything
         return (len(view.snapshot.drivers) if self.totals.driver_rows else 0), empty

@@ -1,10 +1,10 @@
 """Escape and the key typed right after it are two keys.
 
 Without the keyboard protocol of newer terminals, Alt with a key is Escape and that key: the same
-bytes. The toolkit takes them as Alt (or, with a digit, as the sign that Alt makes of it on a Mac)
-if they arrive together. No key here has Alt, and Escape is one step back, so it is Escape that was
-meant. The two words that terminals send for Alt with an arrow keep their meaning: while a line is
-typed the cursor goes by words, and Escape would throw the line away.
+bytes. If they arrive together, the toolkit takes them as Alt (or, with a digit, as the character
+that Alt produces on a Mac). No key here uses Alt, and Escape goes one step back, so Escape was
+meant. The two sequences that terminals send for Alt with an arrow keep their meaning: in a line
+being typed the cursor moves by words, and Escape would discard the line.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from textual._xterm_parser import XTermParser
 _ESCAPE: Final = "\x1b"
 _BY_WORDS: Final = "bf"
 _BEGINS: Final = "[O]P_"
-"""What makes Escape the beginning of something longer."""
+"""Characters after which Escape is the beginning of a longer sequence."""
 
 _toolkits = XTermParser._sequence_to_key_events
 
 
 def _keys_of(parser: XTermParser, sequence: str, alt: bool = False) -> Iterable[events.Key]:
-    """The keys of a sequence, none while more may follow. `alt`: nothing did, and this is the
-    character after Escape."""
+    """The keys of a sequence; none while more characters may follow. With `alt`, none followed, and
+    this is the character after Escape.
+    """
     after = sequence if alt else sequence[1:] if len(sequence) == 2 and sequence.startswith(_ESCAPE) else ""
     if alt or (after.isprintable() and after and after not in _BY_WORDS + _BEGINS):
         return [events.Key("escape", _ESCAPE), *_toolkits(parser, after)]
@@ -33,5 +34,5 @@ def _keys_of(parser: XTermParser, sequence: str, alt: bool = False) -> Iterable[
 
 
 def keep_escape() -> None:
-    """From now on the toolkit reads keys like this."""
+    """Make the toolkit read keys in this way."""
     setattr(XTermParser, "_sequence_to_key_events", _keys_of)  # noqa: B010 - it is a method

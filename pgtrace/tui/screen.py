@@ -1,6 +1,6 @@
-"""The one screen: it passes keys, clicks and its widgets' messages to the code that acts on them.
+"""The only screen: it passes keys, clicks and its widgets' messages to the code that acts on them.
 
-areas.py decides what is on display; actions/ has what is done. A key that has no use at the moment
+areas.py decides what is on display; actions/ has the actions. A key without a use at the moment
 (check_action) does nothing, and the footer says so.
 """
 
@@ -38,11 +38,11 @@ from pgtrace.tui.widgets.footer import CopyMenu
 _TIMELINE_ONLY = frozenset({"problem", "slow", "time", "only_connection", "only_driver", "fold_level", "page", "compare", "explain"})
 
 _WRITES = frozenset({"save", "mark", "page", "explain"})
-"""What a screen that only looks does not do."""
+"""Actions that a read-only screen does not offer."""
 
 
 class MainScreen(Screen[None]):
-    """Everything pgtrace shows."""
+    """The screen with everything that pgtrace shows."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("screen")
 
@@ -68,20 +68,21 @@ class MainScreen(Screen[None]):
     # What happens.
 
     def on_mount(self) -> None:
-        """Begin with what is there."""
+        """Show the initial contents."""
         self.areas.begin()
 
     def on_unmount(self) -> None:
         self.clipboard.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Share the lines out again. When it starts, its size comes several times."""
+        """Lay out the lines again. At the start this is called several times with the same size."""
         if event.size != self.areas.size:
             self.areas.resize(event.size)
 
     async def before_bindings(self, event: events.Key) -> None:
-        """Take every key before its binding: a question or an open menu gets it, and the footer
-        says if it has no use here."""
+        """Take every key before its binding: pass it to a question or an open menu, and show in the
+        footer if it has no use here.
+        """
         areas = self.areas
         areas.touched = True
         if areas.prompt.asking is not None:
@@ -96,31 +97,31 @@ class MainScreen(Screen[None]):
         elif event.is_printable and event.key not in self.active_bindings:
             areas.say(f"{event.character} does nothing here; ? shows the keys")
         elif areas.footer.notice and event.key in self.active_bindings:
-            # afterwards: a key may be the answer to what the notice asks
+            # afterwards, because the key may answer the notice's question
             self.app.call_next(areas.footer.outlive, areas.footer.said)
 
     def pasted(self, text: str) -> None:
-        """Give text from the terminal's clipboard to a question, if there is one."""
+        """Pass text from the terminal's clipboard to the open question, if any."""
         if self.areas.prompt.asking is not None:
             self.areas.prompt.paste(text)
 
     def on_mouse_down(self) -> None:
-        """Take a notice back before the mouse does anything, as a key does."""
+        """Remove a notice before the mouse acts, as a key does."""
         self.areas.footer.forget()
 
     def on_mouse_scroll_down(self) -> None:
-        """Take a notice back after the wheel has moved a list."""
+        """Remove a notice after the wheel has moved a list."""
         self.areas.footer.forget()
 
     on_mouse_scroll_up = on_mouse_scroll_down
 
     async def on_click(self, event: events.Click) -> None:
-        """Take one step back on a click with the right button."""
+        """Go one step back on a click with the right button."""
         if event.button == RIGHT_BUTTON:
             await self.action_back()
 
     def draw(self) -> None:
-        """Show the present."""
+        """Draw the present state."""
         self.areas.draw()
         self.narrowing.tell_given_up()
 
@@ -129,7 +130,7 @@ class MainScreen(Screen[None]):
         return (widget for widget in self.walk_children() if isinstance(widget, LineWidget))
 
     def paint(self) -> None:
-        """Paint everything again: the terminal may have lost it."""
+        """Paint everything again, because the terminal may have lost it."""
         for widget in self.line_widgets():
             widget.refresh()
 
@@ -225,7 +226,7 @@ class MainScreen(Screen[None]):
         return True
 
     async def action_back(self) -> None:
-        """Take one step back; never leave the program."""
+        """Go one step back; never leave the program."""
         areas = self.areas
         if areas.prompt.asking is not None:
             areas.prompt.dismiss()
@@ -246,8 +247,9 @@ class MainScreen(Screen[None]):
         self.areas.show_pane(next(pane.name for pane in PANES if pane.key == key))
 
     def action_help(self) -> None:
-        """Show the help, with the column the user looks at and the row under the cursor; or hide
-        it."""
+        """Show or hide the help, with the column that the user looks at and the row under the
+        cursor.
+        """
         areas = self.areas
         areas.helping = not areas.helping
         column = areas.panes[areas.pane].column_looked_at
@@ -283,7 +285,7 @@ class MainScreen(Screen[None]):
         self.narrowing.only_driver()
 
     def action_dim(self) -> None:
-        """Hide what does not match, or show it dim among the others."""
+        """Hide rows that do not match, or show them dim among the others."""
         self.view.listing.dim()
         self.view.reading.sync()
         self.areas.turn()
@@ -300,13 +302,13 @@ class MainScreen(Screen[None]):
         self.areas.turn()
 
     def action_raw(self) -> None:
-        """Show values by their types, or as the bytes that passed."""
+        """Toggle between values by their types and values as bytes."""
         self.view.raw = not self.view.raw
         self.areas.inspector.fields.redraw()
         self.areas.say("values as bytes" if self.view.raw else "values by their types")
 
     def action_values(self) -> None:
-        """Show values instead of parameters, or parameters again."""
+        """Toggle between parameters and their values."""
         self.areas.inspector.put_values()
         self.areas.sheet.redraw()
         self.areas.say("values in the SQL" if self.areas.inspector.statements.in_place else "parameters in the SQL")

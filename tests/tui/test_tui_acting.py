@@ -88,7 +88,7 @@ async def test_a_recording_is_saved_with_what_comes_later(server: EmbeddedServer
         saving = driven.main.files.saving
         assert saving is not None
         lines = await until(driven, lambda: saving.complete and driven.areas.footer.notice)
-        assert f"saved to {path}; what comes is added until you quit" in lines[-1]
+        assert f"saved to {path}; new traffic is added until you quit" in lines[-1]
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         session.execute("SELECT 'later'")
         await driven.type("e")
@@ -258,5 +258,5 @@ async def test_an_argument_that_is_missing_is_said(shop: Recording, drive: Drive
 async def test_a_terminal_that_cannot_be_given_away_is_told(shop: Recording, drive: Drive) -> None:
     shop.trip(1, query("SELECT 1"), done("SELECT 1") + ready())
     async with drive(shop) as driven:
-        assert "this terminal cannot be lent to a pager" in (await driven.press("v"))[-1]
+        assert "this terminal cannot run a pager" in (await driven.press("v"))[-1]
         assert os.environ.get("PAGER", "") == ""

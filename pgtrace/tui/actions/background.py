@@ -1,8 +1,8 @@
 """Work that takes time, in its own thread, while the screen stays responsive.
 
-A thread gets what it needs when it begins, and touches no widget. Its result is passed back in the
-loop of the screen, where a refusal (PgTraceError, OSError) becomes one line in the footer. The
-threads are daemons: quitting does not wait for a server that does not answer.
+A thread gets everything it needs when it begins, and touches no widget. Its result is passed to the
+screen's loop, where an error (PgTraceError, OSError) becomes one line in the footer. The threads
+are daemons: quitting does not wait for a server that does not answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`y`: a menu of what can be copied; a copy goes to the terminal's clipboard and to a file."""
+"""`y`: a menu of things to copy. A copy goes to the terminal's clipboard and to a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgtrace.tui.widgets.table import TablePane
 
 
 class Clipboard:
-    """Copies what the cursor is on."""
+    """Copies the item under the cursor."""
 
     def __init__(self, areas: Areas) -> None:
         self._areas = areas
@@ -25,7 +25,7 @@ class Clipboard:
         self._file.close()
 
     def offers(self) -> list[Offer]:
-        """What can be copied at the moment."""
+        """The things that can be copied at the moment."""
         areas = self._areas
         pane = areas.panes[areas.pane]
         if pane is areas.differences and areas.sheet.display and not areas.helping:
@@ -46,7 +46,7 @@ class Clipboard:
         return copying.of_row(areas.view, item, message.execution if message is not None else 0) + areas.inspector.fields.offers()
 
     def ask(self) -> None:
-        """Ask what to copy; on the empty screen there is only one thing."""
+        """Ask what to copy; on the empty screen there is only one choice."""
         offers = self.offers()
         if self._areas.empty.display:
             self._copy(offers[0])

@@ -1,7 +1,7 @@
-"""`:`, any command by name: what the keys do, and commands with an argument.
+"""`:`, any command by name: the actions of the keys, and commands with an argument.
 
-A key's command has the name of its action (`fold-level`), or the one in the table of keys. It does
-what the key would do now, where the focus is, and cannot be used where the key cannot. A command
+A key's command has the name of its action (`fold-level`), or the name in the table of keys. It does
+what the key would do now, at the present focus, and is not available when the key is not. A command
 with an argument is listed by the object that carries it out.
 """
 
@@ -25,12 +25,12 @@ class Command(NamedTuple):
 
     name: str
     argument: str
-    """As the help shows it."""
+    """The argument, as the help shows it."""
     meaning: str
     run: Callable[[str], str]
-    """Carries it out. Returns why it cannot, in words, or nothing."""
+    """Carries the command out. Returns an error message, or an empty string."""
     words: Callable[[], Iterable[str]] = tuple
-    """What the argument may begin with."""
+    """Returns the words that complete the argument."""
 
 
 def theme_command(screen: Screen[None]) -> Command:
@@ -63,12 +63,12 @@ def by_key() -> dict[str, list[Key]]:
 
 
 def does(keys: Sequence[Key]) -> str:
-    """What the command of these keys does: in the first area that has words for it."""
+    """A description of the command of these keys, from the first area that has one."""
     return next((key.does or key.meaning for key in keys if key.does or key.meaning), "")
 
 
 class CommandLine(Asking):
-    """The line behind `:`."""
+    """The line that `:` opens."""
 
     label = ":"
     room = 8
@@ -123,7 +123,7 @@ class CommandLine(Asking):
 
 
 def _press(screen: Screen[None], keys: list[Key]) -> bool:
-    """Do what one of the keys would do now. Returns whether any has a use."""
+    """Do what one of the keys would do now. Returns whether any of them has a use."""
     nodes: list[DOMNode] = [*(screen.focused.ancestors_with_self if screen.focused is not None else [screen, screen.app])]
     for key in keys:
         namespace, name, parameters = parse(key.action)

@@ -1,14 +1,13 @@
 """EXPLAIN of a recorded statement with its recorded parameters, on its own connection.
 
-The text came over the wire and may be anything. Four safeguards surround it, and none of them
-parses it:
+The SQL came over the wire and may be anything. There are four safeguards, none of which parses it:
 
 - It goes through the extended protocol, which takes one statement and none after a `;`, following
   `EXPLAIN (...)` with its options in parentheses, where only a statement is allowed: whatever it
   is, it is explained.
 - The transaction is READ ONLY, has a statement_timeout of TIMEOUT_S, and is always rolled back.
-  That does not hold what has effects outside of transactions (pg_terminate_backend, a function that
-  writes through another connection): so ANALYZE, which runs the statement, must be confirmed first.
+  That does not stop effects outside the transaction (pg_terminate_backend, a function that writes
+  through another connection), so ANALYZE, which runs the statement, must be confirmed first.
 - Parameters are passed as recorded, bytes with their types and formats, never put into the text.
 - The planner calls IMMUTABLE functions, which may call others, and READ ONLY stops neither COPY ...
   TO PROGRAM there nor a write to the server's files. So a role that may run programs or write files
@@ -41,12 +40,14 @@ CONSENT_S: Final = 5.0
 _POWERFUL: Final = b"""SELECT pg_catalog.bool_or(pg_catalog.pg_has_role(own.name, granted.oid, 'MEMBER'))
   FROM (VALUES (SESSION_USER), (CURRENT_USER)) AS own (name), pg_catalog.pg_roles AS granted
  WHERE granted.rolsuper OR granted.rolname OPERATOR(pg_catalog.=) ANY ('{pg_execute_server_program,pg_write_server_files}')"""
-"""Whether this role can do what no transaction takes back, or become a role that can."""
+"""A query: whether this role can do things that no transaction undoes, or become a role that can.
+"""
 
 
 class Unsure(PgTraceError):
-    """The connection's role can do what READ ONLY does not prevent: confirm before anything is
-    planned."""
+    """The connection's role can do things that READ ONLY does not prevent, so the user must confirm
+    before anything is planned.
+    """
 
     def __init__(self, role: str) -> None:
         super().__init__(f"press E again to explain as {role}, who may run programs on the server")
@@ -82,7 +83,7 @@ def explain(dsn: str, one: Executed, *, analyze: bool = False, sure: bool = Fals
         options = b"FORMAT TEXT, ANALYZE, BUFFERS" if analyze else b"FORMAT TEXT"
         return _texts(_run(connection, b"EXPLAIN (%b) %b" % (options, sql), list(values), types, list(one.formats)))
     finally:
-        connection.finish()  # which rolls back
+        connection.finish()  # this rolls back
 
 
 def _is_generic(one: Executed, *, analyze: bool) -> bool:
@@ -96,8 +97,9 @@ def _is_generic(one: Executed, *, analyze: bool) -> bool:
 
 
 def _is_powerful(connection: PGconn) -> bool:
-    """Whether its role can do what READ ONLY does not prevent; also if the server (not PostgreSQL)
-    cannot say."""
+    """Whether the connection's role can do things that READ ONLY does not prevent; True if the
+    server (not PostgreSQL) cannot say.
+    """
     try:
         return _texts(_run(connection, _POWERFUL)) != ["f"]
     except PgTraceError:
@@ -114,7 +116,7 @@ def _generic(connection: PGconn, sql: bytes) -> list[str]:
 
 
 def _texts(result: PGresult) -> list[str]:
-    """The first column."""
+    """The texts in the first column."""
     return [(result.get_value(row, 0) or b"").decode("utf-8", "surrogateescape") for row in range(result.ntuples)]
 
 
@@ -125,7 +127,7 @@ def _run(
     types: list[int] | None = None,
     formats: list[int] | None = None,
 ) -> PGresult:
-    """One statement in the extended protocol."""
+    """Run one statement with the extended protocol."""
     from psycopg.pq import ExecStatus
 
     result = connection.exec_params(command, values or [], types or None, formats or None)
@@ -135,6 +137,6 @@ def _run(
 
 
 def _line(message: bytes) -> str:
-    """The first line of what the server or libpq says."""
+    """The first line of a message from the server or libpq."""
     lines = message.decode("utf-8", "surrogateescape").strip().splitlines()
     return lines[0].removeprefix("ERROR:  ") if lines else "the connection was lost"

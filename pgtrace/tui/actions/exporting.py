@@ -1,8 +1,8 @@
-"""What is shown, in the format of another program, written by a thread that reads the captures
+"""Exports what is shown in the format of another program, in a thread that reads the captures
 itself.
 
-The screen's loop owns the growing trace, so the thread reads one of its own: what was there when it
-began. Rows have the same places in both. The end of the file's name decides the format.
+The screen's loop owns the growing trace, so the thread reads the captures again, up to the point at
+which it began. Rows have the same places in both. The suffix of the file's name decides the format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SUFFIXES: Final = {"pqtrace": "trace", "markdown": "md"}
 
 
 def suffix(name: str) -> str:
-    """The end of the name of a file in that format."""
+    """The suffix of files in that format."""
     return _SUFFIXES.get(name, name)
 
 
@@ -41,11 +41,11 @@ class Export:
     places: Sequence[int] | None
     """The rows to write; None for everything."""
     done: float = 0.0
-    """From 0 to 1."""
+    """The share of the work that is done, from 0 to 1."""
 
     @property
     def selects(self) -> bool:
-        """Whether only what is shown goes into the file."""
+        """Whether only the rows that are shown go into the file."""
         return self.places is not None and "places" in self.wanted.options
 
     def write(self, file: NewFile) -> None:

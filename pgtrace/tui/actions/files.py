@@ -1,6 +1,7 @@
 """`e`: save the recording, or export what is shown.
 
-A thread does the work, beside the screen and the traffic; the result is one line in the footer.
+A thread does the work, without delaying the screen or the traffic; the result is one line in the
+footer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Files:
         """The exports under way."""
         self._areas = areas
         self._said = ""
-        """The latest news about the file that the recording is saved to."""
+        """The latest notice about the file to which the recording is saved."""
         self.commands = (
             Command("save", "PATH", "save the recording", lambda text: self.save_as(text, CAPTURE)),
             Command("export", "FORMAT PATH", "write what is shown", self._export, lambda: FORMATS),
@@ -44,8 +45,9 @@ class Files:
         return self.saving is not None and not self.saving.failed
 
     def tell_progress(self) -> None:
-        """Show in the footer how far the work is, and what happened to the file that a recording is
-        saved to."""
+        """Show the progress in the footer, and notices about the file to which a recording is
+        saved.
+        """
         saving = self.saving
         under_way = [f"exporting {os.path.basename(one.path)} {100 * one.done:.0f} %" for one in self.exports]
         if saving is not None and not saving.complete and not saving.failed:
@@ -56,14 +58,14 @@ class Files:
             self._areas.say(self._said)
 
     def finish(self) -> None:
-        """Complete what is being saved: the screen is left."""
+        """Complete the file that is being saved, because the screen closes."""
         if self.saving is not None:
             recorder = self._areas.view.live_recorder
             if recorder is not None:
                 try:
                     recorder.flush()
                 except PgTraceError:
-                    pass  # what it wrote is there
+                    pass  # the file keeps what was written
             self.saving.finish()
 
     def ask(self) -> None:
@@ -73,7 +75,7 @@ class Files:
         self._areas.ask(_SaveAs(self, self._areas), f"{stem}.{suffix(name)}")
 
     def save_as(self, path: str, name: str = "") -> str:
-        """Write what is shown to a new file. Returns why not, in words, or nothing."""
+        """Write what is shown to a new file. Returns an error message, or an empty string."""
         name = name or format_of(path)
         expanded = os.path.expanduser(path)
         if not name:
@@ -102,7 +104,7 @@ class Files:
         return ""
 
     def formats(self) -> list[str]:
-        """What can be written at the moment."""
+        """The formats that can be written at the moment."""
         return [*([CAPTURE] if self._areas.view.source.temporary else []), *FORMATS]
 
     def _save(self, path: str) -> str:
@@ -126,7 +128,7 @@ class Files:
 
 
 class _SaveAs(Asking):
-    """A file, and its format by the end of its name."""
+    """Asks for a file; the suffix of its name decides the format."""
 
     label = "write to"
     HINTS: ClassVar[Hints] = (("tab", "format"), ("enter", "write"), ("esc", "back"))
@@ -146,7 +148,7 @@ class _SaveAs(Asking):
 
     def _what(self, name: str) -> str:
         if name == CAPTURE:
-            return "the whole recording, and what comes is added until you quit"
+            return "the whole recording; new traffic is added until you quit"
         listing = self._listing
         known = FORMATS[name]
         if listing.filtering.everything:

@@ -12,7 +12,7 @@ from pgtrace.tui.panes.tabs import DIFFERENCES
 
 
 class Going:
-    """Moves the cursor, or says that there is nothing to go to."""
+    """Moves the cursor, or shows that there is nothing to go to."""
 
     def __init__(self, areas: Areas, trail: Trail) -> None:
         self._areas = areas
@@ -46,13 +46,13 @@ class Going:
             self._areas.say(f"no {'further' if direction > 0 else 'earlier'} round trip of this statement")
 
     def ask_time(self) -> None:
-        """Ask for a moment, and go there."""
+        """Ask for a time, and go there."""
         asking = self._asked()
         if asking is not None:
             self._areas.ask(asking)
 
     def moment(self, text: str) -> str:
-        """Go to the row that began at that moment. Returns why not, in words, or nothing."""
+        """Go to the row that began at that time. Returns an error message, or an empty string."""
         asking = self._asked()
         if asking is None:
             return "there is no row"
@@ -62,7 +62,7 @@ class Going:
         return fault.reason if fault is not None else ""
 
     def related(self) -> None:
-        """Go to what is related to the row or message; from a finding, to its evidence."""
+        """Go to the row or message that is related to this one; from a finding, to its evidence."""
         areas = self._areas
         if areas.pane == "findings":
             areas.panes[areas.pane].open()

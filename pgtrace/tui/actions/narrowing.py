@@ -17,17 +17,17 @@ _STEPS_KEPT = 100
 
 
 class Narrowing:
-    """Puts filters in force, and takes them back."""
+    """Applies filters, and removes them again."""
 
     def __init__(self, areas: Areas) -> None:
         self.filters = SavedFilters(Remembered())
         self._areas = areas
         self._steps: list[tuple[str, str]] = []
-        """The pane and the filter before each one in force: where esc goes back to."""
+        """The pane and the filter before each applied filter, to which esc goes back."""
         self._rests: Timer | None = None
 
     def ask(self) -> None:
-        """Ask for a filter where the user is; the one that is in force can be edited."""
+        """Ask for a filter; the filter in force can be edited."""
         areas = self._areas
         areas.helping = False
         if areas.inspecting and not areas.body.display:
@@ -36,14 +36,14 @@ class Narrowing:
         areas.ask(FilterLine(areas.view.occurring, self.filters, text, self._typed, self._soon, areas.prompt.complain, areas.say), text)
 
     def narrow(self, text: str) -> None:
-        """Go to the timeline and show what matches this; esc comes back."""
+        """Go to the timeline and show the rows that match this filter; esc goes back."""
         areas = self._areas
         self._step(areas.pane, areas.view.listing.filtering.text)
         areas.pane = "timeline"
         self.choose(text)
 
     def narrow_further(self, text: str) -> None:
-        """The same, among what the filter in force shows."""
+        """Like narrow(), among the rows that the filter in force shows."""
         self.narrow(both(self._areas.view.listing.filtering.text, text))
 
     def widen(self) -> None:
@@ -62,11 +62,11 @@ class Narrowing:
         self._areas.turn()
 
     def only_connection(self) -> None:
-        """Show only the connection of the row under the cursor; if that is so already, go back."""
+        """Show only the connection of the row under the cursor; pressed again, go back."""
         self._only("conn:", lambda connection: of_connection(self._areas.view.connection_name(connection)))
 
     def only_driver(self) -> None:
-        """Show only its driver; if that is so already, go back."""
+        """Show only the driver of the row under the cursor; pressed again, go back."""
         self._only("driver:", lambda connection: of_driver(self._areas.view.driver(connection)))
 
     def look(self) -> None:
@@ -75,7 +75,7 @@ class Narrowing:
             self._areas.prompt.asking.look()
 
     def tell_given_up(self) -> None:
-        """Say that a filter took too long and is no longer in force."""
+        """Show that a filter took too long and is no longer in force."""
         given_up, self._areas.view.reading.given_up = self._areas.view.reading.given_up, None
         if given_up is not None:
             self._steps.clear()
@@ -89,8 +89,9 @@ class Narrowing:
             self.narrow(filter_of(connection))
 
     def _typed(self, text: str) -> None:
-        """Put a filter in force while it is typed: one step from where typing began, and none where
-        it ends there."""
+        """Apply a filter while it is typed. All of the typing is one step, and none if it ends with
+        the first filter.
+        """
         asking = self._areas.prompt.asking
         if isinstance(asking, FilterLine) and self._areas.view.listing.filtering.text == asking.before:
             self._step(self._areas.pane, asking.before)
@@ -99,7 +100,7 @@ class Narrowing:
         self.choose(text)
 
     def _soon(self) -> None:
-        """Look at what is typed when the keys have rested."""
+        """Apply the typed filter when no key has come for a moment."""
         if self._rests is not None:
             self._rests.stop()
         self._rests = self._areas.screen.set_timer(RESTS_S, self.look)

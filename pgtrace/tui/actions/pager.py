@@ -1,4 +1,4 @@
-"""Rows as `show --hex` prints them, in the user's pager, which gets the terminal meanwhile.
+"""Shows rows as `show --hex` prints them, in the user's pager, which gets the terminal meanwhile.
 
 While the pager has the terminal this process waits; the recorder is another one, and the traffic
 continues. ctrl-c belongs to the pager.
@@ -38,9 +38,9 @@ def show_row(areas: Areas) -> None:
             except PgTraceError as error:
                 refused = str(error)
     except SuspendNotSupported:
-        refused = "this terminal cannot be lent to a pager"
+        refused = "this terminal cannot run a pager"
     if refused:
-        # after what was under way when the screen was given away
+        # after the work that was under way when the pager got the terminal
         areas.screen.call_later(areas.say, refused)
 
 
@@ -53,7 +53,7 @@ def page(lines: Iterable[str]) -> None:
         pager = subprocess.Popen(shlex.split(named), stdin=subprocess.PIPE)
     except (ValueError, OSError) as error:
         reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error).lower()
-        raise PgTraceError(f"pager {name} cannot be started: {reason}; PAGER says which one to use") from None
+        raise PgTraceError(f"pager {name} cannot be started: {reason}; set PAGER to use another one") from None
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with pager:
@@ -61,8 +61,8 @@ def page(lines: Iterable[str]) -> None:
                 for line in lines:
                     pager.stdin.write(f"{line}\n".encode("utf-8", "backslashreplace"))
     except BrokenPipeError:
-        pass  # it has seen enough
+        pass  # the pager was closed early
     finally:
         signal.signal(signal.SIGINT, before)
     if pager.returncode:
-        raise PgTraceError(f"pager {name} ended with code {pager.returncode}; PAGER says which one to use")
+        raise PgTraceError(f"pager {name} ended with code {pager.returncode}; set PAGER to use another one")

@@ -14,14 +14,15 @@ from pgtrace.tui.widgets.sheet import Page, TextPage
 
 
 class Plans:
-    """Explains statements. What could do harm must be confirmed: by the same key, on the same
-    statement, and soon."""
+    """Explains statements. Anything that could do harm must be confirmed with the same key, on the
+    same statement, within a few moments.
+    """
 
     def __init__(self, areas: Areas) -> None:
         self._areas = areas
         # a row and execution, and the page with their plan
         self._explained: tuple[tuple[int, int], Page] | None = None
-        # what is asked about, until when (monotonic), and in which words
+        # the row and execution that a question is about, its deadline (monotonic), and its text
         self._question: tuple[tuple[int, int], float, str] | None = None
 
     def explain(self) -> None:
@@ -78,8 +79,9 @@ class Plans:
         self._areas.say(question)
 
     def _says_yes(self, what: tuple[int, int]) -> bool:
-        """Whether this key confirms what was asked, which is still there to read; a question is
-        asked once."""
+        """Whether this key confirms the question, which is still on the screen. A question is asked
+        once.
+        """
         question, self._question = self._question, None
         if question is None:
             return False

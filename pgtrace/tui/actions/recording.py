@@ -13,7 +13,7 @@ from pgtrace.tui.model.asking import Asking, Fault
 
 
 class Recording:
-    """Orders to the recorder, given in a thread: it may take its time to answer."""
+    """Gives orders to the recorder, in a thread, because it may take long to answer."""
 
     def __init__(self, areas: Areas) -> None:
         self._areas = areas
@@ -33,7 +33,7 @@ class Recording:
             self._areas.ask(_MarkName(self))
 
     def begin_mark(self, name: str) -> str:
-        """Begin a mark. Returns why not, in words, or nothing."""
+        """Begin a mark. Returns an error message, or an empty string."""
         areas = self._areas
         recorder = areas.view.live_recorder
         if recorder is None:
@@ -60,7 +60,7 @@ class Recording:
             background.begin(areas.screen, partial(recorder.end_mark, name), ended, areas.say)
 
     def _rtt(self, text: str) -> str:
-        """Delay every session from here on. Returns why not, in words, or nothing."""
+        """Delay every session from now on. Returns an error message, or an empty string."""
         try:
             rtt_ns = duration_ns(text)
         except UsageError as error:

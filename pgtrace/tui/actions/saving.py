@@ -1,12 +1,13 @@
-"""A temporary capture, copied into a permanent file: first what is there, then what comes, until
-the screen is left.
+"""Copies a temporary capture into a permanent file: first the existing blocks, then new ones, until
+the screen closes.
 
-A thread reads the capture like any viewer and copies whole blocks, so the recorder knows nothing of
-it and its traffic waits for nothing. Segments become one file: the reader leaves out what a later
-one repeats. If the copy falls so far behind that segments are gone, the file has a gap.
+A thread reads the capture like any viewer and copies whole blocks, so neither the recorder nor the
+traffic waits for it. Segments become one file: the reader leaves out what later segments repeat. If
+the copy falls so far behind that segments have been removed, the file has a gap.
 
-The file is created at once, private and never over another one. Until the first copy is complete, a
-failure removes the file; later it keeps what it has, and `failed` says why it ends there.
+The file is created at once, private, and never replaces another one. If copying fails before the
+first copy is complete, the file is removed; later it keeps its contents, and `failed` says why it
+ends.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Saving:
         self.failed = ""
         """Why the file ends before the recording does."""
         self.complete = False
-        """Whether everything that was there when it began is in the file."""
+        """Whether everything that existed when it began is in the file."""
         self._reader = CaptureReader(capture)
         self._writer = CaptureWriter(path, header=self._reader.header)
         self._stop = threading.Event()
@@ -44,15 +45,15 @@ class Saving:
 
     @property
     def percent(self) -> int:
-        """How much of the capture has been copied."""
+        """The percentage of the capture that has been copied."""
         return 100 * self._reader.read_bytes // max(1, self._reader.size_bytes)
 
     @property
     def outcome(self) -> str:
-        """The result so far, in words; nothing while the first copy is under way."""
+        """The result so far, in words; empty during the first copy."""
         if self.failed:
             return f"{self.path} ends here: {self.failed}" if self.complete else f"not saved to {self.path}: {self.failed}"
-        return f"saved to {self.path}; what comes is added until you quit" if self.complete else ""
+        return f"saved to {self.path}; new traffic is added until you quit" if self.complete else ""
 
     def finish(self) -> None:
         """Copy what is left, and end the file."""

@@ -1,10 +1,9 @@
-"""The way along what is related: `r` goes on from row to row and from message to message, `R` goes
-back the same way.
+"""Follows related rows and messages: `r` goes from one to the next, `R` goes back the same way.
 
-inspect/related.py says what is related to what; a round trip of a pooler to itself on the other
-side. From a finding, the way leads through the rows of
-its evidence first, in order. To show a row that the filter hides, the filter is taken away; on the
-way back it is put in force again. The trail is bounded: the oldest steps are forgotten.
+inspect/related.py finds related rows; behind a pooler, a round trip is related to its counterpart
+on the other side. From a finding, the trail first goes through the rows of its evidence, in order.
+To show a row that the filter hides, the filter is removed; on the way back it is applied again. The
+trail is bounded: the oldest steps are forgotten.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Trail:
     """The steps taken so far."""
 
     def __init__(self, areas: Areas, choose: Callable[[str], None]) -> None:
-        """`choose` puts another filter in force."""
+        """`choose` applies another filter."""
         self._areas = areas
         self._choose = choose
         self._steps: deque[_Step] = deque(maxlen=_STEPS_KEPT)
@@ -46,14 +45,15 @@ class Trail:
         return len(self._steps)
 
     def began(self, pane: str, evidence: tuple[int, ...]) -> None:
-        """Note that a pane leads to the first of these rows."""
+        """Begin at the first of these rows, coming from a pane."""
         self._evidence = evidence
         if evidence:
             self._steps.append(_Step(pane, -1, "", False, None))
 
     def on(self) -> str:
-        """Go to what is related to the cursor's row or message. Returns in words what that is, or
-        that there is nothing."""
+        """Go to the row or message related to the cursor's. Returns in words what that is, or that
+        there is none.
+        """
         areas = self._areas
         found = self._found()
         if found is None:
@@ -93,7 +93,7 @@ class Trail:
         return None if found is not None and (found.place, found.message) == (place, here) else found
 
     def _other_side(self, place: int) -> Related | None:
-        """The same round trip on the other side of a pooler."""
+        """The round trip's counterpart on the other side of a pooler."""
         lanes = self._areas.view.lanes
         across = lanes.across(place)
         if not across:

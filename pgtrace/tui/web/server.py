@@ -1,17 +1,17 @@
-"""The page and its WebSocket, on loopback, for those who know the token.
+"""The page and its WebSocket, on loopback, for users who know the token.
 
-textual-serve brings the terminal in the page and the protocol to the visitor's process. It checks
-nobody, so this does, for every request:
+textual-serve provides the terminal in the page and the protocol to the visitor's process. It has no
+access checks, so this module checks every request:
 
-- Host must be this listener's own name: a page of another site cannot get here by a name of its own
-  that leads to 127.0.0.1.
-- The token is in the address that is printed, once: its answer is a cookie, HttpOnly and
+- Host must be this listener's own name, so that another site's page cannot get here through its own
+  name for 127.0.0.1.
+- The token is in the printed address. The first request with it gets a cookie, HttpOnly and
   SameSite=Strict, and a redirect to an address without it. Nothing is logged.
-- The WebSocket takes no other Origin than the page's own.
-- The page may load nothing but what this listener has (Content-Security-Policy).
+- The WebSocket accepts only the page's own Origin.
+- The page may load only from this listener (Content-Security-Policy).
 
-There are at most VISITORS at once, a process for each. Their screens are read only and at most
-LARGEST cells, whatever the page asks for.
+There are at most VISITORS at once, each with a process. Their screens are read only and have at
+most LARGEST cells, whatever the page asks for.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LARGEST: Final = (400, 200)
 SMALLEST: Final = (20, 5)
 _LONGEST_MESSAGE: Final = 1 << 20
 _STOPS_S: Final = 1.0
-"""How long a process is given to end, in seconds."""
+"""How long a process may take to end, in seconds."""
 _FONT_SIZES: Final = (6, 40)
 _PAGE: Final = Path(__file__).with_name("page")
 _FILES: Final = {"page.css": "text/css", "page.js": "text/javascript"}
@@ -83,7 +83,7 @@ class Visit(AppService):
         return process
 
     async def stop(self) -> None:
-        """End the process: it is asked first."""
+        """End the process: ask first, then kill it."""
         process = self._process
         with suppress(TimeoutError):
             async with asyncio.timeout(_STOPS_S):
@@ -123,7 +123,7 @@ class WebServer:
 
     @property
     def address(self) -> str:
-        """What a browser opens."""
+        """The address to open in a browser."""
         return f"http://127.0.0.1:{self._port}/?token={self._token}"
 
     async def serve(self, stopped: asyncio.Event) -> None:
@@ -145,7 +145,7 @@ class WebServer:
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Every request comes through here."""
+        """Check every request before it is handled."""
         if request.headers.get("Host", "") not in self._hosts:
             return web.Response(status=421, text=_SPOKEN, headers=HEADERS)
         token = request.query.get("token")
@@ -167,7 +167,7 @@ class WebServer:
         return answer_of
 
     async def _index(self, request: web.Request) -> web.Response:
-        """The page."""
+        """Serve the page."""
         page = (_PAGE / "index.html").read_text(encoding="utf-8")
         told = {
             "title": self._title,
@@ -179,13 +179,13 @@ class WebServer:
         return web.Response(text=page, content_type="text/html")
 
     async def _file(self, name: str, kind: str, _: web.Request) -> web.Response:
-        """A file of the page."""
+        """Serve a file of the page."""
         return web.Response(text=(_PAGE / name).read_text(encoding="utf-8"), content_type=kind)
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        """One visitor, from the first byte of the process to its end."""
+        """Serve one visitor, from the first byte of the process to its end."""
         if self._visits >= VISITORS:
-            return web.Response(status=503, text=f"pgtrace: {VISITORS} visitors are here already\n", headers=HEADERS)
+            return web.Response(status=503, text=f"pgtrace: {VISITORS} visitors are connected already\n", headers=HEADERS)
         self._visits += 1
         websocket = web.WebSocketResponse(heartbeat=15, max_msg_size=_LONGEST_MESSAGE)
         visit = Visit(self._arguments, websocket)
@@ -203,7 +203,7 @@ class WebServer:
         return websocket
 
     async def _told(self, visit: Visit, websocket: web.WebSocketResponse, text: str) -> None:
-        """A message of the page; anything else is ignored."""
+        """Handle a message of the page; anything else is ignored."""
         try:
             match json.loads(text):
                 case ["stdin", str(data)]:

@@ -1,4 +1,4 @@
-"""One visitor's screen, in a process of its own: `python -m pgtrace.tui.web.visitor JSON`.
+"""One visitor's screen, in a separate process: `python -m pgtrace.tui.web.visitor JSON`.
 
 The JSON names the captures, `{"paths": [...], "names": [...], "joins_sides": true}`. The driver of
 textual-serve speaks to the server over pipes. The screen is read only: nothing is written to a

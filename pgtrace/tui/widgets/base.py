@@ -1,4 +1,4 @@
-"""The two widgets that everything else is made of: one of lines, and a list of lines with a cursor.
+"""The two base widgets: one of lines, and a list of lines with a cursor.
 
 Both use Textual's line API: build() makes the lines of the visible area, and only those that differ
 from what is on the screen are painted again. A list builds only the lines in sight, so its length
@@ -33,8 +33,9 @@ RIGHT_BUTTON: Final = 3
 
 
 class Chosen(Message):
-    """Show the rows that match a filter in the timeline; first of all these, one after the
-    other."""
+    """Show the rows that match a filter in the timeline, beginning with these places, one after the
+    other.
+    """
 
     def __init__(self, filter: str, places: tuple[int, ...] = ()) -> None:
         super().__init__()
@@ -54,13 +55,14 @@ class LineWidget(Widget):
         self._lines: list[Strip] = []
 
     def hints(self) -> Hints:
-        """The footer's hints while it has the focus; the last one always has room."""
+        """The footer's hints while the widget has the focus; the last one is always shown."""
         return self.HINTS
 
     @abstractmethod
     def build(self, width: int, height: int) -> list[Strip]:
-        """The lines as they should be now; missing ones are drawn empty, those beyond `height` are
-        ignored."""
+        """Build the current lines. Missing lines are drawn empty, lines beyond `height` are
+        ignored.
+        """
 
     def redraw(self) -> None:
         """Build the lines and paint those that changed."""
@@ -83,16 +85,16 @@ class LineWidget(Widget):
         self.redraw()
 
     def on_hide(self) -> None:
-        """Forget what was drawn: it is not kept up to date while hidden."""
+        """Forget what was drawn, because it is not kept up to date while hidden."""
         self._lines = []
 
     def on_show(self) -> None:
-        """Draw it, unless it has been drawn since, as it was laid out."""
+        """Draw the widget, unless it was drawn when it was laid out."""
         if not self._lines:
             self.redraw()
 
     def render_line(self, y: int) -> Strip:
-        """A line as it was built."""
+        """The line as it was built."""
         return self._lines[y] if y < len(self._lines) else blank(self.view.pen, self.size.width)
 
 
@@ -109,7 +111,7 @@ class ListWidget(LineWidget, can_focus=True):
         self.cursor = 0
         self.top = 0
         self.sideways = 0
-        """Characters of long texts that are scrolled out on the left."""
+        """How many characters of long texts are scrolled out on the left."""
 
     @abstractmethod
     def count(self) -> int:
@@ -130,7 +132,7 @@ class ListWidget(LineWidget, can_focus=True):
 
     @property
     def page_lines(self) -> int:
-        """How many lines of the list are in sight."""
+        """How many lines of the list are visible."""
         return max(1, self.size.height - self.HEADS)
 
     def build(self, width: int, height: int) -> list[Strip]:
@@ -141,7 +143,7 @@ class ListWidget(LineWidget, can_focus=True):
         return self.heads(width) + body
 
     def keep_in_sight(self) -> None:
-        """Bring cursor and window back into the list, and the cursor into the window."""
+        """Move the cursor and the window back into the list, and the window to the cursor."""
         count, page = self.count(), self.page_lines
         self.cursor = max(0, min(self.cursor, count - 1))
         self.top = max(0, min(self.top, count - page, self.cursor), self.cursor - page + 1)

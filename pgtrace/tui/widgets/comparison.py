@@ -1,4 +1,4 @@
-"""Two round trips side by side: their messages aligned, what differs bright.
+"""Two round trips side by side: their messages aligned, with differences bright.
 
 Messages are paired by side and type (compare/align.py). A pair with the same arguments is dim. A
 pair whose arguments differ, or a message that only one side has, is bright, with a sign between the
@@ -27,7 +27,7 @@ _SIZE_CELLS: Final = 6
 
 
 class Told(NamedTuple):
-    """A message in short."""
+    """A message and its argument as text."""
 
     side: int
     name: str

@@ -1,8 +1,8 @@
-"""What is shown in place of the rows: where to point a driver while nothing has come yet, ready to
-be copied; or that the screen is too small.
+"""Shown instead of rows: where to point a driver while there is no traffic yet, ready to be copied;
+or a note that the screen is too small.
 
-What is not known is left out: user and database are then the driver's own defaults, as they would
-be without pgtrace.
+Unknown settings are left out: user and database are then the driver's own defaults, as without
+pgtrace.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - where to c
 
 
 def instructions(source: Source) -> list[str]:
-    """Lines for a shell: environment variables, a URL, and psql, for the first address; none if
-    nobody listens."""
+    """Lines for a shell: environment variables, a URL, and psql, for the first address; empty if
+    nothing listens.
+    """
     if not source.addresses:
         return []
     known = dict(source.environment)
@@ -54,7 +55,7 @@ def instructions(source: Source) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """The text in whole lines: what is cut off cannot be typed."""
+    """The text wrapped in full, because a command that is cut off cannot be typed."""
     return [text[start : start + width] for start in range(0, len(text), width)]
 
 

@@ -1,10 +1,10 @@
 """The editing half of a line that is typed: Textual's `Input`, with its keys.
 
 Three things differ from the library's. The cursor moves and deletes by what you see as one
-character: a letter with its accents, a wide one. What is typed or pasted is only what can be seen:
-a line break or a tab becomes a blank; what a terminal would obey, or nobody sees, is left out. And
-a word is what blanks surround, as for a shell's ctrl-w, so that `ms > 10` has three. A text that is
-set, an earlier one or a value from the capture, is kept as it is: the code that draws it makes it
+character: a letter with its accents, a wide one. Typed and pasted text has only visible characters:
+a line break or a tab becomes a blank, and control and invisible characters are left out. A word is
+anything between blanks, as for a shell's ctrl-w, so `ms > 10` has three words. A text that is set
+(an earlier one or a value from the capture) is kept unchanged; the code that draws it makes it
 safe.
 """
 
@@ -49,27 +49,30 @@ class Entry(Input, can_focus=False):
         self.cursor_position = len(self.value) if cursor is None else cursor
 
     def replace(self, text: str, start: int, end: int) -> None:
-        """Replace some characters by the part of a text that can be seen, as much as there is room
-        for."""
+        """Replace some characters by the visible characters of a text, as many as there is room
+        for.
+        """
         start, end = sorted((max(0, start), min(len(self.value), end)))
         seen = "".join(one for one in text.translate(_BLANKS) if sanitise.text(one) == one)
         super().replace(seen[: max(0, LONGEST - len(self.value) + end - start)], start, end)
 
     def delete(self, start: int, end: int) -> None:
-        """Remove what is between two places, each character whole."""
+        """Remove the text between two places, in whole characters."""
         start, end = sorted((start, end))
         super().delete(self._edge(start, forwards=False), self._edge(end, forwards=True))
 
     def validate_selection(self, selection: Selection) -> Selection:
-        """Keep the cursor out of the middle of a character: a step moves it over the whole of
-        one."""
+        """Keep the cursor out of the middle of a character, so that a step moves it over a whole
+        one.
+        """
         start, end = super().validate_selection(selection)
         forwards = end > self.cursor_position
         return Selection(self._edge(start, forwards=forwards), self._edge(end, forwards=forwards))
 
     def _edge(self, place: int, *, forwards: bool) -> int:
-        """Where the character at a place ends or begins; the place itself where it is between
-        two."""
+        """Where the character at a place ends or begins; the place itself if it is between two
+        characters.
+        """
         edges = [*(start for start, _ in characters(self.value)), len(self.value)]
         after = min(bisect_left(edges, place), len(edges) - 1)
         return edges[after if forwards or edges[after] <= place else max(0, after - 1)]

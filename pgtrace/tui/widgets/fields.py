@@ -1,10 +1,9 @@
 """The inspector's right half: one message, its fields in the manual's order with their decoded
 values, and its bytes.
 
-The bytes of the selected field are inverted in the hex dump, which is beside the fields from BESIDE
-cells on, else below them. When the view is raw, a value is the bytes of the field, with the length
-before a parameter or column. What `h l` scroll out of a long value they scroll out of its bytes
-too.
+The bytes of the selected field are inverted in the hex dump, which is next to the fields from
+BESIDE cells on, else below them. In the raw view a value is shown as the field's bytes, with the
+length before a parameter or column. `h l` scroll long values and their bytes together.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ BESIDE: Final = 124
 _HEX_LEAST: Final = 4
 """Lines left for the hex dump when it is below many fields."""
 _NAME_CELLS: Final = (18, 22)
-"""The least and the most cells that the names take."""
+"""The smallest and the largest width of the names, in cells."""
 _FORMATS: Final = ("parameter_formats", "result_formats")
 _FORMAT_NAMES: Final = {"0": "text", "1": "binary"}
 _LETTERED: Final = "Byte1 String"
@@ -57,7 +56,7 @@ class Fields(ListWidget):
         self.fields: list[FieldView] = []
         self.raw = b""
         self.narrow = False
-        """It is below the messages and begins with a rule, instead of on the right of one."""
+        """Whether it is below the messages, and begins with a rule, instead of on their right."""
         self._names = _NAME_CELLS[0]
 
     def show(self, message: MessageView | None) -> None:
@@ -83,12 +82,13 @@ class Fields(ListWidget):
         return self.fields[self.cursor] if self.cursor < len(self.fields) else None
 
     def value(self, field: FieldView) -> str:
-        """What a field holds, by its type or as bytes."""
+        """The value of a field, by its type or as bytes."""
         return "".join(_PRINTABLE[byte] for byte in self.raw[field.start : field.end]) if self.view.raw else field.value
 
     def offers(self) -> list[Offer]:
-        """What can be copied of the message: its selected field while the focus is here, else all
-        of it."""
+        """The parts of the message to offer for copying: its selected field if the focus is here,
+        else all of it.
+        """
         if self.message is None:
             return []
         field = self.field

@@ -1,5 +1,6 @@
-"""The last line: the keys of the focused area, and on the right where its list is. Or a menu, while
-one is open."""
+"""The last line: the keys of the focused area, and on the right the position in its list; or a
+menu, while one is open.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _BACK: Final = "esc"
 
 
 class Footer(LineWidget):
-    """Keys, or one line of news."""
+    """Shows keys, or one notice."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
@@ -41,31 +42,32 @@ class Footer(LineWidget):
         self._work = ""
 
     def say(self, notice: str) -> None:
-        """Say something for NOTICE_S, or until something else happens."""
+        """Show a notice for NOTICE_S, or until something else happens."""
         self.notice, self._said_s = notice, time.monotonic()
         self.said += 1
         self.redraw()
 
     def work(self, told: str) -> None:
-        """Show how far work in the background is, until the next call."""
+        """Show the progress of work in the background, until the next call."""
         if told != self._work:
             self._work = told
             self.redraw()
 
     def forget(self) -> None:
-        """Take a notice back."""
+        """Remove the notice."""
         if self.notice:
             self.notice = ""
             self.redraw()
 
     def outlive(self, said: int) -> None:
-        """Take a notice back after a key that has done something, unless it is the key's own:
-        `said` is how many there were before it."""
+        """Remove a notice after a key has acted, unless the key itself showed it: `said` is the
+        number of notices before the key.
+        """
         if self.said == said:
             self.forget()
 
     def tick(self) -> None:
-        """Take a notice back when its time is over."""
+        """Remove the notice when its time is over."""
         if time.monotonic() - self._said_s > NOTICE_S:
             self.forget()
 
@@ -85,7 +87,7 @@ class Footer(LineWidget):
 
 
 def _that_fit(hints: Hints, width: int) -> list[tuple[str, str]]:
-    """As many hints as there is room for: the first ones and, always, the way back and the last."""
+    """As many hints as there is room for: the first ones, and always the way back and the last."""
     shown = list(hints)
     while sum(len(key) + len(meaning) + 3 for key, meaning in shown) > width:
         spare = [place for place, (key, _) in enumerate(shown[:-1]) if key != _BACK]
@@ -96,10 +98,10 @@ def _that_fit(hints: Hints, width: int) -> list[tuple[str, str]]:
 
 
 class CopyMenu(LineWidget):
-    """What can be copied, one key each."""
+    """The menu of things to copy, one key each."""
 
     class Chosen(Message):
-        """Something is to be copied, or nothing."""
+        """The user has chosen what to copy, or closed the menu."""
 
         def __init__(self, offer: Offer | None) -> None:
             super().__init__()
@@ -111,7 +113,7 @@ class CopyMenu(LineWidget):
         self._places: list[list[tuple[int, Offer | None]]] = []
 
     def offer(self, offers: Sequence[Offer], width: int) -> None:
-        """Open it, as high as it has to be."""
+        """Open the menu, with as many lines as it needs."""
         self.offers = tuple(offers)
         self.styles.height = len(self._lines_of(width))
         self.display = True
@@ -131,11 +133,11 @@ class CopyMenu(LineWidget):
         return drawn
 
     def offered(self, key: str | None) -> Offer | None:
-        """The offer of a key; nothing for any other key."""
+        """The offer for a key; None for any other key."""
         return next((offer for offer in self.offers if offer.key == key), None)
 
     def on_click(self, event: events.Click) -> None:
-        """A click on a name is its key."""
+        """Treat a click on a name as its key."""
         event.stop()
         places = self._places[event.y] if event.y < len(self._places) else []
         self.post_message(self.Chosen(next((offer for end, offer in places if event.x < end), None)))

@@ -1,5 +1,5 @@
-"""The help screen: the keys in three columns, the meaning of the column the user looks at, the row
-under the cursor with what it says, the two definitions that everything rests on, and the mouse.
+"""The help screen: the keys in three columns, the meaning of the column that the user looks at, the
+row under the cursor explained, the two basic definitions, and the mouse.
 
 If the screen is too low for all of it, it scrolls.
 """
@@ -34,18 +34,19 @@ _LETTERS: Final = (
     ("F→", "frontend", "the driver sends", FRONTEND, "PBDESHCQXdcfpF"),
     ("B←", "backend", "the server sends", BACKEND, "123tTnDCsIEZGHWdcNARSKVv"),
 )
-"""Who sends, and the letters to name first. All others of protocol/codes.py follow: a row may have
-any of them."""
+"""The sender, and the letters to list first. All others in protocol/codes.py follow, because a row
+may have any of them.
+"""
 _ROUND_TRIP: Final = "round trip = the driver had to wait for the network once"
 _MOUSE: Final = (
     "click selects, double click inspects, right click goes back",
     "a click on c2 shows that connection alone; select text with shift",
 )
 _UNTYPED: Final = 256
-"""From here on codes are no letters: packets without a type byte are words in a row."""
+"""Codes from here on have no letter: packets without a type byte are words in a row."""
 _KEY_CELLS: Final = 10
 _LETTER_CELLS: Final = 4
-"""Of a letter, with the blanks around it."""
+"""The width of a letter with the blanks around it."""
 _SIGN_CELLS: Final = 18
 
 
@@ -58,15 +59,15 @@ class Help(ListWidget):
         self.defined: tuple[str, str] = ("", "")
         """The column that the user looks at, and its meaning."""
         self.real: Callable[[int], list[Strip]] = lambda width: []
-        """An example of a row at a given width, with its heads and its words."""
+        """Makes an example row at a given width, with its headings and its words."""
         self._told: Hints = ()
-        """The hints that the footer knows of."""
+        """The hints that the footer shows."""
 
     class Written(Message):
         """The text has changed, and may have to be scrolled."""
 
     def redraw(self) -> None:
-        """Have the footer say whether it scrolls."""
+        """Let the footer show whether the help scrolls."""
         super().redraw()
         if self.hints() != self._told:
             self._told = self.hints()
@@ -107,8 +108,9 @@ class Help(ListWidget):
         return drawn + [Line(self.view.pen, width).to(len(name) + 3).add(part, "text").strip() for part in parts[1:]]
 
     def _keys(self, width: int) -> list[Strip]:
-        """The columns. The last one reaches to the edge, and its keys leave room for what they
-        do."""
+        """The columns of keys. The last column extends to the edge, and leaves room for its
+        descriptions.
+        """
         pen, view = self.view.pen, self.view
         third = min(34, (width - 1) // 3)
         columns = [told(column, compares=view.compares, explains=bool(view.source.explain_dsn)) for column in _COLUMNS]

@@ -1,8 +1,8 @@
 """The inspector: the selected row's statements, its messages, and one message's fields and bytes.
 
 On a wide screen it is below the list, with messages on the left and fields on the right; on a
-narrow one it takes the whole body, with messages above fields. The statements lead, on as many
-lines as they need, but leave most of them to the messages.
+narrow one it takes the whole body, with messages above fields. The statements come first, on as
+many lines as they need, but leave most lines to the messages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RULE_CELLS = 8
 
 
 class InspectorTitle(LineWidget):
-    """The rule above: which row this is."""
+    """The rule above, which names the row."""
 
     item: Item | None = None
     messages = 0
@@ -98,7 +98,7 @@ class Inspector(Container):
             yield self.fields
 
     def share_out(self, width: int, height: int, *, alone: bool) -> None:
-        """Side by side, or one above the other."""
+        """Lay out its parts side by side, or one above the other."""
         self._shared = (width, height, alone)
         self.styles.height = height
         self.set_class(alone, "-stacked")
@@ -117,8 +117,9 @@ class Inspector(Container):
             self.messages.styles.height = self.fields.styles.height = "100%"
 
     def show(self, item: Item | None) -> None:
-        """Inspect a line of the timeline. It is read again only if more of it has passed; then the
-        cursors stay where they are."""
+        """Inspect a line of the timeline. It is read again only if more of it has passed; the
+        cursors then keep their places.
+        """
         state = (item.places, tuple(row.sent_bytes + row.received_bytes for row in item.rows), item.end_ns) if item else None
         if state != self._shown:
             same = state is not None and self._shown is not None and state[0] == self._shown[0]

@@ -1,7 +1,7 @@
 """One line of the screen, built piece by piece, measured in cells.
 
-A Line always ends up exactly as wide as it was made, whatever was put in. The pieces become
-Segments, so nothing that came over the wire meets a markup parser.
+A finished Line always has exactly its width, whatever was added. The pieces become Segments, so no
+text from the wire reaches a markup parser.
 """
 
 from __future__ import annotations

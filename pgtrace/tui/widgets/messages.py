@@ -27,11 +27,11 @@ from pgtrace.tui.widgets.bound import bindings
 from pgtrace.tui.widgets.lines import Line
 
 LONGEST: Final = 200
-"""The most messages that are all listed; of more, runs are joined."""
+"""The most messages that are listed singly; beyond that, runs are joined."""
 WINDOW: Final = 1000
 """Messages of a run that one `enter` opens."""
 _ARGUMENT_COLUMN: Final = 60
-"""From this width on, arguments have a column of their own."""
+"""From this width on, arguments have a separate column."""
 
 
 class Messages(ListWidget):
@@ -61,7 +61,7 @@ class Messages(ListWidget):
         self._deeper = False
         self._entries: list[tuple[int, int]] = []  # first message, how many are listed for it
         self.places: list[int] = []
-        """For each message, that of its row."""
+        """For each message, the place of its row."""
         # for each message, ns from the first row's opening to its own row's
         self._shift: list[int] = []
 
@@ -85,13 +85,14 @@ class Messages(ListWidget):
         self.redraw()
 
     def on_resize(self) -> None:
-        """Keep in sight what led to the message under the cursor, and what follows."""
+        """Keep the messages around the cursor visible."""
         self._show_around()
         super().on_resize()
 
     def _show_around(self) -> None:
-        """Put an answer on the last line but one, because what led to it is above it, and what was
-        sent high up, because what came of it is below."""
+        """Show an answer near the bottom, because its cause is above it, and a sent message near
+        the top, because its effects are below.
+        """
         sent = self.message is not None and self.message.side == FRONTEND
         self.top = max(0, self.cursor - (self.page_lines // 4 if sent else max(0, self.page_lines - 2)))
 
@@ -102,7 +103,7 @@ class Messages(ListWidget):
 
     @property
     def passed(self) -> int:
-        """How many messages there are, each one of a run counted."""
+        """The number of messages, with every message of a run counted."""
         return sum(message.count for message in self.messages)
 
     @property
@@ -163,7 +164,7 @@ class Messages(ListWidget):
 
     @property
     def is_run(self) -> bool:
-        """Whether the line under the cursor stands for several messages."""
+        """Whether the line under the cursor represents several messages."""
         if self.cursor >= len(self._entries):
             return False
         number, run = self._entries[self.cursor]
@@ -192,8 +193,9 @@ class Messages(ListWidget):
         self.moved()
 
     def _read(self, number: int, most: int) -> list[MessageView]:
-        """The messages that a counted one stands for: the first ones, and one that counts the rest.
-        The message itself if they are no longer kept."""
+        """The messages that a line represents: the first ones, and one that counts the rest; only
+        the line itself if they are no longer kept.
+        """
         message, place = self.messages[number], self.places[number]
         before = sum(one.count for one, own in zip(self.messages[:number], self.places[:number], strict=True) if own == place)
         shown = min(most, message.count)

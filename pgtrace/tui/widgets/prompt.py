@@ -1,14 +1,13 @@
-"""The line that asks, in the footer's place: a line of text, with choices above it and what is
-wrong with it.
+"""The prompt in the footer's place: a line of text, with choices and errors above it.
 
-An Asking opens it: it has the label, hears of every change, offers choices, and takes the
-text or says what is wrong. All of that happens within the key that leads to it, so keys typed ahead
-go where they belong: `/users`, enter and `n` in one burst are three things in a row. That is why
-the prompt never has the focus: while it is open the screen hands it every key
-(MainScreen.before_bindings), and the area that has the focus keeps it.
+An Asking opens it: it has the label, is notified of every change, offers choices, and accepts the
+text or reports an error. All of that happens while the key is handled, so keys typed ahead have the
+right effect: `/users`, enter and `n` in one burst are three things in a row. That is why the prompt
+never has the focus: while it is open the screen hands it every key (MainScreen.before_bindings),
+and the area that has the focus keeps it.
 
-The text is edited by Textual's `Input` (entry.py), and drawn here: it may come from the wire, and
-the library would draw that as it is.
+Textual's `Input` (entry.py) edits the text, but this module draws it, because it may come from the
+wire, and the library would draw it unsanitised.
 
 `tab` puts in the marked choice; again, the next one in its place, unless more is to be typed after
 it. `↓ ↑`, `pgdn pgup`, the wheel and `ctrl-n ctrl-p` mark another one, which `enter` then takes: it
@@ -39,7 +38,7 @@ _LEAST_CHOICE_CELLS: Final = 12
 
 
 class _Seen(NamedTuple):
-    """A character in sight: its cell, its place in the text, and how it is drawn."""
+    """A visible character: its cell, its place in the text, and how it is drawn."""
 
     cell: int
     start: int
@@ -48,7 +47,7 @@ class _Seen(NamedTuple):
 
 
 class Prompt(LineWidget, Entry):
-    """The line, while there is a question."""
+    """The line, while a question is open."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
@@ -57,9 +56,9 @@ class Prompt(LineWidget, Entry):
         self._offered = NO_CHOICES
         self._marked = 0
         self._chosen = False  # whether the user has marked it
-        # where the latest tab put one of these
+        # the place at which the latest tab inserted one of these
         self._cycle: tuple[int, Sequence[Choice]] | None = None
-        self._recalled: int | None = None  # the text of the history that is shown
+        self._recalled: int | None = None  # the index of the shown text in the history
         self._draft = ""
         self._first = 0  # the first character in sight
         self._seen: list[_Seen] = []
@@ -69,7 +68,7 @@ class Prompt(LineWidget, Entry):
         return min(self.asking.room, (height - 8) // 2) if self.asking is not None else 0
 
     def open(self, asking: Asking, text: str = "") -> None:
-        """Begin to ask."""
+        """Open the prompt for a question."""
         self.asking = asking
         self.write(text)
         self.fault = None
@@ -87,7 +86,7 @@ class Prompt(LineWidget, Entry):
             asking.dismissed()
 
     def complain(self, fault: Fault | None) -> None:
-        """Show what is wrong with the text, or that nothing is."""
+        """Show an error in the text, or none."""
         if fault != self.fault:
             self.fault = fault
             self.redraw()
@@ -97,7 +96,7 @@ class Prompt(LineWidget, Entry):
         if self.asking is not None and self._cycle is None:
             before = self._offered.choices[self._marked].text if self._chosen else None
             self._offered = self.asking.choices(self.value, self.cursor_position)
-            if before is not None:  # it may have another place
+            if before is not None:  # it may have moved
                 found = [choice.text for choice in self._offered.choices]
                 self._chosen = before in found
                 self._marked = found.index(before) if self._chosen else 0
@@ -141,7 +140,7 @@ class Prompt(LineWidget, Entry):
                 self.paste(event.character)
 
     def paste(self, text: str) -> None:
-        """Put text at the cursor, in place of what is selected."""
+        """Insert text at the cursor, instead of the selection."""
         before = self.value
         self.replace(text, *self.selection)
         self._edited(before)
@@ -153,12 +152,12 @@ class Prompt(LineWidget, Entry):
 
     @property
     def cursor_screen_offset(self) -> Offset:
-        """Where the terminal's own cursor is, for an input method to open there."""
+        """The position of the terminal's own cursor, at which an input method opens."""
         cell = next((one.cell for one in self._in_sight(self.size.width) if one.start == self.cursor_position), 0)
         return Offset(self.region.x + cell, self.region.y + max(0, self.size.height - 1))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Keep the library from looking for the character where it would have drawn it."""
+        """Prevent the library from computing the character from its own layout."""
         event.prevent_default()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
@@ -188,7 +187,9 @@ class Prompt(LineWidget, Entry):
 
     @property
     def _page(self) -> int:
-        """The choices in sight, or that will be: a key may come before the prompt is laid out."""
+        """The number of visible choices, even before the prompt is laid out, because a key may come
+        before that.
+        """
         return self._choice_lines(self.room(self.app.size.height))
 
     @property
@@ -196,8 +197,9 @@ class Prompt(LineWidget, Entry):
         return bool(self._shown) and self._page > 0
 
     def _enter(self, asking: Asking) -> None:
-        """Take the choice that the user has marked, if any, and the text unless more is to be typed
-        after the choice."""
+        """Take the choice that the user has marked, if any; then submit the text, unless more must
+        be typed after the choice.
+        """
         if self._chosen:
             opens = self._shown[self._marked].opens
             self._put(self._marked)
@@ -232,7 +234,7 @@ class Prompt(LineWidget, Entry):
                 self.asking.changed(self.value, self.cursor_position)
 
     def _recall(self, step: int) -> None:
-        """Show another text of the history; after the last comes what was being typed."""
+        """Show another text of the history; the text being typed comes after the last."""
         history = self.asking.history if self.asking is not None else ()
         place = (len(history) if self._recalled is None else self._recalled) + step
         if 0 <= place <= len(history):
@@ -246,13 +248,15 @@ class Prompt(LineWidget, Entry):
             self.redraw()
 
     def _move(self, step: int) -> None:
-        """Mark another one of the choices in sight, no further than the last."""
+        """Mark another choice, but not beyond the last."""
         if self._lists:
             self._marked, self._chosen = max(0, min(self._marked + step, len(self._shown) - 1)), True
             self.redraw()
 
     def _complete(self, step: int) -> None:
-        """Put in the marked choice; right after another one, the next in its place."""
+        """Insert the marked choice; directly after another one was inserted, replace that by the
+        next.
+        """
         if self._shown:
             again = self._cycle is not None and not self._chosen
             self._put((self._marked + step) % len(self._shown) if again else self._marked)
@@ -273,11 +277,11 @@ class Prompt(LineWidget, Entry):
         return height - (1 if self.fault is not None else 0)
 
     def _top(self, height: int) -> int:
-        """The first choice in sight."""
+        """The first visible choice."""
         return max(0, min(self._marked - height // 2, len(self._shown) - height))
 
     def _above(self, width: int, height: int) -> list[Strip]:
-        """The choices, and below them what is wrong."""
+        """The lines of choices, and below them the error."""
         pen, lines, shown = self.view.pen, self._choice_lines(height), self._shown
         top = self._top(lines)
         visible = [
@@ -298,15 +302,16 @@ class Prompt(LineWidget, Entry):
         return [*drawn, self._wrong(self.fault, width)] if self.fault is not None else drawn
 
     def _wrong(self, fault: Fault, width: int) -> Strip:
-        """What is wrong, above its place if it fits there."""
+        """The line with the error, above its place if it fits there."""
         pen, seen = self.view.pen, self._in_sight(width)
         reason = rowtext.plain(fault.reason, width - 2)
         at = next((one.cell for one in seen if one.end > fault.start), seen[-1].cell)
         return Line(pen, width).to(max(1, min(at, width - 1 - cells.width(pen.text(reason))))).add(reason, "error").strip()
 
     def _line(self, width: int, *, alone: bool) -> Strip:
-        """Label, text and cursor; on the right what is wrong, if there is no line for it above, or
-        the keys, if there is room."""
+        """Label, text and cursor; on the right the error, if there is no line for it above, or the
+        keys, if there is room.
+        """
         pen, fault = self.view.pen, self.fault
         self._seen = self._in_sight(width)
         first, last = sorted(self.selection)
@@ -330,8 +335,9 @@ class Prompt(LineWidget, Entry):
         return self.asking.label if self.asking is not None else ""
 
     def _in_sight(self, width: int) -> list[_Seen]:
-        """The characters in sight, and the blank after the text: as many as fit, the cursor's among
-        them."""
+        """The visible characters, with the blank after the text: as many as fit, including the
+        cursor's.
+        """
         pen, text = self.view.pen, self.value
         spans = [*characters(text), (len(text), len(text))]
         drawn = [pen.text(sanitise.text(text[start:end])) or " " for start, end in spans]

@@ -1,7 +1,6 @@
-"""What is shown in the inspector's place when there is something else to read: a plan, or two round
-trips side by side.
+"""Pages shown in the inspector's place: a plan, or two round trips side by side.
 
-A Page has lines, each drawn when it is in sight; `esc` closes it, `y` copies its text.
+A Page has lines, each drawn when it is visible; `esc` closes it, `y` copies its text.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pgtrace.tui.widgets.lines import Line
 
 
 class Page(Protocol):
-    """Something to be read."""
+    """A page of lines to read."""
 
     title: str
     name: str
@@ -36,7 +35,7 @@ class Page(Protocol):
         """One of its lines."""
 
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
 
 
 class TextPage:
@@ -68,7 +67,7 @@ class Sheet(ListWidget):
         self.page: Page | None = None
 
     def show(self, page: Page | None) -> None:
-        """Another page, or none."""
+        """Show another page, or none."""
         self.page = page
         self.cursor = self.top = self.sideways = 0
         self.redraw()
@@ -77,7 +76,7 @@ class Sheet(ListWidget):
         return (*(self.page.more if self.page is not None else ()), *self.HINTS)
 
     def offers(self) -> list[Offer]:
-        """What can be copied of it."""
+        """The parts that can be copied."""
         page = self.page
         return [] if page is None else [Offer("p", page.name, lambda: safe(page.text()))]
 

@@ -1,8 +1,8 @@
-"""The selected row in words: its flight and, on the right, its marks, so that the notation teaches
-itself.
+"""The selected row in words, so that users learn the notation: its flight and, on the right, its
+marks.
 
-A flight that fits is shown whole, and the marks that have room beside it; of a longer one, its
-beginning. What the row is on the other side of a pooler comes first, on up to half of the line.
+A flight that fits is shown whole, with the marks that fit next to it; otherwise its beginning is
+shown. The row's counterpart on the other side of a pooler comes first, on up to half of the line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pgtrace.tui.widgets.lines import Line
 
 _BETWEEN: Final = 2
 _LONGEST: Final = 500
-"""Cells that any screen has less of."""
+"""More cells than any screen has."""
 
 
 class Spelled(LineWidget):
@@ -28,12 +28,12 @@ class Spelled(LineWidget):
     item: Item | None = None
 
     def _waits(self, item: Item) -> Connection | None:
-        """Its connection, if it is a round trip that is open."""
+        """The connection of an item that is an open round trip; else None."""
         is_open = item.row.is_round_trip and item.end_ns is None and not item.folded and not item.row.label.end
         return self.view.connection(item.row.connection) if is_open else None
 
     def _across(self, item: Item, width: int) -> str:
-        """What it is on the other side of a pooler, in at most half of the line."""
+        """The item's counterpart on the other side of a pooler, in at most half of the line."""
         view = self.view
         if item.folded or not item.row.is_round_trip or view.lanes.joins is None:
             return ""

@@ -1,5 +1,4 @@
-"""The statements of the row that is inspected: some lines above its messages, or all of them on a
-page."""
+"""The statements of the inspected row: a few lines above its messages, or all of them on a page."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from pgtrace.tui.widgets.lines import Line
 
 _SITES_SHOWN: Final = 4
 _MEASURED: Final = 20
-"""Statements whose height is measured."""
+"""How many statements are measured for the height."""
 
 
 class Statements(LineWidget):
@@ -31,7 +30,7 @@ class Statements(LineWidget):
         super().__init__(view, id=id)
         self.ran: list[Ran] = []
         self.in_place = False
-        """Whether values take the place of parameters."""
+        """Whether values are shown instead of parameters."""
         self._sites: tuple[Site, ...] = ()
         self._first = 0
 

@@ -11,7 +11,7 @@ from pgtrace.tui.widgets.base import LineWidget
 from pgtrace.tui.widgets.lines import Line
 
 BEHIND_S = 1.0
-"""How far behind the view must be to say so, in seconds."""
+"""From this delay on, the line says that the view is behind, in seconds."""
 _TITLE_LEAST = 8
 
 
@@ -37,8 +37,9 @@ def state(view: View) -> tuple[str, str]:
 
 
 class Status(LineWidget):
-    """The status line. The state gets its room first, then the title, then the rate; the sparkline
-    gets the rest."""
+    """The status line. The state gets space first, then the title, then the rate; the sparkline
+    gets the rest.
+    """
 
     def build(self, width: int, height: int) -> list[Strip]:
         view = self.view
@@ -69,6 +70,6 @@ class Status(LineWidget):
         return [line.strip()]
 
     async def on_click(self, event: events.Click) -> None:
-        """Pause or go on at a click."""
+        """Pause or continue at a click."""
         event.stop()
         await self.run_action("screen.pause")

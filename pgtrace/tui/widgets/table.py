@@ -1,8 +1,7 @@
-"""A pane that is a table: columns that fit the width, an order, and below it the selected item in
-full.
+"""A table pane: columns that fit the width, a sort order, and below it the selected item in full.
 
-model/fields.py has the columns, model/gathering.py says when items are gathered. The cursor stays
-on its item; until it is moved it stays at the top.
+model/fields.py has the columns, model/gathering.py decides when items are gathered. The cursor
+stays on its item; until it is moved it stays at the top.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from pgtrace.tui.widgets.bound import bindings
 from pgtrace.tui.widgets.lines import Line, blank
 
 SLICE: Final = 64
-"""Items between two looks at the clock."""
+"""How many items are handled before the clock is checked again."""
 _DETAILS_FROM: Final = 14
-"""From this height on, the item under the cursor is spelled out below."""
+"""From this height on, the item under the cursor is shown in full below."""
 _DETAILS_LEAST: Final = 8
 
 
 class TablePane(ListWidget, Generic[T]):
-    """A table. Its children say what is in it, and what it says about one item."""
+    """A table. Subclasses provide its items, and the details of an item."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("table")
     HINTS = (("enter", "its round trips"), ("s", "sort"), ("S", "reverse"), ("y", "copy"), ("1", "timeline"), ("?", "help"))
@@ -45,9 +44,9 @@ class TablePane(ListWidget, Generic[T]):
     SORTS: ClassVar[tuple[str, ...]] = ()
     """Names of fields, in the order of `s`."""
     LEAST: ClassVar[int] = 20
-    """Cells of the flexible column before another one is shown."""
+    """The least width of the flexible column, in cells, before another column is shown."""
     NOTHING: ClassVar[str] = ""
-    """Shown if the table is empty."""
+    """The text that is shown if the table is empty."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
@@ -56,43 +55,43 @@ class TablePane(ListWidget, Generic[T]):
         self.reversed = False
         self._fields = {field.name: field for field in self.FIELDS}
         self._chosen: object = None
-        """The item that the cursor stays on, once it was moved."""
+        """The item on which the cursor stays, once it was moved."""
         self._gathering = Gathering(self._gathered)
         self._turn = -1
-        """The turn of the filter that the items are of."""
+        """The turn of the filter for which the items were gathered."""
         self._position = self.position
 
     class Stands(Message):
         """The cursor or the length has changed."""
 
-    # What its children say.
+    # To be provided by subclasses.
 
     @abstractmethod
     def gather(self) -> Iterator[list[T] | None]:
-        """Gather the items, in any order: None after each slice of work, then the items."""
+        """Gather the items, in any order: yields None after each slice of work, then the items."""
 
     @abstractmethod
     def identity(self, item: T) -> object:
-        """Identifies it from one gathering to the next."""
+        """The key that identifies an item from one gathering to the next."""
 
     @abstractmethod
     def title(self, item: T) -> str:
-        """The title of its details."""
+        """The title of an item's details."""
 
     @abstractmethod
     def details(self, item: T, width: int) -> Iterator[Strip]:
-        """Its details, as many lines as there may be."""
+        """The lines of an item's details."""
 
     @abstractmethod
     def filter(self, item: T) -> str:
-        """The filter for its rows of the timeline; empty if there is none."""
+        """The filter for an item's rows in the timeline; empty if there is none."""
 
     @abstractmethod
     def offers(self) -> list[Offer]:
-        """What can be copied of the item under the cursor."""
+        """The parts that can be copied of the item under the cursor."""
 
     def first(self, item: T) -> bool:
-        """Whether it comes before all others, in any order."""
+        """Whether an item comes before all others, whatever the sort order."""
         return False
 
     def note(self) -> str:
@@ -102,7 +101,7 @@ class TablePane(ListWidget, Generic[T]):
     # Gathering.
 
     def advance(self, now_s: float, budget_s: float = BUDGET_S) -> bool:
-        """Go on gathering for that long. Returns whether the table has changed."""
+        """Continue to gather for that long. Returns whether the table has changed."""
         view = self.view
         if view.is_filtered and view.selected is None:
             return False
@@ -110,14 +109,14 @@ class TablePane(ListWidget, Generic[T]):
         return self._gathering.advance(source, now_s, budget_s)
 
     def gather_again(self) -> None:
-        """Gather again, at once: it is about another filter or another moment."""
+        """Gather again at once, for another filter or another moment."""
         self._gathering.again()
         if self.display:
             self.advance(time.monotonic(), FIRST_BUDGET_S)
             self.redraw()
 
     def gather_anew(self) -> None:
-        """Gather again: the items are others now."""
+        """Gather again, because the items have changed."""
         self._gathering.again()
         self._chosen = None
         self.cursor = self.top = 0
@@ -134,7 +133,7 @@ class TablePane(ListWidget, Generic[T]):
         yield from self._order(found)
 
     def _order(self, found: list[T]) -> Iterator[bool]:
-        """Sort them; yields True at the end."""
+        """Sort the items in slices; yields True at the end."""
         key = self._fields[self.sorted_by].key or (lambda _, item: 0)
         keyed: list[tuple[Any, int]] = []
         for number, item in enumerate(found):
@@ -147,7 +146,7 @@ class TablePane(ListWidget, Generic[T]):
         yield True
 
     def _find(self) -> None:
-        """Put the cursor where its item is now."""
+        """Move the cursor to its item."""
         if self._chosen is None:
             return
         on_screen = self.cursor - self.top
