@@ -47,6 +47,7 @@ _UNTYPED: Final = {
 _REPLIES: Final = {SSL: "SSLRequestReply", GSS: "GSSENCRequestReply"}
 _ERROR: Final = ord("E")
 _READY: Final = ord("Z")
+_ANSWER: Final = ord("p")
 _COMPLETIONS: Final = {
     ord("C"): "CommandComplete",
     ord("I"): "EmptyQueryResponse",
@@ -215,10 +216,15 @@ def spell(sent: bytes, received: bytes, sqlstates: tuple[str, ...] = (), statuse
     return f"{went} → {came}" if went else f"← {came}"
 
 
+def letter_name(side: int, code: int) -> str:
+    """What a letter is called in words: `p` and `R` are families of messages."""
+    return "AuthenticationResponse" if (side, code) == (FRONTEND, _ANSWER) else codes.NAMES[side][code]
+
+
 def _sent_names(messages: bytes, names: Iterator[str]) -> Iterator[str]:
     for byte in messages:
-        if byte == 0x70:
-            yield next(names, "AuthenticationResponse")
+        if byte == _ANSWER:
+            yield next(names, letter_name(FRONTEND, byte))
         else:
             yield codes.message_name(FRONTEND, _UNTYPED.get(byte, byte))
 

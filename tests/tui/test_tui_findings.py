@@ -59,6 +59,7 @@ async def test_enter_shows_the_rows_of_all_its_connections(recording: Recording,
         chosen = driven.areas.panes["findings"].finding
         assert chosen is not None
         assert len(chosen.note.connections) + chosen.note.more_connections == connections
+        assert f" {'c1 c2 ' if connections == 2 else 'c1 c2 +10 '}" in "\n".join(await driven.lines())
         await driven.press("enter")
         view = driven.app.view
         shown = [view.listing[index].rows for index in range(len(view.listing))]

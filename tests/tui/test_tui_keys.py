@@ -104,3 +104,10 @@ async def test_the_help_names_the_panes_there_are(shop: Recording, captures: int
         assert last == 5 + captures
         text = "\n".join(await driven.press("question_mark"))
         assert re.findall(r"1 - (\d) +pane ", text) == [str(last)]
+
+
+def test_each_key_alone_is_as_it_is_on_the_keyboard() -> None:
+    own = {key.own for key in KEYS}
+    assert {"j", "ctrl-d", "pgdn", "G", "esc", "?", "\\", "/", ">", "space", "tab", "+"} <= own
+    assert not [one for one in own if "_" in one or one.startswith("ctrl+")]
+    assert all(key.own in key.shown.split() for key in KEYS if key.shown and key.own not in ("1", "ctrl-d", "s"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -446,3 +447,17 @@ async def test_the_head_of_a_sorted_column_keeps_its_gap(shop: Recording, drive:
                 plain = head.replace("▾", " ").replace("▴", " ")
                 assert plain.split() == " ".join(shown).split(), head
                 lines = await driven.press("s")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+async def test_the_costs_of_a_statement_are_not_cut_off(recording: Recording, drive: Drive, width: int) -> None:
+    connection = recording.connect()
+    for ms in (*[10.12] * 6, *[120.12] * 6):
+        recording.trip(connection, query("SELECT 1"), done("SELECT 1") + ready(), ms)
+    recording.end()
+    async with drive(recording, (width, 30)) as driven:
+        lines = await driven.press("2")
+    told = "12 rt for 12 exec" if width == 80 else "12 round trips for 12 executions"
+    (cost,) = [line.rstrip() for line in lines if line.startswith(" cost")]
+    assert re.fullmatch(rf" cost +{told}   ms p50 \S+  p95 \S+  max 120.12", cost)
+    assert "…" not in cost

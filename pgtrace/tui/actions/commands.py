@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from textual.actions import parse
 from textual.dom import DOMNode
@@ -18,6 +18,9 @@ from textual.screen import Screen
 from pgtrace.tui.model.asking import NO_CHOICES, Asking, Choice, Choices, Fault
 from pgtrace.tui.model.keys import KEYS, Hints, Key
 from pgtrace.tui.model.theme import THEMES
+
+_KEY_CELLS: Final = 13
+"""Of a command's key or argument."""
 
 
 class Command(NamedTuple):
@@ -89,14 +92,13 @@ class CommandLine(Asking):
                 start, [Choice(one, opens=command is not None and " " in command.argument) for one in words if one.startswith(argument)]
             )
         found = [
-            Choice(f"{one.name} ", f"{one.argument}  {one.meaning}", opens=True)
+            Choice(f"{one.name} ", f"{one.argument:<{_KEY_CELLS}}{one.meaning}", opens=True)
             for one in self._commands.values()
             if one.name.startswith(word)
         ]
         for name, keys in by_key().items():
             if name.startswith(word) and name not in self._commands:
-                shown = next((key.shown for key in keys if key.shown), "")
-                found.append(Choice(name, "  ".join(part for part in (shown, does(keys)) if part)))
+                found.append(Choice(name, f"{keys[0].own:<{_KEY_CELLS}}{does(keys)}"))
         return Choices(start, sorted(found)) if found else NO_CHOICES
 
     def accepted(self, text: str) -> Fault | None:

@@ -38,6 +38,12 @@ class Key:
     name: str = ""
     """The name of its command, if that is not the action's (actions/commands.py)."""
 
+    @property
+    def own(self) -> str:
+        """Its first key alone, as it is on the keyboard."""
+        key = self.keys.partition(",")[0]
+        return _SIGNS.get(key, key.replace("+", "-"))
+
 
 KEYS: Final = (
     Key("list", "j,down", "move(1)", "j k ↓ ↑", "row", "move", name="down", does="one row down"),
@@ -122,6 +128,24 @@ def told(column: str, *, compares: bool = True, explains: bool = True) -> list[t
     return [instead.get(key.action, (key.shown, key.meaning)) for key in KEYS if key.column == column]
 
 
+_SIGNS: Final = {
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "full_stop": ".",
+    "comma": ",",
+    "at": "@",
+    "equals_sign": "=",
+    "colon": ":",
+    "question_mark": "?",
+    "slash": "/",
+    "backslash": "\\",
+    "plus": "+",
+    "minus": "-",
+    "escape": "esc",
+    "pagedown": "pgdn",
+    "pageup": "pgup",
+}
+"""What is on the keyboard, by Textual's names."""
 _NAMES: Final = {"esc": "escape", "?": "question_mark", "/": "slash", "\\": "backslash", "+": "plus", "-": "minus"}
 
 

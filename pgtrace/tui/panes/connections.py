@@ -325,7 +325,8 @@ def _life(item: Standing) -> Runs:
     elif connection.ends:
         runs.append((f"   {connection.end}", "text"))
     runs += [(f"   {end}", "dim") for end in about.ends(connection)]
-    return [*runs, (f"   {figures.span(item.age_ns)}", "dim")]
+    lasted = "" if connection.closed_ns is not None else "open for "
+    return [*runs, (f"   {lasted}{figures.span(item.age_ns)}", "dim")]
 
 
 def _login(connection: Connection) -> str:

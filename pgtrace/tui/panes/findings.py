@@ -33,6 +33,7 @@ _NAME_CELLS: Final = 20
 _DRIVER_CELLS: Final = 10
 _CONNECTION_CELLS: Final = 10
 _FLIGHT_CELLS: Final = 24
+_FEWER_FLIGHT_CELLS: Final = 16
 _NARROW: Final = 100
 """Below this width the driver is shown only beneath the list."""
 
@@ -100,8 +101,15 @@ class Findings(ListWidget):
         line.add(f" {_unit(finding)}", "dim", _COST_CELLS - 5).add(finding.name, "text", _NAME_CELLS)
         if width >= _NARROW:
             line.add(rowtext.plain(finding.driver, _DRIVER_CELLS), "dim", _DRIVER_CELLS + 1)
-        line.add(advice.connections(self.view.trace, finding), "text", _CONNECTION_CELLS - 1).add(" ")
+        line.add(self._connections(finding, _CONNECTION_CELLS - 1), "text", _CONNECTION_CELLS - 1).add(" ")
         return line.add(rowtext.plain(finding.what, line.room, self.sideways)).strip()
+
+    def _connections(self, finding: Finding, width: int) -> str:
+        """Its connections, as many as fit, and how many more there are."""
+        names = [self.view.connection_name(number) for number in finding.note.connections]
+        every = len(names) + finding.note.more_connections
+        told = [" ".join([*names[:kept], *([f"+{every - kept}"] if every > kept else [])]) for kept in range(len(names), 0, -1)]
+        return next((one for one in told if len(one) <= width), told[-1] if told else "")
 
     def moved(self) -> None:
         finding = self.finding
@@ -159,11 +167,12 @@ class Findings(ListWidget):
         line = Line(pen, width).add(f" {title}", "dim", _TITLE_CELLS)
         line.add(figures.seconds(row.opened_ns), "dim", 8, right=True).add("  ")
         line.add(self.view.connection_name(row.connection), "text", self.view.connection_cells).add("  ")
-        flight = rowtext.flight(self.view.listing.item(evidence.place), pen, _FLIGHT_CELLS)
+        flight_cells = _FLIGHT_CELLS if width >= _NARROW else _FEWER_FLIGHT_CELLS
+        flight = rowtext.flight(self.view.listing.item(evidence.place), pen, flight_cells)
         start = line.used
         for run, role in rowtext.flight_runs(flight, pen):
             line.add(run, role)
-        line.to(start + _FLIGHT_CELLS + 1).add(rowtext.plain(evidence.words, line.room), "text")
+        line.to(start + flight_cells + 1).add(rowtext.plain(evidence.words, line.room), "text")
         if line.room > 20 and row.label.sql:
             line.add("  ").add(rowtext.sql(row.label.sql, line.room), "dim")
         return line.strip()

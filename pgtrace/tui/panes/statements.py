@@ -26,7 +26,7 @@ from pgtrace.tui.model.fields import Field, Runs, number
 from pgtrace.tui.model.filtering import of_driver, of_group
 from pgtrace.tui.model.keys import Hints
 from pgtrace.tui.widgets.bound import bindings
-from pgtrace.tui.widgets.details import labelled, wrapped
+from pgtrace.tui.widgets.details import LABEL_CELLS, labelled, wrapped
 from pgtrace.tui.widgets.lines import Line
 from pgtrace.tui.widgets.table import SLICE, TablePane
 
@@ -218,7 +218,10 @@ class Statements(TablePane[StatementView]):
         cost = f"{counted(group.round_trips, 'round trip')} for {counted(group.executions, 'execution')}"
         shared = group.round_trips - group.round_trips_alone
         aside = f"   {counted(shared, 'of them')} shared with other statements".replace("of thems", "of them") if shared else ""
-        yield labelled(pen, width, "cost", (cost, "text"), (self._waited(item), "dim"), (aside, "dim"))
+        waited = self._waited(item)
+        if len(cost) + len(waited) > width - LABEL_CELLS:  # a number is never cut off
+            cost = f"{group.round_trips} rt for {group.executions} exec"
+        yield labelled(pen, width, "cost", (cost, "text"), (waited, "dim"), (aside, "dim"))
         if group.wait.count > 1:
             yield labelled(pen, width, "waits", *_histogram(group.wait))
         if group.parses:

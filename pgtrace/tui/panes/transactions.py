@@ -164,9 +164,9 @@ class Transactions(TablePane[Transaction]):
             width,
             "",
             ("━", "bar"),
-            (" a round trip   ", "dim"),
+            (" round trip   ", "dim"),
             ("┄", "faint"),
-            (" the application thinks, the server holds its locks", "dim"),
+            (" the application thinks, the server holds locks", "dim"),
         )
 
 

@@ -13,13 +13,13 @@ from pgtrace.tui.model import cells
 from pgtrace.tui.model.theme import Pen
 from pgtrace.tui.widgets.lines import Line
 
-_LABEL_CELLS: Final = 12
+LABEL_CELLS: Final = 12
 _LONGEST: Final = 8_000
 
 
 def labelled(pen: Pen, width: int, label: str, *runs: tuple[str, str]) -> Strip:
     """One line of details: a label, then pieces of text."""
-    line = Line(pen, width).add(f" {label}", "dim", _LABEL_CELLS)
+    line = Line(pen, width).add(f" {label}", "dim", LABEL_CELLS)
     for text, role in runs:
         line.add(text, role)
     return line.strip()

@@ -13,6 +13,7 @@ from typing import Final
 from textual.message import Message
 from textual.strip import Strip
 
+from pgtrace.describe import notation
 from pgtrace.protocol.codes import BACKEND, FRONTEND, NAMES
 from pgtrace.tui.model import rowtext
 from pgtrace.tui.model.keys import Hints, told
@@ -150,7 +151,7 @@ class Help(ListWidget):
             line = Line(self.view.pen, width).add(" ").add(sign, role).add(f" {title}:", "dim")
             others = [chr(code) for code in NAMES[side] if code < _UNTYPED and chr(code) not in letters]
             for letter in (*letters, *others):
-                name = NAMES[side][ord(letter)]
+                name = notation.letter_name(side, ord(letter))
                 if line.room < len(name) + _LETTER_CELLS:
                     drawn.append(line.strip())
                     line = Line(self.view.pen, width).to(len(" F→"))
