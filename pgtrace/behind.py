@@ -18,7 +18,7 @@ def torn(size: int) -> str:
     return f"the last block of the capture is cut off after {size} bytes; everything before it was read"
 
 
-def what_was_lost(stats: dict[str, Any], when_behind: str) -> str:
+def losses(stats: dict[str, Any], when_behind: str) -> str:
     """One line about what a recorder (its stats()) could not record, with the remedy; empty if it
     recorded everything."""
     if not stats["lost_records"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgtrace.behind import DROP, WAIT, what_was_lost
+from pgtrace.behind import DROP, WAIT, losses
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from pgtrace.behind import DROP, WAIT, what_was_lost
 )
 def test_the_remedy_is_one_that_helps(when_behind: str, write_error: str | None, remedy: str) -> None:
     """Waiting helps with a slow disk, and not with one that fails."""
-    line = what_was_lost({"lost_records": 2, "lost_bytes": 70, "write_error": write_error}, when_behind)
+    line = losses({"lost_records": 2, "lost_bytes": 70, "write_error": write_error}, when_behind)
     assert line.startswith("incomplete: 2 records with 70 bytes could not be recorded")
     assert remedy in line
-    assert what_was_lost({"lost_records": 0, "lost_bytes": 0, "write_error": write_error}, when_behind) == ""
+    assert losses({"lost_records": 0, "lost_bytes": 0, "write_error": write_error}, when_behind) == ""

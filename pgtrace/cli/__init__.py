@@ -100,30 +100,30 @@ def _run(command: click.Command, args: list[str] | None = None) -> int:
         return error.exit_code
     except click.UsageError as error:
         about = error.ctx.command_path if error.ctx is not None else "pgtrace"
-        output.tell(*f"pgtrace: {_masked(error.format_message()).rstrip('.')}; see: {about} --help".split("\n"))
+        output.print_stderr(*f"pgtrace: {_masked(error.format_message()).rstrip('.')}; see: {about} --help".split("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except PgTraceError as error:
         shown = _pointed(error) if isinstance(error, PointedError) else _masked(str(error))
-        output.tell(*f"pgtrace: {shown}".split("\n"))
+        output.print_stderr(*f"pgtrace: {shown}".split("\n"))
         return error.exit_code
     except BrokenPipeError:  # the reader of our output has closed it
-        output.lead_nowhere()
+        output.discard_stdout()
         return 0
     except OSError as error:
         is_absent = isinstance(error, FileNotFoundError) and error.filename is None
-        if is_absent and _is_nowhere():
-            output.tell("pgtrace: the current directory has been removed: change to another one")
+        if is_absent and _is_directory_removed():
+            output.print_stderr("pgtrace: the current directory has been removed: change to another one")
             return click.UsageError.exit_code
-        output.lead_nowhere()
+        output.discard_stdout()
         about = error.filename or ("TMPDIR" if is_absent else "stdout, or a file in TMPDIR" if error.errno in _NO_ROOM else "stdout")
-        output.tell(f"pgtrace: {_masked(str(about))}: {(error.strerror or str(error)).lower()}")
+        output.print_stderr(f"pgtrace: {_masked(str(about))}: {(error.strerror or str(error)).lower()}")
         return 1
     return result if isinstance(result, int) else 0
 
 
-def _is_nowhere() -> bool:
+def _is_directory_removed() -> bool:
     """Whether the current directory has been removed."""
     try:
         os.getcwd()

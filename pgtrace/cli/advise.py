@@ -65,8 +65,8 @@ def command(
     driver's own settings. The exit code is 0, or 1 for findings that --fail-on names or that are
     not in the --baseline.
     """
-    from pgtrace.cli.output import tell, write
-    from pgtrace.cli.reading import read_joined, tell_what_was_read, warn_of_losses, warn_of_undecided
+    from pgtrace.cli.output import print_stderr, write
+    from pgtrace.cli.reading import print_sizes, read_joined, warn_of_losses, warn_of_undecided
     from pgtrace.judge.advice import Advice
     from pgtrace.judge.baseline import NOTHING, Baseline, verdict
     from pgtrace.judge.lines import with_lines
@@ -95,13 +95,13 @@ def command(
         write(advice_formats.FORMATS[form](trace, findings, left, judged))
     warn_of_losses(trace)
     if verbose:
-        tell_what_was_read(trace)
+        print_sizes(trace)
     if quiet:
         pass
     elif judged:
-        tell(advice.failing(judged, by_baseline=baseline is not None))
+        print_stderr(advice.failing(judged, by_baseline=baseline is not None))
     elif update:
-        tell(f"pgtrace: written to {baseline}")
+        print_stderr(f"pgtrace: written to {baseline}")
     elif baseline is not None and kinds is None and (findings or left):
-        tell("pgtrace: all of this is in the baseline")
+        print_stderr("pgtrace: all of this is in the baseline")
     ctx.exit(1 if judged else 0)

@@ -17,7 +17,7 @@ from pgtrace.errors import ProgramError
 _PASSED_ON: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
-def see_that_it_exists(program: str) -> None:
+def check_exists(program: str) -> None:
     """Check that the program exists, before a server is started or a capture created. Raises
     ProgramError.
     """

@@ -171,9 +171,9 @@ def command(
 
             output.write(forms.as_text(found))
     if out is not None and not quiet:
-        output.tell(f"pgtrace: comparison written to {out}")
+        output.print_stderr(f"pgtrace: comparison written to {out}")
     if directory is not None and not quiet and not files:
-        output.tell(f"pgtrace: captures written to {directory}; compare them again with: pgtrace compare {directory}/*.pgtrace")
+        output.print_stderr(f"pgtrace: captures written to {directory}; compare them again with: pgtrace compare {directory}/*.pgtrace")
     ctx.exit(0 if found.is_complete else 1)
 
 
@@ -265,7 +265,7 @@ def _measured(
         by_label[label].turns.append(turn)
         trace.close()
     for label, marks in without.items():
-        _say_missing(str(unit), label, marks, len(by_label[label].turns))
+        _report_missing(str(unit), label, marks, len(by_label[label].turns))
     found.variants = [variant for variant in variants if variant.turns]
     behaviours = {}
     for variant in found.variants:
@@ -285,12 +285,12 @@ def _measured(
     return found
 
 
-def _say_missing(unit: str, label: str, marks: Sequence[set[str]], turns: int) -> None:
+def _report_missing(unit: str, label: str, marks: Sequence[set[str]], turns: int) -> None:
     """Report once that turns of a variant lack the mark; `marks` are those that they have."""
     others = sorted(set().union(*marks))
     some = f" in {len(marks)} of {turns} turns" if len(marks) < turns else ""
     listed = f"; it has {', '.join(map(repr, others[:_NAMED]))}" if others else ""
-    output.tell(f"pgtrace: {label}: no mark is called {unit!r}{some}{listed}")
+    output.print_stderr(f"pgtrace: {label}: no mark is called {unit!r}{some}{listed}")
 
 
 # Programs.
@@ -322,7 +322,7 @@ def _of_programs(
         raise click.UsageError("two variants have the same label")
     placed = turns.names(programs, distances, repeat)
     if directory is not None:
-        _see_that_nothing_is_there(directory, placed.values())
+        _check_none_exist(directory, placed.values())
     found_upstream = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
     variants = [Variant(label) for label in labels]
     with recording.upstream_for(upstream, found_upstream, quiet=quiet) as (target, extra), PrivateDirectory() as private:
@@ -337,7 +337,7 @@ def _of_programs(
             done = _run(runner, programs, variants, distances, repeat, where, placed, quiet=quiet)
         except KeyboardInterrupt:
             if directory is not None and not quiet:
-                output.tell(f"pgtrace: interrupted; the captures of the finished turns are in {directory}")
+                output.print_stderr(f"pgtrace: interrupted; the captures of the finished turns are in {directory}")
             raise
         failed = {os.fspath(one.path) for _, one in done if one.code}
         found = _measured(variants, [(label, os.fspath(one.path)) for label, one in done], unit, failed, quiet=quiet)
@@ -353,7 +353,7 @@ def _of_programs(
     return found
 
 
-def _see_that_nothing_is_there(directory: Path, names: Iterable[str]) -> None:
+def _check_none_exist(directory: Path, names: Iterable[str]) -> None:
     """Check, before anything runs, that no turn's file exists. Raises OutputExists, UsageError."""
     if directory.exists() and not directory.is_dir():
         raise click.UsageError(f"-w {os.fspath(directory)!r} is a file: name a directory")
@@ -376,7 +376,7 @@ def _run(
     """Run all turns, interleaved: in each round, every variant runs once at each distance. Each
     round begins with another variant, so that no variant always follows the same one.
     """
-    from pgtrace.cli.turns import say_failure
+    from pgtrace.cli.turns import report_failure
     from pgtrace.report.comparison.sections import duration
 
     done: list[tuple[str, Done]] = []
@@ -389,22 +389,22 @@ def _run(
                     continue
                 if not quiet:
                     at = f" at {duration(rtt_ns)}" if len(distances) > 1 else ""
-                    output.tell(f"pgtrace: turn {number} of {repeat}{at}: {program.label}")
+                    output.print_stderr(f"pgtrace: turn {number} of {repeat}{at}: {program.label}")
                 one = runner.record(program, rtt_ns, where / placed[program.label, rtt_ns, number])
                 done.append((program.label, one))
                 if one.lost:
-                    output.tell(f"pgtrace: {program.label}: {one.lost}")
+                    output.print_stderr(f"pgtrace: {program.label}: {one.lost}")
                 if one.code:
-                    variant.failures.append(say_failure(program, one.code, f"turn {number}"))
+                    variant.failures.append(report_failure(program, one.code, f"turn {number}"))
                     continue
                 if rtt_ns == distances[0] and not runner.no_control:
                     took_ns, code = runner.direct(program)
                     if code:
-                        variant.failures.append(say_failure(program, code, "the program without pgtrace"))
+                        variant.failures.append(report_failure(program, code, "the program without pgtrace"))
                         continue
                     through_ns, code = runner.through(program) if rtt_ns else (one.took_ns, 0)
                     if code:
-                        variant.failures.append(say_failure(program, code, "the control run"))
+                        variant.failures.append(report_failure(program, code, "the control run"))
                         continue
                     variant.control.direct.append(took_ns)
                     variant.control.through.append(through_ns)
@@ -423,7 +423,7 @@ def _note_turns(found: SideBySide, done: Iterable[tuple[str, Done]]) -> None:
             turn.complete = turn.complete and not one.lost
         if not variant.failures and not any(turn.connections for turn in variant.turns):
             variant.failures.append("no connection came through pgtrace")
-            output.tell(
+            output.print_stderr(
                 f"pgtrace: {variant.label}: no connection came through pgtrace; the program may take the server's address "
                 f"from its own settings"
             )

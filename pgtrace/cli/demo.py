@@ -74,7 +74,7 @@ def command(
 
     def progress(text: str) -> None:
         if not quiet:
-            output.tell(f"pgtrace: {text}")
+            output.print_stderr(f"pgtrace: {text}")
 
     no_tui = no_tui or not output.has_screen()
     own = upstream if isinstance(upstream, Address) else None
@@ -87,8 +87,8 @@ def command(
             _as_table(scene, progress)
         else:
             _as_screen(scene, write)
-        recording.say_what_was_lost(scene.recorder, verbose=verbose)
-    recording.written(write, quiet)
+        recording.report_losses(scene.recorder, verbose=verbose)
+    recording.report_capture(write, quiet)
 
 
 @contextmanager
@@ -198,4 +198,4 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
         stop.set()
         worker.join(_LAST_ROUND_S)
     for error in failures:
-        output.tell(f"pgtrace: the work ended early: {error}")
+        output.print_stderr(f"pgtrace: the work ended early: {error}")

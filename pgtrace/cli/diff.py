@@ -29,7 +29,7 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     values, and the names that drivers give to statements do not count as differences. The exit code
     is 1 if there is a difference, or if a capture is incomplete.
     """
-    from pgtrace.cli.output import styled, tell, write
+    from pgtrace.cli.output import print_stderr, styled, write
     from pgtrace.cli.reading import is_whole, read_as
     from pgtrace.compare.behaviour import STEPS_KEPT, Behaviour
     from pgtrace.compare.diff import CONTEXT, compare
@@ -49,5 +49,5 @@ def command(ctx: click.Context, before: Path, after: Path, as_json: bool, quiet:
     whole = [is_whole(trace) for trace in read_both]
     for trace in read_both:
         if trace.is_cut:
-            tell(f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: the rest are treated as the same")
+            print_stderr(f"pgtrace: {trace.files[0]}: more than {STEPS_KEPT} different round trips: the rest are treated as the same")
     ctx.exit(0 if compared.same and all(whole) else 1)

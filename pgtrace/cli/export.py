@@ -59,7 +59,7 @@ def command(
 ) -> None:
     from pgtrace.cli.output import Output
     from pgtrace.cli.progress import turns
-    from pgtrace.cli.reading import count, read, select, tell_what_was_read, warn_of_losses
+    from pgtrace.cli.reading import count, print_sizes, read, select, warn_of_losses
     from pgtrace.errors import UsageError
     from pgtrace.export import Piece, rules
 
@@ -88,4 +88,4 @@ def command(
         turns(step, lambda: latest.done, lambda: latest.stage, quiet=quiet)
     warn_of_losses(trace)
     if verbose:
-        tell_what_was_read(trace)
+        print_sizes(trace)

@@ -4,7 +4,7 @@ go to stderr.
 
 from __future__ import annotations
 
-from pgtrace.cli.output import tell, write
+from pgtrace.cli.output import print_stderr, write
 from pgtrace.cli.stopping import Stop
 from pgtrace.recorder import Recorder
 from pgtrace.report.messages import round_trip_line
@@ -19,7 +19,7 @@ def follow(recorder: Recorder, stop: Stop) -> None:
     is closed, printing ends but recording goes on."""
     trace = Trace.open([recorder.capture])
     completed = Completed(Feed(trace))
-    told = 0
+    printed = 0
     while True:
         last = stop.is_set() or not recorder.alive
         if recorder.alive:
@@ -27,10 +27,10 @@ def follow(recorder: Recorder, stop: Stop) -> None:
         else:
             trace.update()
         lines = [round_trip_line(trace, trace.rows[place]) for place in completed.places(with_open=last)]
-        said, end, _ = recorder.log[told:].rpartition("\n")
+        text, end, _ = recorder.log[printed:].rpartition("\n")
         if end:
-            tell(*said.split("\n"))
-            told += len(said) + 1
+            print_stderr(*text.split("\n"))
+            printed += len(text) + 1
         if lines and not write(lines):
             _wait(stop, recorder)
             return

@@ -42,9 +42,9 @@ def command(file: Path, out: Path, keep: int | None, quiet: bool, verbose: bool)
         shutil.rmtree(out) if keep else out.unlink()
         raise CaptureError(name, nothing)
     for note in one.notes():
-        output.tell(f"pgtrace: {name}: {note}")
+        output.print_stderr(f"pgtrace: {name}: {note}")
     if verbose:
-        output.tell(f"pgtrace: {name}: {one.done_bytes} bytes read")
+        output.print_stderr(f"pgtrace: {name}: {one.done_bytes} bytes read")
     if not quiet:
         connections = f"{one.connections} connection{'' if one.connections == 1 else 's'}"
-        output.tell(f"pgtrace: {connections} written to {out}; look at it with: pgtrace open {out}")
+        output.print_stderr(f"pgtrace: {connections} written to {out}; look at it with: pgtrace open {out}")

@@ -80,14 +80,14 @@ class Imports:
             return None
         return sum(one.done_bytes for one in self._all.values()) / sum(size or 0 for size in sizes)
 
-    def tell(self) -> None:
+    def warn_of_losses(self) -> None:
         """Report on stderr what was lost or left out. Raises CaptureError if the only FILE holds no
         connection."""
         for name, one in self._all.items():
             if (nothing := one.nothing_found()) and len(self.names) == 1:
                 raise CaptureError(name, nothing)
             for line in [nothing] if nothing else one.notes():
-                output.tell(f"pgtrace: {name}: {line}")
+                output.print_stderr(f"pgtrace: {name}: {line}")
 
     def _begin(self, name: str, beside: list[str]) -> str:
         if name in self._all:
@@ -116,14 +116,14 @@ def ending_on_interrupt() -> Iterator[Callable[[Import], None]]:
         for one in streams:
             one.interrupt()
 
-    def told(one: Import) -> None:
+    def register(one: Import) -> None:
         if one.is_stream:
             streams.append(one)
 
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupt)
     try:
-        yield told
+        yield register
     finally:
         signal.signal(signal.SIGINT, before)
 

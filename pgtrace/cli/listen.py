@@ -79,8 +79,8 @@ def command(
         if stop is not None:
             ctx.exit(_as_lines(recorder, [environment, *throwaways], write, stop, sent, quiet=quiet, verbose=verbose))
         _as_screen(recorder, [environment, *throwaways], write)
-        recording.say_what_was_lost(recorder, verbose=verbose)
-    recording.written(write, quiet)
+        recording.report_losses(recorder, verbose=verbose)
+    recording.report_capture(write, quiet)
 
 
 def _check(listen: Sequence[recorder_options.LegAsked], upstream: Address | str | None) -> None:
@@ -112,11 +112,11 @@ def _as_lines(
     verbose: bool,
 ) -> int:
     """Print round trips until a signal stops the command. `environments` are those of the legs."""
-    output.tell(*recording.connect_hints(recorder))
+    output.print_stderr(*recording.connect_hints(recorder))
     for name, value in environments[0].items():
         if name not in ("PGHOST", "PGPORT", "DATABASE_URL"):
-            output.tell(f"export {name}={value}")
-    output.tell(*(f"pgtrace: {line}" for line in recording.about_throwaways(recorder, environments[1:])))
+            output.print_stderr(f"export {name}={value}")
+    output.print_stderr(*(f"pgtrace: {line}" for line in recording.about_throwaways(recorder, environments[1:])))
     for leg in recorder.legs:
         recording.warn_if_unreachable(leg.upstream)
     for line in (
@@ -125,7 +125,7 @@ def _as_lines(
         *recording.about_files(recorder),
         *([] if quiet else recording.about_passwords(recorder)),
     ):
-        output.tell(f"pgtrace: {line}")
+        output.print_stderr(f"pgtrace: {line}")
     if quiet and write is not None:
         while not stop.wait(_TURN_S) and recorder.alive:
             pass
@@ -135,13 +135,13 @@ def _as_lines(
         follow(recorder, stop)
         verbose = False  # the recorder's messages have been printed
     if not recorder.alive:
-        output.tell("pgtrace: the recorder has ended unexpectedly")
+        output.print_stderr("pgtrace: the recorder has ended unexpectedly")
         return 1
-    recording.say_what_was_lost(recorder, verbose=verbose)
+    recording.report_losses(recorder, verbose=verbose)
     recorder.flush()
     sent()
     recorder.stop()
-    recording.written(write, quiet)
+    recording.report_capture(write, quiet)
     return stop.exit_code
 
 

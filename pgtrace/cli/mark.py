@@ -27,7 +27,7 @@ def command(what: str, name: str, to: str | None, quiet: bool, verbose: bool) ->
     chosen = marking.choose(to)
     number = marking.ask(chosen.path, begin=what == "begin", name=name)
     if not quiet:
-        output.tell(f"pgtrace: mark {name!r} {'begins' if what == 'begin' else 'ends'} at {', '.join(chosen.addresses)}")
+        output.print_stderr(f"pgtrace: mark {name!r} {'begins' if what == 'begin' else 'ends'} at {', '.join(chosen.addresses)}")
     if verbose:
-        output.tell(f"pgtrace: mark {number} of that recording")
+        output.print_stderr(f"pgtrace: mark {number} of that recording")
     return 0

@@ -27,7 +27,7 @@ def command(files: tuple[Path, ...], quiet: bool, verbose: bool) -> None:
     from pgtrace.assistant.server import build
 
     if verbose:
-        output.tell(*(f"pgtrace: reads {file}" for file in files))
+        output.print_stderr(*(f"pgtrace: reads {file}" for file in files))
     answers = Answers(files)
     try:
         build(answers).run("stdio")

@@ -54,7 +54,7 @@ def command(files: tuple[Path, ...], web: bool, quiet: bool, verbose: bool) -> N
     with ending_on_interrupt() as begun:
         imports = Imports(names, begun)
         turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
-    imports.tell()
+    imports.warn_of_losses()
     joins = joined_at_once(imports.paths, imports.names, quiet=quiet)
     trace = Trace(imports.paths, names=imports.names, apart=joins.connections if joins is not None else ())
     if joins is not None:
@@ -83,7 +83,7 @@ def _serve(names: list[str], *, quiet: bool) -> None:
     with ending_on_interrupt() as begun:
         imports = Imports(names, begun)
         turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
-    imports.tell()
+    imports.warn_of_losses()
 
     async def serve() -> None:
         stopped = asyncio.Event()
@@ -91,15 +91,15 @@ def _serve(names: list[str], *, quiet: bool) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         title = f"pgtrace {os.path.basename(names[0])}"
         server = WebServer(imports.paths, imports.names, title, joins_sides=not options.in_context("no_join", False))
-        output.tell(f"open {server.address}")
-        output.tell("for at most 4 visitors, read only; Ctrl-C ends it")
+        output.print_stderr(f"open {server.address}")
+        output.print_stderr("for at most 4 visitors, read only; Ctrl-C ends it")
         await server.serve(stopped)
 
     asyncio.run(serve())
 
 
 def _run(trace: Trace, names: list[str], stream: Streamed | None = None, joins: Joins | None = None, *, verbose: bool) -> None:
-    from pgtrace.cli.reading import tell_what_was_read
+    from pgtrace.cli.reading import print_sizes
     from pgtrace.tui.app import run_app
     from pgtrace.tui.model.source import Source
 
@@ -107,4 +107,4 @@ def _run(trace: Trace, names: list[str], stream: Streamed | None = None, joins: 
     source = Source(files=tuple(names), live=True, temporary=stream is not None, joins_sides=joins_sides, **options.explained_on())
     run_app(trace, source=source, recorder=stream, joins=joins)
     if verbose:
-        tell_what_was_read(trace)
+        print_sizes(trace)

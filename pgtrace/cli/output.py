@@ -56,10 +56,10 @@ def write(lines: Iterable[Shown], end: str = "\n") -> bool:
         with _under_way:
             sys.stdout.flush()
     except BrokenPipeError:
-        lead_nowhere()
+        discard_stdout()
         return False
     except OSError as error:
-        lead_nowhere()
+        discard_stdout()
         raise _failed(error) from None
     return True
 
@@ -69,7 +69,7 @@ def styled(text: Shown, **style: Any) -> Shown:
     return Shown(click.style(text, **style))
 
 
-def tell(*lines: str) -> None:
+def print_stderr(*lines: str) -> None:
     """Print lines on stderr. A line break inside a line is escaped."""
     for line in lines:
         with _under_way:
@@ -125,13 +125,13 @@ def prepare() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (as long as the process)
-    codecs.register_error(_SPELLED, _spell)
+    codecs.register_error(_SPELLED, _spell_in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_SPELLED)
 
 
-def _spell(error: UnicodeError) -> tuple[str, int]:
+def _spell_in_ascii(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     spelled = "".join(_ASCII.get(character) or ascii(character)[1:-1] for character in error.object[error.start : error.end])
@@ -169,7 +169,7 @@ class Output:
         try:
             sys.stdout.buffer.write(data)
         except BrokenPipeError:
-            lead_nowhere()
+            discard_stdout()
             return False
         except OSError as error:
             raise _failed(error) from None
@@ -187,7 +187,7 @@ class Output:
                 self._log.copy(sys.stdout.buffer)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
-            lead_nowhere()
+            discard_stdout()
         except OSError as failure:
             raise _failed(failure) from None
 
@@ -237,24 +237,24 @@ def _failed(error: OSError) -> CaptureError:
     """The error for a stdout that cannot be written. Also prevents Python from trying again at
     exit.
     """
-    lead_nowhere()
+    discard_stdout()
     return CaptureError(STDOUT, f"cannot be written: {(error.strerror or str(error)).lower()}")
 
 
-def lead_nowhere() -> None:
+def discard_stdout() -> None:
     """Send stdout to the null device, because its reader has closed it or it cannot be written."""
-    _lead_nowhere(sys.stdout)
+    _redirect_to_null(sys.stdout)
 
 
-def lead_all_nowhere() -> None:
+def discard_output() -> None:
     """Send stdout and stderr to the null device, because their reader does not read and there is no
     time to wait.
     """
-    _lead_nowhere(sys.stdout)
-    _lead_nowhere(sys.stderr)
+    _redirect_to_null(sys.stdout)
+    _redirect_to_null(sys.stderr)
 
 
-def _lead_nowhere(stream: IO[str]) -> None:
+def _redirect_to_null(stream: IO[str]) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

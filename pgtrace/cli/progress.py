@@ -46,7 +46,7 @@ class Waiting:
         self._cells = 0
         """The number of terminal cells in use."""
 
-    def tell(self, progress: float | None) -> None:
+    def update(self, progress: float | None) -> None:
         """Show the progress, from 0 to 1, or None if it is not known."""
         now_s = time.monotonic()
         if self._wanted and progress is not None and now_s - self._quiet_since > _PATIENCE_S:

@@ -16,7 +16,7 @@ from pgtrace.capture.importing import is_capture
 from pgtrace.capture.inputs import STDIN
 from pgtrace.cli.imports import Imports, ending_on_interrupt, temporary_directory
 from pgtrace.cli.options import in_context
-from pgtrace.cli.output import tell
+from pgtrace.cli.output import print_stderr
 from pgtrace.cli.progress import turns
 from pgtrace.trace.connections import OPEN_KEPT
 from pgtrace.trace.feed import Completed, Feed
@@ -56,7 +56,7 @@ def read_as(
         still = paths if redact else imports.captures
         trace = kind.open(paths, timeline=timeline, names=imports.names, still=still)
         turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
-    imports.tell()
+    imports.warn_of_losses()
     return trace
 
 
@@ -141,7 +141,7 @@ def join(trace: Trace, *, quiet: bool = False) -> Joins | None:
 
     joins = find(trace)
     if joins is not None and not quiet:
-        tell(*(f"pgtrace: {line}; --no-join counts both sides" for line in told(joins)))
+        print_stderr(*(f"pgtrace: {line}; --no-join counts both sides" for line in told(joins)))
     return joins
 
 
@@ -181,7 +181,7 @@ def count(trace: Trace, chosen: Filter, *, quiet: bool = False) -> Trace:
 
 
 def rows(
-    files: Iterable[Path], *, follow: bool = False, quiet: bool = False, tell: Callable[[float | None], None] = lambda _: None
+    files: Iterable[Path], *, follow: bool = False, quiet: bool = False, on_progress: Callable[[float | None], None] = lambda _: None
 ) -> Iterator[tuple[Trace, Sequence[int]]]:
     """Yield the trace with places of its rows, repeatedly while it is read: for files in their
     order, for standard input each row when it is complete.
@@ -189,7 +189,7 @@ def rows(
     Without `follow` it ends at the end that the files had at the beginning. With `follow` it also
     yields rows that are recorded later, each when it is complete, until the recordings have ended.
 
-    `tell` is called with the progress. Raises CaptureError.
+    `on_progress` is called with the progress. Raises CaptureError.
     """
     names = [os.fspath(file) for file in files]
     with ending_on_interrupt() as begun:
@@ -198,9 +198,9 @@ def rows(
             turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
         trace = Trace.open(imports.paths, names=imports.names, still=() if follow else imports.captures)
         for places in _as_completed(imports, trace, follow=follow) if follow or names == [STDIN] else _in_order(imports, trace):
-            tell(_progress(imports, trace))
+            on_progress(_progress(imports, trace))
             yield trace, places
-    imports.tell()
+    imports.warn_of_losses()
 
 
 def _in_order(imports: Imports, trace: Trace) -> Iterator[Sequence[int]]:
@@ -251,7 +251,7 @@ def _progress(imports: Imports, trace: Trace) -> float | None:
 
 def warn_of_undecided(selection: Selection) -> None:
     if selection.undecided:
-        tell(f"pgtrace: {selection.undecided} round trips are left out: deciding the filter needs bytes that are no longer kept")
+        print_stderr(f"pgtrace: {selection.undecided} round trips are left out: deciding the filter needs bytes that are no longer kept")
 
 
 def is_whole(trace: Trace) -> bool:
@@ -259,7 +259,7 @@ def is_whole(trace: Trace) -> bool:
     missing.
     """
     if trace.gaps:
-        tell(f"pgtrace: {behind.gaps(trace.gaps, trace.dropped_bytes)}")
+        print_stderr(f"pgtrace: {behind.gaps(trace.gaps, trace.dropped_bytes)}")
         return False
     warn_of_losses(trace)
     if trace.complete:
@@ -267,16 +267,16 @@ def is_whole(trace: Trace) -> bool:
     why = "the recording has no end" if not trace.torn_bytes else "its end is cut off"
     if trace.is_joined:
         why = "the beginning of a connection is missing"
-    tell(f"pgtrace: {behind.INCOMPLETE}: {why}, so counts are lower bounds")
+    print_stderr(f"pgtrace: {behind.INCOMPLETE}: {why}, so counts are lower bounds")
     return False
 
 
-def tell_what_was_read(trace: Trace) -> None:
+def print_sizes(trace: Trace) -> None:
     """Print a line for each capture, as `-v` of several commands does."""
     from pgtrace.describe.arguments import counted
 
     for name, number, counters in trace.file_counters():
-        tell(
+        print_stderr(
             f"pgtrace: {name}: {counted(number, 'connection')}, {counted(counters.round_trips, 'round trip')} and "
             f"{counters.setup_round_trips} for set-up, {counted(counters.frontend_bytes + counters.backend_bytes, 'byte')}"
         )
@@ -285,16 +285,16 @@ def tell_what_was_read(trace: Trace) -> None:
 def warn_of_losses(trace: Trace) -> None:
     """Report on stderr what is missing from a capture."""
     if trace.torn_bytes:
-        tell(f"pgtrace: {behind.torn(trace.torn_bytes)}")
+        print_stderr(f"pgtrace: {behind.torn(trace.torn_bytes)}")
     if trace.marks.uncounted:
-        tell(f"pgtrace: {trace.marks.uncounted} marks are not counted: more than {MARKS_KEPT} were open at once")
+        print_stderr(f"pgtrace: {trace.marks.uncounted} marks are not counted: more than {MARKS_KEPT} were open at once")
     if trace.put_aside:
-        tell(
+        print_stderr(
             f"pgtrace: more than {OPEN_KEPT} connections were open at once: those idle longest were continued as after a gap "
             f"({trace.put_aside} times)"
         )
     if trace.times_back:
         records = "1 record says" if trace.times_back == 1 else f"{trace.times_back} records say"
-        tell(f"pgtrace: {records} an earlier time than the one before; it is treated as equal, so durations are not exact")
+        print_stderr(f"pgtrace: {records} an earlier time than the one before; it is treated as equal, so durations are not exact")
     if trace.gaps:
-        tell(f"pgtrace: {trace.gaps} gaps, {trace.dropped_bytes} bytes were not recorded: counts are lower bounds")
+        print_stderr(f"pgtrace: {trace.gaps} gaps, {trace.dropped_bytes} bytes were not recorded: counts are lower bounds")

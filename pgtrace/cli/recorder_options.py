@@ -46,7 +46,7 @@ class Duration(click.ParamType[int]):
             unit = "" if has_unit(value) else ": a bare number is ms"
             self.fail(f"{value!r} is too short: at least {self.shortest}{unit}", param, ctx)
         if ns and not has_unit(value) and ctx is not None and not ctx.params.get("quiet"):
-            output.tell(f"pgtrace: {value} is taken as {value} ms; write {value}ms, or {value}s for seconds")
+            output.print_stderr(f"pgtrace: {value} is taken as {value} ms; write {value}ms, or {value}s for seconds")
         return ns
 
 

@@ -36,13 +36,13 @@ def upstream_for(
         target = found or parse_upstream(asked, os.environ)
         if asked is not None and asked.cut and not quiet:
             verb = "is" if len(asked.cut) == 1 else "are"
-            output.tell(f"pgtrace: the {' and the '.join(asked.cut)} in --upstream {verb} not used: the driver logs in itself")
+            output.print_stderr(f"pgtrace: the {' and the '.join(asked.cut)} in --upstream {verb} not used: the driver logs in itself")
         yield target, {}
         return
     from pgtrace.demo.embedded import EmbeddedServer
 
     if not quiet:
-        output.tell("pgtrace: starting PostgreSQL")
+        output.print_stderr("pgtrace: starting PostgreSQL")
     with EmbeddedServer() as server:
         yield parse_upstream(f"{server.host}:{server.port}", {}), server.environment() | {"DATABASE_URL": server.url()}
 
@@ -102,7 +102,7 @@ def warn_if_unreachable(upstream: Upstream) -> None:
     try:
         probe(upstream)
     except UpstreamError as error:
-        output.tell(f"pgtrace: {error}; listening anyway, drivers get this error until it answers")
+        output.print_stderr(f"pgtrace: {error}; listening anyway, drivers get this error until it answers")
 
 
 def connect_hints(recorder: Recorder) -> list[str]:
@@ -163,26 +163,26 @@ def about_passwords(recorder: Recorder) -> list[str]:
     return ["a password written in SQL (CREATE ROLE ... PASSWORD '...') is recorded like all SQL; --redact literals blanks it"]
 
 
-def say_what_was_lost(recorder: Recorder, *, verbose: bool = False) -> bool:
+def report_losses(recorder: Recorder, *, verbose: bool = False) -> bool:
     """Report losses on stderr; with `verbose`, also all messages of the recorder. Returns whether
     everything was recorded.
     """
     if verbose and recorder.log:
-        output.tell(*recorder.log.rstrip().split("\n"))
+        output.print_stderr(*recorder.log.rstrip().split("\n"))
     if not recorder.alive:
         return False
-    lost = what_was_lost(recorder)
+    lost = losses(recorder)
     if lost:
-        output.tell(f"pgtrace: {lost}")
+        output.print_stderr(f"pgtrace: {lost}")
     return not lost
 
 
-def what_was_lost(recorder: Recorder) -> str:
+def losses(recorder: Recorder) -> str:
     """What the recorder could not record, in words; empty if it recorded everything."""
-    return behind.what_was_lost(recorder.stats(), recorder.when_behind)
+    return behind.losses(recorder.stats(), recorder.when_behind)
 
 
-def written(write: Path | None, quiet: bool) -> None:
+def report_capture(write: Path | None, quiet: bool) -> None:
     """Print a line on stderr that says where the capture is."""
     if write is not None and not quiet:
-        output.tell(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}")
+        output.print_stderr(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}")

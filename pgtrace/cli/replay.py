@@ -77,7 +77,7 @@ def command(
     """
     from pgtrace.cli import output
     from pgtrace.cli.progress import turns
-    from pgtrace.cli.recording import say_what_was_lost
+    from pgtrace.cli.recording import report_losses
     from pgtrace.replay.outcome import as_dict, lines
     from pgtrace.report.encoding import as_json as encoded
     from pgtrace.temporary import PrivateDirectory
@@ -100,14 +100,14 @@ def command(
             if worker.error is not None:
                 raise worker.error
             _wait_for_ends(recorder)
-            complete = say_what_was_lost(recorder, verbose=verbose)
+            complete = report_losses(recorder, verbose=verbose)
         recording.close()
         found = _outcome(capture, os.fspath(again), quiet=quiet)
     if as_json:
         output.write([encoded(as_dict(found), indent=2)])
     else:
         output.write(lines(found))
-    _tell(replay, write, interrupted=interrupted, quiet=quiet, verbose=verbose)
+    _report(replay, write, interrupted=interrupted, quiet=quiet, verbose=verbose)
     ctx.exit(INTERRUPTED if interrupted else 1 if found.errors or replay.failed or replay.lost or not complete else 0)
 
 
@@ -123,11 +123,11 @@ def _read(file: Path, *, quiet: bool) -> tuple[str, Recording]:
     with ending_on_interrupt() as begun:
         imports = Imports([file], begun)
         turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
-    imports.tell()
+    imports.warn_of_losses()
     recording = Recording(imports.paths[0], os.fspath(file), Options())
     turns(recording.step, lambda: recording.progress, "reading", quiet=quiet)
     if recording.torn_bytes:
-        output.tell(f"pgtrace: {behind.torn(recording.torn_bytes)}")
+        output.print_stderr(f"pgtrace: {behind.torn(recording.torn_bytes)}")
     return imports.paths[0], recording
 
 
@@ -138,9 +138,9 @@ def _plans(recording: Recording, *, quiet: bool) -> list[Any]:
 
     playable = [script for script in recording.scripts if is_playable(script)]
     if (left := len(recording.scripts) - len(playable)) and not quiet:
-        output.tell(f"pgtrace: {_counted(left, 'recorded connection')} left out: refused at start-up, or replication")
+        output.print_stderr(f"pgtrace: {_counted(left, 'recorded connection')} left out: refused at start-up, or replication")
     for why, times in recording.unserved.items():
-        output.tell(f"pgtrace: {_counted(times, 'recorded connection')} left out: {why}")
+        output.print_stderr(f"pgtrace: {_counted(times, 'recorded connection')} left out: {why}")
     return [Plan(recording.store, script) for script in playable]
 
 
@@ -236,18 +236,18 @@ def _read_all(trace: Trace, *, quiet: bool) -> None:
     turns(lambda: trace.update(_TURN_S), lambda: trace.read_bytes / max(1, trace.size_bytes), "comparing", quiet=quiet)
 
 
-def _tell(replay: Replay, write: Path | None, *, interrupted: bool, quiet: bool, verbose: bool) -> None:
+def _report(replay: Replay, write: Path | None, *, interrupted: bool, quiet: bool, verbose: bool) -> None:
     from pgtrace.cli import output
 
     if replay.failed or replay.lost:
         more = "" if verbose else "; -v says why"
-        output.tell(f"pgtrace: {_counted(replay.failed, 'connection')} could not be opened, {replay.lost} ended early{more}")
+        output.print_stderr(f"pgtrace: {_counted(replay.failed, 'connection')} could not be opened, {replay.lost} ended early{more}")
     if verbose:
-        output.tell(*(f"pgtrace: {failure}" for failure in replay.failures))
+        output.print_stderr(*(f"pgtrace: {failure}" for failure in replay.failures))
     if interrupted:
-        output.tell(f"pgtrace: interrupted after {replay.sent:.0%}: the comparison above covers both sides up to there")
+        output.print_stderr(f"pgtrace: interrupted after {replay.sent:.0%}: the comparison above covers both sides up to there")
     if write is not None and not quiet:
-        output.tell(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}")
+        output.print_stderr(f"pgtrace: capture written to {write}; look at it with: pgtrace open {write}")
 
 
 def _counted(number: int, word: str) -> str:

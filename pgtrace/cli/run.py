@@ -14,7 +14,7 @@ import click
 from pgtrace import behind, environment, last, masking
 from pgtrace.address import Upstream
 from pgtrace.cli import budgets, options, output, recorder_options, recording
-from pgtrace.cli.children import Children, see_that_it_exists
+from pgtrace.cli.children import Children, check_exists
 from pgtrace.conninfo import Address
 from pgtrace.recorder import Recorder
 from pgtrace.temporary import PrivateDirectory
@@ -77,7 +77,7 @@ def command(
     asked = budgets.of_options(limits, config)
     if arguments[0].startswith("-"):
         raise click.NoSuchOption(arguments[0])
-    see_that_it_exists(arguments[0])
+    check_exists(arguments[0])
     names = ("DATABASE_URL", *env_urls)
     recorded = recorder_options.recorded()
     found = None if isinstance(upstream, str) else environment.upstream_of(upstream, os.environ, names)
@@ -99,7 +99,7 @@ def command(
             if not isinstance(upstream, str):
                 about += environment.about_upstream(upstream, target, os.environ, names)
             for line in [] if quiet else about:
-                output.tell(f"pgtrace: {line}")
+                output.print_stderr(f"pgtrace: {line}")
             tls = None if recorded["tls"].mode == "refuse" else str(recorder.authority or "")
             variables = environment.redirected({**os.environ, **extra}, recorder.host, recorder.port, names, tls=tls)
             variables |= recorder.call_site_variables(variables)
@@ -109,15 +109,15 @@ def command(
             title, took_s = _title(arguments), time.monotonic() - began_s
             kept = _summary(recorder, target, title, took_s, code, asked, as_json=as_json, quiet=quiet, verbose=verbose)
             if call_sites and not recorder.noting_processes and not quiet:
-                output.tell(
+                output.print_stderr(
                     "pgtrace: no process noted call sites: the program imported no known Python driver, or Python runs with -I, -E or -S"
                 )
             latest = _keep(recorder, kept_in is not None)
             if write is not None and not no_last:
                 _remember(recorder.capture)
     if latest and not quiet:
-        output.tell("pgtrace: look at it with: pgtrace open --last, pgtrace advise --last")
-    recording.written(write, quiet)
+        output.print_stderr("pgtrace: look at it with: pgtrace open --last, pgtrace advise --last")
+    recording.report_capture(write, quiet)
     ctx.exit(code or (0 if kept else 1))
 
 
@@ -133,7 +133,7 @@ def _keep(recorder: Recorder, wanted: bool) -> bool:
     try:
         recorder.stop(keep_as=last.place())
     except OSError as error:
-        output.tell(f"pgtrace: the capture is not kept: {error.strerror}")
+        output.print_stderr(f"pgtrace: the capture is not kept: {error.strerror}")
         return False
     return True
 
@@ -143,7 +143,7 @@ def _remember(written: Path) -> None:
     try:
         last.remember(written)
     except OSError as error:
-        output.tell(f"pgtrace: --last will not find this run: {error.strerror}")
+        output.print_stderr(f"pgtrace: --last will not find this run: {error.strerror}")
 
 
 def _summary(
@@ -174,27 +174,29 @@ def _summary(
         output.write([encoded(stats.as_dict(trace), indent=2)])
     elif not quiet:
         columns = output.columns(sys.stderr)
-        output.tell("")
-        output.tell(*stats.as_text(trace, "driver", title, took_s, columns=columns))
+        output.print_stderr("")
+        output.print_stderr(*stats.as_text(trace, "driver", title, took_s, columns=columns))
         if verbose:
-            output.tell("", *stats.messages(trace, "driver"))
+            output.print_stderr("", *stats.messages(trace, "driver"))
         advice = Advice(trace)
         advice.update()
-        output.tell(*answer.lines(trace, with_lines(advice, advice.findings()), advice.unexplained(), columns))
-        output.tell(*(f"pgtrace: {line}" for line in reconnects.lines(trace)))
+        output.print_stderr(*answer.lines(trace, with_lines(advice, advice.findings()), advice.unexplained(), columns))
+        output.print_stderr(*(f"pgtrace: {line}" for line in reconnects.lines(trace)))
         if not complete:
-            output.tell("pgtrace: the traffic did not stop within 1 s; the counts are those up to now")
+            output.print_stderr("pgtrace: the traffic did not stop within 1 s; the counts are those up to now")
     left = recorder.stats()["drivers"] if recorder.alive else 0
     if left and not quiet:
         connections = "a connection is" if left == 1 else f"{left} connections are"
-        output.tell(f"pgtrace: {connections} still open, from a process that outlives the program: pgtrace ends now and closes them")
+        output.print_stderr(
+            f"pgtrace: {connections} still open, from a process that outlives the program: pgtrace ends now and closes them"
+        )
     results = evaluate(trace, asked)
     kept = all(result.is_kept for result in results)
     if asked and not (quiet and kept):
-        output.tell("", *report.as_text(results, everything=verbose))
+        output.print_stderr("", *report.as_text(results, everything=verbose))
     if not trace.connections:
         if code:
-            output.tell(f"pgtrace: the program ended with exit code {code}, maybe before it connected")
+            output.print_stderr(f"pgtrace: the program ended with exit code {code}, maybe before it connected")
         for line in environment.how_to_point(recorder.host, recorder.port, target):
-            output.tell(f"pgtrace: {line}")
-    return recording.say_what_was_lost(recorder, verbose=verbose) and kept
+            output.print_stderr(f"pgtrace: {line}")
+    return recording.report_losses(recorder, verbose=verbose) and kept

@@ -111,7 +111,7 @@ def command(
     recording = _recording(file, any_values=any_values, any_order=order == "any", quiet=quiet)
     turns(recording.step, lambda: recording.progress, "reading", quiet=quiet)
     if recording.torn_bytes:
-        output.tell(f"pgtrace: {behind.torn(recording.torn_bytes)}")
+        output.print_stderr(f"pgtrace: {behind.torn(recording.torn_bytes)}")
     rules = (*faults, *([parse(f"split {split} B")] if split else []))
     stop = Stop()
     ctx.call_on_close(stop.over)
@@ -144,7 +144,7 @@ def _recording(file: Path, *, any_values: bool, any_order: bool, quiet: bool) ->
     with ending_on_interrupt() as begun:
         imports = Imports([file], begun)
         turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
-    imports.tell()
+    imports.warn_of_losses()
     blanked = imports.paths != imports.names and is_blanked(os.fspath(file))
     return Recording(imports.paths[0], os.fspath(file), Options(any_values, any_order, blanked))
 
@@ -166,7 +166,14 @@ async def _serve(
     from pgtrace.serve.server import Server
 
     loop = asyncio.get_running_loop()
-    server = Server(recording, verifier=verifier, timing=timing, tell=report.differs, repeats=report.repeats, refused=report.refused)
+    server = Server(
+        recording,
+        verifier=verifier,
+        timing=timing,
+        tell=report.print_mismatch,
+        repeats=report.print_repeat,
+        refused=report.print_wrong_password,
+    )
     recorder = None
     try:
         await server.listen(where if not rules else Listen(("127.0.0.1",), 0))
@@ -177,7 +184,7 @@ async def _serve(
             # its relay applies the faults
             recorder = Recorder(where, parse_upstream(f"127.0.0.1:{server.port}", {}), faults=rules, allow_others=True)
             await loop.run_in_executor(None, recorder.start)
-        report.listens(recorder.addresses if recorder is not None else server.addresses, recording)
+        report.print_listening(recorder.addresses if recorder is not None else server.addresses, recording)
         while not await loop.run_in_executor(None, stop.wait, 60.0):
             pass
     finally:
@@ -185,7 +192,7 @@ async def _serve(
             await loop.run_in_executor(None, recorder.stop)
         await server.close()
         recording.close()
-    report.ends(server)
+    report.print_summary(server)
     return 1 if server.mismatches else stop.exit_code
 
 
@@ -198,15 +205,15 @@ class _Report:
         self._as_json = as_json
         self._quiet = quiet
         self._verbose = verbose
-        self._said_repeats = False
+        self._repeat_reported = False
 
-    def listens(self, addresses: list[str], recording: Recording) -> None:
+    def print_listening(self, addresses: list[str], recording: Recording) -> None:
         """Report that drivers can connect now."""
         from pgtrace.cli import output
 
         if self._as_json:
             first = dict(recording.scripts[0].parameters)
-            self._json(
+            self._write_json(
                 {
                     "listening": addresses,
                     "user": first.get("user", ""),
@@ -218,49 +225,49 @@ class _Report:
             return
         if not self._quiet:
             number = len(recording.scripts)
-            output.tell(f"pgtrace: {', '.join(addresses)} serves {_counted(number, 'recorded connection')} of {recording.name}")
+            output.print_stderr(f"pgtrace: {', '.join(addresses)} serves {_counted(number, 'recorded connection')} of {recording.name}")
         for why, times in recording.unserved.items():
-            output.tell(f"pgtrace: {_counted(times, 'recorded connection')} cannot be served: {why}")
+            output.print_stderr(f"pgtrace: {_counted(times, 'recorded connection')} cannot be served: {why}")
 
-    def differs(self, mismatch: Mismatch) -> None:
+    def print_mismatch(self, mismatch: Mismatch) -> None:
         """Report a request that differs from the recorded one."""
         from pgtrace import sanitise
         from pgtrace.cli import output
 
         if self._as_json:
-            self._json(
+            self._write_json(
                 {"mismatch": {"where": mismatch.where, "expected": mismatch.expected, "got": mismatch.got, "detail": mismatch.detail}}
             )
         else:
             output.write([sanitise.line(line) for line in mismatch.lines()])
 
-    def repeats(self, number: int, recorded: int) -> None:
+    def print_repeat(self, number: int, recorded: int) -> None:
         """Report that a recorded connection is used again."""
         from pgtrace.cli import output
 
         if self._as_json or self._quiet:
             return
         if self._verbose:
-            output.tell(f"pgtrace: connection {number} gets recorded connection {recorded}, which was used before")
-        elif not self._said_repeats:
-            self._said_repeats = True
-            output.tell("pgtrace: more connections than were recorded: from now on recorded ones are used again (-v prints which)")
+            output.print_stderr(f"pgtrace: connection {number} gets recorded connection {recorded}, which was used before")
+        elif not self._repeat_reported:
+            self._repeat_reported = True
+            output.print_stderr("pgtrace: more connections than were recorded: from now on recorded ones are used again (-v prints which)")
 
     @staticmethod
-    def refused(number: int, user: str) -> None:
+    def print_wrong_password(number: int, user: str) -> None:
         """Report a driver with a wrong password."""
         from pgtrace import sanitise
         from pgtrace.cli import output
 
-        output.tell(sanitise.line(f"pgtrace: connection {number}: the password of {user or 'a driver without a user'} is wrong"))
+        output.print_stderr(sanitise.line(f"pgtrace: connection {number}: the password of {user or 'a driver without a user'} is wrong"))
 
-    def ends(self, server: Server) -> None:
+    def print_summary(self, server: Server) -> None:
         """Print the summary after the server has ended."""
         from pgtrace.cli import output
 
         left = server.choice.left
         if self._as_json:
-            self._json(
+            self._write_json(
                 {
                     "connections": server.connections,
                     "mismatches": server.mismatches,
@@ -273,15 +280,17 @@ class _Report:
         if self._quiet:
             return
         mismatches = f"{server.mismatches} mismatches" if server.mismatches != 1 else "1 mismatch"
-        output.tell(f"pgtrace: {_counted(server.connections, 'connection')}, {mismatches}")
+        output.print_stderr(f"pgtrace: {_counted(server.connections, 'connection')}, {mismatches}")
         if server.unstarted:
-            output.tell(f"pgtrace: {_counted(server.unstarted, 'connection')} ended before a start-up")
+            output.print_stderr(f"pgtrace: {_counted(server.unstarted, 'connection')} ended before a start-up")
         unasked = server.unasked
         if left or unasked:
-            output.tell(f"pgtrace: never requested: {_counted(left, 'recorded connection')}, {_counted(unasked, 'recorded request')}")
+            output.print_stderr(
+                f"pgtrace: never requested: {_counted(left, 'recorded connection')}, {_counted(unasked, 'recorded request')}"
+            )
 
     @staticmethod
-    def _json(value: dict[str, Any]) -> None:
+    def _write_json(value: dict[str, Any]) -> None:
         from pgtrace.cli import output
         from pgtrace.report.encoding import as_json
 

@@ -43,7 +43,7 @@ def command(
     joins = read[1] if read is not None else None
     with Waiting("reading", quiet=quiet) as waiting:
         for trace, listed in (
-            rows(files, follow=follow, quiet=quiet, tell=waiting.tell) if read is None else [(read[0], range(len(read[0].rows)))]
+            rows(files, follow=follow, quiet=quiet, on_progress=waiting.update) if read is None else [(read[0], range(len(read[0].rows)))]
         ):
             places = listed if chosen is None else select(trace, chosen, listed, joins)
             if as_json:

@@ -30,7 +30,7 @@ class Stop:
         """The exit code of the command: 130 after Ctrl-C, 0 after SIGTERM."""
         self._seen = 0
         self._is_set = False
-        self._told, self._tell = os.pipe()
+        self._wake_reader, self._wake_writer = os.pipe()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
 
@@ -40,15 +40,15 @@ class Stop:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the signal, at most that long. Returns whether it has come."""
-        return self._is_set or bool(select.select([self._told], [], [], timeout_s)[0])
+        return self._is_set or bool(select.select([self._wake_reader], [], [], timeout_s)[0])
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         if self._is_set:
             return
         self._is_set = True
         self.exit_code = INTERRUPTED if number == signal.SIGINT else 0
-        os.write(self._tell, b"!")
-        signal.signal(signal.SIGALRM, self._look)
+        os.write(self._wake_writer, b"!")
+        signal.signal(signal.SIGALRM, self._check_write)
         signal.setitimer(signal.ITIMER_REAL, WAIT_S, WAIT_S)
 
     def over(self) -> None:
@@ -56,9 +56,9 @@ class Stop:
         kill the process."""
         signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _look(self, *_: object) -> None:
+    def _check_write(self, *_: object) -> None:
         """Check whether the write seen last time is still under way."""
         now = output.writes()
         if now % 2 and now == self._seen:
-            output.lead_all_nowhere()
+            output.discard_output()
         self._seen = now

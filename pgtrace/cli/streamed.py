@@ -69,7 +69,7 @@ def imported_stdin() -> Iterator[Streamed]:
         finally:
             code = kept.stop()
             log.seek(0)
-            output.tell(*log.read().decode(errors="replace").splitlines())
+            output.print_stderr(*log.read().decode(errors="replace").splitlines())
     if code and code not in _STOPPED:
         raise click.exceptions.Exit(code)
 

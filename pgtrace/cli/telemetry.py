@@ -97,16 +97,16 @@ class Sender:
             return
         process, self._process = self._process, None
         try:
-            said, _ = process.communicate(timeout=SENDS_WITHIN_S + _READ_FOR_S + 5)
+            data, _ = process.communicate(timeout=SENDS_WITHIN_S + _READ_FOR_S + 5)
         except subprocess.TimeoutExpired:
             process.kill()
-            said, _ = process.communicate()
-        output.tell(f"pgtrace: {_summary(said, self._url)}")
+            data, _ = process.communicate()
+        output.print_stderr(f"pgtrace: {_summary(data, self._url)}")
 
 
-def _summary(said: bytes, url: str) -> str:
+def _summary(data: bytes, url: str) -> str:
     try:
-        figures = json.loads(said)
+        figures = json.loads(data)
         lost = [f"{figures[key]:,} {key}" for key in ("dropped", "rejected") if figures[key]]
         why = f" ({sanitise.text(figures['error'])})" if lost and figures["error"] else ""
         return f"{figures['sent']:,} spans and points sent to {url}{''.join(f', {one}' for one in lost)}{why}"

@@ -51,8 +51,8 @@ def message(line: str) -> str:
             name, rest = click.style(name, fg="red", bold=True), click.style(rest, fg="red")
         elif "skipped by the server" in rest:
             name, rest = click.style(name, dim=True), click.style(rest, dim=True)
-        told = click.style(side, fg=role) + click.style(time, dim=True) + (execution or "")
-        return indent + told + gap + click.style(code, fg=role, bold=True) + blank + name + rest
+        start = click.style(side, fg=role) + click.style(time, dim=True) + (execution or "")
+        return indent + start + gap + click.style(code, fg=role, bold=True) + blank + name + rest
     row = _ROW.fullmatch(line)
     if row is None:
         return line

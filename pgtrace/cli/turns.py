@@ -14,7 +14,7 @@ from typing import NamedTuple, Unpack
 from pgtrace import environment, masking, variant
 from pgtrace.address import Leg, Upstream, parse_listen, parse_upstream
 from pgtrace.cli import output, recording
-from pgtrace.cli.children import Children, see_that_it_exists
+from pgtrace.cli.children import Children, check_exists
 from pgtrace.conninfo import Address
 from pgtrace.demo.pooler import RunningPooler, led_elsewhere
 from pgtrace.demo.ports import free_port
@@ -43,7 +43,7 @@ class Program(NamedTuple):
             arguments = tuple(shlex.split(command))
         except ValueError as error:
             raise UsageError(f"{label}: {str(error).lower()}") from None
-        see_that_it_exists(arguments[0])
+        check_exists(arguments[0])
         return cls(variant.checked(label), arguments)
 
 
@@ -110,7 +110,7 @@ class Turns:
             environment.give_passwords(variables, recorder.upstream, recorder.host, recorder.port, private)
             took_ns, code = self._run(program, variables)
             recorder.flush()
-            lost = recording.what_was_lost(recorder)
+            lost = recording.losses(recorder)
         return Done(path, rtt_ns, took_ns, code, lost)
 
     def through(self, program: Program) -> tuple[int, int]:
@@ -174,8 +174,8 @@ def names(programs: Sequence[Program], distances: Sequence[int], repeat: int) ->
     return found
 
 
-def say_failure(program: Program, code: int, what: str) -> str:
+def report_failure(program: Program, code: int, what: str) -> str:
     """Report on stderr that a program failed. Returns the message."""
     words = f"{what} ended with exit code {code}"
-    output.tell(f"pgtrace: {program.label}: {words}")
+    output.print_stderr(f"pgtrace: {program.label}: {words}")
     return words

@@ -118,7 +118,7 @@ async def end_tls(
 
         small_reads.target = tls_protocol
         small_reads.take = take
-        small_reads.stand_before(transport)
+        small_reads.attach(transport)
         # The next read can come before this call, and then brings the hello.
         loop.call_soon(take, b"")
 

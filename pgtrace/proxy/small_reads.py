@@ -52,7 +52,7 @@ class SmallReads(asyncio.BufferedProtocol):
             _change(self._transport, target)
         self.take = target.data_received if isinstance(target, asyncio.Protocol) else lambda data: give(target, data)
 
-    def stand_before(self, transport: asyncio.Transport) -> None:
+    def attach(self, transport: asyncio.Transport) -> None:
         """Read the socket on behalf of the target."""
         self._transport = transport
         _change(transport, self)

@@ -120,7 +120,7 @@ class Startup(asyncio.Protocol):
         if self._terms.refusal is not None:
             self.fact("refused", self._terms.refusal.message)
         self.session.frontend.attach(transport)
-        self._small_reads.stand_before(self._transport)
+        self._small_reads.attach(self._transport)
         self._upstream = UpstreamLeg(self.session, service.upstream, self._terms.context, service.cancels, self._faults, self.fact)
         self._clock = Countdown(self.session.loop, service.startup_timeout_s, self._too_slow)
         wait_s = self._faults.begin(self._ignore) if self._faults is not None else 0.0

@@ -279,7 +279,7 @@ class TestTrace(Counted):
     def _must_be_whole(self, window: LiveWindow) -> None:
         """Fail if something of a window was not recorded: the counts would be too low."""
         if window.lost:
-            lost = behind.what_was_lost(self.suite.recorder.stats(), self.suite.recorder.when_behind)
+            lost = behind.losses(self.suite.recorder.stats(), self.suite.recorder.when_behind)
             self.fail([f"pgtrace: {lost or behind.INCOMPLETE}"], window)
 
     def explanation(self) -> Shown:

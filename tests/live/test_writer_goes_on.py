@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pgtrace.capture.record import LONGEST, Close, End, Gap, Mark, Open
-from pgtrace.cli.recording import say_what_was_lost
+from pgtrace.cli.recording import report_losses
 from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.recorder import Recorder
 from pgtrace.trace.row import RowKind
@@ -127,9 +127,9 @@ def test_a_mark_that_no_block_holds_costs_itself_alone(name, keep, tmp_path):
 
 def test_the_command_says_what_was_lost(capsys):
     with Scripted(echo) as server, recording(server.upstream) as recorder:
-        say_what_was_lost(recorder)
+        report_losses(recorder)
         assert capsys.readouterr().err == ""
         recorder.begin_mark(LONG)
         recorder.flush()
-        say_what_was_lost(recorder)
+        report_losses(recorder)
         assert capsys.readouterr().err.startswith("pgtrace: incomplete: 1 record with 0 bytes could not be recorded")
