@@ -1,4 +1,4 @@
-"""What the screen shows, without a terminal: nothing here imports Textual, so all of it can be
+"""The contents of the screen, without a terminal. Nothing here imports Textual, so all of it can be
 tested as plain functions.
 
 - view: what the panes share, and the questions that more than one of them asks

@@ -1,5 +1,4 @@
-"""A question in the last line: its label, the choices it offers, and what is wrong with the
-answer."""
+"""A question in the last line: its label, its choices, and the error in the answer."""
 
 from __future__ import annotations
 
@@ -10,28 +9,28 @@ from typing import ClassVar, Final, NamedTuple
 from pgtrace.tui.model.keys import Hints
 
 LONGEST: Final = 4096
-"""Characters of a line; what is typed beyond them is dropped."""
+"""The most characters of a line; further ones are dropped."""
 
 
 class Choice(NamedTuple):
-    """Something that can be put into the line."""
+    """A completion that can be inserted into the line."""
 
     text: str
     aside: str = ""
-    """What it means, or how often it occurs."""
+    """Its meaning, or how often it occurs."""
     opens: bool = False
-    """More is typed after it: the next `tab` completes that."""
+    """Whether more must be typed after it; the next `tab` completes that."""
 
 
 class Choices(NamedTuple):
-    """What can replace text[start:cursor]."""
+    """The completions that can replace text[start:cursor]."""
 
     start: int
     choices: Sequence[Choice]
 
 
 class Fault(NamedTuple):
-    """What is wrong with the characters from `start` to `end`."""
+    """An error in the characters from `start` to `end`."""
 
     start: int
     end: int
@@ -42,17 +41,17 @@ NO_CHOICES: Final = Choices(0, ())
 
 
 class Asking(ABC):
-    """A question. All of it happens within the key that leads to it."""
+    """A question. Its methods are called while the key is handled."""
 
     label: str = ""
     room: int = 0
-    """Lines kept above the text for choices and for what is wrong."""
+    """How many lines are kept above the text for choices and errors."""
     history: Sequence[str] = ()
     """Earlier texts, the latest last."""
     HINTS: ClassVar[Hints] = (("enter", "done"), ("esc", "back"))
 
     def changed(self, text: str, cursor: int) -> None:  # noqa: B027 (only a filter narrows while it is typed)
-        """The text has changed to this."""
+        """Called when the text has changed."""
 
     def choices(self, text: str, cursor: int) -> Choices:
         """The choices at the cursor."""
@@ -60,7 +59,7 @@ class Asking(ABC):
 
     @abstractmethod
     def accepted(self, text: str) -> Fault | None:
-        """Take the text, which closes the prompt, or say what is wrong, which leaves it open."""
+        """Take the text, which closes the prompt, or return an error, which leaves it open."""
 
     def dismissed(self) -> None:  # noqa: B027 (only a filter has something to take back)
-        """The prompt has closed without a text."""
+        """Called when the prompt has closed without a text."""

@@ -1,8 +1,8 @@
 """The time axis of the rows in sight: where a bar begins and ends, in half cells.
 
-The axis runs from the first opening to the last end among the rows. Idle time longer than a tenth
-of it is cut out, so that a pause does not flatten everything else; the head says where, with `╌`.
-There can be nine cuts at most. A bar is at least half a cell long. When zoomed, the axis is the
+The axis runs from the first beginning to the last end among the rows. Idle time longer than a tenth
+of it is cut out, so that a pause does not flatten everything else; `╌` in the heading marks the
+cut. There are at most nine cuts. A bar is at least half a cell long. When zoomed, the axis is the
 chosen window, without cuts, and nothing outside it is drawn.
 
 A bar has parts: `━` until the first answer, `─` until the last one, `┄` for the driver's own time
@@ -26,11 +26,11 @@ Part = tuple[int, int, int]
 WAITING: Final = 1
 RECEIVING: Final = 2
 IDLE: Final = 3
-"""The server had nothing to do: the driver's own time."""
+"""The driver's own time, in which the server had nothing to do."""
 FOR_NOBODY: Final = 4
-"""The server worked on, and the driver had left."""
+"""Time in which the server worked on although the driver had left."""
 IN_POOLER: Final = 5
-"""It was with the pooler, and not with the server."""
+"""Time in the pooler, before or after the server."""
 _GLYPHS: Final = {
     (0, 0): " ", (1, 1): "━", (1, 0): "╸", (0, 1): "╺",
     (2, 2): "─", (2, 0): "╴", (0, 2): "╶", (1, 2): "╾", (2, 1): "╼",
@@ -87,7 +87,7 @@ class Axis:
         return busy
 
     def half(self, time_ns: int) -> float:
-        """The half cell of a moment."""
+        """The half cell of a time."""
         at = 0.0
         for start, end, position, scale in self._pieces:
             if time_ns < start:
@@ -96,7 +96,7 @@ class Axis:
         return at
 
     def time_at(self, cell: int) -> int:
-        """The moment at the beginning of a cell."""
+        """The time at the beginning of a cell."""
         half = 2.0 * cell
         for start, end, position, scale in self._pieces:
             if half <= position + (end - start) * scale:

@@ -1,9 +1,9 @@
-"""How the screen's lines are shared out: one pure function of its size and of what is open.
+"""The layout of the screen's lines: a pure function of its size and of what is open.
 
 From the top: status 1, totals, tabs 1, the body (a pane), in the timeline the spelled line 1 and
-the inspector, footer 1. The inspector has a fixed height, so that nothing jumps from row to row.
-Where the list would keep fewer than LIST_MINIMUM rows, or the screen is narrow, it takes the whole
-body.
+the inspector, footer 1. The inspector has a fixed height, so that nothing jumps from row to row. If
+the list would keep fewer than LIST_MINIMUM rows, or the screen is narrow, the inspector takes the
+whole body.
 """
 
 from __future__ import annotations
@@ -16,25 +16,24 @@ TABLE_WIDTH: Final = 110
 """From this width on the totals are a table; below, words on one line."""
 LIST_MINIMUM: Final = 6
 DRIVER_LINES: Final = 4
-"""Driver lines of the totals, the line `+ n more` not counted."""
+"""The most driver lines of the totals, without the line `+ n more`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """The heights of the bands, and what else depends on the size."""
+    """The heights of the bands, and other settings that depend on the size."""
 
     fits: bool
     narrow: bool
     totals: int
     inspector: int
-    """0 while it is closed."""
+    """The height of the inspector; 0 while it is closed."""
     inspector_alone: bool
-    """It takes the whole body: list and spelled line are hidden."""
+    """Whether the inspector takes the whole body, and hides the list and the spelled line."""
 
 
 def bands(width: int, height: int, drivers: int, *, timeline: bool, inspector: bool) -> Bands:
-    """The bands for a screen of that size. `drivers` is 0 where the driver lines are switched
-    off."""
+    """The bands for a screen of that size. `drivers` is 0 if the driver lines are switched off."""
     fits = width >= SMALLEST[0] and height >= SMALLEST[1]
     narrow = width < TABLE_WIDTH
     rows = min(drivers, DRIVER_LINES + 1) if drivers > 1 and timeline and height >= 20 else 0

@@ -1,4 +1,4 @@
-"""Which columns the timeline has at a given width, and where: one pure function.
+"""The columns of the timeline at a given width, and their places: a pure function.
 
 Columns are taken in order of need as long as SQL keeps its minimum; then they grow to their
 maximum; SQL gets what is left. The choice depends on the width and on the capture (one driver or
@@ -20,16 +20,16 @@ SPLIT_BYTES: Final = 170
 STATEMENTS: Final = 190
 """From this width on, the statement's name and the time to the first answer have columns."""
 SPELLED_MARKS: Final = 18
-"""What the marks take if they are words."""
+"""The width of the marks if they are words."""
 MARKS_IN_WORDS: Final = 220
 """From this width on, the marks are words."""
 SITES: Final = 140
 """From this width on, the line of code that sent a statement has a column."""
 ACROSS: Final = 76
-"""From this width on, what a row is on the other side of a pooler has a column."""
+"""From this width on, the counterpart on the other side of a pooler has a column."""
 SQL_MINIMUM: Final = 23
 SQL_COMFORT: Final = 28
-"""What SQL has before other columns grow."""
+"""The width that SQL gets before other columns grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What a column asks for: blanks before it, its width, and the most it can use."""
+    """The wishes of a column: blanks before it, its least width, and its greatest useful width."""
 
     name: str
     gap: int
@@ -87,7 +87,7 @@ def columns(
 ) -> tuple[Column, ...]:
     """The columns of a line of `width` cells, from left to right.
 
-    In a `waterfall` the bar has what rows and bytes leave, and grows with the width. `driver` says
+    In a `waterfall` the bar replaces rows and bytes, and grows with the width. `driver` says
     whether the capture has more than one driver; `connection` is the width of its longest
     connection name, `joined` whether it has the two sides of a pooler, `sites` whether it has lines
     of code.
@@ -124,7 +124,7 @@ def columns(
         else:
             break
     spare = width - used()
-    if spare < 0:  # the narrowest screens: the flight and SQL share what there is
+    if spare < 0:  # on the narrowest screens the flight and SQL share the space
         narrower = min(-spare, 9 if waterfall else 6)
         widths["flight"] -= narrower
         widths["sql"] += spare + narrower

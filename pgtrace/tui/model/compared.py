@@ -1,9 +1,9 @@
-"""Two captures compared, for the screen: made in a thread from readings of its own.
+"""A comparison of two captures for the screen, made in a thread that reads the captures itself.
 
     compared = Compared.read(paths, None)          # all of both
     compared.narrowed(picked.found)                # what a filter selects, without reading again
 
-What a filter selects is what the timeline lists: its places are the answer of the one that decides.
+The selected round trips are those that the timeline lists.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Compared:
             return cls((first, second), selected)
 
     def narrowed(self, selected: tuple[Selected, Selected] | None) -> Compared:
-        """The same captures as they were read, with only those round trips, or with all."""
+        """Compare the same captures without reading again, with only those round trips or all of
+        them.
+        """
         return Compared(self._sides, selected)
 
     def next(self, line: int, direction: int) -> int | None:
@@ -61,13 +63,15 @@ class Picked:
     """Which round trips of each connection a filter selects, found a slice of rows at a time."""
 
     def __init__(self, trace: Trace, places: Sequence[int]) -> None:
-        """`places` are those of the selected rows, rising, in a trace of both captures."""
+        """`places` are the places of the selected rows, in rising order, in a trace of both
+        captures.
+        """
         self.found: tuple[dict[int, array[int]], dict[int, array[int]]] = ({}, {})
         self._trace = trace
         self._steps = self._run(places)
 
     def advance(self, budget_s: float) -> bool:
-        """Go on for about as long as the budget lasts; whether that was all."""
+        """Continue for about `budget_s` seconds. Returns whether everything is done."""
         until = time.perf_counter() + budget_s
         return all(time.perf_counter() <= until for _ in self._steps)
 

@@ -1,4 +1,4 @@
-"""What `y` can copy, and where it goes.
+"""The texts that `y` can copy, and their destinations.
 
 A copy goes to the terminal's clipboard (OSC 52). A terminal may refuse that silently, so it also
 goes to a file, in a private directory that lives as long as the screen. Text from the wire is made
@@ -30,7 +30,7 @@ from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.view import View
 
 COPIED_BYTES: Final = 4 * 1024 * 1024
-"""The largest row that is written out."""
+"""The largest row that can be copied, in bytes."""
 
 
 class Offer(NamedTuple):
@@ -42,8 +42,9 @@ class Offer(NamedTuple):
 
 
 def of_row(view: View, item: Item, execution: int = 0) -> list[Offer]:
-    """What can be copied of a line of the timeline; with `execution`, only that one of its
-    statements."""
+    """The parts of a timeline line that can be copied; with `execution`, only that one of its
+    statements.
+    """
     trace, row = view.trace, item.row
     flight = "\n".join(rowtext.in_words(one) for one in item.rows)
     found = []
@@ -64,8 +65,9 @@ def of_row(view: View, item: Item, execution: int = 0) -> list[Offer]:
 
 
 def of_message(message: MessageView, field: FieldView | None, value: Callable[[FieldView], str], chosen: bytes) -> list[Offer]:
-    """What can be copied of the message in the inspector: its text, the value of a field as shown,
-    and the chosen bytes."""
+    """The parts of the inspector's message that can be copied: its text, the value of a field as
+    shown, and the chosen bytes.
+    """
     found = [Offer("m", "message", lambda: "\n".join(message_as_text(message)))]
     if field is None:
         return found
@@ -73,7 +75,7 @@ def of_message(message: MessageView, field: FieldView | None, value: Callable[[F
 
 
 def _sql(trace: Trace, item: Item, execution: int) -> str:
-    """The statements as the application wrote them, those in a row that are equal once."""
+    """The statements as the application wrote them; equal neighbours appear once."""
     _check_size(item)
     texts = [one.sql for one in executed(trace, item.place, execution or None) if one.sql is not None]
     return safe("\n".join(text for text, _ in groupby(texts)) or item.row.label.sql)
@@ -102,7 +104,7 @@ def _check_size(item: Item) -> None:
 
 
 def safe(text: str) -> str:
-    """Text from the wire without anything that a terminal would obey."""
+    """Text from the wire without anything that a terminal would interpret."""
     return "\t".join(sanitise.text(part, "\n") for part in text.replace("\r\n", "\n").split("\t"))
 
 

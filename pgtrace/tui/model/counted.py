@@ -1,4 +1,4 @@
-"""The counters of what matches the filter, added up a few milliseconds a tick.
+"""The counters of the rows that match the filter, added up for a few milliseconds per tick.
 
 They are those of `stats --filter`: exact sums over the selected round trips, from the index
 (ask/filter/rowcounting.py) or, where the index does not have all of them, from a second reading
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 BUDGET_S: Final = 0.004
 FIRST_BUDGET_S: Final = 0.04
-"""While there are none yet and the user waits for them."""
+"""The budget while there are no sums yet and the user waits for them."""
 _AGAIN_S: Final = 1.0
 LATE_S: Final = 2.0
-"""How old sums may be before they are lower bounds of what has been read since."""
+"""How old sums may be before they are shown as lower bounds."""
 _SLICE: Final = 4096
-"""Rows collected between two looks at the clock."""
+"""How many rows are collected before the clock is checked again."""
 
 
 class Sums(NamedTuple):
-    """What the filter selects, added up."""
+    """The sums over the rows that the filter selects."""
 
     connections: int
     totals: Counters
@@ -44,7 +44,7 @@ class Sums(NamedTuple):
     by_connection: dict[int, Counters]
     """Counters by the index of the connection."""
     rows: Selected | None = None
-    """What panes need besides, once it is known."""
+    """Further data for the panes, once it is known."""
 
 
 class Counted:
@@ -68,7 +68,7 @@ class Counted:
 
     @property
     def sums(self) -> Sums | None:
-        """Those of the filter in force; None until they are complete."""
+        """The sums for the filter in force; None until they are complete."""
         return self._sums if self._of == self._in_force else None
 
     @property
@@ -82,8 +82,9 @@ class Counted:
         return self._listing.filtering.text, self._listing.filtering.turn
 
     def advance(self, now_s: float, budget_s: float | None = None) -> bool:
-        """Continue adding up, without a budget for as long as usual. Returns whether the sums have
-        changed, or are gone."""
+        """Continue to add up, by default for the usual time. Returns whether the sums have changed
+        or are gone.
+        """
         listing, self._now_s = self._listing, now_s
         known = self._in_force
         changed = False
@@ -107,12 +108,12 @@ class Counted:
         return self._collect(self._work, now_s, budget_s) or changed
 
     def begin_again(self) -> None:
-        """Add up again as soon as there is time; until then the sums are those of before."""
+        """Add up again as soon as there is time; until then the old sums stay."""
         self.close()
         self._rows, self._next_s = -1, 0.0
 
     def hurry(self, now_s: float, budget_s: float = FIRST_BUDGET_S) -> None:
-        """Add up again, at once as far as the budget lasts: no more rows come for a while."""
+        """Add up again at once, within the budget, because no more rows come for a while."""
         until = time.perf_counter() + budget_s
         self.begin_again()
         self.advance(now_s, budget_s)
@@ -161,7 +162,7 @@ class Counted:
         return True
 
     def _collect(self, work: Iterator[None], now_s: float, budget_s: float) -> bool:
-        """Go on collecting for the panes."""
+        """Continue to collect for the panes."""
         began = time.perf_counter()
         for _ in work:
             if time.perf_counter() - began > budget_s:

@@ -1,4 +1,4 @@
-"""The columns of a table: what each shows of an item, and which of them fit a width.
+"""The columns of a table: the cell of each for an item, and the columns that fit a width.
 
 The columns are a pure function of the width: those of rank 0 always, the others by rank as long as
 the flexible one keeps its minimum; the flexible one gets what is left. Each line fills the width
@@ -33,7 +33,7 @@ class Field(Generic[T]):
     key: Callable[[Any, T], Any] | None = None
     """The sort key, greatest first."""
     rising: bool = False
-    """The text in the column rises where the key falls."""
+    """Whether the text in the column rises while the key falls."""
     gap: int = 1
     title: str | None = None
 

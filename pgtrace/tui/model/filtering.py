@@ -1,9 +1,9 @@
-"""Which rows match the filter: the one thing that decides what the timeline shows.
+"""Decides which rows match the filter, and so which rows the timeline shows.
 
-Whatever narrows the list (a key, a pane, a line that is typed) is a filter with a text, so it can
-be read, edited and taken back. ask/filter has the language and its answers. A row is asked when it
-arrives and again until it is complete; only then is it known what it is. If only its messages can
-answer, they are read a few at a time: asked() returns None, and must be called again.
+Everything that narrows the list (a key, a pane, a typed line) is a filter with a text, so it can be
+read, edited and undone. ask/filter has the language and its answers. A row is asked when it arrives
+and again until it is complete; only then is it known what it is. If only its messages can answer,
+they are read a few at a time: asked() returns None, and must be called again.
 
 Who owns a connection is found out after its first rows. news() names the rows whose answer may have
 changed since.
@@ -32,11 +32,11 @@ from pgtrace.trace.trace import Trace
 from pgtrace.tui.model.asking import LONGEST
 
 _MESSAGES: Final = 256
-"""Messages read at once."""
+"""How many messages are read at once."""
 
 
 def of_connection(name: str) -> str:
-    """The filter for a connection of that name: `c2`, `b:3`."""
+    """The filter for the connection with that name: `c2`, `b:3`."""
     return f"conn:{name if ':' in name else name.removeprefix('c')}"
 
 
@@ -51,7 +51,7 @@ def is_only(text: str, word: str) -> bool:
 
 
 def both(one: str, other: str) -> str:
-    """The filter for what matches both."""
+    """The filter for rows that match both."""
     if not one or not other or one == other:
         return one or other
     return " ".join(f"({text})" if isinstance(language.parse(text).tree, Any) else text for text in (one, other))
@@ -98,8 +98,9 @@ class Filtering:
         return not self.text
 
     def choose(self, text: str) -> None:
-        """Put another filter in force. Raises FilterError if it is not a filter; then the one
-        before stays."""
+        """Apply another filter. Raises FilterError if it is not valid; then the present filter
+        stays.
+        """
         text = text.strip()
         self._filter = language.parse(text)
         self.text = text
@@ -108,13 +109,13 @@ class Filtering:
         self.begin()
 
     def begin(self) -> None:
-        """Ask all rows again."""
+        """Start to decide all rows again."""
         self.selection = self._filter.over(self.trace)
         self._known.clear()
         self._readings.clear()
 
     def count_again(self) -> None:
-        """Other connections count now: it selects the same rows, of which others are counted."""
+        """Build the selection again, because other connections count now; the same rows match."""
         self.selection = self._filter.over(self.trace)
 
     def decide(self, rows: Columns) -> Decided:
@@ -193,7 +194,7 @@ class Filtering:
             self._known[index] = (place, self._who(connection))
 
     def _read(self, place: int) -> bool | None:
-        """Read on in the messages of a row; the answer once all are read."""
+        """Continue to read the messages of a row. Returns the answer once all are read."""
         messages, told = self._readings.pop(place) if place in self._readings else (row_messages.reading(self.trace, place), None)
         read = 0
         try:

@@ -62,7 +62,7 @@ class FilterLine(Asking):
         self._soon()
 
     def look(self) -> None:
-        """Narrow the list to what has been typed, or say what is wrong with it."""
+        """Narrow the list to the typed filter, or show its error."""
         text, name = parted(self._text)
         if self._text == self._refused or (name and not text):
             return
@@ -118,7 +118,7 @@ class FilterLine(Asking):
         return Choice(choice.text, values or choice.meaning, opens=not word.alone)
 
     def _taken(self, text: str) -> Fault | None:
-        """Put a filter in force, or say what is wrong with it."""
+        """Apply a filter, or return its error."""
         try:
             parse(text)
         except FilterError as error:

@@ -1,4 +1,4 @@
-"""Which lines the listed rows have: one each, or one for a whole folded group.
+"""The lines of the listed rows: one each, or one for a whole folded group.
 
 A level folds groups of its kind and of the kinds before it; a single group can be folded or
 unfolded against the level. A fold takes the place of its first listed row. If a row belongs to
@@ -38,7 +38,7 @@ class Folds:
         self._stand_ins: dict[int, int] = {}
 
     def begin(self) -> None:
-        """Nothing is listed yet."""
+        """Start again without any lines."""
         self.back_to(0)
 
     def back_to(self, place: int) -> None:
@@ -107,7 +107,7 @@ class Folds:
         return max(0, bisect_right(self.lines, place) - 1)
 
     def go_on(self, places: Sequence[int]) -> None:
-        """Give the next listed rows their lines; their places rise, and are all after `upto`."""
+        """Make the lines of the next listed rows; their places rise, and are all after `upto`."""
         if self._folds_none(places):
             self.lines.extend(iter(places))
             self.upto = places[-1]
@@ -121,7 +121,7 @@ class Folds:
         self.upto = place
 
     def add(self, place: int) -> None:
-        """A row up to `upto` is listed now, or belongs to another group."""
+        """Add the line of a row up to `upto` that is listed now, or belongs to another group."""
         head = self.head(place)
         standing = self._stand_ins.get(head)
         if head == place:
@@ -137,8 +137,9 @@ class Folds:
             self.lines.insert(at, place)
 
     def remove(self, place: int, head: int) -> None:
-        """A row up to `upto` is no longer listed, or no longer in the group that begins at `head`;
-        the others of a fold stay."""
+        """Remove a row up to `upto` that is no longer listed, or no longer in the group that begins
+        at `head`; the other rows of a fold stay.
+        """
         if not self._pop(place):
             return
         self._stand_ins.pop(head, None)

@@ -1,9 +1,8 @@
-"""What a table shows, gathered a few milliseconds at a time, so that fifty thousand statements
+"""Gathers the items of a table, a few milliseconds at a time, so that fifty thousand statements
 never block the screen.
 
-The table before it stays until a gathering is complete. It begins again when the view has a new
-snapshot, at most once a second and once in ten times what it took, and never while the user presses
-keys.
+The old table stays until a gathering is complete. It begins again when the view has a new snapshot,
+at most once a second and once in ten times what it took, and never while the user presses keys.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from typing import Final
 AGAIN_S: Final = 1.0
 """How often a table is gathered again at most, in seconds."""
 AT_KEYS_S: Final = 2.0
-"""How long after a key nothing moves."""
+"""How long the table stays as it is after a key, in seconds."""
 BUDGET_S: Final = 0.006
 """Processor time spent on gathering in a tick."""
 FIRST_BUDGET_S: Final = 0.03
-"""Spent at once when there is nothing to show yet."""
+"""Processor time spent at once when there is nothing to show yet."""
 
 
 class Gathering:

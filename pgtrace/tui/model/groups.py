@@ -1,4 +1,4 @@
-"""Which rows belong together, found out once for each row: set-up, transactions, repeats.
+"""Groups of rows that belong together, determined once for each row: set-up, transactions, repeats.
 
 Set-up is all round trips of a connection before its first ReadyForQuery. trace/transactions.py says
 what a transaction is. A repeat is a run of round trips of one connection with one flight and one
@@ -36,7 +36,7 @@ _NOWHERE: Final = -1
 
 
 class Together(enum.IntEnum):
-    """What a group is. The fold level with this number folds it."""
+    """The kind of a group. The fold level with this number folds it."""
 
     NOTHING = 0
     SETUP = 1
@@ -59,7 +59,7 @@ class _Track:
     loop: tuple[tuple[Any, ...], ...] = ()
     """What the rows of the current loop are, in turn."""
     at: int = 0
-    """Which of them is next."""
+    """The index of the next one."""
     alike: tuple[int, int, int] | None = None
     """Connection, shape and label of a row that would be one more repeat and change nothing else:
     the last ones were so, and left the block as it is."""
@@ -214,7 +214,7 @@ class Groups(Subscriber):
         self.runs[place] = track.run
 
     def _begin(self, track: _Track, rows: list[tuple[int, tuple[Any, ...]]]) -> None:
-        """These rows are a loop."""
+        """Make a loop of these rows."""
         period, first = len(rows) // REPEATS, rows[0][0]
         track.loop, track.at, track.run = tuple(what for _, what in rows[:period]), 0, first
         track.turns.clear()

@@ -19,7 +19,7 @@ Runs = tuple[tuple[str, str], ...]
 """Texts and their roles."""
 
 LOOKED_AT: Final = 300_000
-"""Characters of a statement that are shown."""
+"""The most characters of a statement that are shown."""
 _TAB: Final = 8
 _SPACE: Final = re.compile(r"[ \t\n\r\f\v]+")
 _ROLES: Final = {"string": "literal", "number": "literal", "parameter": "parameter", "comment": "dim"}

@@ -1,7 +1,6 @@
-"""The lines of the timeline and what they say: a row of its own, or a fold with the sums of its
-rows.
+"""The lines of the timeline: a single row, or a fold with the sums of its rows.
 
-The sums of folds are kept for those looked at lately, and continue from there.
+The sums of recently viewed folds are kept, and continue from there.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Item:
 
     place: int
     row: Row
-    """The first one."""
+    """The first row."""
     sum: Sum
     is_open: bool = False
     """Whether it is a transaction that is still open."""

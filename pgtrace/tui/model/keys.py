@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 NO_EXPLAIN: Final = "needs --explain-dsn"
-"""What the help says of `E` without a connection for it."""
+"""The help's note on `E` if there is no connection for it."""
 
 Hints = tuple[tuple[str, str], ...]
 """Keys and what they do, for the footer."""
@@ -21,7 +21,7 @@ Hints = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Keys, and what they do."""
+    """One or several keys, and their action."""
 
     owner: str
     keys: str
@@ -34,9 +34,9 @@ class Key:
     first: bool = False
     """Whether it comes before the keys of the focused widget."""
     does: str = ""
-    """What its command does, if one word of the help is for several keys."""
+    """The description of its command, if one word of the help covers several keys."""
     name: str = ""
-    """The name of its command, if that is not the action's (actions/commands.py)."""
+    """The name of its command, if it differs from the action's (actions/commands.py)."""
 
     @property
     def own(self) -> str:
@@ -150,6 +150,5 @@ _NAMES: Final = {"esc": "escape", "?": "question_mark", "/": "slash", "\\": "bac
 
 
 def usable(hints: Hints, bound: Collection[str]) -> Hints:
-    """Those hints of which a key is bound to something that has a use now; `bound` has Textual's
-    names."""
+    """The hints with a key that has a use now; `bound` has Textual's names."""
     return tuple(hint for hint in hints if any(_NAMES.get(key, key) in bound for key in hint[0].split()))

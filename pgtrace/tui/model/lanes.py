@@ -3,8 +3,9 @@
     lanes.lane(connection)      # 0 in front, 1 behind
     lanes.across(place)         # the rows on the other side that are the same
 
-Two captures that are no sides of a pooler are lanes too. The joins are found a few milliseconds a
-tick, once everything that was there at first has been read, and further as the captures grow.
+Two captures that are not the sides of a pooler are lanes, too. The search for joins takes a few
+milliseconds per tick, once everything that existed at the start has been read, and continues as the
+captures grow.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pgtrace.trace.trace import Trace
 
 BUDGET_S: Final = 0.012
 FIRST_BUDGET_S: Final = 0.04
-"""Spent in a tick while nothing is known yet."""
+"""The budget of a tick while nothing is known yet, in seconds."""
 _LATE_NS: Final = 1_000_000_000
-"""What ended earlier has been written by now."""
+"""Rows that ended this long ago have been written."""
 _WORDS: Final = {
     State.AMBIGUOUS: ("ambiguous", "attention"),
     State.UNJOINED: ("unjoined", "attention"),
@@ -30,7 +31,7 @@ _WORDS: Final = {
 
 
 class Lanes:
-    """Which side each connection is on, and which rows are the same."""
+    """The side of each connection, and the rows that are the same on both sides."""
 
     def __init__(self, trace: Trace, joins: Joins | None = None, *, joins_sides: bool = True) -> None:
         """`joins` are those of the whole captures if they are known; `joins_sides` says whether
@@ -49,7 +50,7 @@ class Lanes:
 
     @property
     def are_known(self) -> bool:
-        """Whether it is known whether there are two sides of a pooler."""
+        """Whether the search has decided if there are two sides of a pooler."""
         return self._is_looked_for or not self._may_be
 
     @property
@@ -85,8 +86,9 @@ class Lanes:
         return one.file if self.joins is None else self._sides.get((one.file, one.leg), 0)
 
     def advance(self, now_ns: int) -> bool:
-        """Continue the search for a moment; `now_ns` is the present by the clock, since the start
-        of the capture. Returns whether more is known now."""
+        """Continue the search for a moment; `now_ns` is the present time since the start of the
+        capture. Returns whether more is known now.
+        """
         finding, trace = self._finding, self._trace
         if finding is None or finding.is_done or not self._may_be or not trace.is_read_up:
             return False
@@ -101,11 +103,11 @@ class Lanes:
 
     @property
     def _decided(self) -> int:
-        """How many round trips something is known about."""
+        """The number of round trips that have been decided."""
         poolers = self.joins.poolers if self.joins is not None else []
         return sum(one.joined + one.ambiguous + one.unjoined + one.swallowed + one.added for one in poolers)
 
-    # What a row is.
+    # The counterparts of a row.
 
     def state(self, place: int, row: Row) -> State | None:
         """What is known about a row; None if it is not decided yet."""
@@ -144,14 +146,16 @@ class Lanes:
         return [(one, self._trace.rows[one]) for one in self.across(place)] if state is State.JOINED else []
 
     def in_words(self, place: int, row: Row) -> str:
-        """What a row is on the other side, and how long it was in the pooler."""
+        """A row's counterpart on the other side, and its time in the pooler, in words."""
         state = self.state(place, row)
         if self.joins is None or state is State.NONE:
             return ""
         return "not joined yet" if state is None else across(self._trace, self.joins, place)
 
     def short(self, place: int, row: Row) -> tuple[str, str]:
-        """What a row is on the other side, in a few cells, and the role: `⇒ b1`, `added`."""
+        """b1`, `added`. ⇒ A row's counterpart on the other side in a few cells, and the role: `⇒
+        b1`, `added`.⇒ b1`, `added`.
+        """
         state = self.state(place, row)
         if state is None:
             return "…", "faint"

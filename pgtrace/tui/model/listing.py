@@ -1,4 +1,4 @@
-"""Which rows of the trace the timeline shows, and in what order.
+"""The rows of the trace that the timeline shows, in order.
 
 The trace's rows are in the order in which they began and never move. A listing is a rising list of
 their places, one for each line: a row of its own, or a fold, which takes the place of its first
@@ -38,12 +38,12 @@ from pgtrace.tui.model.matches import Matches
 from pgtrace.tui.model.sums import Sum
 
 _LOOKED: Final = 32
-"""Rows asked between two looks at the clock, at least."""
+"""The least number of rows that are decided before the clock is checked again."""
 _MOST_DECIDED: Final = 4096
 _SHORT_S: Final = 0.002
-"""More rows are decided together as long as that takes no longer."""
+"""The number of rows decided together grows as long as they take no longer than this."""
 _FOLDED: Final = 8192
-"""Rows that get their lines between two looks at the clock."""
+"""How many rows get their lines before the clock is checked again."""
 
 
 class Listing(Subscriber):
@@ -58,7 +58,7 @@ class Listing(Subscriber):
         self.groups = Groups()
         self.folds = Folds(self.groups, self._lists, fold)
         self.dims = False
-        """Rows that do not match are listed too."""
+        """Whether rows that do not match are listed, too."""
         self._seen = 0
         self._matches = Matches()  # while something is filtered
         self._decided = _LOOKED  # rows that are decided together
@@ -123,7 +123,7 @@ class Listing(Subscriber):
         return self.folds.index(self.folds.line_of(place) if 0 <= place < self._seen else place)
 
     def lines_behind(self, place: int) -> int:
-        """How many lines begin behind a place."""
+        """How many lines begin after a place."""
         return len(self.folds.lines) - bisect_right(self.folds.lines, place)
 
     def shows(self, place: int) -> bool:
@@ -150,7 +150,7 @@ class Listing(Subscriber):
         self._restart()
 
     def dim(self) -> None:
-        """Hide what does not match, or list it dim."""
+        """Hide rows that do not match, or list them dim."""
         self.dims = not self.dims
         self._restart()
 
@@ -214,7 +214,7 @@ class Listing(Subscriber):
                 self._changed()
 
     def _regroup(self) -> None:
-        """Fold again what has joined a loop."""
+        """Fold rows again that have joined a loop."""
         first = self.groups.regrouped()
         if first is not None:
             self.folds.back_to(first)
@@ -255,7 +255,7 @@ class Listing(Subscriber):
                 return
 
     def _look_over(self, end: int) -> bool:
-        """At a whole stretch at once; False if its rows have to be decided."""
+        """Take a whole stretch at once. Returns False if its rows must be decided singly."""
         stretch = self.stretches.at(self._seen)
         if stretch is None or stretch.stop > end:
             return False
@@ -267,8 +267,9 @@ class Listing(Subscriber):
         return matches is not None
 
     def _look_at(self, rows: Columns, until: float | None) -> None:
-        """At these rows, as far as the index decides; at the first of which the messages are still
-        to be read they stop."""
+        """Take these rows, as far as the index decides; stop at the first row whose messages must
+        still be read.
+        """
         decided = self.filtering.decide(rows)
         if not any(decided.unread) and not rows.any_open:
             self._matches.extend(compress(rows.places, decided.selected))

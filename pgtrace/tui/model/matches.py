@@ -25,7 +25,7 @@ class Matches:
         self.places = array("Q")
 
     def extend(self, places: Iterable[int]) -> None:
-        """These match, all of them after the others, rising."""
+        """Append rising places, all after the existing ones."""
         self.places.extend(places)
 
     def put(self, place: int, *, matches: bool) -> bool:

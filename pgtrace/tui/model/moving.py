@@ -1,11 +1,11 @@
-"""Where the timeline's cursor can go: to the next problem, the next slow round trip, the same
-statement again, or a moment.
+"""Finds targets for the timeline's cursor: the next problem, the next slow round trip, the same
+statement again, or a time.
 
 Places are found in the index itself, some ten thousand entries at a time, so of a million rows none
 is built only to be passed over. Rows that are not listed are passed over too.
 
 A slow round trip is one of the slowest twentieth after set-up that took at least twice the median:
-you need not choose a number, and nothing is slow if all are alike.
+you do not have to choose a number, and nothing is slow if all round trips take about the same time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pgtrace.tui.model.keys import Hints
 from pgtrace.tui.model.listing import Listing
 
 STRETCH: Final = 16_384
-"""Entries searched at once."""
+"""How many entries are searched at once."""
 _SECONDS: Final = re.compile(r"([+-]?)(\d{1,12}(?:\.\d*)?|\.\d+) ?(ms|s)?")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d{1,6})?))?")
 _WRONG_TIME: Final = "a time is 12.5 (seconds, as in the time column), +1.5, -20ms, or 10:21:07"
@@ -72,8 +72,8 @@ def index_at(listing: Listing, time_ns: int) -> int:
 
 
 def moment_ns(text: str, here_ns: int, start_ns: int) -> int | None:
-    """The moment that a text names, since the start of the capture: seconds, seconds from here, or
-    the time of day. None if it names none.
+    """Parse a time: seconds since the start, seconds from here, or the time of day. Returns ns
+    since the start of the capture; None if it is not a time.
 
     `here_ns` is since the start, `start_ns` since 1970. A time of day is the first one after the
     start.
@@ -96,7 +96,7 @@ def moment_ns(text: str, here_ns: int, start_ns: int) -> int | None:
 
 
 class AskedMoment(Asking):
-    """Which moment to go to."""
+    """Asks for the time to go to."""
 
     label = "go to"
     HINTS: ClassVar[Hints] = (("12.5", "seconds"), ("+1.5", "from here"), ("10:21:07", "time of day"), ("esc", "back"))

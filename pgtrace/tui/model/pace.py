@@ -1,10 +1,10 @@
-"""When the screen reads on while traffic passes: forwarding comes first.
+"""Decides when the screen reads on while traffic passes, because forwarding comes first.
 
-The screen is nice to the traffic, but where Linux shares the processors out by session (autogroup)
-that only counts within one session, and a terminal is a session of its own. So the screen looks at
-its own readings. Those that took much longer than their CPU time had to wait for a processor, which
-others want, too. Then it rests between two readings, and falls behind if there is much to read.
-Where a processor is free it never rests.
+The screen has a high niceness, but if Linux divides processors by session (autogroup), that counts
+only within one session, and a terminal is a separate session. So the screen measures its own
+readings. If they take much longer than their CPU time, they had to wait for a processor that others
+need, too. Then the screen rests between two readings, and falls behind if there is much to read. If
+a processor is free, it never rests.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Final
 CONTENDED: Final = 1.3
 """Readings that take longer than this, in units of their CPU time, share their processor."""
 RESTS: Final = 8.0
-"""A rest, for the CPU time of the reading before it."""
+"""The length of a rest, in units of the CPU time of the last reading."""
 FORGETS: Final = 0.7
-"""What the readings before count with each new one."""
+"""The weight of the earlier readings at each new one."""
 
 
 class Pace:
-    """How long to rest, from how long the latest readings took."""
+    """Computes how long to rest, from the times of the latest readings."""
 
     def __init__(self) -> None:
         self._wall_s = self._cpu_s = 0.0
@@ -35,7 +35,7 @@ class Pace:
 
     @contextmanager
     def reading(self, now_s: float) -> Iterator[None]:
-        """Read in its block, which began at `now_s`."""
+        """Measure a reading, which is the block and began at `now_s`."""
         wall_s, cpu_s = time.perf_counter(), time.thread_time()
         yield
         wall_s, cpu_s = time.perf_counter() - wall_s, time.thread_time() - cpu_s

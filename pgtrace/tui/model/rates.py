@@ -1,7 +1,7 @@
 """Round trips per second: now, and over the last minute as a sparkline with its errors.
 
-The rate is that of the last five seconds; the sparkline has one cell for each five seconds. Counts
-go in as they are read; nothing older than the sparkline is kept.
+The rate covers the last five seconds; the sparkline has one cell per five seconds. Counts are added
+as they are read; nothing older than the sparkline is kept.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Rates:
 
     @property
     def per_second(self) -> float:
-        """Over the last five seconds."""
+        """The rate over the last five seconds."""
         if len(self._recent) < 2:
             return 0.0
         (first_s, first), (last_s, last) = self._recent[0], self._recent[-1]

@@ -1,12 +1,12 @@
-"""Reading on: how the screen keeps up with a trace that grows, and stops while paused.
+"""Keeps the screen up to date with a growing trace, and stops while paused.
 
-tick() is called ten times a second. It reads what is there within its budget, brings listing and
-survey up to date, and takes one snapshot of the totals, which every widget draws from, so all of
-them show the same moment. Between two ticks read_ahead() does some of that work.
+tick() is called ten times a second. It reads new data within its budget, brings listing and survey
+up to date, and takes one snapshot of the totals. Every widget draws from it, so all of them show
+the same moment. Between two ticks read_ahead() does some of that work.
 
-While paused the trace is not read: whatever a pane asks it, sorted or filtered in whatever way, is
-of the moment of the pause. What waits to be read is only counted (trace/unread.py), and when the
-screen goes on it is read as at the beginning.
+While paused the trace is not read, so every pane shows the moment of the pause, however it is
+sorted or filtered. Unread data is only counted (trace/unread.py), and is read when the screen
+continues, as at the beginning.
 
 After a redraw that took longer than SLOW_REDRAW_S the next ones come four times a second.
 """
@@ -32,7 +32,7 @@ from pgtrace.tui.model.source import Source
 
 TICK_S: Final = 0.1
 READ_AHEAD_S: Final = 0.035
-"""How often what has come is read between ticks."""
+"""How often new data is read between ticks, in seconds."""
 SLOW_TICK_S: Final = 0.25
 SLOW_REDRAW_S: Final = 0.05
 GROWING_S: Final = 3.0
@@ -52,7 +52,7 @@ BEAT_S: Final = 0.5
 
 @dataclass(slots=True)
 class Reading:
-    """How far the trace has been read, and what is brought up to it."""
+    """Reads the trace, and updates everything that depends on it."""
 
     trace: Trace
     source: Source
@@ -64,21 +64,21 @@ class Reading:
     lanes: Lanes
     snapshots: Snapshots
     snapshot: Snapshot = field(init=False)
-    """The latest one."""
+    """The latest snapshot."""
     rates: Rates = field(default_factory=Rates)
     now_ns: int = 0
-    """The present, since the start of the capture: where open round trips end for now."""
+    """The present time since the start of the capture, at which open round trips end for now."""
     paused: bool = False
     waiting: int = 0
     """Round trips that began while paused."""
     catching_up: bool = False
-    """Whether the latest reading stopped because its time was up."""
+    """Whether the latest reading stopped because its time was over."""
     loaded: bool = False
     """Whether everything that was there at first has been read."""
     growing: bool = False
     """Whether more may come: a recording that has not ended, or a file that has grown lately."""
     unfinished: bool = False
-    """Whether something in sight has not been added up yet: draw it again."""
+    """Whether something visible has not been added up yet and must be drawn again."""
     given_up: FilterError | None = None
     """A filter that took too long on a row: it is no longer in force, and the user should know."""
     _grew_s: float = -GROWING_S
@@ -92,7 +92,7 @@ class Reading:
     _fed: bool = True
     """Whether all rows have been passed on."""
     _unread: Unread | None = None
-    """While paused: what waits."""
+    """While paused: the unread data."""
     _noted: int = 0
     """Round trips that the rates know of, those that wait among them."""
     _set_up: int = 0
@@ -102,7 +102,7 @@ class Reading:
         self.snapshot = self.snapshots.take(0.0, growing=False)
 
     def tick(self, now_s: float) -> bool:
-        """Read on. Returns whether anything has to be drawn now."""
+        """Read new data. Returns whether anything must be drawn now."""
         trace = self.trace
         if now_s >= self._drivers_until_s and not self.paused:
             self.snapshots.forget_drivers()
@@ -156,7 +156,7 @@ class Reading:
         return changed
 
     def pause(self) -> None:
-        """Freeze the screen, all of it at what has been read, or continue."""
+        """Freeze the whole screen at the data read so far, or continue."""
         self.waiting = 0
         if self.paused:
             self.paused, self._unread = False, None
@@ -181,7 +181,7 @@ class Reading:
 
     @property
     def behind_s(self) -> float:
-        """How old the latest thing read is while reading cannot keep up; else 0."""
+        """How far reading is behind, in seconds, while it cannot keep up; else 0."""
         if not self.catching_up or not self.growing:
             return 0.0
         return max(0.0, (time.time_ns() - self.trace.end_ns) / 1e9)
@@ -218,8 +218,9 @@ class Reading:
         return self.growing and self.loaded and self._pace.rests(now_s)
 
     def _join(self, now_ns: int) -> bool:
-        """Go on joining the two sides of a pooler: what the server's side did is not counted a
-        second time. Returns whether more is known now."""
+        """Continue to join the two sides of a pooler, so that the server's side is not counted a
+        second time. Returns whether more is known now.
+        """
         if not self.lanes.advance(now_ns):
             return False
         joins = self.lanes.joins

@@ -1,9 +1,8 @@
-"""What the screen remembers from one time to the next: the pane, the fold, the time column, the
-theme.
+"""The settings that the screen keeps from one start to the next: pane, fold, time column, theme.
 
 A small private file, `pgtrace/screen.json` below XDG_STATE_HOME. It holds names of ours and nothing
 that passed on a wire; typed filters have a file of their own (savedfilters.py). It is a
-convenience: what cannot be read, or is no longer known, counts as never written, and a failure to
+convenience: settings that cannot be read, or are no longer known, are ignored, and a failure to
 write is silent.
 """
 
@@ -19,8 +18,9 @@ LONGEST: Final = 64 * 1024
 
 
 def place(environ: Mapping[str, str], name: str = "screen.json") -> Path | None:
-    """Where a file of that name is kept: in XDG_STATE_HOME, if that is absolute, else in the home
-    directory's `.local/state`; None without either."""
+    """The path of the file with that name: in XDG_STATE_HOME, if that is absolute, else in the home
+    directory's `.local/state`; None without either.
+    """
     state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
     base = Path(state) if os.path.isabs(state) else Path(home, ".local", "state") if os.path.isabs(home) else None
     return base / "pgtrace" / name if base is not None else None

@@ -1,4 +1,4 @@
-"""The texts of one row: what its columns say, cut to their widths, before any colour.
+"""The texts of one row's columns, cut to their widths, without colours.
 
 Everything here that comes from the wire has been through sanitise.text. Expensive texts are cached:
 the same SQL is drawn again and again.
@@ -28,11 +28,11 @@ TIMES = ("time", "clock", "above", "same cn")
 or since the row before on the same connection."""
 _LONGEST_LINE = 1 << 20
 _CHARACTERS_A_CELL = 4
-"""Characters looked at for one cell: combining ones take no cell."""
+"""How many characters are read for one cell, because combining characters take no cell."""
 _TABLES_TOLD = 3
 _TABLE_CELLS = 24
 _SQL_LEAST = 8
-"""Cells that are worth a statement."""
+"""The least width for a statement, in cells."""
 _FORMATS = {"t": "text", "b": "binary", "m": "mixed"}
 _BETWEEN_CELLS = 3
 _BOTH_CELLS = 50
@@ -93,8 +93,9 @@ def words(item: Item, connection: Connection | None, width: int, sideways: int =
 
 
 def _loop(item: Item, width: int) -> str:
-    """Its statements, or without room for them their tables, and how many rounds it had: some may
-    be hidden, then that is not known."""
+    """A loop's statements (or, without room, their tables) and its number of rounds, which is not
+    known if some are hidden.
+    """
     statements = list(dict.fromkeys(row.label.sql for row in item.in_turn))
     rounds = f" ×{item.rounds}" if item.rounds is not None else ""
     room = width - len(rounds)
@@ -129,8 +130,9 @@ def _set_up(item: Item, connection: Connection | None) -> str:
 
 
 def _transaction(item: Item, connection: Connection | None, width: int) -> str:
-    """How many round trips it had, its tables and its costliest statement, and how it ended if that
-    was not COMMIT."""
+    """A transaction's number of round trips, its tables, its costliest statement, and its end if
+    that was not COMMIT.
+    """
     together = item.sum
     end = "" if together.ended == "COMMIT" else together.ended
     if item.is_open:
@@ -149,7 +151,7 @@ def _transaction(item: Item, connection: Connection | None, width: int) -> str:
 
 
 def flights(item: Item) -> str:
-    """What the rows of a fold sent, one after the other."""
+    """The messages that the rows of a fold sent, one after the other."""
     told = [sent if times == 1 else f"({sent})×{times}" if " " in sent else f"{sent}×{times}" for sent, times, _ in item.sum.flights]
     return " · ".join(told) + (" …" if item.sum.more_flights else "")
 

@@ -45,7 +45,7 @@ class SavedFilters:
             self._remembered.save()
 
     def save(self, name: str, text: str) -> str:
-        """Name a filter. Returns why not, in words, or nothing."""
+        """Name a filter. Returns an error message, or an empty string."""
         others = {one: kept for one, kept in self.named.items() if one != name}
         if len(text) > _LONGEST_TEXT or sum(len(json.dumps(f"@{one} {kept}")) + 8 for one, kept in [*others.items(), (name, text)]) > _ROOM:
             return "there is no room for another named filter"

@@ -1,5 +1,5 @@
-"""What every pane needs to know of the rows that a filter selects, found in one pass over the
-index: statements, flights, findings and transactions.
+"""The data that panes need about the rows that a filter selects, from one pass over the index:
+statements, flights, findings and transactions.
 
     selected = Selected(trace, advice, driver)
     selected.take(trace.rows.at(places))
@@ -71,7 +71,7 @@ class Selected:
                     flights[sent] += times
 
     def statement(self, driver: str, number: int) -> StatementGroup | None:
-        """What the selected round trips did with a statement; None if it is in none of them."""
+        """A statement's numbers in the selected round trips; None if it is in none of them."""
         return self._groups.get((driver, number))
 
     def flights(self, is_of: Callable[[int], bool], most: int) -> list[tuple[str, int]]:

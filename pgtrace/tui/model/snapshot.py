@@ -22,8 +22,9 @@ FINDINGS_AGAIN_S: Final = 1.0
 MANY_CONNECTIONS: Final = 200
 """With more connections, drivers are added up only when due."""
 UNTOLD_S: Final = 2.0
-"""How long an unknown driver has no line of its own, in seconds: most are known after a few
-messages."""
+"""How long an unknown driver gets no separate line, in seconds, because most are known after a few
+messages.
+"""
 
 
 class DriverTotals(NamedTuple):
@@ -89,11 +90,11 @@ class Snapshots:
         return Snapshot(trace.totals(), self._drivers, trace.counted, trace.duration_ns, trace.gaps, self._findings, self._unexplained)
 
     def ask_again(self) -> None:
-        """Have the next moment's findings of that moment, however young the latest are."""
+        """Compute the findings again at the next snapshot, however recent the latest are."""
         self.findings_due, self._findings_until_s = True, -inf
 
     def forget_drivers(self) -> None:
-        """Look at the connections again: more may be known of their drivers."""
+        """Identify the drivers of connections again, because more may be known."""
         self._named.clear()
         self.drivers_due = True
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 LOGIN: Final = ("PGUSER", "PGPASSWORD", "PGDATABASE")
-"""What a driver needs to know besides the address."""
+"""What a driver needs in addition to the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +15,12 @@ class Source:
     """A live recording, or files."""
 
     listener: str = ""
-    """What drivers connect to, as the user wrote it or would write it: `:6433`, `127.0.0.1:40001`,
-    `unix:/dir`."""
+    """The address for drivers, as the user wrote it or would write it: `:6433`, `127.0.0.1:40001`,
+    `unix:/dir`.
+    """
     upstream: str = ""
     live: bool = False
-    """Whether more may come: follow the end."""
+    """Whether more may come, so that the screen follows the end."""
     files: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     """All addresses of the recorder: `127.0.0.1:6433`, `unix:/dir/.s.PGSQL.6433`."""
@@ -29,7 +30,7 @@ class Source:
     warning: str = ""
     """A line to show while nothing has come yet: the upstream that cannot be reached."""
     notes: tuple[str, ...] = ()
-    """What you should know before you point a driver here."""
+    """Notes to read before you point a driver here."""
     greeting: str = ""
     """A line in the footer when the screen opens."""
     temporary: bool = False
@@ -40,11 +41,11 @@ class Source:
     """Whether `explain_dsn` leads to a throw-away server, where planning a statement can do no
     harm."""
     read_only: bool = False
-    """Whether the screen only looks: nothing is written, sent to a server or run."""
+    """Whether the screen is read only: nothing is written, sent to a server or run."""
     joins_sides: bool = True
     """Whether the two sides of a pooler are joined."""
     unsaved: bool = False
-    """Whether quitting throws the recording away, and so must be confirmed."""
+    """Whether quitting would lose the recording, and must be confirmed."""
 
     @property
     def title(self) -> str:

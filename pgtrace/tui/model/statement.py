@@ -1,8 +1,8 @@
-"""The statements of a row: what leads the inspector.
+"""The statements of a row, at the top of the inspector.
 
 Each is the application's own text with its own parameter numbers, also if only a Bind of it passed,
-or if the server skipped it. Its values come from the Bind. What does not fit the lines there are is
-counted: the statement is shown whole on a page of its own.
+or if the server skipped it. Its values come from the Bind. Lines that do not fit are counted; a
+separate page shows the whole statement.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LINES: Final = 8
 VALUE_CELLS: Final = 60
 """The most cells of one value there."""
 LOOKED_AT: Final = 20_000
-"""Characters of a statement that are laid out there."""
+"""The most characters of a statement that are laid out there."""
 VALUES_SHOWN: Final = 1_000
 STATEMENTS_SHOWN: Final = 1_000
 _PARSE, _BIND, _QUERY, _ERROR = map(ord, "PBQE")
@@ -44,7 +44,7 @@ class Ran:
 
     @property
     def short_values(self) -> tuple[tuple[str, str], ...]:
-        """The values, each as long as there is room for."""
+        """The values, each cut to its room."""
         return tuple((name, cells.cut(value, VALUE_CELLS)) for name, value in self.values)
 
 

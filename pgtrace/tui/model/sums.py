@@ -1,8 +1,8 @@
-"""What the rows of one line add up to: a row's own numbers, or the sums of a fold.
+"""The numbers of one line: a row's own numbers, or the sums of a fold.
 
-A fold is added up when it is drawn, MOST rows at a time, and continues from there: a
-transaction of a million rows does not stop the screen. Until it is complete its numbers are lower
-bounds. Its flights are kept in order, repeats as one, up to a bound.
+A fold is added up when it is drawn, MOST rows at a time, and continues from there: a transaction of
+a million rows does not stop the screen. Until it is complete its numbers are lower bounds. Its
+flights are kept in order, repeats as one, up to a bound.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pgtrace.trace.row import Row, Shape
 from pgtrace.tui.model.groups import Together
 
 MOST: Final = 2000
-"""Rows added up at one look."""
+"""How many rows are added up at a time."""
 MEMBERS_KEPT: Final = 64
-"""Rows of a fold that are kept one by one."""
+"""The most rows of a fold that are kept singly."""
 FLIGHTS_KEPT: Final = 24
 STATEMENTS_KEPT: Final = 64
-"""Statements of a fold whose cost is kept."""
+"""The most statements of a fold whose cost is kept."""
 TABLES_OF: Final = 8
-"""Statements whose tables are named."""
+"""The most statements whose tables are named."""
 SPANS_KEPT: Final = 64
 
 
@@ -36,14 +36,14 @@ class Sum:
     """The last complete row in it."""
     number: int = 0
     places: list[int] = field(default_factory=list)
-    """The first ones."""
+    """The places of the first rows."""
     members: list[Row] = field(default_factory=list)
     rows: int = 0
     sent_bytes: int = 0
     received_bytes: int = 0
     served_ns: int = 0
     end_ns: int | None = 0
-    """Since the start of the capture; None while a row is open."""
+    """When the last row ended, since the start of the capture; None while a row is open."""
     errors: int = 0
     failed: Row | None = None
     """The first row with an error."""
@@ -115,7 +115,7 @@ class Sum:
 
     @property
     def costliest(self) -> tuple[str, int]:
-        """The statement that took longest altogether, and how often it ran."""
+        """The statement that took longest in total, and how often it ran."""
         sql, (times, _) = max(self.costs.items(), key=lambda one: one[1][1], default=("", (0, 0)))
         return sql, times
 

@@ -1,4 +1,4 @@
-"""What a line of the timeline needs to know of the lines above it."""
+"""The facts about the lines above that a line of the timeline needs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.listing import Listing
 
 LOOK_BACK: Final = 50
-"""Lines above the window that are searched for a connection's row before."""
+"""How many lines above the window are searched for a connection's previous row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The row above a line, its connection's row before, and how far the list is scrolled."""
+    """The row above a line, its connection's previous row, and how far the list is scrolled."""
 
     above_ns: int | None = None
     same_ns: int | None = None
@@ -27,8 +27,9 @@ class Surroundings:
 
 
 def surroundings(listing: Listing, top: int, items: Sequence[Item], sideways: int) -> list[Surroundings]:
-    """The surroundings of each line in sight; the first of them is line `top`. A mark belongs to no
-    connection."""
+    """The surroundings of each visible line; the first of them is line `top`. A mark belongs to no
+    connection.
+    """
     above: Row | None = None
     latest: dict[int, Item] = {}
     found = []

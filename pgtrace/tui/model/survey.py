@@ -1,5 +1,5 @@
-"""What the screen shows about all rows besides counters: where the problems are, each
-driver's most frequent flights, transactions, and where each statement was seen.
+"""Facts about all rows in addition to counters: the problems, each driver's most frequent flights,
+the transactions, and where each statement was seen.
 
 The flights kept for one connection are bounded; rarer ones beyond the bound are left out.
 """
@@ -20,7 +20,7 @@ from pgtrace.trace.sightings import Sightings
 from pgtrace.trace.transactions import Transactions
 
 FLIGHTS_KEPT: Final = 64
-"""Different flights kept for one connection."""
+"""The most flights kept for one connection."""
 
 
 class Survey(CompleteRows):
@@ -72,7 +72,7 @@ class Survey(CompleteRows):
 
     def settle(self, *, is_all: bool) -> None:
         if not is_all:
-            return  # what a connection that has ended did last may be among the rows to come
+            return  # the last rows of an ended connection may still come
         entries = map(self._feed.trace.rows.entry, self._feed.open)
         self.transactions.stand({entry.connection: entry.opened_ns for entry in entries})
 

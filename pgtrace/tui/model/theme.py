@@ -138,12 +138,13 @@ MONO: Final = Palette(
 
 
 THEMES: Final = {palette.name: palette for palette in (DARK, LIGHT, ANSI, ANSI_LIGHT)}
-"""Those you can choose, in the order of the key."""
+"""The themes that users can choose, in the order of the key."""
 
 
 def choose_palette(environ: Mapping[str, str], chosen: str = "") -> Palette:
     """The palette for an environment: NO_COLOR, a terminal of sixteen colours, a light background.
-    The user's choice counts more than the background."""
+    The user's choice takes precedence over the background.
+    """
     if environ.get("NO_COLOR"):
         return MONO
     is_light = environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
@@ -155,8 +156,9 @@ def choose_palette(environ: Mapping[str, str], chosen: str = "") -> Palette:
 
 
 def only_ascii(environ: Mapping[str, str], encoding: str) -> bool:
-    """Whether the locale has ASCII only. Python takes a C locale for UTF-8, as terminals without
-    any locale mostly are; LC_ALL=C is meant as it says."""
+    """Whether the locale has only ASCII. Python treats a C locale as UTF-8, which is mostly right
+    for terminals without a locale; LC_ALL=C is taken literally.
+    """
     return "utf" not in encoding.lower() or environ.get("LC_ALL") in ("C", "POSIX")
 
 
@@ -227,7 +229,7 @@ class Pen:
         return text.translate(_ASCII_GLYPHS).encode("ascii", "backslashreplace").decode("ascii")
 
     def on(self, ground: str) -> Styles:
-        """How each role looks on a ground."""
+        """The styles of the roles on a ground."""
         styles = self._grounds.get(ground)
         if styles is None:
             styles = self._grounds[ground] = Styles(self.palette, ground)

@@ -1,5 +1,5 @@
-"""What the panes share, apart from any widget: one trace, what is known of all its rows, how they
-are shown, and the questions that more than one pane asks.
+"""The state that panes share, without any widget: one trace, the facts about its rows, the settings
+of the display, and questions that more than one pane asks.
 
 `reading` brings all of it up to the trace, but not while the screen is paused.
 """
@@ -33,7 +33,7 @@ from pgtrace.tui.model.theme import Pen
 from pgtrace.tui.model.variants import Variant, Variants
 
 WAITS_NS: Final = 1_000_000_000
-"""How long a round trip is open before the screen says what it waits for."""
+"""How long a round trip must be open before the screen says what it waits for."""
 
 
 @dataclass(slots=True)
@@ -44,8 +44,9 @@ class View:
     source: Source
     pen: Pen
     recorder: Any = None
-    """The handle of what writes the capture, a recorder or an import of standard input; it is only
-    asked whether it is alive."""
+    """The handle of the recorder, or the import of standard input, that writes the capture. It is
+    only asked whether it is alive.
+    """
     joins: Joins | None = None
     """The joins of a pooler's two sides, if they are known already."""
     marked: str = ""
@@ -97,7 +98,9 @@ class View:
 
     @property
     def live_recorder(self) -> Recorder | None:
-        """The recorder, as long as it records; an import of standard input takes no orders."""
+        """The recorder, while it records; None for an import of standard input, which takes no
+        orders.
+        """
         return self.recorder if isinstance(self.recorder, Recorder) and self.recorder.alive else None
 
     @property
@@ -112,8 +115,9 @@ class View:
 
     @property
     def upstream_refused(self) -> str:
-        """What the latest connection attempt was answered if the server could not be reached; else
-        nothing."""
+        """The answer to the latest connection attempt if the server could not be reached; else
+        empty.
+        """
         place = len(self.trace.rows) - 1
         while place >= 0 and self.trace.rows[place].shape.kind is RowKind.CLOSED:
             place -= 1
@@ -127,7 +131,7 @@ class View:
 
     @property
     def selected(self) -> Selected | None:
-        """What the panes need of the rows that the filter selects; None until it is known."""
+        """The panes' data about the rows that the filter selects; None until it is known."""
         return self.counted.sums.rows if self.counted.sums is not None else None
 
     @property
@@ -138,7 +142,9 @@ class View:
 
     @property
     def drivers(self) -> tuple[DriverTotals, ...]:
-        """The drivers and their counters: those of what the filter selects, once it is added up."""
+        """The drivers and their counters; under a filter, of the selected round trips, once they
+        are added up.
+        """
         if not self.is_filtered:
             return self.snapshot.drivers
         sums = self.counted.sums
@@ -210,6 +216,6 @@ class View:
         return max(2, len(self.connection_name(len(self.trace.connections) - 1))) + self.lanes.deepest
 
     def item_end_ns(self, item: Item) -> int:
-        """When the row ended; the present while it is open."""
+        """When the item ended; the present time while it is open."""
         end = item.end_ns
         return max(self.reading.now_ns, item.opened_ns) if end is None else end

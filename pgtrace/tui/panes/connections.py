@@ -1,9 +1,9 @@
-"""The Connections pane: one line for each connection, who it is and its state; below, what is known
-about the selected one.
+"""The Connections pane: one line for each connection, with its driver and its state; below, all
+details of the selected one.
 
 Open connections come first, then ended ones, dim. All lines show the same moment; the details below
-are asked when they are drawn. `in transaction` for more than a second with nothing under way stands
-out: the server waits and holds its locks.
+are computed when they are drawn. `in transaction` for more than a second with nothing under way is
+highlighted, because the server waits and holds its locks.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from pgtrace.tui.widgets.table import TablePane
 _IDLE_TOO_LONG_NS = 1_000_000_000
 _STATEMENTS_LEAST = 3
 _OTHER_LINES = 13
-"""Lines of details besides the statements."""
+"""The number of detail lines without the statements."""
 _PORTALS_TOLD = 8
 _NO_NAME = '""'
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One connection at one moment."""
+    """The state of one connection at one moment."""
 
     connection: Connection
     name: str
@@ -219,8 +219,9 @@ class Connections(TablePane[Standing]):
         yield line("between", (f"{connection.client} → {connection.upstream}", "text"), (f"   process {process}" if process else "", "dim"))
 
     def _prepared(self, item: Standing, width: int, line: Callable[..., Strip]) -> Iterator[Strip]:
-        """The statements that are alive, those with the most Binds first, as many as leave room for
-        the rest."""
+        """The statements that are alive, those with the most Binds first, as many as fit above the
+        other lines.
+        """
         connection, pen = item.connection, self.view.pen
         counters = connection.counters(self.view.reading.now_ns)
         yield line(
@@ -274,7 +275,7 @@ class Connections(TablePane[Standing]):
         )
 
     def _state(self, connection: Connection, under_way: Row | None) -> tuple[str, str]:
-        """Its state in words, and their role."""
+        """The state of a connection in words, and their role."""
         trace = self.view.trace
         if connection.cancels is not None:
             return f"cancels {trace.name_of(trace.connections[connection.cancels])}", "text"
@@ -309,7 +310,7 @@ def _since(duration_ns: int) -> Runs:
 
 
 def _life(item: Standing) -> Runs:
-    """When it began and ended, and who ended it."""
+    """When a connection began and ended, and who ended it."""
     connection = item.connection
     began = "joined" if connection.joined else "opened"
     runs = [(f"{began} {figures.seconds(connection.opened_ns)}", "text")]

@@ -1,10 +1,10 @@
-"""The Differences pane of two captures: what each did, in two columns, step by step.
+"""The Differences pane: the steps of two captures in two columns.
 
 First the sentences of `diff`, then the steps of each pair of connections. Steps that are the same
-are dim; `~` is another way to run the same statements, `<` and `>` a step of one capture only.
-`n` and `N` go from difference to difference, `enter` shows the messages of both. With a filter,
-only the round trips that it selects are compared, as if the captures held no others. That happens
-in a thread; again when they have grown, or when another filter is in force.
+are dim; `~` is another way to run the same statements, `<` and `>` a step of one capture only. `n`
+and `N` go from difference to difference, `enter` shows the messages of both. With a filter, only
+the round trips that it selects are compared, as if the captures held no others. That happens in a
+thread; again when they have grown, or when another filter is in force.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from pgtrace.tui.widgets.lines import Line
 
 _AGAIN_S: Final = 5.0
 _BUDGET_S: Final = 0.02
-"""Spent in a tick on finding out which round trips the filter selects."""
+"""Seconds per tick spent on finding the round trips that the filter selects."""
 _FLIGHT_CELLS: Final = 22
 _COMPARING: Final = "comparing …"
 _NOTHING: Final = "no round trips on either side"
@@ -60,14 +60,14 @@ class Differences(ListWidget):
             self.places = places
 
     class Wanted(Message):
-        """The captures should be compared, by this."""
+        """Asks for the captures to be compared, by this function."""
 
         def __init__(self, work: Callable[[], Compared]) -> None:
             super().__init__()
             self.work = work
 
     class Answered(Message):
-        """They have been, or cannot be."""
+        """The captures have been compared, or cannot be."""
 
     class Stands(Message):
         """The cursor has moved."""
@@ -76,27 +76,27 @@ class Differences(ListWidget):
         super().__init__(view, id=id)
         self.compared: Compared | None = None
         self.refused = ""
-        """Why they could not be compared."""
+        """Why the captures could not be compared."""
         self._sentences: list[str] = []
         self._times_cells = 0
-        """Cells for how often a step occurs."""
+        """The width of the numbers of repeats, in cells."""
         self._rows = -1
-        """Rows there were when they were read."""
+        """The number of rows when the captures were read."""
         self._turn = 0
-        """The turn of the filter with which they are compared, or were last."""
+        """The turn of the filter in the present or latest comparison."""
         self._shown_turn = 0
-        """The same of the comparison that is shown."""
+        """The turn of the filter in the comparison that is shown."""
         self._picked: Picked | None = None
-        """What it selects, while that is being found out."""
+        """The search for the selected round trips, while it is under way."""
         self._reads = False
-        """Whether they have to be read again for the next comparison."""
+        """Whether the captures must be read again for the next comparison."""
         self._began_s: float | None = None
         self._next_s = 0.0
 
     # Comparing.
 
     def advance(self, now_s: float) -> None:
-        """Have the captures compared, if they have grown since or another filter is in force."""
+        """Start a comparison, if the captures have grown or another filter is in force."""
         view, listing = self.view, self.view.listing
         if self._began_s is not None or not view.reading.loaded or listing.behind:
             return
@@ -112,7 +112,7 @@ class Differences(ListWidget):
             self._begin(None if listing.filtering.everything else self._picked.found)
 
     def _begin(self, selected: tuple[Selected, Selected] | None) -> None:
-        """Have them compared, read again if they have grown."""
+        """Start a comparison; read the captures again if they have grown."""
         known, paths = self.compared, self.view.trace.paths
         if known is None or self._reads:
             self._rows = len(self.view.trace.rows)
@@ -123,7 +123,7 @@ class Differences(ListWidget):
         self.post_message(self.Wanted(work))
 
     def take(self, compared: Compared) -> None:
-        """They have been compared."""
+        """Show the result of a comparison."""
         self._finished()
         self.compared, self.refused, self._shown_turn = compared, "", self._turn
         self._sentences = [diff.sentence(change) for change in compared.comparison.changes[:_SENTENCES]]
@@ -132,7 +132,7 @@ class Differences(ListWidget):
         self.post_message(self.Answered())
 
     def refuse(self, reason: str) -> None:
-        """They cannot be compared."""
+        """Show why the captures cannot be compared."""
         self._finished()
         self.refused = reason
         self.post_message(self.Answered())
@@ -153,14 +153,15 @@ class Differences(ListWidget):
 
     @property
     def position(self) -> tuple[str, str]:
-        """Where the cursor is, for the footer, and its role; while another filter is in force than
-        the one that they were compared with, that."""
+        """The cursor's position for the footer, and its role; a note instead if another filter is
+        in force than in the comparison.
+        """
         if self.compared is not None and self._shown_turn != self.view.listing.filtering.turn:
             return _COMPARING, "attention"
         return (f"{self.cursor + 1}/{self.count()}", "dim") if self.count() else ("", "dim")
 
     def go_to_difference(self, direction: int) -> bool:
-        """Put the cursor on the next or previous difference; whether there is one."""
+        """Move the cursor to the next or previous difference. Returns whether there is one."""
         before = len(self._sentences)
         found = self.compared.next(self.cursor - before, direction) if self.compared is not None else None
         if found is not None:
@@ -228,7 +229,7 @@ class Differences(ListWidget):
         return rowtext.plain(told, width)
 
     def _step(self, line: Line, half: Half | None, width: int, *, same: bool, alike: bool) -> None:
-        """One half of a line: what both sides have is dim, what only this one has is bright."""
+        """One half of a line: steps of both sides are dim, steps of only this side are bright."""
         if half is None or self.compared is None:
             return
         end, pen, step = line.used + width, self.view.pen, half.step
@@ -260,7 +261,7 @@ class Differences(ListWidget):
         return [one for one in found if one is not None]
 
     def open(self) -> None:
-        """Show the messages of both round trips; a round trip without another, in the timeline."""
+        """Show the messages of both round trips; if there is only one, show it in the timeline."""
         found = self._places()
         if len(found) == 2:
             self.post_message(self.Paired((found[0], found[1])))

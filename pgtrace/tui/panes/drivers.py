@@ -33,10 +33,10 @@ from pgtrace.tui.widgets.lines import Line
 
 _FLIGHTS: Final = 4
 _NAME_CELLS: Final = 14
-"""Cells of a driver's name before its evidence."""
+"""The width of a driver's name before its evidence, in cells."""
 _EVIDENCE_CELLS: Final = 120
 _LOOKED_AT: Final = 20
-"""Connections of a driver that are asked for evidence, layers and processes."""
+"""How many connections of a driver are searched for evidence, layers and processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,9 @@ _GROUPS: Final[tuple[tuple[str, tuple[_Counter, ...]], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One line: a title with one cell for each driver, or with words; the head of a group has
-    neither."""
+    """One line: a title with one cell for each driver, or with text; the heading of a group has
+    neither.
+    """
 
     title: str
     cells: tuple[str, ...] = ()
@@ -186,7 +187,7 @@ class Drivers(ListWidget):
         self.open()
 
     def action_per_execution(self) -> None:
-        """Totals or values per execution."""
+        """Switch between totals and values per execution."""
         self.per_execution = not self.per_execution
         self.redraw()
 
@@ -198,7 +199,9 @@ class Drivers(ListWidget):
         self.redraw()
 
     def _sizes(self, width: int) -> tuple[int, int]:
-        """The cells of the titles and of one driver: as many drivers as possible are in sight."""
+        """The widths of the titles and of one driver, so that as many drivers as possible are
+        visible.
+        """
         first, least = (30, 16) if width < 100 else (38, 18)
         return first, max(least, min(22, (width - first) // max(1, len(self.view.variants))))
 
@@ -261,13 +264,12 @@ class Drivers(ListWidget):
         return (connection for connection in self.view.trace.connections if self.view.driver(connection.index) == driver)
 
     def _known(self, name: str, texts: list[str]) -> list[_Entry]:
-        """The evidence for something, a line each, its name before the first; none if there is
-        none."""
+        """Lines with the evidence for a name, which precedes the first; empty without evidence."""
         found = [rowtext.plain(text, _EVIDENCE_CELLS) for text in dict.fromkeys(texts) if text][:_FLIGHTS]
         return [_Entry("" if number else rowtext.plain(name, _NAME_CELLS - 3), words=text) for number, text in enumerate(found)]
 
 
 def _share(value: int, executions: int) -> str:
-    """The share of each execution, with three significant digits."""
+    """The value per execution, with three significant digits."""
     share = value / executions if executions else 0.0
     return "·" if not executions else f"{share:.2f}" if share < 10 else figures.count(round(share))

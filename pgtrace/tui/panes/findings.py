@@ -1,9 +1,9 @@
 """The Findings pane: what costs round trips or fails, failures first, then by cost; below, the
-evidence and the remedy of the selected one.
+evidence and the remedy of the selected finding.
 
 Lines of evidence are rows of the timeline: `enter` goes to the first of them, among the rows of the
-finding, and `esc` comes back. `y` copies the remedy. The cursor stays on its finding when the
-order changes.
+finding, and `esc` comes back. `y` copies the remedy. The cursor stays on its finding when the order
+changes.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Findings(ListWidget):
         return [*listed, *[blank(self.view.pen, width)] * (height - len(listed) - len(self._told)), *self._told]
 
     def _nothing(self) -> str:
-        """What is shown instead of findings: that nothing was found, only where nothing failed."""
+        """The text that is shown instead of findings: "nothing found" only if nothing failed."""
         if self.view.is_filtered:
             return "counting …" if self.view.selected is None else "no finding among what the filter selects; esc shows all"
         left = self.view.snapshot.unexplained
@@ -124,8 +124,9 @@ class Findings(ListWidget):
             self.post_message(Chosen(self._filter(finding, places), places))
 
     def _filter(self, finding: Finding, places: tuple[int, ...]) -> str:
-        """The filter for its rows: its connections, or if they are too many its driver, and its
-        statement, if all evidence is of one."""
+        """The filter for a finding's rows: its connections (or, if they are too many, its driver),
+        and its statement, if all evidence has the same one.
+        """
         view, note = self.view, finding.note
         rows = [view.trace.rows[place] for place in places]
         numbers = dict.fromkeys([*note.connections, *(row.connection for row in rows)])
@@ -143,7 +144,7 @@ class Findings(ListWidget):
         self.open()
 
     def _in_full(self, finding: Finding, width: int) -> list[Strip]:
-        """What, why, evidence and remedy."""
+        """The lines of one finding: what, why, evidence and remedy."""
         trace = self.view.trace
         title = f"{finding.name} · {rowtext.plain(advice.who(finding), 30)} · {advice.connections(trace, finding)}"
         told = [rule(self.view.pen, width, title, "enter: the evidence in the timeline")]

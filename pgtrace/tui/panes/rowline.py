@@ -1,9 +1,9 @@
 """One row of the timeline as one line of the screen.
 
-rowtext says what is on it, columns where, and the pen how it looks. A mark and a gap take the whole
-line; a row that is not a round trip has no duration. SQL that repeats the connection's row before,
-or the driver's side of a pooler, is dim: what changes stands out. SQL begins right after a short
-flight.
+rowtext has the texts, columns their places, and the pen their look. A mark and a gap take the whole
+line; a row that is not a round trip has no duration. SQL that repeats the connection's previous
+row, or the driver's side of a pooler, is dim, so that changes stand out. SQL begins right after a
+short flight.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _HEADS = {
 SHORT_FLIGHT = 14
 """A flight of at most this many cells gives the rest of its column to SQL."""
 _SQL_LEAST = 16
-"""Cells that are worth a statement beside what it waits for."""
+"""The least width for a statement next to what it waits for, in cells."""
 _RIGHT = frozenset({"rows", "sent", "recv", "bytes", "first", "ms"})
 
 
 def head(view: View, columns: tuple[Column, ...], width: int, axis: Axis) -> Strip:
-    """The columns' heads."""
+    """The headings of the columns."""
     line = Line(view.pen, width, "head")
     for column in columns:
         if column.name == "sql":
@@ -171,7 +171,7 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
 
 
 def _waiting(view: View, item: Item, connection: Connection | None) -> str:
-    """What an open round trip waits for, once it has for a while."""
+    """What an open round trip has been waiting for, after a while; else empty."""
     if connection is None or item.end_ns is not None or item.folded or not item.row.is_round_trip or item.row.label.end:
         return ""
     wait = view.wait_of(connection, item.opened_ns)
@@ -187,8 +187,9 @@ def _waits(line: Line, item: Item, told: str, width: int) -> None:
 
 
 def _parts(view: View, item: Item, near: Surroundings, *, split: bool) -> list[Part]:
-    """The pieces of a bar, the time in a pooler apart. When split, it shows waiting and receiving
-    apart too, and the driver's own time since the connection's row before."""
+    """The pieces of a bar, with the time in a pooler. When `split`, waiting and receiving are
+    separate, and the driver's own time since the connection's previous row is added.
+    """
     if not item.row.is_round_trip:
         return [(item.opened_ns, item.opened_ns, WAITING)]
     end_ns = view.item_end_ns(item)

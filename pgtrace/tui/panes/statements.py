@@ -1,9 +1,9 @@
 """The Statements pane: one line for each statement under one driver, by its cost in round trips.
 
 The numbers are those of `stats --by statement`. A round trip that several statements share counts
-for each of them; the pane says so if that happens. Below: the SQL in full, what was sent for it and
-how often, its cost in words, its names and what became of them, and the findings that it is
-evidence for. `D` joins the lines of a statement that several drivers run, or splits them again.
+for each of them; the pane says so if that happens. Below: the SQL in full, its flights and how
+often each was sent, its cost in words, its names and how they ended, and the findings for which it
+is evidence. `D` joins the lines of a statement that several drivers run, or splits them again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pgtrace.tui.widgets.table import SLICE, TablePane
 
 _BAR_CELLS = 8
 _AND = ", "
-"""Between the drivers of one statement."""
+"""The separator between the drivers of one statement."""
 _SEEN_ON = 8
 _FLIGHTS = 6
 _HISTOGRAM_CELLS = 24
@@ -59,7 +59,7 @@ def _ms(duration_ns: int, role: str = "text") -> Runs:
 
 
 def _drivers(view: StatementView) -> str:
-    """Its driver, or how many there are."""
+    """The driver of a statement, or the number of its drivers."""
     drivers = view.driver.split(_AND)
     return view.driver if len(drivers) == 1 else f"all {len(drivers)}"
 
@@ -69,7 +69,7 @@ def _sql(pane: Statements, view: StatementView, width: int) -> Runs:
 
 
 def _histogram(wait: Histogram) -> Runs:
-    """How often it waited how long, on a logarithmic scale from the shortest to the longest."""
+    """A histogram of the waits, on a logarithmic scale from the shortest to the longest."""
     shown = wait.shares(_HISTOGRAM_CELLS)
     least, most = (figures.milliseconds(edge) for edge in (shown[0][0], shown[-1][1]))
     return [(f"{least} ", "dim"), (rates.blocks([times for _, _, times in shown], " "), "bar"), (f" {most} ms", "dim")]
@@ -111,9 +111,9 @@ class Statements(TablePane[StatementView]):
     most_round_trips = 0
     _shared = False
     _together = False
-    """Whether drivers are joined: one line for each statement."""
+    """Whether drivers are joined, with one line for each statement."""
     _shares: Mapping[int, list[tuple[str, int]]] = MappingProxyType({})
-    """For each statement then: its drivers and their round trips."""
+    """If drivers are joined: statement -> its drivers and their round trips."""
 
     def gather(self) -> Iterator[list[StatementView] | None]:
         found: list[StatementView] = []
@@ -134,7 +134,7 @@ class Statements(TablePane[StatementView]):
         yield found
 
     def _selected(self, found: list[StatementView]) -> Generator[None, None, list[StatementView]]:
-        """Those that the filter selects, with what they did in the selected round trips."""
+        """The selected statements, with their numbers in the selected round trips."""
         rows, chosen = self.view.selected, []
         for place, view in enumerate(found):
             whole = view.group
@@ -146,8 +146,9 @@ class Statements(TablePane[StatementView]):
         return chosen
 
     def _over_all(self, found: list[StatementView]) -> Generator[None, None, list[StatementView]]:
-        """Statements with what all drivers did with them, the drivers in order of their round
-        trips."""
+        """The statements with the numbers of all drivers together; drivers are in order of their
+        round trips.
+        """
         by_number: dict[int, list[StatementView]] = {}
         for place, view in enumerate(found):
             by_number.setdefault(view.group.number, []).append(view)
@@ -173,7 +174,7 @@ class Statements(TablePane[StatementView]):
         return item.driver, item.group.number
 
     def action_over_all(self) -> None:
-        """Have a line for each driver that runs a statement, or one for all of them."""
+        """Switch between a line for each driver of a statement, and one for all of them."""
         self._together = not self._together
         self.gather_anew()
 
@@ -249,7 +250,7 @@ class Statements(TablePane[StatementView]):
         return "   ms p50 {}  p95 {}  max {}".format(*map(figures.milliseconds, (wait.percentile(50), wait.percentile(95), wait.max)))
 
     def _prepared(self, item: StatementView) -> Runs:
-        """How often, under which names, and who ended them."""
+        """How often a statement was prepared, under which names, and who ended them."""
         group = item.group
         runs: Runs = [(f"{counted(group.parses, 'time')}, {group.reused} reused, {group.live} live", "text")]
         ended = [f"{times} ended by {how}" for how, times in group.ended.items()]

@@ -48,8 +48,9 @@ PANES = (
 
 
 def shown(view: View, room: int) -> tuple[str, str]:
-    """What is shown, in that many cells: the filter or the fold, and the role. The number of rows
-    that are left is never cut off."""
+    """The filter or the fold, in that many cells, and the role. The number of remaining rows is
+    never cut off.
+    """
     listing = view.listing
     if listing.filtering.everything:
         return (f"fold {listing.fold}" if len(listing) and listing.fold != "none" else ""), "dim"
@@ -64,7 +65,7 @@ class Tabs(LineWidget):
     active = "timeline"
     narrow = False
     differences = 0
-    """How many differences two captures have."""
+    """The number of differences between two captures."""
 
     def build(self, width: int, height: int) -> list[Strip]:
         line = Line(self.view.pen, width).add(" ")

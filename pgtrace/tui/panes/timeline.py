@@ -2,7 +2,8 @@
 
 The cursor belongs to a round trip, not to a line: folding, filtering and new rows leave it on the
 same row or its nearest visible neighbour, and on the same line of the screen. While following, it
-is on the last row. Any move up ends following, `G` starts it again; what has come since is counted.
+is on the last row. Any move up ends following, `G` starts it again; rows that come meanwhile are
+counted.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _is_whole(item: Item) -> bool:
 
 
 def _letters(item: Item) -> int:
-    """How many different messages it has to show."""
+    """The number of different messages in a line."""
     return len({*item.row.shape.sent}) + len({*item.row.shape.received})
 
 
@@ -69,7 +70,7 @@ class Timeline(ListWidget):
         self._axis = Axis((), 12)
         self._zoom = Zoom()
         self._items: list[Item] = []
-        """Those in sight; below, what each needs to know of the lines above it."""
+        """The visible lines; below, what each needs to know of the lines above it."""
         self._near: list[Surroundings] = []
         self._same: set[int] = set()
         """Rows that are the same round trip as the one under the cursor, on both sides of a
@@ -77,7 +78,7 @@ class Timeline(ListWidget):
 
     @property
     def place(self) -> int:
-        """The place of the row under the cursor, -1 where there is none."""
+        """The place of the row under the cursor; -1 if there is none."""
         return self.view.listing.place(self.cursor) if len(self.view.listing) else -1
 
     @property
@@ -93,12 +94,12 @@ class Timeline(ListWidget):
 
     @property
     def new(self) -> int:
-        """How many lines have come since following ended and have not been in sight."""
+        """How many lines have come since following ended and have not been visible."""
         return self.view.listing.lines_behind(self._seen_place) if self.view.reading.growing and not self.following else 0
 
     @property
     def position(self) -> tuple[str, str]:
-        """Where the cursor is, for the footer, and its role."""
+        """The cursor's position for the footer, and its role."""
         if not self.count():
             return "", "dim"
         if self.following:
@@ -135,8 +136,9 @@ class Timeline(ListWidget):
         return len(self.view.listing)
 
     def refresh_list(self) -> None:
-        """Find the cursor's row again after the listing changed, and draw. A capture that has ended
-        is read from its beginning."""
+        """Find the cursor's row again after the listing changed, and draw. In a finished capture
+        the cursor begins at the first row.
+        """
         if self._fresh and self.view.reading.loaded:
             self._fresh = False
             if self.following and self.view.trace.ended:
@@ -208,35 +210,39 @@ class Timeline(ListWidget):
         super().go(index)
 
     def go_to_place(self, place: int) -> None:
-        """Put the cursor on the line that shows a row."""
+        """Move the cursor to the line that shows a row."""
         self.unfollow()
         super().go(self.view.listing.index(place))
 
     def go_to_time(self, time_ns: int) -> None:
-        """Put the cursor on the first line that began then or later."""
+        """Move the cursor to the first line that began then or later."""
         self.unfollow()
         super().go(moving.index_at(self.view.listing, time_ns))
 
     def go_to_slow(self, direction: int, least_ns: int) -> bool:
-        """Put the cursor on the next or previous round trip that took at least so long; whether
-        there is one."""
+        """Move the cursor to the next or previous round trip that took at least that long. Returns
+        whether there is one.
+        """
         return self._go(lambda item: moving.next_slow(self.view.listing, item, direction, least_ns))
 
     def go_to_same(self, direction: int) -> bool:
-        """Put the cursor on the next or previous row of the same statement; whether there is
-        one."""
+        """Move the cursor to the next or previous row of the same statement. Returns whether there
+        is one.
+        """
         return self._go(lambda item: moving.next_same(self.view.listing, item, direction))
 
     def go_to_problem(self, direction: int) -> bool:
-        """Put the cursor on the next or previous error, gap or first row of a finding; while rows
-        that do not match are dim, on a row that matches; whether there is one."""
+        """Move the cursor to the next or previous error, gap or first row of a finding; while rows
+        that do not match are dim, to a row that matches. Returns whether there is one.
+        """
         if self.walks_matches:
             return self.go_to_match(direction)
         return self._go(lambda item: moving.next_problem(self.view.listing, item, direction, self.view.problems()))
 
     def go_to_match(self, direction: int) -> bool:
-        """Put the cursor on the next or previous row that matches the filter; whether there is
-        one."""
+        """Move the cursor to the next or previous row that matches the filter. Returns whether
+        there is one.
+        """
         return self._go(lambda item: self.view.listing.next_match(item, direction))
 
     def go_to_execution(self) -> None:
@@ -263,7 +269,9 @@ class Timeline(ListWidget):
 
     @property
     def walks_matches(self) -> bool:
-        """Whether `n` goes to what matches: problems do not stand out while they are dim."""
+        """Whether `n` goes to rows that match, because problems do not stand out while they are
+        dim.
+        """
         return self.view.listing.dims and not self.view.listing.filtering.everything
 
     def unfollow(self) -> None:
@@ -290,7 +298,9 @@ class Timeline(ListWidget):
             self.action_fold()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether there is something to fold, a zoom, or an end that moves."""
+        """Whether the action has a use: something can be folded, the axis is zoomed, or the capture
+        grows.
+        """
         if action == "fold":
             return self._may_fold
         if action == "unzoom":
@@ -319,7 +329,7 @@ class Timeline(ListWidget):
             self.post_message(self.Moved())
 
     def action_times(self) -> None:
-        """Have the time column show something else."""
+        """Show the next kind of time in the time column."""
         self.view.times = rowtext.TIMES[(rowtext.TIMES.index(self.view.times) + 1) % len(rowtext.TIMES)]
         self.redraw()
 
@@ -341,7 +351,7 @@ class Timeline(ListWidget):
         self._zoomed()
 
     def action_zoom(self, closer: int) -> None:
-        """Span half as much time around the row under the cursor, or twice as much."""
+        """Halve or double the time that is spanned around the row under the cursor."""
         if self.item is not None:
             self._zoom.closer(self.item.opened_ns, self.view.item_end_ns(self.item), self._axis.span_ns, closer)
             self._zoomed()
@@ -364,7 +374,7 @@ class Timeline(ListWidget):
             self._zoomed()
 
     def _moment(self, x: int) -> int | None:
-        """The moment at a cell of the axis; None beside it or without a waterfall."""
+        """The time at a cell of the axis; None outside it or without a waterfall."""
         bar = next((column for column in self._columns(self.size.width) if column.name == "bar"), None)
         return self._axis.time_at(x - bar.start) if self.view.waterfall and bar is not None and bar.start <= x < bar.end else None
 
@@ -394,7 +404,7 @@ class Timeline(ListWidget):
         )
 
     def _settle(self) -> None:
-        """Bring the cursor back to its row, on the same line of the screen."""
+        """Move the cursor back to its row, on the same line of the screen."""
         count, page = self.count(), self.page_lines
         if self.following:
             self.cursor, self.top = max(0, count - 1), max(0, count - page)

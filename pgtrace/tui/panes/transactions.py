@@ -1,8 +1,8 @@
-"""The Transactions pane: one line for each, its costliest statement, how long it took, and how much
-of that time was idle.
+"""The Transactions pane: one line for each transaction, with its costliest statement, its duration,
+and its idle time.
 
 `━` is a round trip, `┄` the time between: the server waits for the application and holds its locks.
-Open ones come first, and grow. All bars have one scale, so that lengths compare.
+Open transactions come first, and grow. All bars have the same scale.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _flights(item: Transaction) -> str:
 
 
 def _costliest(item: Transaction, width: int) -> str:
-    """The statement that took longest altogether, and in how many round trips."""
+    """The statement that took longest in total, and its number of round trips."""
     sql, _, times = item.costliest
     often = f" ×{times}" if times > 1 else ""
     return rowtext.sql(sql, max(1, width - len(often))) + often if sql else ""
@@ -51,8 +51,9 @@ def _share(pane: Transactions, item: Transaction) -> float:
 
 
 def bar(item: Transaction, now_ns: int, longest_ns: int, width: int) -> Runs:
-    """Its round trips and the time between in `width` cells; the longest transaction takes all of
-    them."""
+    """A bar of its round trips and the time between them; the longest transaction takes all `width`
+    cells.
+    """
     halves = 2 * width
     scale = halves / max(1, longest_ns)
     end = max(1, min(halves, round(item.duration_ns(now_ns) * scale)))
@@ -131,7 +132,7 @@ class Transactions(TablePane[Transaction]):
         return [] if item is None else [Offer("f", "flights", lambda: safe(_flights(item)))]
 
     def action_connection(self) -> None:
-        """Show all of its connection."""
+        """Show all rows of the transaction's connection."""
         if self.item is not None:
             self.post_message(Chosen(self._of_connection(self.item)))
 

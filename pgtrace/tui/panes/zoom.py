@@ -1,16 +1,17 @@
-"""The stretch of time that a waterfall's bars span, if that is not the rows in sight: one row, what
-was dragged over, or what `+ -` and `h l` make of it."""
+"""The time that a waterfall's bars span when zoomed: one row, a dragged range, or the result of `+
+-` and `h l`.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 LEAST_NS: Final = 1000
-"""What the bars span at the least."""
+"""The shortest time that the bars span."""
 
 
 class Zoom:
-    """A window on the time of the capture, or none."""
+    """A window on the time of the capture, if zoomed."""
 
     def __init__(self) -> None:
         self.window: tuple[int, int] | None = None
@@ -26,25 +27,26 @@ class Zoom:
         self.window = None
 
     def closer(self, start_ns: int, end_ns: int, span_ns: int, closer: int) -> None:
-        """Half as much time around a row as is spanned now, or twice as much. The beginning of a
-        row that is longer stays in sight."""
+        """Halve or double the spanned time, around a row. The beginning of a row that is longer
+        stays visible.
+        """
         half = max(LEAST_NS, span_ns // 4 if closer > 0 else span_ns)
         middle = (start_ns + min(end_ns, start_ns + half)) // 2
         self.show(middle - half, middle + half)
 
     def move(self, steps: int) -> None:
-        """Go along by quarters of the window."""
+        """Move the window by quarters of its length."""
         if self.window is not None:
             start, end = self.window
             step = (end - start) // 4 * steps
             self.show(start + step, end + step)
 
     def drag(self, moment_ns: int | None) -> None:
-        """A drag begins at that moment; None is beside the axis."""
+        """Begin a drag at that time; None means outside the axis."""
         self._drag_began = moment_ns
 
     def drop(self, moment_ns: int | None) -> bool:
-        """The drag ends: span what lies between; whether there is anything."""
+        """End the drag, and span the time between. Returns whether there is any."""
         began, self._drag_began = self._drag_began, None
         if began is None or moment_ns is None or began == moment_ns:
             return False

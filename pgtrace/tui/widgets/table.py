@@ -172,7 +172,7 @@ class TablePane(ListWidget, Generic[T]):
 
     @property
     def details_lines(self) -> int:
-        """Lines below the table, its rule included."""
+        """The number of lines below the table, with its rule."""
         height = self.size.height
         return max(_DETAILS_LEAST, height * 2 // 5) if height >= _DETAILS_FROM else 0
 
@@ -188,7 +188,7 @@ class TablePane(ListWidget, Generic[T]):
         return fit(tuple((field.name, field.gap, self._wide(field), field.rank) for field in self.FIELDS), self.LEAST, width)
 
     def _wide(self, field: Field[Any]) -> int:
-        """The width of a column; the one that is sorted by has room for the sign that it is."""
+        """The width of a column; the sort column has room for its sign."""
         return max(field.width, len(field.name) + 1) if field.width and field.name == self.sorted_by else field.width
 
     def build(self, width: int, height: int) -> list[Strip]:
@@ -272,7 +272,7 @@ class TablePane(ListWidget, Generic[T]):
         self._sort(self.sorted_by, reverse=not self.reversed)
 
     async def on_click(self, event: events.Click) -> None:
-        """Sort by a clicked head; if it is sorted by that, reverse it."""
+        """Sort by a clicked heading; at a second click reverse the order."""
         await super().on_click(event)
         column = next((column for column in self.columns(self.size.width) if column.start <= event.x < column.end), None)
         if event.y < self.HEADS and event.button != RIGHT_BUTTON and column is not None and column.name in self.SORTS:

@@ -1,7 +1,7 @@
-"""The totals: a table whose first line counts everything, and the others one driver each, so that
-the columns compare. If there is only one driver, the first line has its name.
+"""The totals: a table whose first line counts everything, and whose other lines count one driver
+each. If there is only one driver, the first line has its name.
 
-While a filter is in force they count what matches it, and say so.
+While a filter is in force, they count only matching round trips, and say so.
 
 On a narrow screen the same counters are words on one line. Every number is a counter of
 docs/counting.md.
