@@ -18,6 +18,8 @@ authentication).
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from pgtrace.framing import Frame
@@ -38,6 +40,10 @@ _ROWS_GUESSED: Final = 4
 """The most rows of a read that is recognised by its layout."""
 _LAYOUTS: Final = 16
 """The most layouts that a form remembers."""
+_OTHERS: Final = 256
+"""How many reads with other layouts come before a form forgets its own."""
+_CUTS: Final = 4_096
+"""The most layouts of reads, whatever the bytes in them."""
 
 _FRONTEND: Final = frozenset(b"PDESHCQ")
 _BIND: Final = ord("B")
@@ -75,36 +81,69 @@ class Answered:
     __slots__ = ()
 
 
-Pieces = tuple[tuple[int, int, bytes], ...]
-"""All bytes of a read except the values: the start and end of each piece, and its bytes."""
-Layouts = dict[int, Pieces]
-"""The pieces of a read, by the read's length. Reads of one form and length usually differ only in
-values, and comparing pieces is quicker than walking through the lengths in a read."""
+Cut = Callable[[bytes], tuple[bytes, ...]]
+"""Cuts the values out of a read: returns the pieces before, between and after them."""
+Layouts = dict[int, tuple[Cut, tuple[bytes, ...]]]
+"""How to cut a read, and its pieces, by the read's length. Reads of one form and length usually
+differ only in values, and comparing pieces is quicker than walking through the lengths in a read.
+"""
 
 
-class AskedForm:
+class _Form:
+    """The layouts of reads with a known key."""
+
+    __slots__ = ("_layouts", "_others")
+
+    def __init__(self, key: Key) -> None:
+        self._layouts: Layouts = {}
+        self._others = 0
+        """How many reads had another layout since no more are remembered."""
+        if isinstance(key, bytes):
+            self._remember(key, [0])
+
+    def _remember(self, data: bytes, bounds: list[int]) -> None:
+        """Compare reads of this length with this one from now on. `bounds` are the start and end of
+        each of its pieces, without the end of the last one."""
+        if len(self._layouts) >= _LAYOUTS:
+            self._others += 1
+            if self._others < _OTHERS:
+                return
+            self._others = 0
+            self._layouts.clear()
+        cut = _cut((*bounds, len(data)))
+        self._layouts[len(data)] = cut, cut(data)
+
+
+@lru_cache(maxsize=_CUTS)
+def _cut(bounds: tuple[int, ...]) -> Cut:
+    layout, position = [], 0
+    for start, end in zip(bounds[::2], bounds[1::2], strict=True):
+        layout.append(f"{start - position}x{end - start}s")
+        position = end
+    return struct.Struct("".join(layout)).unpack
+
+
+class AskedForm(_Form):
     """The form of a frontend read with a known key. It checks quickly whether another read has the
     same key."""
 
-    __slots__ = ("_at", "_before", "_behind", "_head", "_layouts", "_rest", "asked")
+    __slots__ = ("_at", "_before", "_behind", "_head", "_rest", "asked")
 
     def __init__(self, key: Key, asked: Asked, behind: int) -> None:
         """`behind`: how many bytes after the values of a Bind at the start of the read belong to
         that Bind."""
+        super().__init__(key)
         self.asked = asked
         self._behind = behind
         self._before, self._head, self._rest = key if isinstance(key, tuple) and len(key) == 3 else (b"", b"", key)
         self._at = len(self._before)
-        self._layouts: Layouts = {} if isinstance(self._rest, tuple) else {len(self._rest): ((0, len(self._rest), self._rest),)}
 
     def is_of(self, data: bytes) -> bool:
         """Whether a read has the same key. May return False although the keys are equal."""
-        pieces = self._layouts.get(len(data))
-        if pieces is not None:
-            for start, stop, piece in pieces:
-                if data[start:stop] != piece:
-                    break
-            else:
+        layout = self._layouts.get(len(data))
+        if layout is not None:
+            cut, pieces = layout
+            if cut(data) == pieces:
                 return True
         return bool(self._head) and self._has_key(data)
 
@@ -112,43 +151,41 @@ class AskedForm:
         """Whether a read with a Bind has the same key. If so, its layout is the first guess from
         now on."""
         at = self._at
-        start, position = 0, at + 5 + len(self._head)
+        position = at + 5 + len(self._head)
         if data[at + 5 : position] != self._head or data[at] != _BIND or not data.startswith(self._before):
             return False
-        pieces = []
+        bounds = [0]
         try:
             for _ in range(_INT16(self._head, len(self._head) - 2)[0]):
                 length = _INT32(data, position)[0]
-                pieces.append((start, position + 4, data[start : position + 4]))
+                bounds.append(position + 4)
                 position += 4 + length if length > 0 else 4
-                start = position
+                bounds.append(position)
             if data[position:] != self._rest or at + 1 + _INT32(data, at + 1)[0] != position + self._behind:
                 return False
         except struct.error:
             return False
-        _remember_layout(self._layouts, data, pieces, start)
+        self._remember(data, bounds)
         return True
 
 
-class AnsweredForm:
+class AnsweredForm(_Form):
     """The form of a backend read with a known key."""
 
-    __slots__ = ("_before", "_columns", "_layouts", "_rest", "_rest_bytes", "_start", "answered")
+    __slots__ = ("_before", "_columns", "_rest", "_rest_bytes", "_start", "answered")
 
     def __init__(self, key: Key, answered: Answered) -> None:
+        super().__init__(key)
         self.answered = answered
         self._before, self._columns, self._rest = key if isinstance(key, tuple) else (key, b"", b"")
         self._start, self._rest_bytes = len(self._before), len(self._rest)
-        self._layouts: Layouts = {} if self._columns else {self._start: ((0, self._start, self._before),)}
 
     def rows_of(self, data: bytes) -> int:
         """The number of rows in a read with the same key; -1 if its key differs."""
-        pieces = self._layouts.get(len(data))
-        if pieces is not None:
-            for start, stop, piece in pieces:
-                if data[start:stop] != piece:
-                    break
-            else:
+        layout = self._layouts.get(len(data))
+        if layout is not None:
+            cut, pieces = layout
+            if cut(data) == pieces:
                 return len(pieces) - 1
         return self._count_rows(data) if self._columns else -1
 
@@ -160,30 +197,20 @@ class AnsweredForm:
         position, stop, rows = self._start, len(data) - self._rest_bytes, 0
         if data[position + 5 : position + 7] != self._columns:
             return -1
-        pieces = []
-        start = 0
+        bounds = [0]
         while position < stop:
             code, length = _HEADER(data, position)
             if code != _ROW or length < 6:
                 return -1
             if rows < _ROWS_GUESSED:
-                pieces.append((start, position + 7, data[start : position + 7]))
+                bounds += (position + 7, position + 1 + length)
             position += 1 + length
-            start = position
             rows += 1
         if position != stop:
             return -1
         if rows <= _ROWS_GUESSED:
-            _remember_layout(self._layouts, data, pieces, start)
+            self._remember(data, bounds)
         return rows
-
-
-def _remember_layout(layouts: Layouts, data: bytes, pieces: list[tuple[int, int, bytes]], rest: int) -> None:
-    """Remember these pieces and the rest: reads of this length are compared with them from now
-    on."""
-    if len(layouts) >= _LAYOUTS:
-        layouts.clear()
-    layouts[len(data)] = (*pieces, (rest, len(data), data[rest:]))
 
 
 class Reads:

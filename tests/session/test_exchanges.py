@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pgtrace.framing import Frame
-from pgtrace.protocol.codes import FRONTEND
+from pgtrace.protocol.codes import BACKEND, FRONTEND
 from pgtrace.session import cache
 from pgtrace.session.connection import Session
 from pgtrace.session.events import Exchange, Passage
@@ -221,3 +221,28 @@ def test_of_a_long_read_no_more_messages_are_looked_at_than_can_be_learned(
         assert (known.asked_key(data) is not None) is is_known
         assert looked <= cache.LONGEST + 1
     assert known.asked_key(data) == known.asked_key(data.replace(b"7", b"8"))
+
+
+def test_a_form_knows_its_reads_however_long_their_values_are() -> None:
+    """More lengths than it remembers, until it forgets them; no byte beside the values may differ."""
+    known = cache.Reads()
+    asked = [wire(FRONTEND, f"Bind - s1 params={'7' * size} out=0 | {RUN}") for size in range(1, 40)]
+    answered = [wire(BACKEND, f"BindComplete | DataRow {'7' * size} | CommandComplete SELECT 1 | {READY}") for size in range(1, 40)]
+    for data in asked[:2]:
+        key = known.asked_key(data)
+    assert isinstance(key, tuple)
+    form = cache.AskedForm(key, cache.Asked(is_self_contained=True), known._rests[key[2]])
+    answer_key, _ = cache.answered_key(answered[0])
+    assert answer_key is not None
+    answer_form = cache.AnsweredForm(answer_key, cache.Answered())
+    for data, answer in list(zip(asked, answered, strict=True)) * (2 * cache._OTHERS // len(asked)):
+        assert form.is_of(data)
+        assert answer_form.rows_of(answer) == 1
+        assert max(len(form._layouts), len(answer_form._layouts)) <= cache._LAYOUTS
+    for data, answer in zip(asked[::7], answered[::7], strict=True):
+        for place in range(len(data)):
+            other = data[:place] + b"\x01" + data[place + 1 :]
+            assert not form.is_of(other) or known.asked_key(other) == key
+        for place in range(len(answer)):
+            other = answer[:place] + b"\x01" + answer[place + 1 :]
+            assert answer_form.rows_of(other) < 0 or cache.answered_key(other)[0] == answer_key
