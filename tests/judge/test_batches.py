@@ -126,21 +126,24 @@ def test_eager_loading_is_a_unit_of_work(judged: Judge, relations: int, found: i
 
 
 @pytest.mark.parametrize(
-    ("sql", "is_by_bounds"),
+    ("sql", "remedied"),
     [
-        ("select count(*) from t where at >= {n} and at < {m}", True),
-        ("select rate from t where at <= {n} order by at desc limit 1", True),
-        ("select count(*) from t where at between {n} and {m}", True),
-        ("select count(*) from t where owner = {n} and at < {m}", False),
-        ("select name from t where id = {n} limit 1", False),
-        ("select name from t where id in ({n})", False),
+        ("select count(*) from t where at >= {n} and at < {m}", "use one query for all bounds"),
+        ("select rate from t where at <= {n} order by at desc limit 1", "use one query for all bounds"),
+        ("select count(*) from t where at between {n} and {m}", "use one query for all bounds"),
+        ("select count(*) from t where owner = {n} and at < {m}", ""),
+        ("select name from t where id = {n} limit 1", ""),
+        ("select name from t where id in ({n})", ""),
+        ("select name from t order by id limit 1 offset {n}", "read pages of a hundred rows or more"),
+        ("select name from t order by id offset {n} fetch next 1 rows only", "read pages of a hundred rows or more"),
+        ("select name from t where owner = {m} order by id limit 1 offset {n}", ""),
     ],
 )
-def test_the_remedy_of_a_loop_over_bounds_compares_no_column_with_a_list(judged: Judge, sql: str, is_by_bounds: bool) -> None:
+def test_the_remedy_of_a_loop_over_bounds_or_pages_compares_no_column_with_a_list(judged: Judge, sql: str, remedied: str) -> None:
     told = judged(*pages(sql, 1), "end")["n+1"]
     (remedy,) = told.remedies
-    assert remedy.startswith("use one query for all bounds") is is_by_bounds
-    assert ("ANY" in remedy) is not is_by_bounds
+    assert remedy.startswith(remedied)
+    assert ("ANY" in remedy) is not bool(remedied)
 
 
 def binary(*items: int) -> bytes:

@@ -347,6 +347,12 @@ def _(given: Given) -> None:
         given.ask("select count(id) from item where id <= {}", number)
 
 
+@alike("larger-pages", "n+1")
+def _(given: Given) -> None:
+    for number in range(1 if given.remedied else 8):
+        given.ask(f"select name from item order by id limit {100 if given.remedied else 1} offset {{}}", number)
+
+
 @alike("called-once", "n+1")
 def _(given: Given) -> None:
     if given.remedied:

@@ -80,7 +80,9 @@ READS, WRITES, CALLS, RETURNS, IN_TEXT = "reads", "writes", "calls", "returns ro
 CHANGES: Final = "changes rows"
 """A fact: the loop changes or deletes rows, but adds none."""
 BOUNDS: Final = "its values are bounds"
-SINGLE: Final = "its values are not all bounds"
+PAGES: Final = "its values are limits"
+"""Each page has one row, or none: longer ones are no loop."""
+SINGLE: Final = "its values are not all bounds or limits"
 _BLANKED: Final = "values blanked"
 _FROM_POOL: Final = "a pool's reset or check each time"
 PREPARED_ONCE, PREPARED_LEAK = "prepared-once", "prepared-leak"
@@ -398,8 +400,8 @@ class _Watch(Watch):
             if does == WRITES and _ADDS.isdisjoint(texts.words(step.label.sql)):
                 note.fact(CHANGES)
             kinds = {role for role, _ in batches.roles(step.label.sql)}
-            is_by_bounds = does == READS and batches.RANGE in kinds and kinds.isdisjoint((batches.ONE, batches.LIST))
-            note.fact(BOUNDS if is_by_bounds else SINGLE)
+            is_single = does != READS or not kinds.isdisjoint((batches.ONE, batches.LIST))
+            note.fact(SINGLE if is_single or not kinds else BOUNDS if batches.RANGE in kinds else PAGES)
             if does == READS and self.seen.trace.values_blanked:
                 note.fact(_BLANKED)
         elif IN_TEXT not in note.facts and (text := sqltext.without_comments(step.label.sql)) != self._texts[step.key]:
@@ -523,11 +525,18 @@ KIND: Final = Kind(
     first=(
         Remedy(
             "use one query for all bounds: FROM unnest($1) AS bound JOIN ... ON column <= bound (LATERAL for a LIMIT); or use GROUP BY",
+            needs=(BOUNDS,),
             tried="joined-to-bounds",
             clients=DEMO,
         ),
+        Remedy(
+            "read pages of a hundred rows or more, not of one; or everything at once, if it is not too much",
+            needs=(PAGES,),
+            tried="larger-pages",
+            clients=DEMO,
+        ),
     ),
-    is_first=lambda note: note.facts[BOUNDS] > 0 and not note.facts[SINGLE],
+    is_first=lambda note: not note.facts[SINGLE],
     joined=_joined,
     remedies=(
         Remedy(
