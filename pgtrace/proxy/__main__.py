@@ -161,8 +161,8 @@ class Process:
         await self._end(loop, tape, writer)
 
     def _tick(self, loop: asyncio.AbstractEventLoop, tape: Tape, pauses: Pauses) -> None:
-        pauses.turn()
-        tape.turn()
+        pauses.tick()
+        tape.tick()
         loop.call_later(TICK_S, self._tick, loop, tape, pauses)
 
     def _drain(self, server: Server) -> None:

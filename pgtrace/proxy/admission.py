@@ -105,12 +105,12 @@ class Owners:
     def __init__(self) -> None:
         self._uid = os.geteuid()
         self._kernel = SockDiag()
-        self._can_tell = not is_shared(self._uid, _read("/proc/sys/kernel/overflowuid"), _read("/proc/self/uid_map"))
+        self._can_distinguish = not is_shared(self._uid, _read("/proc/sys/kernel/overflowuid"), _read("/proc/self/uid_map"))
 
     def is_ours(self, sock: Any, peer: Any, own: Any) -> bool:
         """Whether our own user owns this accepted connection. Also False if this system cannot
         tell. `peer` and `own` are the connection's addresses."""
-        if not self._can_tell:
+        if not self._can_distinguish:
             return False
         try:
             if sock.family == socket.AF_UNIX:

@@ -71,12 +71,12 @@ class Control(asyncio.Protocol):
         echo = {"id": request["id"]} if "id" in request else {}
         match request["do"]:
             case "mark":
-                self.mark(bool(request["begin"]), str(request["name"]), lambda told: answer(told | echo))
+                self.mark(bool(request["begin"]), str(request["name"]), lambda result: answer(result | echo))
             case "set":
                 self._server.sessions.set_rtt(int(request["rtt_ns"]))
                 answer({"time_ns": monotonic_ns()} | echo)
             case "flush":
-                self._in_order(loop, lambda: self._flush(echo))
+                self._run_in_order(loop, lambda: self._flush(echo))
             case "stats":
                 answer(self.stats() | echo)
             case "stop":
@@ -84,15 +84,15 @@ class Control(asyncio.Protocol):
             case other:
                 raise ValueError(f"unknown request {other!r}")
 
-    def mark(self, begin: bool, name: str, told: Callable[[dict[str, Any]], None]) -> None:
+    def mark(self, begin: bool, name: str, on_done: Callable[[dict[str, Any]], None]) -> None:
         """Begin or end a mark, and report its number once its place in the capture is fixed."""
-        self._in_order(asyncio.get_running_loop(), lambda: told(self._marked(begin, name)))
+        self._run_in_order(asyncio.get_running_loop(), lambda: on_done(self._mark(begin, name)))
 
-    def _marked(self, begin: bool, name: str) -> dict[str, Any]:
+    def _mark(self, begin: bool, name: str) -> dict[str, Any]:
         number = self._marks.mark(begin, name)
         return {"mark": number, "time_ns": monotonic_ns()} | ({} if number else {"open": self._marks.open})
 
-    def _in_order(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+    def _run_in_order(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
         """Run `action` once everything that the kernel holds now has been read, also from legs that
         wait for the disk."""
         pauses = self._server.sessions.pauses
@@ -114,9 +114,9 @@ class Control(asyncio.Protocol):
 
     def _flush(self, echo: dict[str, Any]) -> None:
         now = monotonic_ns()
-        self._tape.flush(lambda position: answer({"position": position, "time_ns": now, "write_error": self._failure()} | echo))
+        self._tape.flush(lambda position: answer({"position": position, "time_ns": now, "write_error": self._take_failure()} | echo))
 
-    def _failure(self) -> str | None:
+    def _take_failure(self) -> str | None:
         """What is wrong with the recording, or was wrong since the previous flush; None if
         nothing."""
         refused, self._tape.refused = self._tape.refused, None
@@ -141,7 +141,7 @@ class Control(asyncio.Protocol):
 class Marks:
     """The named intervals of a capture."""
 
-    NAMES_TOLD: ClassVar[int] = 8
+    NAMES_LISTED: ClassVar[int] = 8
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -151,7 +151,7 @@ class Marks:
     @property
     def open(self) -> list[str]:
         """The names of the open marks, the latest first, at most NAMES_TOLD."""
-        return [name for name, numbers in reversed(self._open.items()) if numbers][: self.NAMES_TOLD]
+        return [name for name, numbers in reversed(self._open.items()) if numbers][: self.NAMES_LISTED]
 
     def mark(self, begin: bool, name: str) -> int:
         """Begin or end an interval now and return its id. If you end one that is not open, this

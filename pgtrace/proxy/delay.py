@@ -100,7 +100,7 @@ class Delayed(Line):
             return
         if self._leg.side == FRONTEND:
             self._leg.note_loss(exc)
-        for data in self._leg.left(exc):
+        for data in self._leg.leftover(exc):
             self.data_received(data)
         self._leg.peer.write = self._leg.peer.discard
         self._end(self._lose, exc)
@@ -114,7 +114,7 @@ class Delayed(Line):
     def logged_in(self) -> None:
         """Login is over: more bytes may wait here."""
         self._before_login = False
-        self.steer()
+        self.pause_or_resume()
 
     def stop(self) -> None:
         """A fault has applied: pass on what waits, up to the place where a fault applies in this
@@ -133,7 +133,7 @@ class Delayed(Line):
                 action(argument[at:])
             at = 0
         self._bytes = 0
-        self.steer()
+        self.pause_or_resume()
 
     def _pass(self, action: Callable[[bytes], None], data: bytes) -> None:
         if self._stopped or self._doomed:
@@ -148,9 +148,9 @@ class Delayed(Line):
                     self._due_ns = max(self._due_ns, self._arrives()) + self._faults.hold(step)
                 else:
                     self._doomed = True
-                    self._later(self._faults.strike, step)
+                    self._later(self._faults.apply, step)
                     break
-        self.steer()
+        self.pause_or_resume()
 
     def _queue(self, action: Callable[[bytes], None], data: bytes) -> None:
         if data:
@@ -160,24 +160,24 @@ class Delayed(Line):
     def _end(self, action: Callable[[Any], Any], argument: Any) -> None:
         if self._faults is not None and not self._stopped and not self._doomed:
             side = self._leg.side
-            self._queue(self._write if side == FRONTEND else self._receive, self._faults.rest(side))
-            self._due_ns = max(self._due_ns, self._arrives()) + self._faults.ending(side)
+            self._queue(self._write if side == FRONTEND else self._receive, self._faults.take_held(side))
+            self._due_ns = max(self._due_ns, self._arrives()) + self._faults.end_delay_ns(side)
         self._later(action, argument)
 
     def _write(self, data: bytes) -> None:
         self._bytes -= len(data)
         self._leg.write(data)
-        self.steer()
+        self.pause_or_resume()
 
     def _receive(self, data: bytes) -> None:
         self._bytes -= len(data)
         self._target.data_received(data)
-        self.steer()
+        self.pause_or_resume()
 
     def _lose(self, exc: Exception | None) -> None:
         self._target.connection_lost(exc)  # the target may have changed by then
 
-    def steer(self) -> None:
+    def pause_or_resume(self) -> None:
         """Read or pause the socket; pass on or hold back what waits."""
         leg = self._leg
         if self._held and not leg.is_held:
@@ -197,7 +197,7 @@ class Delayed(Line):
     def _arrives(self) -> int:
         """When a read of this moment arrives at the other end."""
         ns = monotonic_ns() + self._leg.session.rtt_ns // 2
-        return ns if self._faults is None else ns + self._faults.latency(self._leg.side)
+        return ns if self._faults is None else ns + self._faults.latency_ns(self._leg.side)
 
     def _later(self, action: Callable[[Any], Any], argument: Any) -> None:
         self._due_ns = max(self._due_ns, self._arrives())
@@ -241,7 +241,7 @@ class Delayed(Line):
                 return
 
 
-def before(protocol: asyncio.Protocol, leg: Leg, faults: Faults | None, *, before_login: bool = False) -> asyncio.Protocol:
+def wrap(protocol: asyncio.Protocol, leg: Leg, faults: Faults | None, *, before_login: bool = False) -> asyncio.Protocol:
     """The protocol that reads the socket of `leg` on behalf of `protocol`: a Delayed if something
     delays the session, otherwise `protocol` itself."""
     if not leg.session.rtt_ns and faults is None:

@@ -35,7 +35,7 @@ class StartupRedaction:
         for direction in directions:
             direction.redaction = self
 
-    def blanked(self, side: int, data: bytes) -> bytes | None:
+    def blank(self, side: int, data: bytes) -> bytes | None:
         """What may be stored of `data`, the next bytes of `side`; None if nothing may be."""
         if self._failed:
             return None
@@ -79,7 +79,7 @@ class Direction:
         offset = self._advance(size)
         tape = self.tape
         redaction = self.redaction
-        blanked = redaction.blanked(self.side, data) if redaction is not None else data
+        blanked = redaction.blank(self.side, data) if redaction is not None else data
         if blanked is None:
             tape.add(Opaque(time_ns, self.number, self.side, offset, size))
         elif redaction is not None:
@@ -96,20 +96,20 @@ class Direction:
         no other read will come before there is room."""
         return False
 
-    def made(self, data: bytes) -> None:
+    def record_made(self, data: bytes) -> None:
         """Record bytes that pgtrace itself sent to the driver. There is nothing to blank in them,
         but the Redactor must see them."""
         offset = self._own(data)
         self.tape.add(Made(monotonic_ns(), self.number, offset, data))
 
-    def rewritten(self, original: bytes, data: bytes) -> None:
+    def record_rewritten(self, original: bytes, data: bytes) -> None:
         """Record a read that was replaced: `data` was sent on instead."""
         offset = self._own(data)
         self.tape.add(Rewrite(monotonic_ns(), self.number, self.side, offset, original, data))
 
     def _own(self, data: bytes) -> int:
         if self.redaction is not None:
-            self.redaction.blanked(self.side, data)
+            self.redaction.blank(self.side, data)
         return self._advance(len(data))
 
     def _advance(self, size: int) -> int:

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
 from pgtrace.capture.record import DECRYPTED
-from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES, SmallReads, give
+from pgtrace.proxy.small_reads import BEFORE_LOGIN_BYTES, SmallReads, feed
 from pgtrace.proxy.tls import ALPN, DriverSide, Ending, server_name
 from pgtrace.proxy.upstream import reason
 
@@ -58,10 +58,10 @@ class HalfClosing(Ending):
             self.ended = True
             if self.stop_reading is not None:
                 self.stop_reading()
-            asyncio.get_running_loop().call_soon(self._tell)
+            asyncio.get_running_loop().call_soon(self._notify)
         raise ssl.SSLWantReadError
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self.stop_reading is not None:
             self.stop_reading()
         if self.on_end is not None:
@@ -112,7 +112,7 @@ async def end_tls(
             data, waiting = waiting + data, b""
             received += len(data)
             if over or received <= BEFORE_LOGIN_BYTES:
-                give(tls_protocol, data)
+                feed(tls_protocol, data)
             else:
                 transport.abort()
 

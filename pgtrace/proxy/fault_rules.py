@@ -25,7 +25,7 @@ class FaultRules:
         self._spent.add(rule)
         return True
 
-    def found(self, rule: Rule, body: bytes) -> bool:
+    def matches(self, rule: Rule, body: bytes) -> bool:
         """Whether the body matches the rule's pattern."""
         if not rule.pattern:
             return True

@@ -2,7 +2,7 @@
 
 A rule applies in the line between a socket and its protocol (delay.py), where everything passes in
 order. Bytes before the place where it applies are delivered; bytes after it are not. steps() turns
-a read into bytes to pass on and the rules that apply between them. strike() ends or stops the
+a read into bytes to pass on and the rules that apply between them. apply() ends or stops the
 connection.
 
 - `close` and `reset` end both legs, each as soon as its peer has accepted what was written to it.
@@ -67,12 +67,12 @@ class Faults:
         self._session = session
         self._chance = random.Random(session.number)  # noqa: S311 (no secret)
         self._over = False
-        self._ignore: Callable[[], None]
+        self._stop_answering: Callable[[], None]
         every = rules.rules
         self._at_messages = tuple(rule for rule in every if rule.moment in AT_A_MESSAGE)
         self._bodies = frozenset((rule.side, rule.code) for rule in self._at_messages if rule.pattern)
         self._after_bytes = tuple(rule for rule in every if rule.moment == "bytes")
-        self.start_anew()
+        self.reset()
         self._timers: list[asyncio.TimerHandle] = []
         always = [rule for rule in every if rule.moment == ALWAYS]
         for rule in always:
@@ -82,22 +82,22 @@ class Faults:
         """For each direction: bytes per piece (0: unchanged), ns between two pieces, ns per
         byte."""
 
-    def begin(self, ignore: Callable[[], None]) -> float:
+    def begin(self, stop_answering: Callable[[], None]) -> float:
         """The driver has connected. Returns how many seconds to let it wait. When a rule applies,
-        `ignore` makes the start-up answer nothing more."""
-        self._ignore = ignore
+        `stop_answering` makes the start-up answer nothing more."""
+        self._stop_answering = stop_answering
         wait_s = 0.0
         for rule in self._rules.rules:
             if rule.moment == "time":
-                self._timers.append(self._session.loop.call_later(rule.threshold / 1e9, self._strike_if_unspent, rule))
+                self._timers.append(self._session.loop.call_later(rule.threshold / 1e9, self._apply_if_unspent, rule))
             elif rule.moment == "connect" and self._rules.spend(rule):
                 if rule.action == "delay":
                     wait_s += self.hold(rule) / 1e9
                 else:
-                    self.strike(rule)
+                    self.apply(rule)
         return wait_s
 
-    def start_anew(self) -> None:
+    def reset(self) -> None:
         """Forget what passed on the previous connection: the driver's first message goes to another
         connection of the upstream."""
         self._flows = (_Flow(), _Flow())
@@ -110,31 +110,31 @@ class Faults:
         for timer in self._timers:
             timer.cancel()
 
-    def latency(self, side: int) -> int:
+    def latency_ns(self, side: int) -> int:
         """How many ns a read of this side is delayed."""
-        return sum(self.duration(rule) for rule in self._delays[side])
+        return sum(self.duration_ns(rule) for rule in self._delays[side])
 
-    def duration(self, rule: Rule) -> int:
+    def duration_ns(self, rule: Rule) -> int:
         """How many ns a delay lasts this time."""
         return max(0, rule.amount + (self._chance.randint(-rule.spread_ns, rule.spread_ns) if rule.spread_ns else 0))
 
     def hold(self, rule: Rule) -> int:
         """How many ns everything after the place of a delay waits. The delay is recorded."""
         self._note(rule)
-        return self.duration(rule)
+        return self.duration_ns(rule)
 
     def steps(self, side: int, data: bytes) -> list[Step]:
         """Turn a read into bytes to pass on and rules that apply between them."""
-        steps: list[Step] = _joined(self._at_their_messages(side, data)) if self._at_messages else [data]
-        return self._counted(side, steps) if self._after_bytes else steps
+        steps: list[Step] = _joined(self._split_at_messages(side, data)) if self._at_messages else [data]
+        return self._split_at_counts(side, steps) if self._after_bytes else steps
 
-    def rest(self, side: int) -> bytes:
+    def take_held(self, side: int) -> bytes:
         """The bytes that were still held when a side ended."""
         flow = self._flows[side]
         held, flow.held = bytes(flow.held), bytearray()
         return held
 
-    def ending(self, side: int) -> int:
+    def end_delay_ns(self, side: int) -> int:
         """How many ns the end of a side is delayed."""
         flow = self._flows[side]
         if flow.ended:
@@ -143,12 +143,12 @@ class Faults:
         rules = [rule for rule in self._rules.rules if rule.moment == "end" and rule.side in (side, EITHER)]
         return sum(self.hold(rule) for rule in rules)
 
-    def strike(self, rule: Rule) -> None:
+    def apply(self, rule: Rule) -> None:
         """End or stop the connection now."""
         if self._over:
             return
         self._note(rule)
-        self._ignore()
+        self._stop_answering()
         for leg in self._legs:
             if leg.delayed is not None:
                 leg.delayed.stop()
@@ -157,9 +157,9 @@ class Faults:
         elif rule.amount:
             self._timers.append(self._session.loop.call_later(rule.amount / 1e9, self._end, "close"))
 
-    def _strike_if_unspent(self, rule: Rule) -> None:
+    def _apply_if_unspent(self, rule: Rule) -> None:
         if self._rules.spend(rule):
-            self.strike(rule)
+            self.apply(rule)
 
     def _end(self, how: str) -> None:
         if self._over:
@@ -181,24 +181,24 @@ class Faults:
 
     # Messages.
 
-    def _at_their_messages(self, side: int, data: bytes) -> list[Step]:
+    def _split_at_messages(self, side: int, data: bytes) -> list[Step]:
         flow = self._flows[side]
         steps: list[Step] = []
         position = 0
         for code, _, size in self._framer.feed(side, data):
             before = len(steps)
             stop = len(data) if code == codes.OPAQUE else max(position, position + size - flow.begun)
-            self._piece(flow, side, code, data[position:stop], steps, whole=True)
+            self._take_piece(flow, side, code, data[position:stop], steps, whole=True)
             flow.begun = 0
             position = stop
             if any(isinstance(step, Rule) and step.action != "delay" for step in steps[before:]):
                 return steps  # nothing after it will pass
         if position < len(data):
             flow.begun += len(data) - position
-            self._piece(flow, side, self._framer.begun(side), data[position:], steps, whole=False)
+            self._take_piece(flow, side, self._framer.begun(side), data[position:], steps, whole=False)
         return steps
 
-    def _piece(self, flow: _Flow, side: int, code: int, piece: bytes, steps: list[Step], *, whole: bool) -> None:
+    def _take_piece(self, flow: _Flow, side: int, code: int, piece: bytes, steps: list[Step], *, whole: bool) -> None:
         """Take the next bytes of a message; with `whole`, its last ones. The code is 0 while it is
         not known."""
         flow.held += piece
@@ -223,7 +223,7 @@ class Faults:
     def _decide(self, flow: _Flow, side: int, code: int, steps: list[Step]) -> None:
         """Decide what happens before, inside and after a message, now that its type is known."""
         body = bytes(flow.held[4 if code > 255 else 5 :])
-        here = [rule for rule in self._at_messages if rule.side == side and rule.code == code and self._is_it(rule, body)]
+        here = [rule for rule in self._at_messages if rule.side == side and rule.code == code and self._matches(rule, body)]
         now = [rule for rule in here if not rule.reply]
         if side == FRONTEND:
             self._replies.sent(code, tuple(rule for rule in here if rule.reply))
@@ -238,27 +238,27 @@ class Faults:
         length = int.from_bytes(flow.held[:4], "big") if code > 255 else 1 + int.from_bytes(flow.held[1:5], "big")
         flow.cut_at = max(1, length // 2)
 
-    def _is_it(self, rule: Rule, body: bytes) -> bool:
+    def _matches(self, rule: Rule, body: bytes) -> bool:
         """Whether a message of the rule's type is the one that the rule means."""
-        if not self._rules.found(rule, body):
+        if not self._rules.matches(rule, body):
             return False
         self._seen[rule] = self._seen.get(rule, 0) + 1
         return rule.number in (0, self._seen[rule])
 
     # Bytes.
 
-    def _counted(self, side: int, steps: list[Step]) -> list[Step]:
+    def _split_at_counts(self, side: int, steps: list[Step]) -> list[Step]:
         """The same steps, with the rules that apply after a number of bytes."""
         counted: list[Step] = []
         for step in steps:
             if not isinstance(step, bytes):
                 counted.append(step)
                 continue
-            counted += self._cut_by_count(side, step)
+            counted += self._split_read(side, step)
             self._flows[side].passed += len(step)
         return counted
 
-    def _cut_by_count(self, side: int, data: bytes) -> list[Step]:
+    def _split_read(self, side: int, data: bytes) -> list[Step]:
         places: list[tuple[int, Rule]] = []
         for rule in self._after_bytes:
             if rule.side in (side, EITHER):

@@ -103,7 +103,7 @@ def _queued(sock: Any, request: int) -> int:
     return queued[0]
 
 
-def left_in(sock: Any) -> Iterator[bytes]:
+def leftover(sock: Any) -> Iterator[bytes]:
     """The bytes that a reset socket still holds, because the kernel keeps what had arrived
     before."""
     size = 0

@@ -20,12 +20,12 @@ class Log:
         self.failures = 0
         self.upstream_error: str | None = None
         """Why the last attempt to reach the upstream failed; None if no attempt failed."""
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     def warn(self, text: str) -> None:
         """Print this text, unless it was printed before."""
-        if text not in self._said and len(self._said) < TEXTS:
-            self._said.add(text)
+        if text not in self._warned and len(self._warned) < TEXTS:
+            self._warned.add(text)
             try:
                 print(sanitise.line(f"pgtrace: {text}"), file=sys.stderr, flush=True)
             except OSError:

@@ -24,7 +24,7 @@ from pgtrace.proxy.upstream import Opened
 class LoginEvents(NamedTuple):
     """What to call when the server has answered."""
 
-    again: Callable[[bytes], None]
+    try_again: Callable[[bytes], None]
     """The server refused this kind of encryption, with these bytes, and a second try is
     possible."""
     settled: Callable[[bytes], None]
@@ -32,7 +32,7 @@ class LoginEvents(NamedTuple):
     forwarded. From then on no second try is possible."""
     key: Callable[[bytes], None]
     """The body of BackendKeyData."""
-    binds: Callable[[], None]
+    channel_binding: Callable[[], None]
     """The server offers channel binding, and its certificate is not the one that the driver
     sees."""
     logged_in: Callable[[], None]
@@ -50,7 +50,7 @@ class Login(asyncio.Protocol):
         self._framer.feed(FRONTEND, first)
         self._filter: ChannelBindingFilter | None = None
         # Whether a driver that uses channel binding would not find the server's certificate.
-        self._binds = False
+        self._hides_certificate = False
         self._second_try = False
         self._is_settled = False
         self._abandoned = False
@@ -71,7 +71,7 @@ class Login(asyncio.Protocol):
         if certificate is None:
             self._filter = ChannelBindingFilter()
         else:
-            self._binds = opened.transport.get_extra_info("ssl_object").getpeercert(True) != certificate
+            self._hides_certificate = opened.transport.get_extra_info("ssl_object").getpeercert(True) != certificate
 
     def data_received(self, data: bytes) -> None:
         if self._abandoned:
@@ -80,7 +80,7 @@ class Login(asyncio.Protocol):
             self._abandoned = True
             if self._leg.transport is not None:
                 self._leg.transport.abort()
-            self._events.again(data)
+            self._events.try_again(data)
             return
         self._settle(data)
         over = False
@@ -89,16 +89,16 @@ class Login(asyncio.Protocol):
             if original is None:
                 self._leg.record(sent)
             else:
-                self._leg.rewritten(original, sent)
+                self._leg.record_rewritten(original, sent)
             for code, body, _ in self._framer.feed(BACKEND, sent):
-                if self._binds and code == ord("R") and PLUS in body:
-                    self._binds = False
-                    self._events.binds()
+                if self._hides_certificate and code == ord("R") and PLUS in body:
+                    self._hides_certificate = False
+                    self._events.channel_binding()
                 if code == ord("K"):
                     self._events.key(body)
                 over = over or code in (ord("Z"), codes.OPAQUE)
         if over:
-            self._leg.use(self._leg)
+            self._leg.hand_to(self._leg)
             self._events.logged_in()
 
     def eof_received(self) -> bool:

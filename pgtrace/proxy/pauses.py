@@ -48,7 +48,7 @@ class Line(asyncio.Protocol):
         """Pass on to this protocol from now on."""
 
     @abstractmethod
-    def steer(self) -> None:
+    def pause_or_resume(self) -> None:
         """Read or pause the socket; pass on or hold back what waits."""
 
     @abstractmethod
@@ -67,7 +67,7 @@ class Line(asyncio.Protocol):
 class Reader(Direction):
     """One socket of a session: whether it is read."""
 
-    __slots__ = ("delayed", "eof", "is_blocked", "is_let_go", "is_over", "lost", "pauses", "peer", "transport")
+    __slots__ = ("delayed", "eof", "is_blocked", "is_over", "is_released", "lost", "pauses", "peer", "transport")
 
     def __init__(self, number: int, pauses: Pauses) -> None:
         super().__init__(number, pauses.tape)
@@ -80,7 +80,7 @@ class Reader(Direction):
         self.is_over = False  # this socket is not read any more: it is about to be closed
         self.lost = False  # this socket is closed
         self.is_blocked = False  # the peer's socket accepts nothing
-        self.is_let_go = False  # this socket does not wait for the disk any more
+        self.is_released = False  # this socket does not wait for the disk any more
 
     @property
     def can_be_read(self) -> bool:
@@ -90,12 +90,12 @@ class Reader(Direction):
     @property
     def is_held(self) -> bool:
         """Whether this socket is not read because traffic waits for the disk."""
-        return self.tape.holding and self.redaction is None and not self.is_let_go
+        return self.tape.holding and self.redaction is None and not self.is_released
 
-    def steer(self) -> None:
+    def pause_or_resume(self) -> None:
         """Read this socket, or pause it."""
         if self.delayed is not None:
-            self.delayed.steer()
+            self.delayed.pause_or_resume()
         elif self.transport is not None and self.can_be_read:
             if self.is_blocked or self.is_held:
                 self.transport.pause_reading()
@@ -106,13 +106,13 @@ class Reader(Direction):
         """The peer cannot be written to: stop reading."""
         self.is_blocked = True
         self.pauses.block(self)
-        self.steer()
+        self.pause_or_resume()
 
     def unblock(self) -> None:
         """The peer can be written to again."""
         self.is_blocked = False
         self.pauses.unblock(self)
-        self.steer()
+        self.pause_or_resume()
 
     def wait_for_room(self) -> bool:
         """The tape has no room for a read. If traffic waits for the disk, let the read overdraw the
@@ -121,17 +121,17 @@ class Reader(Direction):
             return False
         if self.is_held:
             self.pauses.watch(self)
-            self.steer()
+            self.pause_or_resume()
         return True
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """This socket has ended. Its peer does not wait for the disk any more; nor does a driver's
         own end, which comes after its bytes."""
         for one in (self, self.peer) if self.side == FRONTEND else (self.peer,):
-            if not one.is_let_go:
-                one.is_let_go = True
+            if not one.is_released:
+                one.is_released = True
                 if self.tape.holding:
-                    one.steer()
+                    one.pause_or_resume()
 
 
 class Pauses:
@@ -141,7 +141,7 @@ class Pauses:
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
-        tape.on_holding = self._disk
+        tape.on_holding = self._hold_or_release
         self._readers: dict[Reader, None] = {}
         self._blocked: dict[Reader, int] = {}  # the socket, and since when
         self._noted: set[Reader] = set()
@@ -177,7 +177,7 @@ class Pauses:
 
     # The disk.
 
-    def _disk(self) -> None:
+    def _hold_or_release(self) -> None:
         """The tape has begun to hold traffic back, or has stopped doing so."""
         if self.tape.holding:
             self._hold()
@@ -193,7 +193,7 @@ class Pauses:
         for reader in self._readers:
             if reader.is_held:
                 self.watch(reader)
-                reader.steer()
+                reader.pause_or_resume()
 
     def watch(self, reader: Reader) -> None:
         """Watch a held socket for its end."""
@@ -212,9 +212,9 @@ class Pauses:
         self._watched.clear()
         for reader in list(self._readers):
             if reader.redaction is None:
-                reader.steer()
+                reader.pause_or_resume()
 
-    def turn(self) -> None:
+    def tick(self) -> None:
         """Called at every tick."""
         now = monotonic_ns()
         for reader, since_ns in self._blocked.items():
@@ -225,7 +225,7 @@ class Pauses:
             for descriptor, _ in self._ends.poll(0):
                 reader = self._watched[descriptor]
                 if reader in self._readers:
-                    reader.let_go()
+                    reader.release()
 
     def unread(self) -> list[tuple[Reader, int]]:
         """The sockets that have bytes to be read, and their offsets once those are read."""

@@ -99,7 +99,7 @@ class Session:
         if self.frontend.redaction is not None:
             self.frontend.redaction.decrypted()
 
-    def lost(self) -> None:
+    def leg_lost(self) -> None:
         """A leg is gone for good. When both are, the session is over."""
         if self.frontend.lost and self.backend.lost:
             side, how = self.ended or (NEITHER, "pgtrace")
@@ -143,7 +143,7 @@ class Leg(Reader, asyncio.Protocol):
         self.peer.write = self.transport.write
         kernel.prepare(transport.get_extra_info("socket"))
 
-    def use(self, protocol: asyncio.Protocol) -> None:
+    def hand_to(self, protocol: asyncio.Protocol) -> None:
         """Give this socket's bytes to `protocol`, through the delay if there is one."""
         if self.delayed is not None:
             self.delayed.set_protocol(protocol)
@@ -159,7 +159,7 @@ class Leg(Reader, asyncio.Protocol):
     def eof_received(self) -> bool:
         self.eof = True
         self.session.end(self.side)
-        self.let_go()
+        self.release()
         if self.peer.eof or self.peer.lost:
             self.session.backend.leave()
             self.session.frontend.leave()
@@ -170,9 +170,9 @@ class Leg(Reader, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.lost:
             return
-        self.let_go()
+        self.release()
         if self.delayed is None and self.redaction is None:
-            for data in self.left(exc):
+            for data in self.leftover(exc):
                 self.data_received(data)
         self.lost = True
         self.pauses.forget(self)
@@ -185,7 +185,7 @@ class Leg(Reader, asyncio.Protocol):
                 self.peer.leave()
             else:
                 self.peer.finish()
-        self.session.lost()
+        self.session.leg_lost()
 
     def give_up(self) -> None:
         """The opening of this socket was cancelled: it is closed, and no event will report that."""
@@ -194,13 +194,13 @@ class Leg(Reader, asyncio.Protocol):
             self.transport = None
             self.pauses.forget(self)
             self.peer.write = self.peer.discard
-            self.session.lost()
+            self.session.leg_lost()
 
-    def left(self, exc: Exception | None) -> Iterator[bytes]:
+    def leftover(self, exc: Exception | None) -> Iterator[bytes]:
         """The bytes that had arrived before a reset but were not read, because this socket was
         paused or because a write noticed the reset first."""
         if isinstance(exc, ConnectionError) and self.transport is not None and not is_tls(self.transport):
-            yield from kernel.left_in(self.transport.get_extra_info("socket"))
+            yield from kernel.leftover(self.transport.get_extra_info("socket"))
 
     def note_loss(self, exc: Exception | None) -> None:
         """Record the end of a lost socket. A server's reset is recorded when it is passed on."""
@@ -234,11 +234,11 @@ class Leg(Reader, asyncio.Protocol):
             self.transport.write_eof()
         else:
             since_ns, pending = monotonic_ns(), self._pending()
-            self.session.loop.call_later(POLL_S, lambda: self._when_delivered(self._close_notify, waits_no_longer, since_ns, pending))
+            self.session.loop.call_later(POLL_S, lambda: self._when_delivered(self._close_notify, is_close_overdue, since_ns, pending))
 
     def reset(self) -> None:
         """Reset this socket once its peer has accepted everything, or accepts nothing more: see
-        _takes_nothing_more()."""
+        _accepts_nothing_more()."""
         if self.lost or self.transport is None or self.transport.is_closing():
             return
         self.finished = True  # no end of the stream before the reset
@@ -248,7 +248,7 @@ class Leg(Reader, asyncio.Protocol):
             self.session.loop.call_soon(self.transport.pause_reading)
         else:
             self.transport.pause_reading()
-        self._when_delivered(self._abort, self._takes_nothing_more, monotonic_ns(), self._pending())
+        self._when_delivered(self._abort, self._accepts_nothing_more, monotonic_ns(), self._pending())
 
     def close(self) -> None:
         """Close this socket once everything written to it has been delivered."""
@@ -257,9 +257,9 @@ class Leg(Reader, asyncio.Protocol):
         if self.transport.can_write_eof() and not self.finished:
             self.transport.write_eof()
         self.finished = True
-        self._when_delivered(self.transport.close, waits_no_longer, monotonic_ns(), self._pending())
+        self._when_delivered(self.transport.close, is_close_overdue, monotonic_ns(), self._pending())
 
-    def _takes_nothing_more(self, waited_s: float) -> bool:
+    def _accepts_nothing_more(self, waited_s: float) -> bool:
         """Whether to reset a peer while bytes are still on offer, after it has accepted nothing for
         this long."""
         return waited_s > TAKEN_S
@@ -331,7 +331,7 @@ class Leg(Reader, asyncio.Protocol):
             self.transport.close()
             return
         self.transport.resume_reading()  # this also sends what unwrap() wrote
-        self.steer()
+        self.pause_or_resume()
 
 
 class DriverLeg(Leg):
@@ -340,11 +340,11 @@ class DriverLeg(Leg):
     __slots__ = ()
     side = FRONTEND
 
-    def _takes_nothing_more(self, waited_s: float) -> bool:
+    def _accepts_nothing_more(self, waited_s: float) -> bool:
         """What a lost server sent stays on offer, however slowly the driver reads. But a driver
         that waits to send must learn that nobody reads it."""
         return (
-            super()._takes_nothing_more(waited_s)
+            super()._accepts_nothing_more(waited_s)
             and self.transport is not None
             and bool(kernel.unread_bytes(self.transport.get_extra_info("socket")))
         )
@@ -387,7 +387,7 @@ class ServerLeg(Leg):
             self.put(now, data)
 
 
-def waits_no_longer(waited_s: float) -> bool:
+def is_close_overdue(waited_s: float) -> bool:
     """Whether a close stops waiting for a peer that has accepted nothing for this long."""
     return waited_s > CLOSING_S
 

@@ -87,7 +87,7 @@ class Server:
 
     def stop_listening(self) -> None:
         """Accept no new connections; sessions continue."""
-        self.sessions.ask_no_more()
+        self.sessions.stop_accepting()
         for entrance in self._entrances:
             entrance.close()
 

@@ -61,7 +61,7 @@ class Sessions:
         show it, `leg` the letter of its leg if there are several."""
         self.accepted += 1
         session = Session(self.accepted, self.pauses, self._loop, self._rtt_ns)
-        session.at_end.append(lambda: self._over(session.number))
+        session.at_end.append(lambda: self._forget(session.number))
         self.running[session.number] = session
         self.idle.clear()
         sock = transport.get_extra_info("socket")
@@ -74,7 +74,7 @@ class Sessions:
         self._processes.ask(session.number, sock, peer, own)
         return session
 
-    def ask_no_more(self) -> None:
+    def stop_accepting(self) -> None:
         """No new drivers will connect."""
         self._processes.stop()
 
@@ -113,7 +113,7 @@ class Sessions:
                 if rtt_ns and leg.delayed is None and leg.transport is not None and not leg.lost:
                     _delay(leg, leg.transport)
 
-    def _over(self, number: int) -> None:
+    def _forget(self, number: int) -> None:
         self.running.pop(number, None)
         if not self.running:
             self.idle.set()

@@ -50,7 +50,7 @@ class SmallReads(asyncio.BufferedProtocol):
         # The server answered before its leg had the driver's socket.
         if self._is_logged_in and not self._transport.is_closing():
             _change(self._transport, target)
-        self.take = target.data_received if isinstance(target, asyncio.Protocol) else lambda data: give(target, data)
+        self.take = target.data_received if isinstance(target, asyncio.Protocol) else lambda data: feed(target, data)
 
     def attach(self, transport: asyncio.Transport) -> None:
         """Read the socket on behalf of the target."""
@@ -83,7 +83,7 @@ class SmallReads(asyncio.BufferedProtocol):
         self._target.resume_writing()
 
 
-def give(protocol: Any, data: bytes) -> None:
+def feed(protocol: Any, data: bytes) -> None:
     """Give bytes to a BufferedProtocol as if it had read them."""
     while data:
         room = protocol.get_buffer(len(data))

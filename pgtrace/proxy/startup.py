@@ -122,12 +122,12 @@ class Startup(asyncio.Protocol):
         self.session.frontend.attach(transport)
         self._small_reads.attach(self._transport)
         self._upstream = UpstreamLeg(self.session, service.upstream, self._terms.context, service.cancels, self._faults, self.fact)
-        self._clock = Countdown(self.session.loop, service.startup_timeout_s, self._too_slow)
-        wait_s = self._faults.begin(self._ignore) if self._faults is not None else 0.0
+        self._clock = Countdown(self.session.loop, service.startup_timeout_s, self._time_out)
+        wait_s = self._faults.begin(self._stop_answering) if self._faults is not None else 0.0
         if self._state is not WAITING:  # a fault has applied
             return
         if wait_s or self._dials_first:
-            self._do(lambda: self._prepare(wait_s))
+            self._start(lambda: self._prepare(wait_s))
         else:
             self._enter(READING)
 
@@ -195,7 +195,7 @@ class Startup(asyncio.Protocol):
         other way to wait."""
         self._transport.pause_reading()
 
-    def _do(self, work: Callable[[], Awaitable[None]]) -> None:
+    def _start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Start a task that works for this state."""
         self._work = self.session.loop.create_task(self._watched(work))
 
@@ -206,7 +206,7 @@ class Startup(asyncio.Protocol):
             self._service.log.failed(error)
             self.session.close()
 
-    def _too_slow(self) -> None:
+    def _time_out(self) -> None:
         """Close without a message, as the server does."""
         reason = f"no complete start-up within {self._service.startup_timeout_s:g} s"
         self.fact("refused", reason)
@@ -217,13 +217,13 @@ class Startup(asyncio.Protocol):
         self._enter(OVER)
         self.session.end(NEITHER)
         if encrypting:
-            self._drop()
+            self._abort()
             return
         if self.session.backend.transport is None:
             self.session.backend.lost = True
         self._transport.abort()
 
-    def _ignore(self) -> None:
+    def _stop_answering(self) -> None:
         """A fault has applied: answer the driver nothing more."""
         if REFUSED in NEXT[self._state]:
             self._enter(REFUSED)
@@ -240,7 +240,7 @@ class Startup(asyncio.Protocol):
             try:
                 await self._upstream.dial()
             except UpstreamError as error:  # as if nothing listened
-                self._tell(error)
+                self._report(error)
                 self._enter(OVER)
                 self.session.backend.lost = True
                 self.session.begin_end(NEITHER, "pgtrace")
@@ -302,7 +302,7 @@ class Startup(asyncio.Protocol):
             self.fact(record.OPENING, _NOT_OURS[code])
         upstream = self._upstream
         if code == TLS_HELLO and self._is_underway and upstream.opened is None:
-            self._turn_away()
+            self._close_silently()
             return
         upstream.code = code
         upstream.first, self._unread = self._unread, b""
@@ -314,7 +314,7 @@ class Startup(asyncio.Protocol):
             self._hand_over()
             return
         self._enter(OPENING)
-        self._do(self._open)
+        self._start(self._open)
 
     def _reply(self, request: int) -> None:
         """Answer a request for encryption."""
@@ -322,7 +322,7 @@ class Startup(asyncio.Protocol):
             return
         accepts = request == codes.SSL_REQUEST_CODE and self._ends_tls
         self._answered |= set(_ENCRYPTION) if accepts else {request}
-        self._make(b"S" if accepts else b"N")
+        self._send_own(b"S" if accepts else b"N")
         behind = self._unread or self._unrecorded
         if accepts:
             self._unrecorded = b""
@@ -336,7 +336,7 @@ class Startup(asyncio.Protocol):
         """Terminate the driver's TLS here. `hello` is the part of it that the driver has already
         sent."""
         self._enter(ENCRYPTING)
-        self._do(lambda: self._handshake(hello))
+        self._start(lambda: self._handshake(hello))
 
     async def _handshake(self, hello: bytes) -> None:
         assert self._service.driver_side is not None
@@ -356,7 +356,7 @@ class Startup(asyncio.Protocol):
             self._service.log.warn(f"a driver's TLS handshake failed: {error}")
             self._enter(OVER)
             self.session.end(FRONTEND, FIN)
-            self._drop()
+            self._abort()
             return
         self.session.frontend.attach(self._encrypted.transport)
         bare.resume_reading()  # _pause() may have stopped it
@@ -381,7 +381,7 @@ class Startup(asyncio.Protocol):
         try:
             await self._upstream.open(self._events, self._certificate)
         except UpstreamError as error:
-            self._tell(error)
+            self._report(error)
             hosts = self._service.upstream.hosts
             where = f"Host {hosts[0].name}, port {hosts[0].port}: {error.reason}." if len(hosts) == 1 else f"{error.reason}."
             self._no_upstream(refusals.no_upstream(error.upstream, where))
@@ -391,7 +391,11 @@ class Startup(asyncio.Protocol):
     @property
     def _events(self) -> LoginEvents:
         return LoginEvents(
-            again=self._try_again, settled=self._settled, key=self._upstream.remember, binds=self._binds, logged_in=self._logged_in
+            try_again=self._try_again,
+            settled=self._settled,
+            key=self._upstream.remember,
+            channel_binding=self._refuse_channel_binding,
+            logged_in=self._logged_in,
         )
 
     @property
@@ -453,7 +457,7 @@ class Startup(asyncio.Protocol):
             if self._encrypted is not None:
                 self._encrypted.transport.set_read_buffer_limits()  # type: ignore[attr-defined]
 
-    def _binds(self) -> None:
+    def _refuse_channel_binding(self) -> None:
         self.fact("channel_binding", CHANNEL_BINDING)
         self._service.log.warn(CHANNEL_BINDING)
 
@@ -462,9 +466,9 @@ class Startup(asyncio.Protocol):
         on."""
         if self._state is SENT:
             self._enter(OPENING)
-            self._do(lambda: self._second_try(refusal))
+            self._start(lambda: self._open_again(refusal))
 
-    async def _second_try(self, refusal: bytes) -> None:
+    async def _open_again(self, refusal: bytes) -> None:
         session = self.session
         try:
             await self._upstream.open_again(self._events, self._certificate)
@@ -473,7 +477,7 @@ class Startup(asyncio.Protocol):
             session.backend.write(refusal)
             session.backend.record(refusal)
             session.end(BACKEND)
-            self._part()
+            self._finish()
         else:
             self._send_first()
 
@@ -481,7 +485,7 @@ class Startup(asyncio.Protocol):
         """Send bytes that are already recorded, through the delay if there is one."""
         leg = self.session.frontend
         if leg.delayed is None:
-            delay.before(leg, leg, self._faults, before_login=True)
+            delay.wrap(leg, leg, self._faults, before_login=True)
         if leg.delayed is not None:
             leg.delayed.forward(data)
         else:
@@ -489,7 +493,7 @@ class Startup(asyncio.Protocol):
 
     # Ends.
 
-    def _tell(self, error: UpstreamError) -> None:
+    def _report(self, error: UpstreamError) -> None:
         self._service.log.upstream_failed(error)
         self.fact("upstream.error", f"{error.upstream}: {error.reason}")
 
@@ -502,7 +506,7 @@ class Startup(asyncio.Protocol):
             self._enter(ASKED)
             self._reply(code)
         elif code in (TLS_HELLO, NO_PACKET, codes.CANCEL_REQUEST_CODE):
-            self._turn_away()
+            self._close_silently()
         else:
             self._refuse(refusal)
 
@@ -510,11 +514,11 @@ class Startup(asyncio.Protocol):
         """End the session with an ErrorResponse of our own. No byte of a server has been forwarded
         yet."""
         self.session.backend.lost = True
-        self._make(refusal.response(self._upstream.code or PROTOCOL_3))
+        self._send_own(refusal.response(self._upstream.code or PROTOCOL_3))
         self.session.end(NEITHER)
-        self._part()
+        self._finish()
 
-    def _part(self) -> None:
+    def _finish(self) -> None:
         """Send nothing more to the driver: it may read what was sent, and close."""
         self.session.frontend.finish()
         if self.session.frontend.eof:
@@ -523,7 +527,7 @@ class Startup(asyncio.Protocol):
         self._enter(REFUSED)
         self.session.loop.call_later(REFUSED_S, self._abandon)
 
-    def _turn_away(self) -> None:
+    def _close_silently(self) -> None:
         """Close without a message, as a server does if a packet makes no sense."""
         self.session.end(NEITHER)
         self._abandon()
@@ -536,16 +540,16 @@ class Startup(asyncio.Protocol):
         if not self.session.frontend.lost:
             self._transport.close()
 
-    def _drop(self) -> None:
+    def _abort(self) -> None:
         """Close the driver's socket in the middle of its TLS handshake. No event will report that
         it is lost."""
         self.session.backend.lost = True
         self._transport.abort()
         self.session.frontend.connection_lost(None)
 
-    def _make(self, data: bytes) -> None:
+    def _send_own(self, data: bytes) -> None:
         self.session.backend.write(data)
-        self.session.backend.made(data)
+        self.session.backend.record_made(data)
 
     def fact(self, key: str, value: str) -> None:
         """Record a fact about the connection that its stream does not show."""

@@ -164,7 +164,7 @@ class Tape:
     def flush(self, answer: Callable[[int], None]) -> None:
         """Write everything appended so far, then call `answer` with the capture's position."""
         self._answers.append(answer)
-        self._tell_lost()
+        self._write_gaps()
         self._seal()
 
     @property
@@ -172,13 +172,13 @@ class Tape:
         """How many bytes wait for the disk or are being written."""
         return ROOM_BYTES - self._free - self.room
 
-    def turn(self) -> None:
+    def tick(self) -> None:
         """Called by the timer: give the present batch to the writer unless it is still busy, and
         check its progress."""
         if self.waits:
             self._watch()
         if not self._writing:
-            self._tell_lost()
+            self._write_gaps()
             if self.parts:
                 self._seal()
 
@@ -222,7 +222,7 @@ class Tape:
         self._granted += more
         self.room += more
         if self.room > 0:
-            self._tell_lost()
+            self._write_gaps()
 
     def _written(self, cost: int, answers: list[Callable[[int], None]], position: int) -> None:
         self._writing -= 1
@@ -235,7 +235,7 @@ class Tape:
         for answer in answers:
             answer(position)
 
-    def _tell_lost(self) -> None:
+    def _write_gaps(self) -> None:
         """Write a Gap for each direction that lost bytes, before anything read from now on."""
         for (connection, side), (size, count) in self._lost.items():
             gap = Gap(monotonic_ns(), connection, side, size, count)

@@ -70,7 +70,7 @@ class UpstreamLeg:
         first = self.opened
         self._fact("upstream.refused", f"{'with' if first.encrypted else 'without'} TLS")
         if self._faults is not None:
-            self._faults.start_anew()
+            self._faults.reset()
         self._adopt(await self._open(events, certificate, first.endpoint, not first.encrypted))
 
     async def _open(self, events: LoginEvents, certificate: bytes | None, endpoint: Endpoint | None, encrypted: bool | None) -> Opened:
@@ -79,7 +79,7 @@ class UpstreamLeg:
 
         def log_in() -> asyncio.Protocol:
             logins.append(Login(backend, self.first, events))
-            return delay.before(logins[-1], backend, self._faults)
+            return delay.wrap(logins[-1], backend, self._faults)
 
         dialled, self._dialled = self._dialled, None
         try:

@@ -124,8 +124,8 @@ class WriterThread:
     def _write(self, parts: list[bytes], notes: list[Record]) -> None:
         self._left = parts
         if self._hiding is not None:
-            parts, notes = self._hidden(self._hiding, parts)
-        before = self._late()
+            parts, notes = self._hide(self._hiding, parts)
+        before = self._late_records()
         if self._call_sites is not None:
             before += self._call_sites.read()
             if marks := self._call_sites.marks():
@@ -136,7 +136,7 @@ class WriterThread:
         if self._store(parts, notes):
             self.error = self._defect
             if self._lost:  # lost to a defect, not to the disk: report it immediately
-                late, self._lost = self._late(), {}
+                late, self._lost = self._late_records(), {}
                 self._store(encode_parts(late), late)
 
     def _store(self, parts: Sequence[bytes], notes: Sequence[Record]) -> bool:
@@ -155,12 +155,12 @@ class WriterThread:
             except Exception as error:
                 start += 2 * (self._writer.records - before)
                 if isinstance(error, OSError):
-                    self._failed(f"the capture cannot be written: {error.strerror or error}")
+                    self._fail(f"the capture cannot be written: {error.strerror or error}")
                     self.error = error.strerror or str(error)
                     self._keep(_decoded(parts[start:]))
                     self._left = []
                     return False
-                self._failed(f"a record cannot be written: {type(error).__name__}: {error}")
+                self._fail(f"a record cannot be written: {type(error).__name__}: {error}")
                 if stop - start > 2:
                     pieces += [stop, start + (stop - start) // 4 * 2]
                 elif start < stop:
@@ -171,7 +171,7 @@ class WriterThread:
             self._left = parts[start:]
         return True
 
-    def _hidden(self, hiding: Hiding, parts: list[bytes]) -> tuple[list[bytes], list[Record]]:
+    def _hide(self, hiding: Hiding, parts: list[bytes]) -> tuple[list[bytes], list[Record]]:
         """The records to write instead of these, in both forms. Once the hiding has failed: only
         those without bytes."""
         records = decode_all(b"".join(parts))
@@ -180,15 +180,15 @@ class WriterThread:
                 hidden = hiding(records)
                 return encode_parts(hidden), hidden
             except Exception as error:
-                self._hide_nothing_more(error)
+                self._stop_hiding(error)
         self._keep(records)
         self._left = []
         return [], []
 
-    def _hide_nothing_more(self, error: BaseException) -> None:
+    def _stop_hiding(self, error: BaseException) -> None:
         """A defect of pgtrace: bytes that should be blanked must not be written."""
         self._defect = f"leaving out contents failed ({type(error).__name__}: {error}): no more bytes are written"
-        self._failed(self._defect)
+        self._fail(self._defect)
 
     def _give_up(self, error: BaseException) -> None:
         """Count the rest of a batch that an unforeseen failure has ended."""
@@ -197,18 +197,18 @@ class WriterThread:
             if self._hiding is not None and self._defect is None:
                 # The hiding has not seen these bytes, so it cannot know where the next message
                 # begins.
-                self._hide_nothing_more(error)
-            self._failed(f"a batch cannot be written: {type(error).__name__}: {error}")
+                self._stop_hiding(error)
+            self._fail(f"a batch cannot be written: {type(error).__name__}: {error}")
             self.error = str(self.failure)
             self._keep(_decoded(left))
         except BaseException:
             self._count([Opaque(monotonic_ns(), 0, NEITHER, 0, sum(map(len, left)))])
 
-    def _failed(self, failure: str) -> None:
+    def _fail(self, failure: str) -> None:
         self.failure = failure
         self._report(failure)
 
-    def _late(self) -> list[Record]:
+    def _late_records(self) -> list[Record]:
         """The kept records that could not be written, with a Gap for each direction that lost
         bytes."""
         now = monotonic_ns()

@@ -79,6 +79,6 @@ async def session(path: Path) -> None:
 
 async def _tick(server: Server, tape: Tape) -> None:
     while True:
-        server.sessions.pauses.turn()
-        tape.turn()
+        server.sessions.pauses.tick()
+        tape.tick()
         await asyncio.sleep(TICK_S)

@@ -232,7 +232,7 @@ def test_two_runs_are_delayed_alike() -> None:
     for _ in range(2):
         session = Session(3, Pauses(Tape(lambda *_: None, b"")), None, 0)  # type: ignore[arg-type]
         faults = Faults(FaultRules([rule], print), session)
-        runs.append([faults.latency(FRONTEND) for _ in range(100)])
+        runs.append([faults.latency_ns(FRONTEND) for _ in range(100)])
     assert runs[0] == runs[1]
     assert min(runs[0]) >= 10_000_000
     assert max(runs[0]) <= 50_000_000

@@ -107,8 +107,8 @@ def loop(tmp_path):
 def test_offsets_follow_each_direction(loop):
     loop.log_in()
     loop.read(FRONTEND, b"abc")
-    loop.leg(BACKEND).made(b"made")
-    loop.leg(BACKEND).rewritten(b"original", b"sent")
+    loop.leg(BACKEND).record_made(b"made")
+    loop.leg(BACKEND).record_rewritten(b"original", b"sent")
     loop.read(BACKEND, b"after")
     loop.read(FRONTEND, b"other", 2)
     position = loop.flush()
@@ -133,7 +133,7 @@ def test_what_waits_is_bounded_and_what_does_not_fit_is_a_gap(loop):
     chunk = bytes(1 << 20)
     for _ in range(56):
         loop.read(BACKEND, chunk)
-        loop.tape.turn()
+        loop.tape.tick()
     assert loop.tape.waiting_bytes < tape_module.ROOM_BYTES + 2 * len(chunk)
     lost = loop.tape.lost_bytes
     assert lost > 20 << 20
@@ -209,7 +209,7 @@ def test_a_full_disk_loses_bytes_and_keeps_connections(loop):
 def test_flush_waits_for_what_was_appended_before_it(loop):
     loop.log_in()
     loop.disk.go_on.clear()
-    loop.tape.turn()
+    loop.tape.tick()
     loop.read(FRONTEND, b"behind")
     positions: list[int] = []
     loop.tape.flush(positions.append)
