@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import ip_address
 
 from pgtrace.capture.record import Close, Data
@@ -112,13 +113,18 @@ def talk_of(script: str, talk: Talk | None = None, *, confirm: bool = False) -> 
 # IP.
 
 
+@cache
+def _packed(address: str) -> bytes:
+    return ip_address(address).packed
+
+
 def ipv4(
     sent: Sent, *, options: bytes = b"", tcp: bytes | None = None, fragment: int = 0, number: int = 7, length: int | None = None
 ) -> bytes:
     """An IPv4 packet around the segment, or around the piece `tcp` of it; `length` is what its header says."""
     payload = sent.tcp if tcp is None else tcp
     header = 20 + len(options)
-    ends = [ip_address(address).packed for address, _ in (sent.source, sent.destination)]
+    ends = _packed(sent.source[0]), _packed(sent.destination[0])
     said = header + len(payload) if length is None else length
     return struct.pack(">BBHHHBBH4s4s", 0x40 | header // 4, 0, said, number, fragment, 64, 6, 0, *ends) + options + payload
 
@@ -139,7 +145,7 @@ def ipv6(sent: Sent, *, extensions: Iterable[tuple[int, bytes]] = (), tcp: bytes
     for number, header in reversed(list(extensions)):
         payload = bytes((following,)) + header + payload
         following = number
-    ends = [ip_address(address).packed for address, _ in (sent.source, sent.destination)]
+    ends = _packed(sent.source[0]), _packed(sent.destination[0])
     return struct.pack(">IHBB16s16s", 6 << 28, len(payload), following, 64, *ends) + payload
 
 

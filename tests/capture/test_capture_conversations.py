@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtrace.capture import conversations
-from pgtrace.capture.conversations import NEWCOMER_SEGMENTS, NEWCOMERS, Conversations
+from pgtrace.capture.conversations import NEWCOMER_SEGMENTS, Conversations
 from pgtrace.capture.ip import SegmentReader
 from pgtrace.capture.pcap import is_startup
 from pgtrace.capture.tcp import PATIENCE_NS
@@ -162,11 +162,12 @@ def test_the_same_ports_once_more() -> None:
     assert opener.closed == [(1, "FIN"), (2, "FIN")]
 
 
-def test_a_flood_of_beginnings_is_bounded() -> None:
-    sent = [Sent(1, (f"10.1.{number >> 8}.{number & 255}", 9), ("10.0.0.2", 5432), number, 0, SYN) for number in range(3 * NEWCOMERS)]
+def test_a_flood_of_beginnings_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "NEWCOMERS", 1000)
+    sent = [Sent(1, (f"10.1.{number >> 8}.{number & 255}", 9), ("10.0.0.2", 5432), number, 0, SYN) for number in range(3000)]
     _, found = follow(sent, finish=False)
-    assert len(found._newcomers) <= NEWCOMERS
-    assert len(found._streams) <= 2 * NEWCOMERS
+    assert len(found._newcomers) == 1000
+    assert len(found._streams) <= 2000
 
 
 def test_early_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,19 +189,19 @@ def test_what_is_no_golden(text: str, error: type[CaptureError] | None, reason: 
 
 def test_the_reading_commands_take_a_golden() -> None:
     path = ASYNCPG / "ten_queries.trace"
-    counted = commands.run("stats", "--json", path)
+    counted = commands.call("stats", "--json", path)
     totals = json.loads(counted.stdout)["totals"]
     assert (totals["setup_round_trips"], totals["round_trips"], totals["executions"]) == (4, 11, 10)
-    shown = commands.run("show", path)
+    shown = commands.call("show", path)
     assert "PDH → 1tT" in shown.stdout
 
 
 def test_export_writes_the_golden_that_is_kept(tmp_path: Path) -> None:
     path = ASYNCPG / "ten_queries.pgtrace"
     out = tmp_path / "out.trace"
-    assert commands.run("export", "--to", "pqtrace", path, "-o", out).returncode == 0
+    assert commands.call("export", "--to", "pqtrace", path, "-o", out).returncode == 0
     assert out.read_bytes() == path.with_suffix(".trace").read_bytes()
-    refused = commands.run("export", "--to", "pcapng", "--plain", path)
+    refused = commands.call("export", "--to", "pcapng", "--plain", path)
     assert (refused.returncode, "--to pcapng has no option --plain" in refused.stderr) == (2, True)
 
 

@@ -94,7 +94,7 @@ def test_by_the_commands(tmp_path: Path) -> None:
 
 
 def pgtrace(*arguments: object) -> tuple[int, str]:
-    ended = commands.run(*arguments)
+    ended = commands.call(*arguments)
     return ended.returncode, ended.stdout
 
 
