@@ -9,6 +9,7 @@
 - texts.py: facts that only the text of a statement shows, read from all its tokens.
 - forgetting.py: what makes a driver forget its prepared statements.
 - batches.py: statements that ask for many values at once.
+- copies.py: COPYs that bring one row each.
 - rounds.py: rounds of a loop that are as long as an answer has rows.
 - unexplained.py: errors and ends that no finding explains.
 - lines.py: the lines of code of a finding.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import itertools
 import subprocess
 import sys
@@ -351,6 +352,42 @@ def _(given: Given) -> None:
 def _(given: Given) -> None:
     for number in range(1 if given.remedied else 8):
         given.ask(f"select name from item order by id limit {100 if given.remedied else 1} offset {{}}", number)
+
+
+@alike("one-copy", "n+1", ("asyncpg", "psycopg", "psycopg2", "pg8000"))
+def _(given: Given) -> None:
+    """A COPY for each row, or one for all."""
+    name = f"copied_{given.name}"
+    given.other(f"drop table if exists {name}; create table {name} (id int)")
+    rows = [(number,) for number in range(8)]
+    parts = [rows] if given.remedied else [[row] for row in rows]
+    lines = ["".join(f"{number}\n" for (number,) in part) for part in parts]
+    if given.client == "asyncpg":
+
+        async def run() -> None:
+            connection = await asyncpg.connect(**given.at.others)
+            for part in parts:
+                await connection.copy_records_to_table(name, records=part)
+            await connection.close()
+
+        asyncio.run(run())
+    elif given.client == "psycopg":
+        with psycopg.connect(**given.at.libpq, autocommit=True) as connection:
+            connection.execute("select %s", (1,))
+            for part in parts:
+                with connection.cursor().copy(f"copy {name} from stdin") as copy:
+                    for row in part:
+                        copy.write_row(row)
+    else:
+        other = _psycopg2(given.at) if given.client == "psycopg2" else _pg8000(given.at)
+        cursor = other.cursor()
+        for line in lines:
+            if given.client == "psycopg2":
+                cursor.copy_expert(f"copy {name} from stdin", io.StringIO(line))
+            else:
+                cursor.execute(f"copy {name} from stdin", stream=io.BytesIO(line.encode()))
+        other.close()
+    given.other(f"drop table {name}")
 
 
 @alike("called-once", "n+1")
@@ -1190,6 +1227,7 @@ NEVER: Final[dict[str, tuple[str, ...]]] = {
         "keep values that differ each time",
     ),
     "the others never ask for another protocol": ("let the driver ask for protocol 3.0",),
+    "SQLAlchemy has no COPY": ("write all rows in one COPY",),
     "only psycopg2 reads replication": ("send a Standby status update",),
     "psycopg2 sends no Parse": ("if a Parse waits for a lock",),
     "psycopg2 and pg8000 look nothing up": ("use a pool of long-lived connections; or register",),

@@ -32,6 +32,8 @@ bounds or limits but no list asks for many values only if an answer has several 
 of an ORM is not reported either: outside a block, one statement finds several rows, and another
 asks for their related rows with a list. Each round is then a unit of work.
 
+A COPY for each row is a loop too (judge/copies.py).
+
 If the values are the same each time, also for one of several statements in turn, the finding is
 repeat. Only statements that could be merged count (by their first word): FETCH takes a cursor's
 next rows, and SET changes a different setting each time.
@@ -48,6 +50,7 @@ from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.inspect.executed import Executed, executed
 from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import batches, texts
+from pgtrace.judge.copies import Copies
 from pgtrace.judge.findings.driver_overhead import is_ping, is_reset, only_ends
 from pgtrace.judge.findings.introspection import is_own
 from pgtrace.judge.findings.kind import (
@@ -82,6 +85,7 @@ CHANGES: Final = "changes rows"
 BOUNDS: Final = "its values are bounds"
 PAGES: Final = "its values are limits"
 """Each page has one row, or none: longer ones are no loop."""
+COPIES: Final = "a COPY for each row"
 SINGLE: Final = "its values are not all bounds or limits"
 _BLANKED: Final = "values blanked"
 _FROM_POOL: Final = "a pool's reset or check each time"
@@ -119,6 +123,8 @@ class _Watch(Watch):
         """Whether a pool has done so in the run so far."""
         self._left: tuple[Note, set[str]] | None = None
         """The loop that this run follows directly, and its statements."""
+        self._copies = Copies()
+        """The latest COPYs, if each brought one row."""
         self._rounds = Rounds()
         """Outside of blocks: what runs once for each row of another's answer."""
 
@@ -126,6 +132,8 @@ class _Watch(Watch):
         if step.only_drops or only_ends(step, self.seen.before):
             return  # the driver sent it on its own
         key, shape = step.key, step.shape
+        if self._copies.cares(shape) or self._copies:
+            self._copy(step)
         if _is_pools(step):
             self._is_fresh = True
             return
@@ -199,6 +207,21 @@ class _Watch(Watch):
         self._rounds = rounds
         if step.shape.status_before == "I":
             self._uneven = uneven
+
+    def _copy(self, step: Step) -> None:
+        """The next round trip of COPYs that bring one row each, or something else."""
+        for copy, is_first in self._copies.take(step, self.seen.trace):
+            counted = [one for one in copy if one.counts]
+            if not counted:
+                continue
+            note = self.seen.note(KIND, step.key)
+            note.fact(COPIES)
+            note.amount += is_first
+            note.times += 1
+            note.cost += 0 if is_first else len(counted)
+            for one in counted:
+                self.seen.row_of(one.place, KIND)
+            note.show(copy[-1].place, "once, one row" if is_first else "again, one row")
 
     def _look(self, run: list[Step], period: int) -> None:
         """Start a loop, if the values of the run differ as in a loop."""
@@ -535,6 +558,7 @@ KIND: Final = Kind(
             tried="larger-pages",
             clients=DEMO,
         ),
+        Remedy("write all rows in one COPY", needs=(COPIES,), tried="one-copy", clients=("asyncpg", "psycopg", "psycopg2", "pg8000")),
     ),
     is_first=lambda note: not note.facts[SINGLE],
     joined=_joined,

@@ -1,0 +1,86 @@
+"""COPYs that bring one row each, one after the other: a loop over rows, of n+1.
+
+A COPY takes one round trip, or two if the driver waits for CopyInResponse. Its command tag says how
+many rows it brought.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pgtrace.inspect import details
+from pgtrace.inspect.walk import NotKept
+from pgtrace.judge.findings.kind import PAUSE_NS, Step
+from pgtrace.protocol.codes import BACKEND
+from pgtrace.trace.row import Shape
+from pgtrace.trace.turns import REPEATS
+
+if TYPE_CHECKING:
+    from pgtrace.trace.trace import Trace
+
+_COMMAND_COMPLETE: Final = ord("C")
+_TAG_BYTES: Final = 256
+_ONE: Final = b"COPY 1\0"
+_BEGINS: Final = b"G"
+
+
+class Copies:
+    """The latest COPYs of one text, as long as nothing else comes and each brings one row."""
+
+    def __init__(self) -> None:
+        self._begun: Step | None = None
+        """The round trip up to CopyInResponse, if it was one of its own."""
+        self._copies: list[tuple[Step, ...]] = []
+        self._key = ""
+        self._are_told = False
+
+    def __bool__(self) -> bool:
+        return bool(self._copies or self._begun)
+
+    @staticmethod
+    def cares(shape: Shape) -> bool:
+        """Whether it is a COPY from the driver, or its beginning."""
+        return shape.received.endswith(_BEGINS) or (shape.tags == ("COPY",) and b"c" in shape.sent)
+
+    def take(self, step: Step, trace: Trace) -> list[tuple[tuple[Step, ...], bool]]:
+        """Add the next round trip. Returns the COPYs that are known to be a loop since then, each
+        with whether it is the first."""
+        if step.only_prepares:
+            return []
+        begun, self._begun = self._begun, None
+        first = begun or step
+        follows = first.pause_ns is not None and (first.shape.status_before == "T" or first.pause_ns <= PAUSE_NS)
+        if not self.cares(step.shape) or step.shape.errors or not follows:
+            self._forget()
+        if not self.cares(step.shape) or step.shape.errors:
+            return []
+        if step.shape.received.endswith(_BEGINS):
+            self._begun = step
+            return []
+        if step.key != self._key or step.shape.status != step.shape.status_before:
+            self._forget()
+        self._key = step.key
+        if not step.key or not _brings_one(step, trace):
+            self._forget()
+            return []
+        copy = (step,) if begun is None else (begun, step)
+        if self._are_told:
+            return [(copy, False)]
+        self._copies.append(copy)
+        if len(self._copies) < REPEATS:
+            return []
+        self._are_told = True
+        told, self._copies = self._copies, [copy]
+        return [(one, not number) for number, one in enumerate(told)]
+
+    def _forget(self) -> None:
+        self._copies, self._are_told, self._key = [], False, ""
+
+
+def _brings_one(step: Step, trace: Trace) -> bool:
+    """Whether its command tag, read from the capture again, says that it brought one row."""
+    try:
+        views = details.scan(trace, step.place, _TAG_BYTES)
+        return [view.body for view in views if view.side == BACKEND and view.code == _COMMAND_COMPLETE] == [_ONE]
+    except NotKept:
+        return False
