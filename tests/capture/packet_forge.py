@@ -11,8 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
-from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 
 from pgtrace.capture.record import Close, Data
 from pgtrace.protocol.codes import BACKEND, FRONTEND
@@ -113,9 +112,8 @@ def talk_of(script: str, talk: Talk | None = None, *, confirm: bool = False) -> 
 # IP.
 
 
-@cache
 def _packed(address: str) -> bytes:
-    return ip_address(address).packed
+    return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
 
 
 def ipv4(
