@@ -149,9 +149,9 @@ class Framer:
 
     __slots__ = (
         "_backend",
+        "_backend_began",
         "_buffered",
         "_frontend",
-        "_heard",
         "_kept",
         "_opaque",
         "_ready",
@@ -169,7 +169,7 @@ class Framer:
         self._untyped = True  # the frontend has not sent its StartupMessage yet
         self._buffered = b""  # a start-up packet that has not ended yet
         self._replies: list[int] = []  # one-byte replies owed, oldest first
-        self._heard = False  # a typed backend message was seen
+        self._backend_began = False  # a typed backend message was seen
         self._opaque = [False, False]
         self._unframed = False  # the protocol is 2.0: only the backend's error can be read
         self.seeking = False
@@ -193,7 +193,7 @@ class Framer:
                 return frames
         else:
             typed = self._backend
-            if self._replies or not self._heard:
+            if self._replies or not self._backend_began:
                 frames = self._feed_first_replies(data)
                 self.cut[BACKEND] = self.unfinished(BACKEND)
                 return frames
@@ -208,7 +208,7 @@ class Framer:
         """A framer for streams that begin at a message, after start-up."""
         framer = cls(kept_bytes=kept_bytes)
         framer._untyped = False
-        framer._heard = True
+        framer._backend_began = True
         return framer
 
     def gap(self) -> None:
@@ -218,7 +218,7 @@ class Framer:
         self._untyped = False
         self._buffered = b""
         self._replies.clear()
-        self._heard = True
+        self._backend_began = True
         if any(self._opaque):  # both sides resume together, and this side never will
             self._opaque = [True, True]
         self.cut = [False, False]
@@ -308,7 +308,7 @@ class Framer:
         if len(head) >= 5:
             if head[0] == 0x45 and not 8 <= int.from_bytes(head[1:5], "big") <= LONGEST_ERROR:
                 return frames + self._version_2_error(self._backend.head + data)
-            self._heard = True
+            self._backend_began = True
         frames += self._backend.feed(data)
         if self._backend.lost:
             self._opaque[BACKEND] = True
@@ -322,7 +322,7 @@ class Framer:
             self._backend.head = text
             return []
         self._backend.head = b""
-        self._heard = True
+        self._backend_began = True
         self._opaque[BACKEND] = True
         rest = len(text) - end
         return [(codes.VERSION_2_ERROR, text[1 : min(end, 1 + self._kept)], end), *([(codes.OPAQUE, b"", rest)] if rest else [])]

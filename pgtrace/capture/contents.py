@@ -154,22 +154,22 @@ def _function_call() -> Plan:
 class Walk:
     """Feeds one message to a plan, piece by piece."""
 
-    __slots__ = ("_blanking", "_count", "_got", "_left", "_plan", "_what")
+    __slots__ = ("_blanking", "_count", "_kind", "_left", "_plan", "_read")
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._blanking: Blanking | None = None
-        self._what = -1  # the plan's current step; below 0 after its end
+        self._kind = -1  # the plan's current step; below 0 after its end
         self._left = 0  # bytes left of the step; for VALUES, of the current value
         self._count = 0  # values left after it
-        self._got = b""  # what was read of it
-        self._next(None)
+        self._read = b""  # what was read of it
+        self._advance(None)
 
     def __call__(self, _at: int, piece: bytes, _size: int) -> bytes:
         covered = bytearray(piece)
         position, end = 0, len(piece)
         while position < end:
-            what = self._what
+            what = self._kind
             if what < 0:
                 covered[position:] = b"*" * (end - position)
                 break
@@ -178,16 +178,16 @@ class Walk:
             elif what in (KEEP, SKIP):
                 stop = min(position + self._left, end)
                 if what == KEEP:
-                    self._got += piece[position:stop]
+                    self._read += piece[position:stop]
                 self._left -= stop - position
                 position = stop
                 if not self._left:
-                    self._next(self._got)
+                    self._advance(self._read)
             else:
                 zero = piece.find(0, position)
                 stop = zero if zero >= 0 else end
                 if what == TEXT:
-                    self._got += piece[position : min(zero + 1 if zero >= 0 else end, position + TEXT_KEPT - len(self._got))]
+                    self._read += piece[position : min(zero + 1 if zero >= 0 else end, position + TEXT_KEPT - len(self._read))]
                 elif what == SQL:
                     covered[position:stop] = self._sql(piece[position:stop], is_whole=zero >= 0)
                 else:
@@ -195,7 +195,7 @@ class Walk:
                 position = stop
                 if zero >= 0:
                     position += 1
-                    self._next(self._got)
+                    self._advance(self._read)
         return bytes(covered)
 
     def _sql(self, piece: bytes, *, is_whole: bool) -> bytes:
@@ -209,7 +209,7 @@ class Walk:
         """Blank values from `position` on. Returns the position after them, or the end."""
         count, left = self._count, self._left
         while position < end:
-            if count and not left and not self._got and position + 4 <= end:  # nearly always true
+            if count and not left and not self._read and position + 4 <= end:  # nearly always true
                 (left,) = _LENGTH(covered, position)
                 left = max(0, left)
                 position += 4
@@ -223,29 +223,29 @@ class Walk:
             elif not count:
                 break
             else:
-                stop = position + 4 - len(self._got)
-                word = self._got + covered[position:stop]
+                stop = position + 4 - len(self._read)
+                word = self._read + covered[position:stop]
                 position = min(stop, end)
                 if len(word) < 4:
-                    self._got = bytes(word)
+                    self._read = bytes(word)
                     break
-                self._got = b""
+                self._read = b""
                 count -= 1
                 left = max(0, int.from_bytes(word, "big", signed=True))
         self._count, self._left = count, left
         if not count and not left:
-            self._next(b"")
+            self._advance(b"")
         return position
 
-    def _next(self, answer: bytes | None) -> None:
+    def _advance(self, answer: bytes | None) -> None:
         """Go to the next step that is not empty."""
         while True:
             try:
                 what, much = self._plan.send(answer) if answer is not None else next(self._plan)
             except StopIteration:
-                self._what = -1
+                self._kind = -1
                 return
-            self._what, self._got = what, b""
+            self._kind, self._read = what, b""
             self._left, self._count = (0, much) if what == VALUES else (much, 0)
             if much or what in (TEXT, HIDDEN_TEXT, SQL):
                 return

@@ -194,10 +194,10 @@ class Conversations:
                     size = len(payload)
                     stream.offset = offset + size
                     stream.next = stream.expected = (seq + size) & WRAP
-                    stream.told_ns = time_ns
+                    stream.passed_ns = time_ns
                     stream.take(stream.side, time_ns, offset, payload)
             else:
-                self._other(stream, segment)
+                self._take_other(stream, segment)
         if abs(time_ns - self._now_ns) >= SWEEP_NS:
             self._sweep(time_ns)
 
@@ -210,7 +210,7 @@ class Conversations:
         for conversation in self._live:  # those that continue after the end of the capture
             self._count(conversation)
 
-    def _other(self, stream: Stream | None, segment: Segment) -> None:
+    def _take_other(self, stream: Stream | None, segment: Segment) -> None:
         """Take a segment that is not the next one of a stream."""
         time_ns, key, seq, _, flags, payload, missing = segment
         if stream is None:
@@ -222,7 +222,7 @@ class Conversations:
             stream = self._meet(time_ns, key)
         owner = stream.owner
         if isinstance(owner, Conversation):
-            if self._begins_anew(stream, segment):
+            if self._starts_over(stream, segment):
                 self._give_up(owner, time_ns)
                 self._identify(self._meet(time_ns, key), segment)
             elif not flags & SYN:
@@ -260,7 +260,7 @@ class Conversations:
             start = (seq + 1) & WRAP
             if newcomer.starts[this] not in (None, start):
                 self._judge(newcomer)
-                self._other(self._streams.get(key), segment)
+                self._take_other(self._streams.get(key), segment)
                 return
             newcomer.starts[this] = start
             newcomer.client = other if flags & ACK else this
@@ -369,8 +369,8 @@ class Conversations:
             # Segments of another conversation may begin that one, all except the first. So each
             # conversation has fewer segments to begin with than the previous one.
             stream = self._streams.get(segment[1])
-            if place or stream is None or not self._begins_anew(stream, segment):
-                self._other(stream, segment)
+            if place or stream is None or not self._starts_over(stream, segment):
+                self._take_other(stream, segment)
         self._bound_live()
 
     def _is_twin(self, conversation: Conversation, keys: tuple[bytes, bytes]) -> bool:
@@ -411,7 +411,7 @@ class Conversations:
 
     # PostgreSQL conversations.
 
-    def _begins_anew(self, stream: Stream, segment: Segment) -> bool:
+    def _starts_over(self, stream: Stream, segment: Segment) -> bool:
         """Whether the segment belongs to a new conversation between the same ports."""
         _, _, seq, _, flags, payload, _ = segment
         if flags & SYN:

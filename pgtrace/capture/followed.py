@@ -64,9 +64,9 @@ class Followed:
         else:
             self.latest_ns = time_ns
         if self._redactor is not None:
-            self._starting(self._redactor, side, time_ns, offset, data)
+            self._take_startup(self._redactor, side, time_ns, offset, data)
         elif self._joined is not None:
-            self._seek(self._joined, side, time_ns, offset, data)
+            self._take_joined(self._joined, side, time_ns, offset, data)
         else:
             self._append(_new(Data, (time_ns, self._number, side, offset, data)))
 
@@ -76,7 +76,7 @@ class Followed:
         if self._opaque or (self._redactor is not None and self._redactor.is_lost(side)):
             self._append(Opaque(self.latest_ns, self._number, side, offset, size))
             return
-        self._let_go()
+        self._release()
         self._append(Gap(self.latest_ns, self._number, side, size, 0))
         if self._redactor is not None and self._redactor.lost:
             self._opaque = True
@@ -92,26 +92,26 @@ class Followed:
 
     def opaque(self, side: int, offset: int, size: int) -> None:
         """Count bytes that passed but are not kept."""
-        self._let_go()
+        self._release()
         self._append(Opaque(self.latest_ns, self._number, side, offset, size))
 
     def ended(self, side: int, time_ns: int, how: str) -> None:
         """A direction has ended. Bytes sent in that direction later did not arrive. The end is
         recorded once, and a reset after a FIN as well."""
-        self._let_go()
+        self._release()
         self.latest_ns = max(self.latest_ns, time_ns)
         self._append(Ended(self.latest_ns, self._number, side, how))
 
     def close(self, side: int, time_ns: int, how: str) -> None:
         """The connection is over."""
-        self._let_go()
+        self._release()
         self._append(Close(max(self.latest_ns, time_ns), self._number, side, how))
 
     def finish(self) -> None:
         """Nothing more will come."""
-        self._let_go()
+        self._release()
 
-    def _starting(self, redactor: Redactor, side: int, time_ns: int, offset: int, data: bytes) -> None:
+    def _take_startup(self, redactor: Redactor, side: int, time_ns: int, offset: int, data: bytes) -> None:
         covered = None if self._opaque else redactor.feed(side, data)
         if covered is None:
             self._append(Opaque(time_ns, self._number, side, offset, len(data)))
@@ -120,15 +120,15 @@ class Followed:
         if redactor.done:
             self._redactor = None
 
-    def _seek(self, joined: _Joined, side: int, time_ns: int, offset: int, data: bytes) -> None:
+    def _take_joined(self, joined: _Joined, side: int, time_ns: int, offset: int, data: bytes) -> None:
         for piece in joined.feed(side, time_ns, offset, data):
             self._append(Data(piece[0], self._number, *piece[1:]))
         if joined.over:
             self._joined = None
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._joined is not None:
-            for piece in self._joined.let_go():
+            for piece in self._joined.release():
                 self._append(Data(piece[0], self._number, *piece[1:]))
 
 
@@ -154,7 +154,7 @@ class _Joined:
             ready = _READY.match(data[-_READY_BYTES:]) is not None
             kept = _READY_BYTES if ready else 0
             shown = BLANK * (len(data) - kept) + data[len(data) - kept :] if self._hidden else data
-            pieces = [*self.let_go(), (time_ns, side, offset, shown)]
+            pieces = [*self.release(), (time_ns, side, offset, shown)]
             if ready:
                 self._hidden = False
                 self._trial = Framer.typed()
@@ -165,14 +165,14 @@ class _Joined:
         self._held_bytes += len(data)
         known = all(code in codes.FRONTEND_NAMES for code, _, _ in self._trial.feed(FRONTEND, data))
         if not known or self._held_bytes > JOINED_BYTES:
-            return self.let_go()
+            return self.release()
         if self._trial.unfinished(FRONTEND):
             return []
         self.over = True
         first_ns, _, first, _ = self._held[0]
         return [(first_ns, side, first, b"".join(piece[3] for piece in self._held))]
 
-    def let_go(self) -> list[_Piece]:
+    def release(self) -> list[_Piece]:
         """The bytes held back for joining, unchanged: they could not be joined."""
         held, self._held, self._held_bytes, self._trial = self._held, [], 0, None
         return held

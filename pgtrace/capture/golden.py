@@ -100,18 +100,18 @@ class Golden:
         NewerCapture."""
         self._text += data
         if len(self._text) >= 2 * self._tried or len(self._text) > _MOST_BYTES:
-            self._take(final=False)
-        return self._taken()
+            self._read_messages(final=False)
+        return self._take_records()
 
     def finish(self, *, cut: bool = False) -> list[Record]:
         """The remaining records at the end of the file. Raises CaptureError."""
         if self._text and not self._text.endswith(b"\n"):
             self._text += b"\n"
-        self._take(final=True)
+        self._read_messages(final=True)
         self._end_connection()
         if not cut:
             self._records.append(End(self._now_ns))
-        return self._taken()
+        return self._take_records()
 
     def notes(self) -> list[str]:
         """Always empty: a golden has nothing to note."""
@@ -120,18 +120,18 @@ class Golden:
     def nothing_found(self) -> str:
         return "contains no message in libpq's trace format"
 
-    def _taken(self) -> list[Record]:
+    def _take_records(self) -> list[Record]:
         records, self._records = self._records, []
         return records
 
-    def _take(self, *, final: bool) -> None:
+    def _read_messages(self, *, final: bool) -> None:
         """Take every whole message. A message may continue in the bytes to come."""
         text, at = self._text, 0
         while at < len(text):
             end = text.find(b"\n", at) + 1
             if not end:
                 if len(text) - at > _MOST_BYTES:
-                    raise self._wrong(at, "is longer than any message of a golden")
+                    raise self._error(at, "is longer than any message of a golden")
                 break
             if blank := _BLANK.match(text, at):
                 end = blank.end()
@@ -142,7 +142,7 @@ class Golden:
                     read = reading.message(text, at)
                 except reading.NoMessage as error:
                     if final or len(text) - at > _MOST_BYTES:
-                        raise self._wrong(at, f"is not a message in libpq's trace format: {error}") from None
+                        raise self._error(at, f"is not a message in libpq's trace format: {error}") from None
                     break
                 end = read.end
                 if end >= len(text) and not final:
@@ -150,14 +150,14 @@ class Golden:
                 if read.missing > len(_ZEROS[0]):
                     self._zeros += read.missing if read.name != _ROW else 0
                     if self._zeros > _MOST_ZEROS:
-                        raise self._wrong(at, f"lacks {read.missing} bytes that its length counts")
+                        raise self._error(at, f"lacks {read.missing} bytes that its length counts")
                 self._message(read.side, read.name, read.data, read.missing)
             at = end
         self._lines += text.count(b"\n", 0, at)
         self._text = text[at:]
         self._tried = len(self._text)
 
-    def _wrong(self, at: int, reason: str) -> CaptureError:
+    def _error(self, at: int, reason: str) -> CaptureError:
         return CaptureError(self._path, f"line {self._lines + self._text.count(10, 0, at) + 1} {reason}")
 
     def _comment(self, line: bytes) -> None:

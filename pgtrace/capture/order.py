@@ -50,7 +50,7 @@ class TimeOrder:
         """The packets that must be passed on now, oldest first."""
         return self._take(HELD_BYTES) if self._cost > HELD_BYTES + _PIECE_BYTES else []
 
-    def rest(self) -> list[Packet]:
+    def drain(self) -> list[Packet]:
         """The next piece of what is held, when nothing more will come; empty at the end."""
         return self._take(max(0, self._cost - _PIECE_BYTES))
 

@@ -96,7 +96,7 @@ class PacketReader:
         """When capturing ended, if the file says so. dumpcap writes this in microseconds whatever
         its interface's resolution, so it may appear to be long before the packets."""
         self._pieces: list[bytes] = []
-        self._have = 0
+        self._held_bytes = 0
         self._wanted = _FILE_HEADER_BYTES
         self._order = ""  # byte order, "" before the first header
         self._section = False  # whether it is a pcapng
@@ -116,8 +116,8 @@ class PacketReader:
             self.lost_bytes += len(data)
             return []
         self._pieces.append(data)
-        self._have += len(data)
-        if self._have < self._wanted:
+        self._held_bytes += len(data)
+        if self._held_bytes < self._wanted:
             return []
         buffer = b"".join(self._pieces) if len(self._pieces) > 1 else data
         packets: list[Packet] = []
@@ -125,22 +125,22 @@ class PacketReader:
         if not self.damaged:
             position = (self._blocks if self._section else self._records)(buffer, position, packets)
         self._pieces = [buffer[position:]] if position < len(buffer) else []
-        self._have = len(buffer) - position
+        self._held_bytes = len(buffer) - position
         if self.damaged:
-            self.lost_bytes, self._pieces, self._have = self._have, [], 0
+            self.lost_bytes, self._pieces, self._held_bytes = self._held_bytes, [], 0
         self.packets += len(packets)
         self.latest_ns = packets[-1][0] if packets else self.latest_ns
         return packets
 
-    def taken_secrets(self) -> list[bytes]:
+    def take_secrets(self) -> list[bytes]:
         """The key logs that arrived since the last call."""
         secrets, self._secrets = self._secrets, []
         return secrets
 
     def finish(self) -> None:
         """The file has ended."""
-        self.lost_bytes += self._have
-        self._pieces, self._have = [], 0
+        self.lost_bytes += self._held_bytes
+        self._pieces, self._held_bytes = [], 0
 
     def _begin(self, buffer: bytes) -> int:
         """Read the file's header. _blocks() checks the first section of a pcapng."""

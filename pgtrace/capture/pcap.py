@@ -102,24 +102,25 @@ class Pcap:
         self._ports: set[int] = set()  # of the servers found
         self._records: list[Record] = []
         self._latest_ns = 0
-        self._untold = False  # there are secrets, but the package that decrypts is not installed
+        # There are secrets, but the package that decrypts is not installed.
+        self._lacks_decryption = False
         self._may_be_live = streamed
         self._streamed: bool | None = None  # whether it is live; None before the first packet
 
     def feed(self, data: bytes, piece: int = 0) -> list[Record]:
         """The records that `data`, the next bytes of this file, completes."""
         packets = self.pieces[piece].feed(data)
-        if secrets := self.pieces[piece].taken_secrets():
-            self._know(secrets)
+        if secrets := self.pieces[piece].take_secrets():
+            self._add_secrets(secrets)
         # A viewer should not wait for the first packet.
         if self.header is None and self._may_be_live:
             self.header = _header(packets[0][0] if packets else time.time_ns())
         if packets and self._streamed is None:
             self._streamed = self._may_be_live and abs(time.time_ns() - packets[0][0]) < _LIVE_NS
         if self._streamed:
-            return self._taken(packets)
+            return self._take(packets)
         self.order.add(packets)
-        return self._taken(self.order.ready())
+        return self._take(self.order.ready())
 
     def behind(self, running: Collection[int]) -> int:
         """Which of the running files to read next: the packets of the others are later."""
@@ -128,20 +129,20 @@ class Pcap:
     def drain(self) -> list[Record] | None:
         """The next part of the packets held back for late ones; None if nothing is left. Call it
         when no more bytes will come, or none for now."""
-        packets = self.order.rest()
-        return self._taken(packets) if packets else None
+        packets = self.order.drain()
+        return self._take(packets) if packets else None
 
     def finish(self, *, cut: bool = False) -> list[Record]:
         """The remaining records when the files have ended. `cut`: they ended too early."""
         for piece in self.pieces:
             piece.finish()
-        while packets := self.order.rest():
+        while packets := self.order.drain():
             self._follow(packets)
         self.header = self.header or _header(time.time_ns())
         self.conversations.finish()
         if not (cut or any(piece.lost_bytes for piece in self.pieces) or self._left_out):
             self._records.append(End(max(self._latest_ns, *(piece.ended_ns for piece in self.pieces))))
-        return self._taken([])
+        return self._take([])
 
     def notes(self) -> list[str]:
         """What could not be read, and what to do about it."""
@@ -165,7 +166,7 @@ class Pcap:
     def _notes_of_conversations(self) -> list[str]:
         found = self.conversations
         notes = []
-        if self._untold:
+        if self._lacks_decryption:
             notes.append(str(MissingExtra("keylog", "decrypting TLS with the secrets that are in it")))
         if self.tls is not None:
             notes += [f"{count} connections stay encrypted: {reason}" for reason, count in self.tls.reasons.most_common()]
@@ -220,11 +221,11 @@ class Pcap:
         followed = Followed(self.connections, self._records.append, self._key, time_ns, seen=seen)
         return Decrypting(followed, self.tls, seen=seen) if self.tls is not None else followed
 
-    def _know(self, secrets: list[bytes]) -> None:
+    def _add_secrets(self, secrets: list[bytes]) -> None:
         """Add the secrets that are in the file."""
         if self.tls is None:
             if not is_available():
-                self._untold = True
+                self._lacks_decryption = True
                 return
             self.tls = Tls(KeyLog())
         for text in secrets:
@@ -235,7 +236,7 @@ class Pcap:
         self._latest_ns = max(self._latest_ns, packets[-1][0])
         self.conversations.feed(self.segments.feed(packets))
 
-    def _taken(self, packets: list[Packet]) -> list[Record]:
+    def _take(self, packets: list[Packet]) -> list[Record]:
         """The records of these packets, which are the next ones. The first packet also sets the
         header."""
         if packets:

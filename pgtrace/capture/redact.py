@@ -167,7 +167,19 @@ class _Stream:
 class Redactor:
     """The start-up of one connection, both directions. Never raises, whatever the bytes are."""
 
-    __slots__ = ("_asked", "_contents", "_heard", "_key", "_lost", "_offered", "_old", "_ready", "_replies", "_streams", "_untyped")
+    __slots__ = (
+        "_authentication",
+        "_backend_began",
+        "_contents",
+        "_is_version_2",
+        "_key",
+        "_lost",
+        "_offered",
+        "_ready",
+        "_replies",
+        "_streams",
+        "_untyped",
+    )
 
     def __init__(self, key: bytes, contents: Contents | None = None) -> None:
         """`key` is the recorder's, the same for all its connections."""
@@ -177,11 +189,12 @@ class Redactor:
         self._lost = [False, False]
         self._untyped = True  # the driver has not sent its StartupMessage yet
         # The driver uses a protocol other than 3: nothing after its StartupMessage can be framed.
-        self._old = False
+        self._is_version_2 = False
         # The replies that would accept the encryption requests not answered yet.
         self._replies: list[bytes] = []
-        self._heard = False  # the backend has begun to send messages
-        self._asked = -1  # subtype of the latest Authentication request that no `p` has answered
+        self._backend_began = False  # the backend has begun to send messages
+        # The subtype of the latest Authentication request that no `p` has answered.
+        self._authentication = -1
         self._offered = b""  # the mechanisms of AuthenticationSASL
         self._ready = False
 
@@ -242,7 +255,7 @@ class Redactor:
         it cannot be a header."""
         if self._untyped:
             return self._begin_untyped(stream, data, position)
-        if self._old:
+        if self._is_version_2:
             return self._lose(FRONTEND)
         position = stream.gather(data, position, 5)
         if len(stream.head) < 5:
@@ -259,7 +272,7 @@ class Redactor:
     def _answer(self) -> Cover:
         """How to cover the `p` that begins now: according to what the backend asked for, or as a
         password if it did not ask."""
-        asked, self._asked = self._asked, -1
+        asked, self._authentication = self._authentication, -1
         if asked == codes.AUTH_SASL:
             return _InitialResponse(self._offered)
         return _blanked if asked in _BINARY_SUBTYPES else _password
@@ -281,7 +294,7 @@ class Redactor:
             self._replies.append(_ACCEPTANCE[request])
         else:
             self._untyped = False
-            self._old = request >> 16 != 3
+            self._is_version_2 = request >> 16 != 3
         stream.begin(0, length - 8, cover)
         return position
 
@@ -302,7 +315,7 @@ class Redactor:
         if len(stream.head) < 5:
             return position
         code, length = stream.head[0], int.from_bytes(stream.head[1:5], "big")
-        if not self._heard and code == ord("E") and not 8 <= length <= LONGEST_ERROR:
+        if not self._backend_began and code == ord("E") and not 8 <= length <= LONGEST_ERROR:
             stream.begin(code, 1 << 62, _Text())
             return position
         if not 4 <= length <= LONGEST:
@@ -315,12 +328,12 @@ class Redactor:
             position = stream.gather(data, position, 9)
             if len(stream.head) < 9:
                 return position
-            self._asked = int.from_bytes(stream.head[5:], "big")
-            cover: Cover | None = None if self._asked in _PLAIN_SUBTYPES else _blanked
-            if self._asked == codes.AUTH_SASL:
+            self._authentication = int.from_bytes(stream.head[5:], "big")
+            cover: Cover | None = None if self._authentication in _PLAIN_SUBTYPES else _blanked
+            if self._authentication == codes.AUTH_SASL:
                 self._offered, cover = b"", self._offer
             stream.begin(code, length - 8, cover)
-        self._heard = True
+        self._backend_began = True
         return position
 
     def _offer(self, _at: int, piece: bytes, _size: int) -> bytes:

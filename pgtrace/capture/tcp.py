@@ -94,7 +94,7 @@ class Stream:
     """One direction. Lookups always find one, also before and after a conversation: `owner` is the
     newcomer, conversation or past conversation that it belongs to."""
 
-    __slots__ = ("acked", "ended", "expected", "held", "next", "offset", "owner", "peer", "side", "start", "take", "told_ns")
+    __slots__ = ("acked", "ended", "expected", "held", "next", "offset", "owner", "passed_ns", "peer", "side", "start", "take")
 
     def __init__(self, owner: object, side: int) -> None:
         self.owner = owner
@@ -110,7 +110,7 @@ class Stream:
         """The number of bytes released so far, lost ones included."""
         self.acked = 0
         """How far the peer has acknowledged it."""
-        self.told_ns = 0
+        self.passed_ns = 0
         """When its latest bytes passed, by the conversation's clock; 0 before the first."""
         self.ended = False
         self.held: list[Held] = []
@@ -160,10 +160,10 @@ class Conversation:
     @property
     def waits(self) -> bool:
         """Whether something may change merely because time passes."""
-        return not self.over and (self._reset is not None or self._blocked)
+        return not self.over and (self._reset is not None or self._is_blocked)
 
     @property
-    def _blocked(self) -> bool:
+    def _is_blocked(self) -> bool:
         return bool(self.streams[FRONTEND].held or self.streams[BACKEND].held)
 
     def accept(self, stream: Stream, segment: Segment) -> None:
@@ -184,7 +184,7 @@ class Conversation:
                 heapq.heappush(stream.held, (position, self._seen, time_ns, acked, payload, missing, flags & FIN))
                 self.held_bytes += len(payload) + HELD_COST
             else:
-                self.repeats += size > 0 and abs(self._time(stream, time_ns) - stream.told_ns) < SOON_NS
+                self.repeats += size > 0 and abs(self._time(stream, time_ns) - stream.passed_ns) < SOON_NS
         self._settle(time_ns)
 
     def sweep(self, now_ns: int) -> None:
@@ -216,13 +216,13 @@ class Conversation:
     def _settle(self, now_ns: int | None) -> None:
         """Release what can be released, and give up what is due. Without a time, everything is
         due."""
-        while self._blocked:
+        while self._is_blocked:
             self._release_all()
-            hole = self._hole(now_ns)
+            hole = self._find_hole(now_ns)
             if hole is None:
                 break
             self._give_up(*hole)
-        slow = self._blocked or self.apart_ns
+        slow = self._is_blocked or self.apart_ns
         for stream in self.streams:
             stream.expected = -1 if slow or stream.ended else stream.next
 
@@ -244,12 +244,12 @@ class Conversation:
         if stream.ended:
             return
         known = stream.offset - position
-        time_ns = self._aligned(stream, raw_ns, acked) if known < len(payload) else self._time(stream, raw_ns)
+        time_ns = self._align(stream, raw_ns, acked) if known < len(payload) else self._time(stream, raw_ns)
         if known < len(payload):
             data = payload[known:]
             offset = stream.offset
             stream.advance(len(data))
-            stream.told_ns = time_ns
+            stream.passed_ns = time_ns
             stream.take(stream.side, time_ns, offset, data)
         end = position + len(payload) + missing
         if end > stream.offset:
@@ -261,12 +261,12 @@ class Conversation:
         """A packet's time by the conversation's clock."""
         return time_ns + self.apart_ns if stream.side == BACKEND else time_ns
 
-    def _aligned(self, stream: Stream, raw_ns: int, acked: int) -> int:
+    def _align(self, stream: Stream, raw_ns: int, acked: int) -> int:
         """The time of a segment that is released now. If it shows that the clocks differ, they are
         aligned."""
         time_ns = self._time(stream, raw_ns)
         peer = stream.peer
-        earliest = peer.told_ns if peer.told_ns and acked >= peer.offset else None
+        earliest = peer.passed_ns if peer.passed_ns and acked >= peer.offset else None
         waiting = peer.held[0] if peer.held else None
         latest = self._time(peer, waiting[2]) if waiting is not None and waiting[3] > stream.offset else None
         early = earliest is not None and time_ns < earliest - NOISE_NS
@@ -280,7 +280,7 @@ class Conversation:
         self.apart_ns = apart
         return self._time(stream, raw_ns)
 
-    def _hole(self, now_ns: int | None) -> tuple[Stream, int, int] | None:
+    def _find_hole(self, now_ns: int | None) -> tuple[Stream, int, int] | None:
         """What to give up: the stream, up to where, and the time of the segment that waits for it.
         None while everything may still arrive."""
         for stream in self.streams:

@@ -92,7 +92,7 @@ def test_what_fits_comes_out_in_order_and_nothing_is_lost(batches: list[list[int
     for batch in batches:
         held.add([(time_ns, 1, b"x", 1) for time_ns in batch])
         out += held.ready()
-    while rest := held.rest():
+    while rest := held.drain():
         out += rest
     assert [packet[0] for packet in out] == sorted(time_ns for batch in batches for time_ns in batch)
     assert held.late == 0

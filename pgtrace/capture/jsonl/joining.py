@@ -122,7 +122,7 @@ class JsonLines:
             records += self._take(b"".join(self._rest))
             self._rest, self._rest_bytes = [begun], len(begun)
         if self._rest_bytes > LONGEST:
-            raise self._wrong(TOO_LONG, self._line + 1)
+            raise self._error(TOO_LONG, self._line + 1)
         return records
 
     def finish(self, *, cut: bool = False) -> list[Record]:
@@ -147,7 +147,7 @@ class JsonLines:
         if not text.strip():
             return []
         if len(text) > LONGEST or (len(text) > MOST_PARTS and len(_PART.findall(text)) > MOST_PARTS):
-            raise self._wrong(TOO_LONG)
+            raise self._error(TOO_LONG)
         try:
             try:
                 line = msgspec.json.decode(text)
@@ -159,11 +159,11 @@ class JsonLines:
                 return self._first(line)
             return self._next(line)
         except KeyError as error:
-            raise self._wrong(f"{error.args[0]!r} is missing") from None
+            raise self._error(f"{error.args[0]!r} is missing") from None
         except RecursionError:
-            raise self._wrong("nested too deeply") from None
+            raise self._error("nested too deeply") from None
         except ValueError as error:  # msgspec's errors are ValueErrors too
-            raise self._wrong(str(error) or "not a valid line") from None
+            raise self._error(str(error) or "not a valid line") from None
 
     def _first(self, line: Line) -> list[Record]:
         if line.get("schema") != SCHEMA:
@@ -187,7 +187,7 @@ class JsonLines:
         done = self._flush(number) if number > self._number else []
         self._number = number
         if head.kind is not None:
-            record = self._other(head.kind, line, time_ns)
+            record = self._take_other(head.kind, line, time_ns)
             self.connections += isinstance(record, Open)
             return [*done, *self._flush((number[0], number[1] + 1)), record]
         side, connection = _side(line), _converted(line["connection"], int)
@@ -222,12 +222,12 @@ class JsonLines:
         while waiting and (before is None or waiting[0] < before):
             one = self._reads.pop(heapq.heappop(waiting))
             offset = self._offsets.get((one.connection, one.side), 0) if one.offset is None else one.offset
-            record = _fitting(Data(one.time_ns + self._start_ns, one.connection, one.side, offset, bytes(one.data)))
+            record = _checked(Data(one.time_ns + self._start_ns, one.connection, one.side, offset, bytes(one.data)))
             self._offsets[one.connection, one.side] = offset + len(one.data)
             records.append(record)
         return records
 
-    def _other(self, kind_name: str, line: Line, time_ns: int) -> Record:
+    def _take_other(self, kind_name: str, line: Line, time_ns: int) -> Record:
         kind = _KINDS.get(kind_name)
         if kind is None:
             raise ValueError(f"unknown kind of record {kind_name!r}")
@@ -236,11 +236,11 @@ class JsonLines:
         if "side" in kind._fields:
             values["side"] = NEITHER if line["from"] is None else _side(line)
         record: Record = _converted([values[name] for name in kind._fields], kind)
-        encode(_fitting(record))  # raises if it is longer than any record
-        self._move_on(record)
+        encode(_checked(record))  # raises if it is longer than any record
+        self._advance(record)
         return record
 
-    def _move_on(self, record: Record) -> None:
+    def _advance(self, record: Record) -> None:
         """Advance the streams by the bytes that this record holds or counts."""
         if isinstance(record, Made):
             self._offsets[record.connection, 1] = record.offset + len(record.data)
@@ -258,7 +258,7 @@ class JsonLines:
     def _start_ns(self) -> int:
         return self.header.monotonic_ns if self.header is not None else 0
 
-    def _wrong(self, reason: str, line: int | None = None) -> CaptureError:
+    def _error(self, reason: str, line: int | None = None) -> CaptureError:
         return CaptureError(self._path, f"line {line or self._line}: {reason}")
 
 
@@ -268,7 +268,7 @@ def _converted(value: Any, kind: type[Converted]) -> Converted:
     return msgspec.convert(value, type=kind, builtin_types=(bytes,))
 
 
-def _fitting(record: Record) -> Record:
+def _checked(record: Record) -> Record:
     """The record, checked. Raises ValueError if an edited number is out of range."""
     if wrong := misfit(record):
         raise ValueError(f"a number that does not fit its field: {wrong}")

@@ -89,7 +89,7 @@ def is_available() -> bool:
 class _Side:
     """One direction of TLS."""
 
-    __slots__ = ("buffer", "changed", "closed", "handshake", "keys", "later", "skipped", "told")
+    __slots__ = ("buffer", "changed", "closed", "handshake", "is_end_reported", "keys", "later", "skipped")
 
     def __init__(self) -> None:
         self.buffer = b""  # of records that are incomplete, or wait for secrets
@@ -99,19 +99,19 @@ class _Side:
         self.changed = False  # TLS 1.2: a ChangeCipherSpec has passed
         self.skipped = 0  # records of a handshake whose secret is not known
         self.closed = False  # it sent close_notify
-        self.told = False  # its end has been reported
+        self.is_end_reported = False  # its end has been reported
 
 
 class Decrypting:
     """Decrypts a connection before a Followed receives it."""
 
     __slots__ = (
-        "_asked",
         "_client",
         "_held",
         "_held_bytes",
         "_inner",
         "_offsets",
+        "_replies",
         "_request",
         "_server",
         "_sides",
@@ -124,8 +124,8 @@ class Decrypting:
         """`seen`: whether the connection's beginning was seen."""
         self._inner = inner
         self._tls = tls
-        self._take: Taker = self._asking if seen else self._joined
-        self._asked: list[bytes] = []  # replies that would begin encryption
+        self._take: Taker = self._take_startup if seen else self._take_joined
+        self._replies: list[bytes] = []  # replies that would begin encryption
         self._request = b""
         self._offsets = [0, 0]  # plain bytes passed on
         self._sides = (_Side(), _Side())
@@ -150,11 +150,11 @@ class Decrypting:
         """Bytes of a side are missing."""
         if self._held is not None:
             self._fail(LOST)
-        elif self._take == self._records:
+        elif self._take == self._take_records:
             self._fail(LOST)
             offset = self._offsets[side]
             self._offsets[side] += size
-        elif self._take == self._encrypted:
+        elif self._take == self._take_encrypted:
             offset = self._offsets[side]
             self._offsets[side] += size
         else:
@@ -163,23 +163,23 @@ class Decrypting:
 
     def ended(self, side: int, time_ns: int, how: str) -> None:
         """A direction has ended."""
-        self._undecided()
+        self._stop_waiting()
         if not (self._sides[side].closed and how == FIN):
             self._inner.ended(side, time_ns, how)
 
     def finish(self) -> None:
         """Nothing more will come for now."""
-        self._undecided()
+        self._stop_waiting()
         self._inner.finish()
 
     def close(self, side: int, time_ns: int, how: str) -> None:
         """The connection is over."""
-        self._undecided()
+        self._stop_waiting()
         self._inner.close(side, time_ns, how)
 
     # Before TLS.
 
-    def _joined(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
+    def _take_joined(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
         """Take the first bytes of a connection without a beginning. They show whether it is
         encrypted, and no more."""
         if data[:1] == bytes((_APPLICATION,)) and data[1:2] == b"\3":
@@ -187,9 +187,9 @@ class Decrypting:
         self._take = self._inner.take
         self._inner.take(side, time_ns, offset, data)
 
-    def _asking(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
+    def _take_startup(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
         """Take bytes while encryption may still be requested."""
-        if side == FRONTEND and not (self._request or self._asked) and data[0] == HANDSHAKE:
+        if side == FRONTEND and not (self._request or self._replies) and data[0] == HANDSHAKE:
             self._begin()
             self._take(side, time_ns, offset, data)
             return
@@ -201,28 +201,28 @@ class Decrypting:
                 if reply is None:
                     self._take = self._inner.take  # a StartupMessage, or something else
                     break
-                self._asked.append(reply)
+                self._replies.append(reply)
                 self._request = self._request[8:]
         else:
-            expected = self._asked.pop(0) if self._asked else b""
+            expected = self._replies.pop(0) if self._replies else b""
             if data[:1] == expected == b"S":
                 begins = 1
             elif data != b"N":
                 self._take = self._inner.take
         self._offsets[side] += begins
         self._inner.take(side, time_ns, offset, data[:begins])
-        if side == BACKEND and self._take == self._asking and data[:1] == b"S":
+        if side == BACKEND and self._take == self._take_startup and data[:1] == b"S":
             self._begin()
             if begins < len(data):
                 self._take(side, time_ns, offset + begins, data[begins:])
 
     def _begin(self) -> None:
         self._held = []
-        self._take = self._records
+        self._take = self._take_records
 
     # TLS.
 
-    def _records(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
+    def _take_records(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
         """Take bytes of TLS: complete records become plain bytes."""
         if self._held is None:
             self._open(side, time_ns, data)
@@ -234,13 +234,13 @@ class Decrypting:
         if self._held is None:
             return
         if self._server is not None and any(one.buffer for one in self._sides) and self._find_keys():
-            self._go_on()
+            self._release()
         elif self._held_bytes > HELD_BYTES or self._tls.held_bytes > ALL_HELD_BYTES:
-            self._undecided()
+            self._stop_waiting()
 
-    def _go_on(self) -> None:
+    def _release(self) -> None:
         """Pass on the bytes that waited for the keys, in the order in which they arrived."""
-        held = self._decide()
+        held = self._take_held()
         waiting = [len(one.buffer) for one in self._sides]
         passed = [sum(len(piece[3]) for piece in held if piece[0] == side) - waiting[side] for side in (FRONTEND, BACKEND)]
         for one in self._sides:
@@ -264,21 +264,21 @@ class Decrypting:
                 break
             if len(buffer) < at + RECORD_HEAD + size:
                 break
-            if not self._record(side, head, buffer[at + RECORD_HEAD : at + RECORD_HEAD + size], plain):
+            if not self._take_record(side, head, buffer[at + RECORD_HEAD : at + RECORD_HEAD + size], plain):
                 break
             at += RECORD_HEAD + size
         if plain:
             text = b"".join(plain)
             self._inner.take(side, time_ns, self._offsets[side], text)
             self._offsets[side] += len(text)
-        this.buffer = buffer[at:] if self._take == self._records else b""
-        if self._take == self._encrypted:
-            self._encrypted(side, time_ns, 0, buffer[at:])
-        if this.closed and not this.told:
-            this.told = True
+        this.buffer = buffer[at:] if self._take == self._take_records else b""
+        if self._take == self._take_encrypted:
+            self._take_encrypted(side, time_ns, 0, buffer[at:])
+        if this.closed and not this.is_end_reported:
+            this.is_end_reported = True
             self._inner.ended(side, time_ns, CLOSE_NOTIFY)
 
-    def _record(self, side: int, head: bytes, body: bytes, plain: list[bytes]) -> bool:
+    def _take_record(self, side: int, head: bytes, body: bytes, plain: list[bytes]) -> bool:
         """Process one record. Returns True if the next one may be read. Its application data is
         added to `plain`."""
         this = self._sides[side]
@@ -287,7 +287,7 @@ class Decrypting:
             if kind == _CHANGE:
                 this.changed = self._server is not None and self._server.version == TLS_1_2
             elif kind == HANDSHAKE:
-                return self._messages(side, body)
+                return self._take_messages(side, body)
             return kind != _APPLICATION or self._fail(NO_TLS)
         if self._held is not None:
             return False  # it waits for the secrets
@@ -307,7 +307,7 @@ class Decrypting:
                 plain.append(text)
             return True
         if kind == HANDSHAKE:
-            return self._messages(side, text)
+            return self._take_messages(side, text)
         if kind == _ALERT and text[1:2] == bytes((_CLOSE_NOTIFY_ALERT,)):
             this.closed = True
         return True
@@ -317,7 +317,7 @@ class Decrypting:
             return False
         return kind == _APPLICATION if self._server.version == TLS_1_3 else this.changed
 
-    def _messages(self, side: int, body: bytes) -> bool:
+    def _take_messages(self, side: int, body: bytes) -> bool:
         """Process handshake messages, protected or not. Returns True if the next record may be
         read."""
         this = self._sides[side]
@@ -329,11 +329,11 @@ class Decrypting:
             if len(this.handshake) < 4 + size:
                 break
             message, this.handshake = this.handshake[4 : 4 + size], this.handshake[4 + size :]
-            if not self._message(side, kind, message):
+            if not self._take_message(side, kind, message):
                 return False
         return True
 
-    def _message(self, side: int, kind: int, body: bytes) -> bool:
+    def _take_message(self, side: int, kind: int, body: bytes) -> bool:
         this = self._sides[side]
         if this.keys is not None or this.later is not None:
             if kind == _FINISHED and this.later is not None:
@@ -350,10 +350,10 @@ class Decrypting:
             if hello is None:
                 return self._fail(NO_TLS)
             if not hello.is_retry:
-                return self._chosen(hello)
+                return self._apply_choice(hello)
         return True
 
-    def _chosen(self, hello: Hello) -> bool:
+    def _apply_choice(self, hello: Hello) -> bool:
         """Apply the server's choice of version and cipher suite. Returns False if it is not
         supported."""
         if hello.version not in (TLS_1_2, TLS_1_3):
@@ -389,12 +389,12 @@ class Decrypting:
         self._inner.fact(DECRYPTED, _version(server.version))
         return True
 
-    def _undecided(self) -> None:
+    def _stop_waiting(self) -> None:
         """Stop waiting for secrets: what is held stays encrypted."""
         if self._held is not None:
             self._fail(NO_SECRETS if self._server is not None else NO_TLS)
 
-    def _decide(self) -> list[tuple[int, int, int, bytes]]:
+    def _take_held(self) -> list[tuple[int, int, int, bytes]]:
         """Stop holding, and return what was held."""
         held, self._held = self._held or [], None
         self._tls.held_bytes -= self._held_bytes
@@ -405,14 +405,14 @@ class Decrypting:
         """The connection stays encrypted from here on. Returns False."""
         self._tls.reasons[reason] += 1
         if self._held is None:
-            self._take = self._encrypted
+            self._take = self._take_encrypted
             return False
         self._take = self._inner.take
-        for piece in self._decide():
+        for piece in self._take_held():
             self._inner.take(*piece)
         return False
 
-    def _encrypted(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
+    def _take_encrypted(self, side: int, time_ns: int, offset: int, data: bytes) -> None:
         """Count bytes after something that could not be decrypted."""
         self._inner.opaque(side, self._offsets[side], len(data))
         self._offsets[side] += len(data)
