@@ -207,7 +207,7 @@ def frames(sent: Iterable[Sent], link: str = "ethernet") -> list[Packet]:
 
 # Tunnels: each makes a whole frame around an IP packet.
 
-_OUTER = (ip_address("192.0.2.1").packed, ip_address("192.0.2.2").packed)
+_OUTER = (_packed("192.0.2.1"), _packed("192.0.2.2"))
 
 
 def carrier(protocol: int, payload: bytes, *, number: int = 7, fragment: int = 0) -> bytes:
