@@ -87,7 +87,7 @@ def main() -> None:
     gc.set_threshold(_COLLECTED_AFTER, 50, 100)
     output.prepare()
     code = _run(root)
-    gc.freeze()  # the interpreter would search everything for garbage before it ends
+    gc.freeze()  # otherwise the interpreter searches everything for garbage before it ends
     sys.exit(code)
 
 

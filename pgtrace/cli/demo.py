@@ -133,7 +133,7 @@ def _as_table(scene: Scene, progress: Callable[[str], None]) -> None:
     from pgtrace.report import stats
     from pgtrace.trace.trace import Trace
 
-    progress("doing the work once; on a terminal it goes on in a live view until you quit")
+    progress("doing the work once; on a terminal it is repeated in a live view until you quit")
     scene.play(on_progress=progress)
     pooled = len(scene.recorder.legs) > 1
     trace = Trace.open([scene.recorder.capture], timeline=pooled)
@@ -186,7 +186,7 @@ def _as_screen(scene: Scene, write: Path | None) -> None:
         live=True,
         addresses=tuple(recorder.addresses),
         environment=tuple((name, login[name]) for name in LOGIN if login[name]),
-        greeting="the same work goes on, round after round, until you quit: q",
+        greeting="the same work is repeated until you quit: q",
         temporary=write is None,
         **options.explained_on(scene.throwaway_url),
     )

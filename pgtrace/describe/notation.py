@@ -217,7 +217,7 @@ def spell(sent: bytes, received: bytes, sqlstates: tuple[str, ...] = (), statuse
 
 
 def letter_name(side: int, code: int) -> str:
-    """What a letter is called in words: `p` and `R` are families of messages."""
+    """The name of a letter in words; `p` and `R` are families of messages."""
     return "AuthenticationResponse" if (side, code) == (FRONTEND, _ANSWER) else codes.NAMES[side][code]
 
 

@@ -1,5 +1,5 @@
-"""Rounds of a loop that are as long as an answer has rows: a query, then another for each of its
-rows, outside a transaction block.
+"""Recognises rounds of a loop that are as long as an answer has rows: a query, then another for
+each of its rows, outside a transaction block.
 
 Such rounds are uneven, and units of work that come one after the other look similar. The number of
 rows tells them apart: if one statement follows another exactly as often as that one had rows,
@@ -16,26 +16,27 @@ _NEVER: Final = -1
 
 
 class Rounds:
-    """The latest run of one statement, the statement before it, and what is known of such pairs."""
+    """The latest run of one statement, the statement before it, and the facts about such pairs."""
 
     __slots__ = ("_before", "_key", "_number", "_pairs", "_place", "_place_before", "_rows", "_rows_before", "_since", "found")
 
     def __init__(self) -> None:
         self._pairs: dict[tuple[str, str], int] = {}
-        """A statement and the one after it -> how often the second ran for each of several rows of
-        the first, or _NEVER."""
+        """(statement, next statement) -> how often the second ran once for each of several rows of
+        the first, or _NEVER.
+        """
         self._since: dict[tuple[str, str], int] = {}
-        """The same -> where the first of these rounds began."""
+        """(statement, next statement) -> where the first of these rounds began."""
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything: what comes next does not follow what came before."""
+        """Forget everything, because the next rows do not directly follow the earlier ones."""
         self._pairs.clear()
         self._since.clear()
         self._before = self._key = ""
         self._rows_before = self._rows = self._number = self._place = self._place_before = 0
         self.found: tuple[str, str] | None = None
-        """The pair that was proven last and still holds."""
+        """The latest pair that is proven and still fits."""
 
     @property
     def since(self) -> int:
@@ -43,9 +44,10 @@ class Rounds:
         return self._since.get(self.found, 0) if self.found is not None else 0
 
     def take(self, key: str, rows: int, place: int, number: int = 1) -> bool:
-        """Add the next executions, of which the last is at that place and had that many rows.
-        Returns whether they end a run that ran for each row of the statement before it, as others
-        have."""
+        """Add the next executions; the last is at that place and had that many rows. Returns
+        whether they end a run that, like earlier ones, ran once for each row of the statement
+        before it.
+        """
         if key == self._key:
             self._number += number
             self._rows, self._place = rows, place
@@ -56,7 +58,7 @@ class Rounds:
         return is_proven
 
     def _close(self, pair: tuple[str, str]) -> bool:
-        """A run has ended. Returns whether the pair is proven."""
+        """Note the end of a run. Returns whether the pair is proven."""
         fits = self._pairs.get(pair, 0)
         if not fits and len(self._pairs) >= _PAIRS_KEPT:
             return False

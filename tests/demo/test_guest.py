@@ -174,7 +174,7 @@ def test_the_screen_leaves_nothing_behind(server: EmbeddedServer, owner: psycopg
     """Quit, and hung up on: a terminal that is closed is how many a screen ends."""
     for ends in ("q", signal.SIGHUP):
         with Terminal("demo", "--upstream", address(server)) as terminal:
-            terminal.wait_for("the same work goes on, round after round, until you quit: q")
+            terminal.wait_for("the same work is repeated until you quit: q")
             terminal.wait_for("psycopg")
             assert schemas(owner)
             assert f":{server.port}" in terminal.text()

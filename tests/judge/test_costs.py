@@ -473,7 +473,7 @@ def test_what_a_layer_asks_first_is_no_work(judged: Judge, engines: int) -> None
     connect = found.findings[0]
     assert (connect.name, connect.cost) == ("connect", 6 if engines == 6 else 5)
     assert f"{connect.cost} connections for {connect.cost} statements" in connect.what
-    assert ("the first questions of 6 engines 24 more" in connect.what) is (engines == 6)
+    assert ("the first queries of 6 engines 24 more" in connect.what) is (engines == 6)
     assert connect.layer == ("sqlalchemy" if engines == 6 else "")
 
 

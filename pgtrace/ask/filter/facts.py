@@ -286,7 +286,7 @@ OF_CONNECTION: Final[dict[str, Callable[[Connection], str]]] = {
     "db": lambda connection: connection.database,
     "app": lambda connection: connection.application_name,
 }
-"""Words with one text of the connection. completion.py offers the texts that occur."""
+"""Words for a text of the connection -> the text. completion.py offers the texts that occur."""
 
 
 # Words about the messages. Each function returns what the index knows, or None if the messages must

@@ -112,7 +112,7 @@ REMEDIES: Final[Remedies] = {
             needs=("one text",),
         ),
         Remedy(
-            "call set_type_codec() in create_pool(init=...), not at each acquire() (setup=...): it empties the cache of statements",
+            "call set_type_codec() in create_pool(init=...), not at each acquire() (setup=...): it clears the statement cache",
             "asyncpg-codec-keeps",
             needs=("one text", "the session is reset"),
         ),

@@ -20,7 +20,7 @@ FEW: Final = 3
 APART: Final = "apart"
 """A fact: the connection was opened after another had ended."""
 _OPENED: Final = "first of an engine"
-"""A fact: a layer asked what it asks on each engine's first connection."""
+"""A fact: a layer sent the queries of an engine's first connection."""
 _OPENING: Final = "round trips of that"
 _LOOKED_AT: Final = 50
 """How many earlier connections _is_apart() looks at."""
@@ -46,7 +46,7 @@ class _Watch(Watch):
         super().__init__(seen)
         self._work = 0
         self._opening = 0
-        """Round trips with what a layer asks on each engine's first connection."""
+        """Round trips with the queries that a layer sends on an engine's first connection."""
         self._told = False
 
     def row(self, step: Step) -> None:
@@ -94,7 +94,7 @@ def _what(note: Note) -> str:
     unused = note.facts["no work"]
     idle = f"; {unused} of them ran nothing" if unused and note.amount else ""
     work = counted(note.amount, "statement") if note.amount else "nothing"
-    opening = f", the first questions of {note.facts[_OPENED]} engines {note.facts[_OPENING]} more" if note.facts[_OPENED] > 1 else ""
+    opening = f", and the first queries of {note.facts[_OPENED]} engines {note.facts[_OPENING]} more" if note.facts[_OPENED] > 1 else ""
     together = "" if note.facts[APART] else ", all open at the same time"
     return f"{note.times} connections for {work}{together}: connecting took {counted(note.cost, 'round trip')}{opening}{idle}"
 

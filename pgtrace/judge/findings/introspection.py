@@ -21,7 +21,7 @@ FIFTH: Final = 5
 TIMES: Final = 5
 TENTH: Final = 10
 AGAIN: Final = "asked again"
-"""The subject if a connection asks for the same again, and a fact of that note."""
+"""The subject if a connection looks up the same types again, and a fact of that note."""
 _QUESTIONS_KEPT: Final = 256
 _GROUP_KEPT: Final = 64
 _LABELS_KEPT: Final = 2_000
@@ -35,16 +35,18 @@ class _Watch(Watch):
         self._places: list[tuple[int, str]] = []
         self._told: Note | None = None
         self._sent: set[tuple[int, int]] = set()
-        """What was sent for a query: hashes of its text, and of what came with it."""
+        """The forms in which queries were sent: hashes of the text, and of the rest of the
+        messages.
+        """
         self._asked: set[tuple[int, int]] = set()
-        """The queries: hashes of their text, and of the values themselves."""
+        """The queries: hashes of the text, and of the values."""
         self._again = 0
-        """Round trips that ask for what was asked for before."""
+        """Round trips with queries that were sent before."""
         self._again_places: list[tuple[int, str]] = []
         self._group: list[Step] = []
-        """What the driver has asked for without a pause for anything else, with BEGIN before it."""
+        """The driver's look-ups so far with nothing else in between, with the BEGIN before them."""
         self._is_new = self._has_asked = False
-        """Whether any of that was asked for the first time; whether any of it asks for types."""
+        """Whether any of these look-ups is new, and whether any of them asks for types."""
 
     def row(self, step: Step) -> None:
         if not step.counts:
@@ -73,7 +75,7 @@ class _Watch(Watch):
             self._group = [step]
 
     def _end_group(self, step: Step) -> None:
-        """Something else came after what the driver has asked for."""
+        """Take the driver's look-ups, because something else came after them."""
         group, own = self._group, [one for one in self._group if self._known.get(one.text)]
         is_again = self._has_asked and not self._is_new
         self._group, self._is_new, self._has_asked = [], False, False
@@ -89,8 +91,9 @@ class _Watch(Watch):
             self._again_places += [(one.place, "asks again") for one in own if self._known.get(one.text)][: 2 - len(self._again_places)]
 
     def _was_asked(self, step: Step) -> bool:
-        """Whether the connection had asked for that before. The driver may have sent it in another
-        form then, so its values are read and compared."""
+        """Whether the connection sent the query before. The driver may have sent it in another
+        form, so its values are read and compared.
+        """
         if self.seen.trace.values_blanked or len(self._asked) >= _QUESTIONS_KEPT:
             return False
         sent = (step.text, step.values)
@@ -128,7 +131,7 @@ class _Watch(Watch):
 
 
 def is_own(seen: Seen, sql: str) -> bool:
-    """Whether the driver of that connection asks so for types."""
+    """Whether the driver of that connection looks up types with that SQL."""
     driver = drivers.BY_NAME.get(seen.connection.driver)
     return driver is not None and driver.introspection is not None and driver.introspection.search(sql) is not None
 

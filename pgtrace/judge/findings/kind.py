@@ -186,8 +186,9 @@ class ByText:
 
 
 class ByWords(ByText):
-    """The same for a question about the words of a text (judge/texts.py). Texts that differ in
-    values alone have one answer: programs that put values into their SQL send a new text each time.
+    """Like ByText, for a question about the words of a text (judge/texts.py). Texts that differ
+    only in values share an answer, because programs that put values into their SQL send a new text
+    each time.
     """
 
     __slots__ = ()

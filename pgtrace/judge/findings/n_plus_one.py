@@ -20,7 +20,7 @@ as one statement is in the rounds before and after the change.
 In one transaction block the rounds may be uneven, for example if a relation has several rows or
 none, or is loaded already. Then at most MOST statements may take part, and those that ran REPEATS
 times must make up at least COVERED of COVERED + 1 round trips. They are the loop. Outside of a
-block the same is reported if the rounds are as long as an answer has rows (judge/rounds.py).
+block, such rounds are reported if each is as long as an answer has rows (judge/rounds.py).
 
 If the values are in the text, drivers with a cache prepare each text as another statement, and keep
 it. Findings of prepared-once and prepared-leak about such a statement are part of this one.
@@ -84,7 +84,7 @@ CHANGES: Final = "changes rows"
 """A fact: the loop changes or deletes rows, but adds none."""
 BOUNDS: Final = "its values are bounds"
 PAGES: Final = "its values are limits"
-"""Each page has one row, or none: longer ones are no loop."""
+"""A fact: each page has at most one row. Longer pages are not a loop."""
 COPIES: Final = "a COPY for each row"
 SINGLE: Final = "its values are not all bounds or limits"
 _BLANKED: Final = "values blanked"
@@ -124,9 +124,9 @@ class _Watch(Watch):
         self._left: tuple[Note, set[str]] | None = None
         """The loop that this run follows directly, and its statements."""
         self._copies = Copies()
-        """The latest COPYs, if each brought one row."""
+        """The latest COPYs, if each copied one row."""
         self._rounds = Rounds()
-        """Outside of blocks: what runs once for each row of another's answer."""
+        """Outside of blocks: statements that run once per row of another's answer."""
 
     def row(self, step: Step) -> None:
         if step.only_drops or only_ends(step, self.seen.before):
@@ -199,8 +199,7 @@ class _Watch(Watch):
         self._rounds.clear()
 
     def _end(self, step: Step) -> None:
-        """A loop ends, but the run goes on: outside of blocks, its rounds may be those of another
-        loop."""
+        """End the loop, not the run: outside of blocks its rounds may be another loop."""
         rounds, uneven = self._rounds, self._uneven
         self._rounds = Rounds()
         self.lost()
@@ -233,8 +232,9 @@ class _Watch(Watch):
             self._begin(run, period, frozenset(step.key for step, same in zip(run, alike, strict=False) if same))
 
     def _unevenly(self, key: str, step: Step, *, is_known: bool) -> None:
-        """Take the next step of a run whose rounds may be uneven. `is_known`: they may be a loop,
-        in a block, or because one statement runs for each row of another."""
+        """Take the next step of a run whose rounds may be uneven. `is_known` says that they may be
+        a loop: in a block, or because one statement runs for each row of another's answer.
+        """
         if self._loose is not None and not is_known and step.shape.status_before == "I" and self._rounds.found is None:
             self.lost()
         if self._loose is not None:
@@ -553,7 +553,7 @@ KIND: Final = Kind(
             clients=DEMO,
         ),
         Remedy(
-            "read pages of a hundred rows or more, not of one; or everything at once, if it is not too much",
+            "read pages of a hundred rows or more, not of one; or read everything at once, if it is small enough",
             needs=(PAGES,),
             tried="larger-pages",
             clients=DEMO,

@@ -42,9 +42,9 @@ TIMES: Final = 3
 _LISTEN: Final = "LISTEN"
 _SETTING: Final = "a setting (SET)"
 _OF_TRANSACTIONS: Final = "a setting of later transactions"
-"""A fact: SET LOCAL of it has no effect, because the transaction has begun."""
+"""A fact: SET LOCAL has no effect on the setting, because the transaction has begun."""
 _TRANSACTIONS: Final = ("DEFAULT_TRANSACTION_", "CHARACTERISTICS")
-"""Beginnings of the names of such settings."""
+"""The first letters of the names of such settings."""
 _PREPARED: Final = "a statement by SQL-level PREPARE"
 _CURSOR: Final = "a cursor WITH HOLD"
 _LOCK: Final = "an advisory lock"

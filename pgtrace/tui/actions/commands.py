@@ -20,7 +20,7 @@ from pgtrace.tui.model.keys import KEYS, Hints, Key
 from pgtrace.tui.model.theme import THEMES
 
 _KEY_CELLS: Final = 13
-"""Of a command's key or argument."""
+"""The width of a command's key or argument, in cells."""
 
 
 class Command(NamedTuple):

@@ -40,7 +40,7 @@ class Key:
 
     @property
     def own(self) -> str:
-        """Its first key alone, as it is on the keyboard."""
+        """Its first key, as labelled on the keyboard."""
         key = self.keys.partition(",")[0]
         return _SIGNS.get(key, key.replace("+", "-"))
 
@@ -145,7 +145,7 @@ _SIGNS: Final = {
     "pagedown": "pgdn",
     "pageup": "pgup",
 }
-"""What is on the keyboard, by Textual's names."""
+"""Textual's name of a key -> its label on the keyboard."""
 _NAMES: Final = {"esc": "escape", "?": "question_mark", "/": "slash", "\\": "backslash", "+": "plus", "-": "minus"}
 
 

@@ -75,8 +75,9 @@ class Selected:
         return self._groups.get((driver, number))
 
     def flights(self, is_of: Callable[[int], bool], most: int) -> list[tuple[str, int]]:
-        """What was sent in the selected round trips after set-up of these connections, most
-        frequent first."""
+        """The driver's flights in the selected round trips after set-up of these connections, most
+        frequent first.
+        """
         total: Counter[str] = Counter()
         for number, flights in self._flights.items():
             if is_of(number):

@@ -85,8 +85,9 @@ class Survey(CompleteRows):
         return self.problems[: bisect_left(self.problems, place)][::-1]
 
     def flights(self, is_of: Callable[[int], bool], most: int = 4) -> list[tuple[str, int]]:
-        """What was sent in the round trips after set-up of these connections, most frequent
-        first."""
+        """The driver's flights in the round trips after set-up of these connections, most frequent
+        first.
+        """
         total: Counter[str] = Counter()
         for number, flights in self._flights.items():
             if is_of(number):

@@ -4,7 +4,7 @@ A variant is one way of using a driver. It has the label of its capture (`--labe
 the mark that was open when its connection began, if that begins with the name of the driver: in the
 demo `psycopg pipeline`. Marks of tests and of programs are named after something else.
 
-A driver is told apart into variants only if its connections are of several.
+A driver is split into variants only if its connections have several.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pgtrace.tui.model.filtering import of_driver
 from pgtrace.tui.model.snapshot import DriverTotals
 
 MOST_CONNECTIONS: Final = 20_000
-"""With more connections drivers are not told apart: the older ones are no longer in memory."""
+"""With more connections drivers are not split, because older connections are no longer in memory.
+"""
 
 
 class Variant(NamedTuple):
@@ -29,12 +30,12 @@ class Variant(NamedTuple):
 
     driver: str
     name: str
-    """Its label or mark; empty for a driver that is not told apart, and for the rest of one."""
+    """Its label or mark; empty for a driver that is not split, and for the rest of one."""
     connections: int
     counters: Counters
     is_label: bool = False
     is_one_of_several: bool = False
-    """Whether the driver is told apart."""
+    """Whether the driver is split into variants."""
 
     @property
     def short(self) -> str:
@@ -49,7 +50,7 @@ class Variant(NamedTuple):
 
 
 class _Key(NamedTuple):
-    """Which column a connection belongs to."""
+    """Assigns connections to columns."""
 
     driver: str
     name: str
@@ -57,7 +58,7 @@ class _Key(NamedTuple):
 
 
 class Variants(Subscriber):
-    """Tells the connections of a trace apart."""
+    """Finds the variants of a trace's connections."""
 
     def __init__(self, feed: Feed) -> None:
         self._trace = feed.trace
@@ -68,7 +69,7 @@ class Variants(Subscriber):
         self._ended: dict[int, _Key] = {}
         self._open: list[int] = []
         self._sums: dict[_Key, tuple[int, Counters]] = {}
-        """Over those that have ended."""
+        """The sums over connections that have ended."""
         self._apart = 0
         """How many connections counted only for themselves then."""
         self._latest: tuple[object, list[Variant]] = None, []
@@ -77,7 +78,7 @@ class Variants(Subscriber):
     def take(self, rows: Columns) -> None:
         shape_at = rows.index.shape_at
         marks = {number for _, number, _ in rows.alike if shape_at(number).kind is RowKind.MARK}
-        # the row of a mark is of no connection
+        # the row of a mark belongs to no connection
         new = {connection for connection, number, _ in rows.alike if number not in marks} - self._marks.keys()
         if not new:
             return
@@ -87,17 +88,18 @@ class Variants(Subscriber):
                 self._marks[connection] = self._trace.marks.names_at(place)
 
     def name_of(self, index: int) -> str:
-        """The variant that a connection is of; empty if none is known."""
+        """The variant of a connection; empty if none is known."""
         return (self._ended.get(index) or self._key(index)).name
 
     def told_apart(self, drivers: tuple[DriverTotals, ...], selected: Mapping[int, Counters] | None = None) -> list[Variant]:
-        """These drivers by their variants, each driver's in the order in which they came. With
-        `selected`, the counters of connections, of these alone."""
+        """The variants of these drivers, each driver's in the order in which they came. With
+        `selected`, the counters of connections, only those count.
+        """
         if len(self._trace.connections) > MOST_CONNECTIONS or not (self._trace.marks.any or len(self._trace.files) > 1):
             return [Variant(one.driver, "", one.connections, one.counters) for one in drivers]
         if selected is not None:
             return _split(drivers, self._summed(selected))
-        if self._latest[0] is not drivers:  # so that all of a moment is of the same moment
+        if self._latest[0] is not drivers:  # all numbers must be of the same moment
             self._latest = drivers, _split(drivers, self._all())
         return self._latest[1]
 
@@ -108,7 +110,7 @@ class Variants(Subscriber):
         return _Key(driver, named, bool(label))
 
     def _all(self) -> dict[_Key, tuple[int, Counters]]:
-        """The sums over all connections that count; what has ended is added up once."""
+        """The sums over all connections that count; ended connections are added up once."""
         trace = self._trace
         if self._apart != len(trace.apart):  # the sides of a pooler have been joined
             self._apart, self._looked_at = len(trace.apart), 0

@@ -152,12 +152,12 @@ class View:
 
     @property
     def variants(self) -> list[Variant]:
-        """The same, by variants where they are known."""
+        """The drivers and their counters, by variants if they are known."""
         sums = self.counted.sums if self.is_filtered else None
         return self._variants.told_apart(self.drivers, sums.by_connection if sums is not None else None)
 
     def is_of(self, connection: int, variant: Variant) -> bool:
-        """Whether a connection is of a variant; of a driver, if that is not told apart."""
+        """Whether a connection belongs to a variant, or to a driver that is not split."""
         own = self.driver(connection) == variant.driver
         return own and (not variant.is_one_of_several or self._variants.name_of(connection) == variant.name)
 

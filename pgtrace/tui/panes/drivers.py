@@ -1,5 +1,5 @@
 """The Drivers pane: counters down, drivers across, so that what differs between drivers stands out.
-A driver has a column for each of its variants, where they are known (model/variants.py).
+A driver has a column for each of its variants, if they are known (model/variants.py).
 
 A row in which all drivers agree is dim. `a` switches between totals and values per execution; `h l`
 go from driver to driver, and scroll if not all fit; `enter` shows the round trips that the cell

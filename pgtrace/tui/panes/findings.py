@@ -105,7 +105,7 @@ class Findings(ListWidget):
         return line.add(rowtext.plain(finding.what, line.room, self.sideways)).strip()
 
     def _connections(self, finding: Finding, width: int) -> str:
-        """Its connections, as many as fit, and how many more there are."""
+        """The connections of a finding, as many as fit, and the number of others."""
         names = [self.view.connection_name(number) for number in finding.note.connections]
         every = len(names) + finding.note.more_connections
         told = [" ".join([*names[:kept], *([f"+{every - kept}"] if every > kept else [])]) for kept in range(len(names), 0, -1)]
