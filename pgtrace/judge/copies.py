@@ -1,4 +1,4 @@
-"""COPYs that bring one row each, one after the other: a loop over rows, of n+1.
+"""Recognises COPYs of one row each, one after the other: a loop over rows, for n+1.
 
 A COPY takes one round trip, or two if the driver waits for CopyInResponse. Its command tag says how
 many rows it brought.
@@ -25,11 +25,11 @@ _BEGINS: Final = b"G"
 
 
 class Copies:
-    """The latest COPYs of one text, as long as nothing else comes and each brings one row."""
+    """The latest COPYs of one text, as long as nothing else comes and each copies one row."""
 
     def __init__(self) -> None:
         self._begun: Step | None = None
-        """The round trip up to CopyInResponse, if it was one of its own."""
+        """The round trip up to CopyInResponse, if it was a separate one."""
         self._copies: list[tuple[Step, ...]] = []
         self._key = ""
         self._are_told = False
@@ -39,12 +39,13 @@ class Copies:
 
     @staticmethod
     def cares(shape: Shape) -> bool:
-        """Whether it is a COPY from the driver, or its beginning."""
+        """Whether the round trip is a COPY from the driver, or its beginning."""
         return shape.received.endswith(_BEGINS) or (shape.tags == ("COPY",) and b"c" in shape.sent)
 
     def take(self, step: Step, trace: Trace) -> list[tuple[tuple[Step, ...], bool]]:
-        """Add the next round trip. Returns the COPYs that are known to be a loop since then, each
-        with whether it is the first."""
+        """Add the next round trip. Returns the COPYs that are now known to be a loop, each with
+        whether it is the first.
+        """
         if step.only_prepares:
             return []
         begun, self._begun = self._begun, None
@@ -78,7 +79,7 @@ class Copies:
 
 
 def _brings_one(step: Step, trace: Trace) -> bool:
-    """Whether its command tag, read from the capture again, says that it brought one row."""
+    """Whether its command tag, read from the capture again, says that it copied one row."""
     try:
         views = details.scan(trace, step.place, _TAG_BYTES)
         return [view.body for view in views if view.side == BACKEND and view.code == _COMMAND_COMPLETE] == [_ONE]

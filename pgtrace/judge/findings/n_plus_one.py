@@ -208,7 +208,7 @@ class _Watch(Watch):
             self._uneven = uneven
 
     def _copy(self, step: Step) -> None:
-        """The next round trip of COPYs that bring one row each, or something else."""
+        """Pass the next round trip to the loop of COPYs of one row each."""
         for copy, is_first in self._copies.take(step, self.seen.trace):
             counted = [one for one in copy if one.counts]
             if not counted:
