@@ -61,13 +61,16 @@ class Interned:
         """The number of a label."""
         number = self._label_numbers.get(label)
         if number is None:
-            label = label._replace(
-                sql=label.sql[:LONGEST_SQL],
-                sqlstate=label.sqlstate[:LONGEST_SQL],
-                message=label.message[:LONGEST_SQL],
-                groups=label.groups[:GROUPS_KEPT],
-                others=label.others[: max(0, GROUPS_KEPT - len(label.groups))],
-                shares=self._shared(label.shares[:GROUPS_KEPT]),
+            sql, sqlstate, message, groups, end, failures, others, shares = label
+            label = Label(
+                sql[:LONGEST_SQL],
+                sqlstate[:LONGEST_SQL],
+                message[:LONGEST_SQL],
+                groups[:GROUPS_KEPT],
+                end,
+                failures,
+                others[: max(0, GROUPS_KEPT - len(groups))],
+                self._shared(shares[:GROUPS_KEPT]),
             )
             size = len(label.sql) + len(label.sqlstate) + len(label.message) + len(label.end)
             size += _NUMBER_BYTES * len(label.groups + label.others) + _SHARE_BYTES * len(label.shares)
