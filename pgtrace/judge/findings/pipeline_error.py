@@ -54,6 +54,6 @@ KIND: Final = Kind(
     cares=failures,
     remedies=(
         Remedy("send a Sync after each statement that may fail; or use INSERT ... ON CONFLICT", needs=(DUPLICATE,)),
-        Remedy("send a Sync after each statement that may fail; or check its values before", unless=(DUPLICATE,)),
+        Remedy("send a Sync after each statement that may fail; or check its values first", unless=(DUPLICATE,)),
     ),
 )

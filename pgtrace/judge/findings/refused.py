@@ -163,7 +163,7 @@ KIND: Final = Kind(
             clients=DEMO_OR_UNKNOWN,
         ),
         Remedy(
-            "see the server's error message about the start-up",
+            "see the server's error message, which says what is wrong with the start-up",
             unless=(PARAMETER, VERSION, "pgtrace", "28P01", "28000", "3D000", "42501", "53300", *_SETTINGS),
             tried="message-read",
             clients=DEMO_OR_UNKNOWN,

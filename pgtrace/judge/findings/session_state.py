@@ -246,7 +246,8 @@ def _what(note: Note) -> str:
 KIND: Final = Kind(
     name="session-state",
     unit="at risk",
-    why="Behind such a pooler, the next transaction may run in another session, with another client's state. Without a pooler, it is safe.",
+    why="Behind a pooler in transaction mode, the next transaction may run in another session, with another client's state. "
+    "Without a pooler, it is safe.",
     watch=_Watch,
     what=_what,
     told=lambda note: bool(note.facts["pooler"]) or (note.times >= TIMES and note.subject != _LISTEN),
