@@ -16,7 +16,8 @@ _TURN_S = 0.1
 
 def follow(recorder: Recorder, stop: Stop) -> None:
     """Print each row once it is complete, until `stop` is set or the recorder has ended. If stdout
-    is closed, printing ends but recording goes on."""
+    is closed, printing ends but recording continues.
+    """
     trace = Trace.open([recorder.capture])
     completed = Completed(Feed(trace))
     printed = 0

@@ -12,7 +12,7 @@ Rules:
   (see `kept.py`) when this process ends in any other way.
 - The password is random and always required. Durability is off: nothing here is meant to survive.
 - The server's programs refuse to run as root. `ways.py` decides which user runs them.
-- A free port may be taken by somebody else in the meantime. Then the next one is tried.
+- Another program may take a free port in the meantime. Then the next one is tried.
 
 Measured on two cores: 0.6 to 0.9 s from nothing to the first connection, 0.05 s to stop and remove.
 """

@@ -131,7 +131,9 @@ class Guest:
 
 
 def _login(upstream: Upstream, address: Address | None, options: str) -> dict[str, Any]:
-    """What libpq connects with, past the recorder: to the same hosts, protected in the same way."""
+    """The conninfo string for libpq, past the recorder: to the same hosts, protected in the same
+    way.
+    """
     typed = address.everything if address is not None else {}
     said: dict[str, Any] = {"connect_timeout": _CONNECTED_WITHIN_S} | {key: typed[key] for key in typed if key in _OF_THE_ADDRESS}
     said |= {

@@ -5,7 +5,7 @@ bytes in wire order: `BDES → 2TDCZ`. The input is two byte strings with one by
 session collects them (a run of DataRow or CopyData is already one byte). A message without a type
 byte is a control character in the input and a word in the output. Rules:
 
-- Repeats are folded: `BDE×100 S → 2nC×100 Z`. What is repeated is between the blank before it (or
+- Repeats are folded: `BDE×100 S → 2nC×100 Z`. The repeated group is between the blank before it (or
   the beginning) and the ×. The smallest group that saves most is taken. A fold that would make the
   line longer is not made: `CCC`, but `C×4`.
 - `…` stands for the rest of a flight that is too long to keep.

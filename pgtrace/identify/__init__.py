@@ -1,4 +1,4 @@
-"""Which driver a connection belongs to, and which layer above it, from evidence on the wire.
+"""Identifies the driver of a connection, and the layer above it, from evidence on the wire.
 
 - drivers/: one file for each driver; layers/: one for each ORM or wrapper.
 - collector.py: gathers the evidence of one connection, for both to look at.

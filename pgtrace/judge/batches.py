@@ -123,16 +123,18 @@ def roles(sql: str) -> tuple[tuple[str, str], ...]:
 
 
 def fixed(sql: str) -> tuple[int, int]:
-    """What makes its text another than that of a statement with the same normalised SQL: a hash of
-    its literals, and the number of its parameters."""
+    """The parts of a text that may differ between statements with the same normalised SQL: a hash
+    of its literals, and the number of its parameters.
+    """
     values = [value for _, value in roles(sql)]
     parameters = sum(value.startswith("$") for value in values)
     return hash(tuple(value for value in values if not value.startswith("$"))), parameters
 
 
 def difference(one: tuple[int, int], other: tuple[int, int]) -> str:
-    """What differs between two texts with the same normalised SQL, by fixed() of each: LENGTHS if
-    only the number of parameters does, else IN_TEXT."""
+    """The difference between two texts with the same normalised SQL, from fixed() of each: LENGTHS
+    if only the number of parameters does, else IN_TEXT.
+    """
     return LENGTHS if one[0] == other[0] and one[1] != other[1] else IN_TEXT
 
 

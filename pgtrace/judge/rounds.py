@@ -40,7 +40,7 @@ class Rounds:
 
     @property
     def since(self) -> int:
-        """Where the rounds of that pair began; 0 without one."""
+        """The place at which the rounds of that pair began; 0 without one."""
         return self._since.get(self.found, 0) if self.found is not None else 0
 
     def take(self, key: str, rows: int, place: int, number: int = 1) -> bool:

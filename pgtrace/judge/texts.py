@@ -77,7 +77,7 @@ _ISOLATES: Final = frozenset({"BEGIN", "START", "TRANSACTION", "WORK", "READ", "
 
 @lru_cache(maxsize=_LATEST)
 def without_values(sql: str) -> str:
-    """What is read of a text, with its values blanked as far as that is simple. Texts that differ
+    """The part of a text that is read, with its values blanked if that is simple. Texts that differ
     in nothing else give the same answers here, except for is_select_1() and names().
     """
     return sqltext.blank_plain_values(sql[:LOOKED_AT])

@@ -97,9 +97,7 @@ class Connection:
             self._wait_until(next_ns, self._go_on)
 
     def _wait_until(self, recorded_ns: int, then: Callable[[], None]) -> None:
-        """Call `then` at a recorded time; until then, nothing is due that does not wait for an
-        answer.
-        """
+        """Call `then` at a recorded time; until then, every due unit waits for an answer."""
         if recorded_ns <= self._loop.until_ns():
             if self.player.done:
                 then()

@@ -31,7 +31,7 @@ _SQL_WIDTH: Final = 60
 _WHAT_WIDTH: Final = 100
 _SQL_LEAST: Final = 24
 _NUMBERS_WIDTH: Final = 40
-"""The largest total width of the columns beside the SQL."""
+"""The largest total width of the columns other than SQL."""
 
 
 def lines(trace: Trace, findings: Sequence[Finding], unexplained: Unexplained, columns: int | None = None) -> Iterator[Shown]:

@@ -5,7 +5,7 @@ the scripts are:
 
 - Bytes from the first message after start-up to the next request's answer belong to that request.
   NoticeResponse, NotificationResponse and ParameterStatus belong to the request that was being
-  answered, or to nobody while nothing was owed.
+  answered, or to no request while nothing was owed.
 - An error that interrupts a COPY from the driver belongs to the CopyData that led to it, so it is
   sent when that data has arrived.
 - An answer with 57014 waits for a CancelRequest if the recording has one for that connection.

@@ -2,8 +2,8 @@
 
 A step is one frontend message after start-up, with the part of the backend's stream that answered
 it. The parts follow each other without a gap, because the backend answers in order. Consecutive
-CopyData are one step. What the backend sent unprompted while nothing was owed is a step with code
-0.
+CopyData are one step. Messages that the backend sent unprompted while nothing was owed are a step
+with code 0.
 
 Steps whose answer is complete are packed and written to the store, so a long connection does not
 stay in memory.

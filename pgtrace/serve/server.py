@@ -54,7 +54,7 @@ class Server:
         self.recording = recording
         self.choice = Choice(recording)
         self.addresses: list[str] = []
-        """Where it listens."""
+        """The addresses on which it listens."""
         self.port = 0
         self.connections = 0
         """Drivers' connections that got through start-up."""

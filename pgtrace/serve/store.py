@@ -2,7 +2,7 @@
 
 A Stream is one direction of one connection. Bytes are appended, and read again at any place. They
 are written in extents of EXTENT_BYTES, so the index of a stream is small: 16 bytes for each extent.
-What has not been written yet stays in memory.
+Bytes that have not been written yet stay in memory.
 """
 
 from __future__ import annotations

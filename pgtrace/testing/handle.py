@@ -283,8 +283,9 @@ class TestTrace(Counted):
             self.fail([f"pgtrace: {lost or behind.INCOMPLETE}"], window)
 
     def explanation(self) -> Shown:
-        """What passed in the test, for a test that failed for another reason; empty if nothing
-        passed, or if it has been said."""
+        """The round trips of a test that failed for another reason; empty if nothing passed, or if
+        it has been said.
+        """
         if self.explained or not self._window.connections:
             return EMPTY
         self.explained = True

@@ -1,6 +1,6 @@
 """A recorded server for a test: `pgtrace.serve(...)` and the marker `pgtrace_serve`.
 
-The server is `pgtrace serve` in a process of its own, which ends when pytest ends. It cannot be a
+The server is `pgtrace serve` in a separate process, which ends when pytest ends. It cannot be a
 thread: a driver written in C may hold Python's lock while it waits for the server. Its recording is
 a golden that leaves nothing out, `captures/NAME.trace` beside the test, or a capture with its full
 name. With --pgtrace-update, or if there is no recording yet, the test runs against PostgreSQL
@@ -102,7 +102,7 @@ class Serving:
         return self.mismatches
 
     def lines(self) -> list[str]:
-        """What a failure says."""
+        """The lines of a failure."""
         again = f"if this is intended: run pytest --pgtrace-update, review the change to {self.path.name} and commit it"
         return [f"pgtrace: the driver did not send what {self.path.name} has", *self.mismatches, "", again]
 

@@ -44,7 +44,7 @@ class Window(Counted):
 
     @property
     def statements(self) -> list[Statement]:
-        """What was run, most round trips first."""
+        """The statements that ran, most round trips first."""
         return list(map(Statement.of, self.trace.statements_within(self.intervals)))
 
     def statement(self, sql: str, *, driver: str | None = None) -> Statement:

@@ -1,5 +1,5 @@
-"""What you can type next in a filter: words, and values that occur, each with the number of round
-trips that it would select.
+"""Completions in a filter: words, and values that occur, each with the number of round trips that
+it would select.
 
 expected() says where the cursor is: at the beginning of a word, or in the value after one.
 Occurring has the values. It counts how often each connection, shape and label occurs among complete
@@ -57,7 +57,7 @@ class Choice:
 
 
 def expected(text: str, cursor: int) -> Expected:
-    """What is being typed at the cursor."""
+    """The word or value being typed at the cursor."""
     before = text[:cursor]
     value = _VALUE.search(before)
     word = known(value[1]) if value is not None else None

@@ -21,7 +21,7 @@ class Target:
     password: str
     database: str
     schema: str = ""
-    """Where the tables are, if they are not in the user's own search_path."""
+    """The schema of the tables, if they are not in the user's own search_path."""
 
     @property
     def options(self) -> str:

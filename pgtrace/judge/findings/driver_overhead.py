@@ -101,7 +101,7 @@ class _Watch(Watch):
         self._saved: dict[str, list[tuple[int, bool]]] = {}
         """SQL of a statement -> the savepoints around it alone."""
         self._fails: set[str] = set()
-        """Statements that failed in a savepoint of their own."""
+        """Statements that failed in a savepoint around them alone."""
         self._begun = False
         """Whether the previous round trip only began a block."""
         self._pings: list[Step] = []

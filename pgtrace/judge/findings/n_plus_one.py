@@ -111,7 +111,7 @@ class _Watch(Watch):
         self._keys: list[str] = []
         """Its statements, in turn."""
         self._same: frozenset[str] = frozenset()
-        """Those of them whose values are always the same."""
+        """The statements whose values are always the same."""
         self._at = 0
         self._uneven: dict[str, list[Step]] | None = {}
         """Statement -> its steps in the block so far; None if the block is not a loop."""

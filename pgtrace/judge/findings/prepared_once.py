@@ -59,7 +59,7 @@ class _Text:
     first: int
     """A hash of its first text."""
     fixed: tuple[int, int]
-    """What may differ in others: batches.fixed()."""
+    """Facts about how texts differ: batches.fixed()."""
     differs: str = ""
     """Whether another text had another literal."""
     once: int = 0

@@ -46,7 +46,7 @@ _CHANGES_NOTHING: Final = frozenset(
 
 
 _READ: Final = 16
-"""For one text, give up reading values after this many queries that were not asked before."""
+"""For one text, stop reading values after this many queries in a row that were new."""
 
 Form = tuple[bytes, str]
 """The form in which a driver sends a query: its messages, and the name of its statement."""

@@ -57,7 +57,7 @@ def name_of(key: Key) -> str:
 
 
 def by_key() -> dict[str, list[Key]]:
-    """The keys of each command: several if areas give it a meaning of their own."""
+    """The keys of each command: several if areas give it different meanings."""
     found: dict[str, list[Key]] = {}
     for key in KEYS:
         if name_of(key):

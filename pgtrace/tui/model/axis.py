@@ -6,8 +6,7 @@ cut. There are at most nine cuts. A bar is at least half a cell long. When zoome
 chosen window, without cuts, and nothing outside it is drawn.
 
 A bar has parts: `━` until the first answer, `─` until the last one, `┄` for the driver's own time
-before it, `╍` for what the server did for nobody, because the driver had left, and `░` for the time
-in a pooler.
+before it, `╍` for work of the server after the driver had left, and `░` for the time in a pooler.
 """
 
 from __future__ import annotations
@@ -105,8 +104,9 @@ class Axis:
 
     def bar(self, parts: Sequence[Part]) -> list[tuple[str, str]]:
         """The cells of one row as (text, role) runs: role `bar` for the bar and for time in a
-        pooler, `faint` for idle time, `attention` for work for nobody, exactly `width` cells. Later
-        parts cover earlier ones."""
+        pooler, `faint` for idle time, `attention` for work after the driver had left, exactly
+        `width` cells. Later parts cover earlier ones.
+        """
         halves = bytearray(2 * self.width)
         for start_ns, end_ns, what in parts:
             if self.zoomed and (end_ns < self.start_ns or start_ns > self.start_ns + self.span_ns):
@@ -123,8 +123,9 @@ class Axis:
         return runs
 
     def head(self) -> str:
-        """The ends of the axis and its cuts: `0   ╌   +17.64 ms`; where it does not begin with the
-        rows in sight, the second at which it begins."""
+        """The ends of the axis and its cuts: `0 ╌ +17.64 ms`; if it does not begin with the visible
+        rows, the second at which it begins.
+        """
         start = figures.seconds(self.start_ns) if self.zoomed else "0"
         end = f"+{figures.milliseconds(self.span_ns)} ms"
         text = start + end.rjust(self.width - len(start)) if len(start) + len(end) < self.width else end.rjust(self.width)

@@ -25,7 +25,7 @@ _SLICE: Final = 16_384
 
 
 class Compared:
-    """The lines of a comparison, and where they differ."""
+    """The lines of a comparison, and the numbers of those that differ."""
 
     def __init__(self, sides: tuple[Behaviour, Behaviour], selected: tuple[Selected, Selected] | None) -> None:
         """`sides` are read to their end; with `selected` only those round trips are compared."""
@@ -60,7 +60,7 @@ class Compared:
 
 
 class Picked:
-    """Which round trips of each connection a filter selects, found a slice of rows at a time."""
+    """Finds the round trips of each connection that a filter selects, a slice of rows at a time."""
 
     def __init__(self, trace: Trace, places: Sequence[int]) -> None:
         """`places` are the places of the selected rows, in rising order, in a trace of both

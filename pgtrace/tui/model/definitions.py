@@ -1,5 +1,5 @@
-"""What the columns of the tables mean, in the words of docs/counting.md: the help shows the
-definition of the column the user looks at.
+"""Definitions of the tables' columns, in the words of docs/counting.md. The help shows the
+definition of the column that the user looks at.
 
 That is the column a table is sorted by; in the drivers pane, the row under the cursor.
 """

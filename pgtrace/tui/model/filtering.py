@@ -5,8 +5,8 @@ read, edited and undone. ask/filter has the language and its answers. A row is a
 and again until it is complete; only then is it known what it is. If only its messages can answer,
 they are read a few at a time: asked() returns None, and must be called again.
 
-Who owns a connection is found out after its first rows. news() names the rows whose answer may have
-changed since.
+The driver of a connection is identified only after its first rows. news() names the rows whose
+answer may have changed since.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """`/`: the filter as it is typed, with completions above it.
 
-The list narrows while you type, once the keys have rested for a moment. A text that is not a filter
-leaves the list as it is and is underlined where it is wrong. A word that is still being typed, as
-long as something can complete it, neither narrows the list nor is wrong. Words come with the values
-that occur, values with their numbers of round trips. `@name` after a filter names it; alone it
-stands for the filter of that name.
+The list narrows while you type, once the keys have rested for a moment. An invalid filter leaves
+the list as it is, and its error is underlined. A word that is still being typed, and can be
+completed, neither narrows the list nor is an error. Words come with the values that occur, values
+with their numbers of round trips. `@name` after a filter names it; alone it means the filter with
+that name.
 """
 
 from __future__ import annotations

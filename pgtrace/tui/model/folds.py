@@ -4,9 +4,9 @@ A level folds groups of its kind and of the kinds before it; a single group can 
 unfolded against the level. A fold takes the place of its first listed row. If a row belongs to
 repeats within a transaction, the transaction counts first.
 
-Lines are made in the order of the rows, as far as `upto`; rows up to there that come and go gain
-and lose lines at once. Another level makes them again from the beginning, a single fold from its
-first row on, as many at once as there is time for.
+Lines are made in the order of the rows, as far as `upto`; rows up to there get or lose their lines
+at once when they are added or removed. Another level makes them again from the beginning, a single
+fold from its first row on, as many at once as there is time for.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class Folds:
         self.back_to(0)
 
     def foldable(self, place: int) -> Together:
-        """What can be folded or unfolded at a line that begins with this row: the group that is
-        folded, or the smallest there is."""
+        """The group that can be folded or unfolded at a line that begins with this row: the group
+        that is folded, or the smallest there is.
+        """
         groups = self._groups
         folded = self.folded(place)
         if folded is not Together.NOTHING:
@@ -79,7 +80,7 @@ class Folds:
         return True
 
     def folded(self, place: int) -> Together:
-        """What kind of group hides this row behind its first one, or would if it had more rows."""
+        """The kind of group that hides this row behind its first one, or would with more rows."""
         groups, level = self._groups, LEVELS.index(self.level)
         kind = groups.kinds[place]
         if kind and (level >= kind) != (groups.blocks[place] in self._blocks_against) and groups.has_more(place, Together(kind)):
@@ -150,8 +151,9 @@ class Folds:
                 self.add(heir)
 
     def _folds_none(self, places: Sequence[int]) -> bool:
-        """Whether each of these listed rows has a line of its own, because no group that could hold
-        them is folded."""
+        """Whether each of these listed rows has a separate line, because no group that could hold
+        them is folded.
+        """
         level = LEVELS.index(self.level)
         if not places or level >= Together.REPEAT or self._blocks_against or self._runs_against:
             return False

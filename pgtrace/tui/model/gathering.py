@@ -22,13 +22,13 @@ FIRST_BUDGET_S: Final = 0.03
 
 
 class Gathering:
-    """Work in slices, and when it is due again."""
+    """Does work in slices, and decides when it is due again."""
 
     def __init__(self, begin: Callable[[], Iterator[bool]]) -> None:
         """`begin` starts the work, which yields True at its end."""
         self._begin = begin
         self._source: tuple[object, ...] | None = None
-        """What the latest work was begun with."""
+        """The snapshot with which the latest work was begun."""
         self._work: Iterator[bool] | None = None
         self._work_s = 0.0
         self._next_s = 0.0

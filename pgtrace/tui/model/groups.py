@@ -53,11 +53,11 @@ class _Track:
     """The first row of the open transaction."""
     standing: BlockState = field(default_factory=BlockState)
     repeat: tuple[Any, ...] | None = None
-    """What the next row must be to be one more repeat, and where the run began."""
+    """The key that the next row must have to be one more repeat, and where the run began."""
     turns: Turns[tuple[int, tuple[Any, ...]]] = field(default_factory=Turns)
     """The latest such rows: their places, and what they are."""
     loop: tuple[tuple[Any, ...], ...] = ()
-    """What the rows of the current loop are, in turn."""
+    """The keys of the rows of the current loop, in turn."""
     at: int = 0
     """The index of the next one."""
     alike: tuple[int, int, int] | None = None

@@ -48,8 +48,7 @@ class Item:
 
     @property
     def in_turn(self) -> list[Row]:
-        """Of a loop over several round trips, the first row of each statement and flight that is
-        listed."""
+        """For a loop of several round trips, the first listed row of each statement and flight."""
         first = {(row.label.groups, row.shape.flight): row for row in reversed(self.rows[: self.period])}
         return list(first.values())[::-1] if self.period > 1 else []
 

@@ -120,8 +120,9 @@ KEYS: Final = (
 
 
 def told(column: str, *, compares: bool = True, explains: bool = True) -> list[tuple[str, str]]:
-    """The keys of one column of the help, and what they do: with the pane of two captures, and with
-    a connection for EXPLAIN, only where there are such."""
+    """The keys of one column of the help, and what they do: with the pane of two captures and
+    EXPLAIN only if they are available.
+    """
     instead = {} if compares else {"pane('1')": ("1 - 6", "pane")}
     if not explains:
         instead["explain"] = ("E", NO_EXPLAIN)

@@ -90,7 +90,7 @@ class Listing(Subscriber):
         return self.rows - self._seen
 
     def item(self, place: int) -> Item:
-        """The row at a place, listed or not, as a line of its own."""
+        """The row at a place, listed or not, as a separate line."""
         row = self._row(place)
         alone = Sum()
         alone.take(place, row)

@@ -41,7 +41,7 @@ READ_BUDGET_S: Final = 0.03
 CATCH_UP_BUDGET_S: Final = 0.07
 """Spent on reading in a tick while the trace lags far behind the file."""
 GO_ON_BUDGET_S: Final = 0.2
-"""Spent at once on what waited when the screen goes on."""
+"""Seconds spent at once on unread data when the screen continues."""
 FEED_BUDGET_S: Final = 0.05
 LIST_BUDGET_S: Final = 0.04
 DRIVERS_AGAIN_S: Final = 0.5
@@ -96,7 +96,7 @@ class Reading:
     _noted: int = 0
     """Round trips that the rates know of, those that wait among them."""
     _set_up: int = 0
-    """Those of them that turned out to be none of the totals."""
+    """Those of them that the totals do not count."""
 
     def __post_init__(self) -> None:
         self.snapshot = self.snapshots.take(0.0, growing=False)

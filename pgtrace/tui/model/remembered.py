@@ -1,9 +1,8 @@
 """The settings that the screen keeps from one start to the next: pane, fold, time column, theme.
 
 A small private file, `pgtrace/screen.json` below XDG_STATE_HOME. It holds names of ours and nothing
-that passed on a wire; typed filters have a file of their own (savedfilters.py). It is a
-convenience: settings that cannot be read, or are no longer known, are ignored, and a failure to
-write is silent.
+that passed on a wire; typed filters have a separate file (savedfilters.py). It is a convenience:
+settings that cannot be read, or are no longer known, are ignored, and a failure to write is silent.
 """
 
 from __future__ import annotations

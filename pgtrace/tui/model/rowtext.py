@@ -24,8 +24,9 @@ from pgtrace.tui.model.items import Item
 from pgtrace.tui.model.theme import Pen
 
 TIMES = ("time", "clock", "above", "same cn")
-"""What the time column can show: the time since the start, the clock, the time since the row above,
-or since the row before on the same connection."""
+"""The contents of the time column: the time since the start, the clock, the time since the row
+above, or since the row before on the same connection.
+"""
 _LONGEST_LINE = 1 << 20
 _CHARACTERS_A_CELL = 4
 """How many characters are read for one cell, because combining characters take no cell."""
@@ -227,8 +228,7 @@ def marks(item: Item, *, found: bool = False, spelled: bool = False) -> list[tup
 
 
 def marks_in_words(item: Item, findings: Iterable[str]) -> list[tuple[str, str]]:
-    """The same marks in words, for the selected row, as (text, role) runs: what each sign stands
-    for."""
+    """The marks in words, for the selected row, as (text, role) runs: the meaning of each sign."""
     together = item.sum
     told = [("✗ error", "error")] if together.errors else []
     told += [(f"! {name}", "attention") for name in dict.fromkeys(findings)]
@@ -268,7 +268,7 @@ def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | Non
 
 
 def _sent_in_words(shape: Shape, times: int) -> str:
-    """What was sent, with the statement's name if only one message can have it."""
+    """The sent messages, with the statement's name if only one message can have it."""
     text = notation.spell(shape.sent, b"")
     if shape.statement and shape.sent.count(b"P") + shape.sent.count(b"B") == 1:
         word = "Parse" if b"P" in shape.sent else "Bind"

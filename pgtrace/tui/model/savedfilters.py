@@ -1,7 +1,7 @@
 """Filters that were typed: the latest ones, and those with a name.
 
-They have a file of their own beside the screen's (remembered.py), private like it, because a filter
-may hold what passed on a wire. What is read from it is only text: it is parsed like anything typed,
+They have a separate file next to the screen's (remembered.py), private like it, because a filter
+may hold data from the wire. What is read from it is only text: it is parsed like anything typed,
 and made safe like anything shown. The file has room for a bounded number; the latest are kept, and
 a very long one never is.
 """

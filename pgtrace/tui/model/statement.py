@@ -73,8 +73,9 @@ def ran(messages: Sequence[MessageView], places: Sequence[int]) -> list[Ran]:
 
 
 def index_of(statements: Sequence[Ran], place: int, execution: int) -> int:
-    """Which of them belongs to a message of the row at that place; the first one that failed, or
-    the first, if none does."""
+    """The index of the statement to which a message of the row at that place belongs; else that of
+    the first one that failed, or of the first.
+    """
     for index, one in enumerate(statements):
         if (one.place, one.execution) == (place, execution):
             return index
@@ -140,7 +141,7 @@ def _wide(runs: Runs) -> int:
 
 
 def whole(statements: Sequence[Ran], width: int, *, in_place: bool) -> list[Runs]:
-    """Every statement as it was written, with all of its values: a page of its own."""
+    """The lines of a separate page: every statement as it was written, with all of its values."""
     made: list[Runs] = []
     for index, one in enumerate(statements):
         if index:

@@ -53,7 +53,7 @@ class Sum:
     uncertain: bool = False
     """Whether its numbers are lower bounds."""
     flights: list[tuple[str, int, Shape]] = field(default_factory=list)
-    """What was sent, how many times in a row, and the first such row's shape."""
+    """The sent messages, how many times in a row, and the first such row's shape."""
     more_flights: bool = False
     costs: dict[str, tuple[int, int]] = field(default_factory=dict)
     """How often each statement ran and how long it took, without what begins or ends the

@@ -1,4 +1,4 @@
-"""The variants of a driver, where they are known, and what each adds up to.
+"""The variants of a driver, if they are known, and their sums.
 
 A variant is one way of using a driver. It has the label of its capture (`--label`), or the name of
 the mark that was open when its connection began, if that begins with the name of the driver: in the

@@ -187,8 +187,9 @@ class View:
         return list(found[0]) if found else []
 
     def wait_of(self, connection: Connection, since_ns: int) -> Wait | None:
-        """What a connection waits for, if it has for a while; `since_ns` is when its open round
-        trip began."""
+        """What a connection has been waiting for, after a while; else None; `since_ns` is when its
+        open round trip began.
+        """
         return waits.of(self.trace, connection) if self.reading.now_ns - since_ns >= WAITS_NS and not self.reading.paused else None
 
     def problems(self) -> list[int]:

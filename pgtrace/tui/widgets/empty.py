@@ -86,7 +86,7 @@ class Empty(LineWidget, can_focus=True):
 
 
 class TooSmall(LineWidget):
-    """What is shown on a screen below the smallest size."""
+    """The note on a screen below the smallest size."""
 
     def build(self, width: int, height: int) -> list[Strip]:
         return [Line(self.view.pen, width).add(f"needs {SMALLEST[0]}x{SMALLEST[1]}", "attention").strip()]

@@ -70,8 +70,8 @@ class Entry(Input, can_focus=False):
         return Selection(self._edge(start, forwards=forwards), self._edge(end, forwards=forwards))
 
     def _edge(self, place: int, *, forwards: bool) -> int:
-        """Where the character at a place ends or begins; the place itself if it is between two
-        characters.
+        """The position at which the character at a place ends or begins; the place itself if it is
+        between two characters.
         """
         edges = [*(start for start, _ in characters(self.value)), len(self.value)]
         after = min(bisect_left(edges, place), len(edges) - 1)

@@ -11,8 +11,8 @@ wire, and the library would draw it unsanitised.
 
 `tab` puts in the marked choice; again, the next one in its place, unless more is to be typed after
 it. `↓ ↑`, `pgdn pgup`, the wheel and `ctrl-n ctrl-p` mark another one, which `enter` then takes: it
-puts it in and, unless more is to be typed after it, is done. From the first choice, and where none
-are shown, `↑` goes on to the history, and `↓` comes back to what was being typed.
+puts it in and, unless more is to be typed after it, is done. From the first choice, or if none are
+shown, `↑` continues to the history, and `↓` returns to the text being typed.
 """
 
 from __future__ import annotations
