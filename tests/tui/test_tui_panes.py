@@ -461,3 +461,17 @@ async def test_the_costs_of_a_statement_are_not_cut_off(recording: Recording, dr
     (cost,) = [line.rstrip() for line in lines if line.startswith(" cost")]
     assert re.fullmatch(rf" cost +{told}   ms p50 \S+  p95 \S+  max 120.12", cost)
     assert "…" not in cost
+
+
+@pytest.mark.parametrize("key", ["2", "3", "4", "5", "6"])
+async def test_a_pane_says_how_something_comes_while_nothing_has(recording: Recording, drive: Drive, key: str) -> None:
+    """Where drivers connect to a listener; a file has what it has."""
+    recording.flush()
+    async with drive(recording, (80, 24), live=True, addresses=("127.0.0.1:6433",)) as driven:
+        assert "; 1 shows where to point a driver" in "\n".join(await driven.press(key))
+        recording.connect()
+        recording.flush()
+        assert "; 1 shows where" not in "\n".join(await driven.arrived(recording))
+    recording.end()
+    async with drive(recording) as driven:
+        assert "; 1 shows where" not in "\n".join(await driven.press(key))

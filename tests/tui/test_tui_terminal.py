@@ -162,7 +162,7 @@ def test_a_live_recording_is_saved_up_to_the_moment_of_quitting(
             connection.execute("select 'before'")
             terminal.wait_for("select 'before'")
             terminal.after("q", "this recording is not saved: press again to quit")
-            terminal.after(f"e\x15{kept}\r", "what comes is added until you quit")
+            terminal.after(f"e\x15{kept}\r", "new traffic is added until you quit")
             terminal.after("minside\r", "mark inside begins")
             connection.execute("select 'after'")
             terminal.wait_for("select 'after'")

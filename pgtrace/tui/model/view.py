@@ -114,6 +114,11 @@ class View:
         return len(self.snapshot.drivers) < 2
 
     @property
+    def how_to_begin(self) -> str:
+        """While nothing has come: where it is said how something comes."""
+        return "; 1 shows where to point a driver" if self.source.addresses and not len(self.trace.rows) else ""
+
+    @property
     def upstream_refused(self) -> str:
         """The answer to the latest connection attempt if the server could not be reached; else
         empty.

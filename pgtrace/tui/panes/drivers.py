@@ -211,8 +211,8 @@ class Drivers(ListWidget):
 
     def _table(self) -> list[_Entry]:
         drivers = self.view.variants
-        if not drivers and self.view.is_filtered:
-            return [_Entry("counting …" if self.view.counted.sums is None else "nothing matches the filter; esc shows all")]
+        if not drivers:
+            return [_Entry(self._nothing)]
         entries = [_Entry("variant", tuple(one.short for one in drivers), "strong")] if any(one.name for one in drivers) else []
         entries += [
             _Entry("connecting"),
@@ -240,6 +240,13 @@ class Drivers(ListWidget):
                 entries += self._known(f"+{layer}", [text for one in own if one.layer.name == layer for text in one.layer.evidence])
             entries += self._known("", [", ".join(dict.fromkeys(name for one in own if (name := about.process(one))))])
         return entries
+
+    @property
+    def _nothing(self) -> str:
+        """Why there is no column."""
+        if self.view.is_filtered:
+            return "counting …" if self.view.counted.sums is None else "nothing matches the filter; esc shows all"
+        return f"no drivers yet{self.view.how_to_begin}" if self.view.reading.growing else "no drivers"
 
     def _cell(self, counter: _Counter, counters: Counters) -> str:
         values = counter.values(counters)

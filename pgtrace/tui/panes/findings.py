@@ -86,7 +86,7 @@ class Findings(ListWidget):
             return "counting …" if self.view.selected is None else "no finding among what the filter selects; esc shows all"
         left = self.view.snapshot.unexplained
         so_far = " so far" if self.view.reading.growing else ""
-        return f"no finding{so_far}; {advice.left(left)}" if left else f"nothing found{so_far}"
+        return f"no finding{so_far}; {advice.left(left)}" if left else f"nothing found{so_far}{self.view.how_to_begin}"
 
     def heads(self, width: int) -> list[Strip]:
         line = Line(self.view.pen, width, "head").add("  cost", "dim", _COST_CELLS + 1).add("finding", "dim", _NAME_CELLS)

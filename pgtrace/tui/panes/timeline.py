@@ -298,9 +298,11 @@ class Timeline(ListWidget):
             self.action_fold()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether the action has a use: something can be folded, the axis is zoomed, or the capture
-        grows.
+        """Whether the action has a use: there is a row, something can be folded, the axis is
+        zoomed, or the capture grows.
         """
+        if action == "open":
+            return self.is_on_line
         if action == "fold":
             return self._may_fold
         if action == "unzoom":

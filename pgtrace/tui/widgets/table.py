@@ -216,7 +216,7 @@ class TablePane(ListWidget, Generic[T]):
             return "counting …"
         if self.view.is_filtered:
             return "nothing matches the filter; esc shows all"
-        return f"{self.NOTHING} yet" if self.view.reading.growing else self.NOTHING
+        return f"{self.NOTHING} yet{self.view.how_to_begin}" if self.view.reading.growing else self.NOTHING
 
     def heads(self, width: int) -> list[Strip]:
         line = Line(self.view.pen, width, "head")
