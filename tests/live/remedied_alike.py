@@ -408,6 +408,17 @@ def _(given: Given) -> None:
             given.ask("commit")
 
 
+@alike("set-in-transaction", "no-effect")
+def _(given: Given) -> None:
+    for number in range(2):
+        if given.remedied:
+            given.ask("begin")
+        given.ask("set local statement_timeout = 5000")
+        given.ask(SELECT, number)
+        if given.remedied:
+            given.ask("commit")
+
+
 @alike("committed", "uncommitted-writes")
 def _(given: Given) -> None:
     """SQLAlchemy rolls back what is closed; a script that just ends closes nothing."""

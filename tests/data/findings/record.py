@@ -112,6 +112,14 @@ def pipeline_error(url: str) -> None:
             connection.execute("insert into item (id, name) values (%s, %s)", (number, "tea"))
 
 
+def no_effect(url: str) -> None:
+    """A time limit for a transaction that is not there, twice, each before the query that it is for."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number in range(2):
+            connection.execute("set local statement_timeout = 5000")
+            connection.execute("select name from item where id = %s", (number,))
+
+
 def connect(url: str) -> None:
     """A connection for each of six queries."""
     for number in range(6):
@@ -299,7 +307,7 @@ SCENARIOS: tuple[Callable[[str], None], ...] = (
     *BEHIND_PGBOUNCER, pipeline_error, connect, prepared_leak, values_in_text, idle_in_transaction, tls_refused, statement_gone,
     server_ended,
     split_unnamed, driver_left,
-    no_answer, returned_in_transaction, uncommitted_writes, comment_cache, begin_commit, both_sides,
+    no_answer, returned_in_transaction, no_effect, uncommitted_writes, comment_cache, begin_commit, both_sides,
 )  # fmt: skip
 
 
