@@ -115,6 +115,7 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path, text: str) -> None:
     assert found.stderr.count("\n") == 1
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("capture", sorted(CASES.glob("*.pgtrace")), ids=lambda path: path.stem)
 def test_sarif_is_valid(capture: Path) -> None:
     trace = Trace.open([capture])

@@ -44,20 +44,24 @@ def test_one_or_all_streams_are_closed_from_the_beginning(tmp_path: Path) -> Non
     assert fresh("show", str(CAPTURE), redirection=">&-").returncode == 0
     out = tmp_path / "out.jsonl"
     assert fresh("export", "--to", "jsonl", str(CAPTURE), "-o", str(out), redirection="<&- >&- 2>&-").returncode == 0
-    assert out.read_text("utf-8") == commands.run("export", "--to", "jsonl", CAPTURE).stdout
+    assert out.read_text("utf-8") == commands.call("export", "--to", "jsonl", CAPTURE).stdout
 
 
-def test_ascii_is_spelled(tmp_path: Path) -> None:
-    utf8 = commands.run("show", CAPTURE).stdout
-    ascii_only = fresh("show", str(CAPTURE), PYTHONIOENCODING="ascii")
-    assert ascii_only.returncode == 0
+@pytest.fixture(scope="module")
+def shown() -> subprocess.CompletedProcess[bytes]:
+    """A `show` for which Python's own variables say that it writes ASCII, and that warnings are errors."""
+    return fresh("show", str(CAPTURE), PYTHONIOENCODING="ascii", PYTHONWARNINGS="error")
+
+
+def test_ascii_is_spelled(shown: subprocess.CompletedProcess[bytes]) -> None:
+    utf8 = commands.call("show", CAPTURE).stdout
+    assert shown.returncode == 0
     assert "→" in utf8
-    assert ascii_only.stdout.decode("ascii").splitlines()[1].split() == utf8.replace("→", "->").splitlines()[1].split()
+    assert shown.stdout.decode("ascii").splitlines()[1].split() == utf8.replace("→", "->").splitlines()[1].split()
 
 
-def test_warnings_of_python_are_the_programs_own() -> None:
+def test_warnings_of_python_are_the_programs_own(shown: subprocess.CompletedProcess[bytes]) -> None:
     """A test run with PYTHONWARNINGS=error: nothing else is said, and the recorder ends."""
-    shown = fresh("show", str(CAPTURE), PYTHONWARNINGS="error")
     assert (shown.returncode, shown.stderr) == (0, b"")
     with socket.create_server(("127.0.0.1", 0)) as server:
         program = "import os; print(os.environ['PYTHONWARNINGS'])"

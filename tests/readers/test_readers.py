@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is bound
 HOSTILE = Path(__file__).parent.parent / "data" / "hostile"
 FILES = sorted(HOSTILE.iterdir())
 NIGHTLY = bool(os.environ.get("PGTRACE_NIGHTLY"))
-COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (350, 15.0)
+COUNT, SECONDS = (2_000_000, 2 * 3600.0) if NIGHTLY else (250, 15.0)
 EACH_KIND = 150 if NIGHTLY else 60
 """Of eleven handlers taken out of the readers, 60 find what 150 find: six."""
 HEADER = Header((1, 1), b"\1\2\3\4", 10**18, 10**9, "0.1.0", "here")
