@@ -170,9 +170,9 @@ async def _serve(
         recording,
         verifier=verifier,
         timing=timing,
-        tell=report.print_mismatch,
-        repeats=report.print_repeat,
-        refused=report.print_wrong_password,
+        on_mismatch=report.print_mismatch,
+        on_repeat=report.print_repeat,
+        on_refused=report.print_wrong_password,
     )
     recorder = None
     try:
@@ -273,7 +273,7 @@ class _Report:
                     "mismatches": server.mismatches,
                     "taken_again": server.choice.repeated,
                     "recorded_connections_left": left,
-                    "recorded_requests_left": server.unasked,
+                    "recorded_requests_left": server.unrequested,
                 }
             )
             return
@@ -283,10 +283,10 @@ class _Report:
         output.print_stderr(f"pgtrace: {_counted(server.connections, 'connection')}, {mismatches}")
         if server.unstarted:
             output.print_stderr(f"pgtrace: {_counted(server.unstarted, 'connection')} ended before a start-up")
-        unasked = server.unasked
-        if left or unasked:
+        unrequested = server.unrequested
+        if left or unrequested:
             output.print_stderr(
-                f"pgtrace: never requested: {_counted(left, 'recorded connection')}, {_counted(unasked, 'recorded request')}"
+                f"pgtrace: never requested: {_counted(left, 'recorded connection')}, {_counted(unrequested, 'recorded request')}"
             )
 
     @staticmethod

@@ -66,7 +66,7 @@ class Units:
                 keys = []
 
     @property
-    def unasked(self) -> int:
+    def unrequested(self) -> int:
         """The number of recorded requests that no driver has sent."""
         return sum(
             script.steps[index].asks
@@ -97,12 +97,14 @@ class Units:
 class AnyOrder:
     """One driver's connection."""
 
-    def __init__(self, connection: int, recording: Recording, units: Units, replies: Replies, tell: Callable[[Mismatch], None]) -> None:
+    def __init__(
+        self, connection: int, recording: Recording, units: Units, replies: Replies, on_mismatch: Callable[[Mismatch], None]
+    ) -> None:
         self._connection = connection
         self._units = units
         self._options = recording.options
         self._replies = replies
-        self._tell = tell
+        self._on_mismatch = on_mismatch
         self._requests = Requests(recording.options)
         self._idle = Idle()
         self._names: dict[bytes, bytes] = {}
@@ -112,22 +114,22 @@ class AnyOrder:
         self._difference: CopyDifference | None = None
         self._context = b""
         self._status = _IDLE
-        self._skipping = self._both = False
+        self._skipping = self._copies_both = False
 
     def take(self, code: int, body: bytes, size: int) -> None:
         """Take the driver's next message."""
         if self._replies.ended:
             return
-        if self._idle.asks_nothing(code, copying=bool(self._context) and not self._both):
+        if self._idle.asks_nothing(code, copying=bool(self._context) and not self._copies_both):
             return
         if self._skipping:
             if code != ord("S"):
                 return
             self._skipping = False
-            self._ready()
+            self._send_ready()
             return
         if code == ord("d"):
-            if self._context and not self._both:
+            if self._context and not self._copies_both:
                 if self._copy is None:
                     self._copy, self._difference = CopyRun(), self._units.copied(self._context)
                 self._copy.add(body, size)
@@ -151,20 +153,20 @@ class AnyOrder:
 
     def _answer(self, code: int) -> None:
         if len(self._batch) == 1 and code == ord("S"):
-            self._ready()
+            self._send_ready()
             return
         key = unit_key([self._context, *self._keys])
         place = self._units.next(key)
         self._context = b""
         if place is None:
-            self._differs(code)
+            self._report_mismatch(code)
             return
         script, first, last = place
         steps = [step for index in range(first, last + 1) if (step := script.steps[index]).asks]
         self._learn(script, steps)
         after = next((step.status for step in reversed(steps) if step.status), 0)
         if after:
-            self._status = _becomes(self._status, steps[0].before, after)
+            self._status = _status_after(self._status, steps[0].before, after)
         for step in steps:
             self._replies.answer(script, step, self._names, self._status)
         index = last + 1
@@ -179,7 +181,7 @@ class AnyOrder:
         if flags & LAST:
             self._replies.end(reset=script.resets)
         if flags & (COPY_IN | COPY_BOTH) and code not in b"cf":
-            self._context, self._both = key, bool(flags & COPY_BOTH)
+            self._context, self._copies_both = key, bool(flags & COPY_BOTH)
         self._skipping = bool(flags & FAILS) and code != ord("S")
 
     def _learn(self, script: Script, steps: list[Step]) -> None:
@@ -189,25 +191,25 @@ class AnyOrder:
                 if recorded != name:
                     self._names[recorded] = name
 
-    def _differs(self, code: int) -> None:
-        told = next((of_request(*one) for one in self._batch if one[0] in b"QP"), of_request(*self._batch[0]))
+    def _report_mismatch(self, code: int) -> None:
+        request = next((of_request(*one) for one in self._batch if one[0] in b"QP"), of_request(*self._batch[0]))
         where = f"connection {self._connection}: this is not in the recording:"
         detail = self._difference.words() if self._difference is not None else ""
         wrong = next((words for one in self._batch if (words := malformed(*one))), "")
-        found = Mismatch(where, "any of its requests", told, wrong or detail, PROTOCOL_VIOLATION if wrong else SQLSTATE)
-        self._tell(found)
+        found = Mismatch(where, "any of its requests", request, wrong or detail, PROTOCOL_VIOLATION if wrong else SQLSTATE)
+        self._on_mismatch(found)
         self._status = _FAILED if self._status != _IDLE else _IDLE
         extended = code not in b"QFS"
-        self._replies.fail("ERROR", "this request is not in the recording", told, 0 if extended else self._status, found.sqlstate)
+        self._replies.fail("ERROR", "this request is not in the recording", request, 0 if extended else self._status, found.sqlstate)
         self._skipping = extended and code not in b"cf"
 
-    def _ready(self) -> None:
+    def _send_ready(self) -> None:
         self._replies.send(b"Z\0\0\0\5" + bytes([self._status]))
         self._batch.clear()
         self._keys.clear()
 
 
-def _becomes(status: int, before: int, after: int) -> int:
+def _status_after(status: int, before: int, after: int) -> int:
     """The status after a unit that changed it from `before` to `after` when it was recorded."""
     if after == before:
         return status

@@ -26,11 +26,11 @@ Parameters = tuple[tuple[str, str], ...]
 class Reservation:
     """A driver's place before its first request."""
 
-    __slots__ = ("repeats", "script")
+    __slots__ = ("is_repeat", "script")
 
-    def __init__(self, script: Script, *, repeats: bool) -> None:
+    def __init__(self, script: Script, *, is_repeat: bool) -> None:
         self.script = script
-        self.repeats = repeats
+        self.is_repeat = is_repeat
         """Whether its recorded connection was taken before."""
 
 
@@ -66,13 +66,13 @@ class Choice:
             left = self._left[kind]
             if left:
                 script = left.pop(next(iter(left)))
-                reservation = Reservation(script, repeats=False)
+                reservation = Reservation(script, is_repeat=False)
                 self._holders[script.number] = reservation
                 return reservation
         kind = kinds[0]
         at = self._again.get(kind, 0)
         self._again[kind] = at + 1
-        return Reservation(self._all[kind][at % len(self._all[kind])], repeats=True)
+        return Reservation(self._all[kind][at % len(self._all[kind])], is_repeat=True)
 
     def commit(self, mine: Reservation, keys: Sequence[bytes]) -> Script:
         """The recorded connection for a driver whose first requests have these keys; the reserved
@@ -80,7 +80,7 @@ class Choice:
         """
         if keys and not _fits(mine.script, keys):
             self._exchange(mine, keys)
-        if mine.repeats:
+        if mine.is_repeat:
             self.repeated += 1
         else:
             self.taken += 1
@@ -98,26 +98,26 @@ class Choice:
                 continue
             left = self._left[script.parameters]
             if script.number in left:
-                if not mine.repeats:
+                if not mine.is_repeat:
                     del self._holders[mine.script.number]
                     self._left[mine.script.parameters][mine.script.number] = mine.script
                 del left[script.number]
-                mine.script, mine.repeats = script, False
+                mine.script, mine.is_repeat = script, False
                 self._holders[script.number] = mine
                 return
             if (other := self._holders.get(script.number)) is not None:
                 mine.script, other.script = other.script, mine.script
-                mine.repeats, other.repeats = other.repeats, mine.repeats
+                mine.is_repeat, other.is_repeat = other.is_repeat, mine.is_repeat
                 for one in (mine, other):
-                    if not one.repeats:
+                    if not one.is_repeat:
                         self._holders[one.script.number] = one
                 return
             used = used or script
         if used is not None:
-            if not mine.repeats:
+            if not mine.is_repeat:
                 del self._holders[mine.script.number]
                 self._left[mine.script.parameters][mine.script.number] = mine.script
-            mine.script, mine.repeats = used, True
+            mine.script, mine.is_repeat = used, True
 
     def _candidates(self, key: bytes) -> Iterable[Script]:
         scripts = self._firsts.get(key)

@@ -28,12 +28,14 @@ _COPY = b"dcf"
 class InOrder:
     """One driver's connection, and the script that it follows."""
 
-    def __init__(self, connection: int, script: Script, replies: Replies, options: Options, tell: Callable[[Mismatch], None]) -> None:
+    def __init__(
+        self, connection: int, script: Script, replies: Replies, options: Options, on_mismatch: Callable[[Mismatch], None]
+    ) -> None:
         self.script = script
         self._connection = connection
         self._replies = replies
         self._options = options
-        self._tell = tell
+        self._on_mismatch = on_mismatch
         self._requests = Requests(options)
         self._idle = Idle()
         self._names: dict[bytes, bytes] = {}
@@ -41,7 +43,7 @@ class InOrder:
         self._difference: CopyDifference | None = None
         self._batch: list[int] = []
         self._copy: CopyRun | None = None
-        self._skipping = self._copying = self._both = False
+        self._skipping = self._copying = self._copies_both = False
 
     def begin(self) -> None:
         """Begin after start-up: send what the recorded server sent unprompted."""
@@ -52,7 +54,7 @@ class InOrder:
         """The driver's next message."""
         if self._replies.ended:
             return
-        if self._idle.asks_nothing(code, copying=self._copying and not self._both):
+        if self._idle.asks_nothing(code, copying=self._copying and not self._copies_both):
             return
         self._batch.append(code)
         if code == ord("d"):
@@ -72,7 +74,7 @@ class InOrder:
         step = self._next(code)
         key = self._requests.key(code, body, size)
         if step is None or step.key != key:
-            self._differs(code, body)
+            self._report_mismatch(code, body)
             return
         self._learn(step, code, body)
         self._answer(step)
@@ -94,7 +96,7 @@ class InOrder:
         return None
 
     def _take_copy_data(self, body: bytes, size: int) -> None:
-        if self._both or self._skipping or not self._copying:
+        if self._copies_both or self._skipping or not self._copying:
             return
         if self._copy is None:
             self._copy = CopyRun()
@@ -123,7 +125,7 @@ class InOrder:
         key, self._copy = self._copy.key(self._options), None
         step = self._next(ord("d"))
         if step is None or step.code != ord("d") or step.key != key:
-            self._differs(ord("d"), b"", self._difference.words() if self._difference is not None else "")
+            self._report_mismatch(ord("d"), b"", self._difference.words() if self._difference is not None else "")
             return
         self._answer(step)
         if step.flags & BREAKS:
@@ -135,9 +137,9 @@ class InOrder:
         self._replies.answer(self.script, step, self._names)
         flags = step.flags
         if step.code in _COPY and step.code != ord("d"):
-            self._copying = self._both = False
+            self._copying = self._copies_both = False
         if flags & (COPY_IN | COPY_BOTH):
-            self._copying, self._both = True, bool(flags & COPY_BOTH)
+            self._copying, self._copies_both = True, bool(flags & COPY_BOTH)
             self._replies.flush()
         if flags & FAILS:
             self._skip()
@@ -177,9 +179,9 @@ class InOrder:
         if name and (recorded := self.script.message(step, KEPT_BYTES)[0].partition(b"\0")[0]) != name:
             self._names[recorded] = name
 
-    def _differs(self, code: int, body: bytes, detail: str = "") -> None:
+    def _report_mismatch(self, code: int, body: bytes, detail: str = "") -> None:
         found = mismatch(self._connection, self.script, self._at, self._batch, code, body, detail)
-        self._tell(found)
+        self._on_mismatch(found)
         detail = "\n".join(found.lines()[1:])
         self._replies.fail("FATAL", heads.text(found.where.encode("utf-8", "surrogateescape")), detail, sqlstate=found.sqlstate)
         self._replies.end()

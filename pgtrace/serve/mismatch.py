@@ -63,11 +63,11 @@ def mismatch(connection: int, script: Script, at: int, batch: Sequence[int], cod
     where = f"connection {connection} (recorded connection {script.number}), request {number}:"
     expected = codes.message_name(FRONTEND, recorded) if recorded else NOTHING
     where += f" expected {expected}, got {'another ' if got == expected else ''}{got}"
-    told = f"{flight}  {_told(recorded, recorded_body)}" if recorded else NOTHING
+    shown = f"{flight}  {_message(recorded, recorded_body)}" if recorded else NOTHING
     wrong = malformed(code, body)
     if not wrong and recorded == code:
         detail = detail or _difference(script, at, recorded_body, body)
-    return Mismatch(where, told, f"{_flight(batch)}  {_told(code, body)}", wrong or detail, PROTOCOL_VIOLATION if wrong else SQLSTATE)
+    return Mismatch(where, shown, f"{_flight(batch)}  {_message(code, body)}", wrong or detail, PROTOCOL_VIOLATION if wrong else SQLSTATE)
 
 
 def malformed(code: int, body: bytes) -> str:
@@ -81,14 +81,14 @@ def malformed(code: int, body: bytes) -> str:
     return ""
 
 
-def nonsense(where: str, got: str) -> Mismatch:
+def not_a_message(where: str, got: str) -> Mismatch:
     """The mismatch for bytes that are not a message."""
     return Mismatch(f"{where}: this is not a message of the protocol", "a message", got, sqlstate=PROTOCOL_VIOLATION)
 
 
 def of_request(code: int, body: bytes) -> str:
     """A message in words."""
-    return _told(code, body)
+    return _message(code, body)
 
 
 def _expected(script: Script, at: int) -> tuple[int, bytes, str, int]:
@@ -116,7 +116,7 @@ def _flight(batch: Sequence[int]) -> str:
     return notation.fit(notation.flight(sent, b""), _WIDEST)
 
 
-def _told(code: int, body: bytes) -> str:
+def _message(code: int, body: bytes) -> str:
     argument = arguments.argument(FRONTEND, code, body) if code != ord("d") else ""
     return f"{codes.message_name(FRONTEND, code)} {argument}".strip()[:_TEXT]
 

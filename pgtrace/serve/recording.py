@@ -86,7 +86,7 @@ class Recording:
         self._reader = CaptureReader(path, follow=False)
         self._connections: dict[int, _Connection] = {}
         self._seen = 0
-        self._asked_to_cancel: list[bytes] = []
+        self._cancel_keys: list[bytes] = []
         self._cancelled: list[tuple[Script, int, bytes]] = []
 
     def step(self) -> bool:
@@ -114,7 +114,7 @@ class Recording:
         return self._reader.read_bytes / max(1, self._reader.size_bytes)
 
     @property
-    def unasked(self) -> int:
+    def unrequested(self) -> int:
         """Recorded requests that no driver has asked for in recorded order."""
         return sum(script.requests - script.reached for script in self.scripts)
 
@@ -153,12 +153,12 @@ class Recording:
         elif connection.why:
             self.unserved[connection.why] += 1
 
-    def asks_to_cancel(self, key: bytes) -> None:
+    def cancel_requested(self, key: bytes) -> None:
         """A CancelRequest with that process id and key was recorded."""
         self.cancels += 1
-        self._asked_to_cancel.append(key)
+        self._cancel_keys.append(key)
 
-    def cancelled(self, script: Script, step: int, key: bytes) -> None:
+    def step_cancelled(self, script: Script, step: int, key: bytes) -> None:
         """A step failed with 57014."""
         self._cancelled.append((script, step, key))
 
@@ -166,7 +166,7 @@ class Recording:
         """Decide which answers wait for a CancelRequest. A golden has no keys, so there it may be
         any of them.
         """
-        left = Counter(self._asked_to_cancel)
+        left = Counter(self._cancel_keys)
         for script, index, key in self._cancelled:
             if not left[key]:
                 key = next((other for other, times in left.items() if times and self.options.blanked), b"")
@@ -275,7 +275,7 @@ class _Connection:
             if (read := heads.startup(body)) is not None:
                 self.script.version, self.script.parameters = read
         elif code == codes.CANCEL_REQUEST:
-            self._recording.asks_to_cancel(body[4:])
+            self._recording.cancel_requested(body[4:])
         elif code < 256 and code not in b"pX":
             step = self._request(code, body, size, start, time_ns)
         if code == ord("X"):
@@ -342,7 +342,7 @@ class _Connection:
             asked = item.asked
         if copying and code not in answers.COPY_IN and self._latest is not None and self._latest.code in b"dcf":
             asked = self._latest
-        step = self._answered(asked, time_ns, start)
+        step = self._answered_step(asked, time_ns, start)
         step.length = start + size - step.reply
         if code == ord("G"):
             self._swallow(step)
@@ -362,7 +362,7 @@ class _Connection:
                 step.flags |= IDLE
                 self.script.requests -= 1
 
-    def _answered(self, asked: Step | None, time_ns: int, start: int) -> Step:
+    def _answered_step(self, asked: Step | None, time_ns: int, start: int) -> Step:
         """The step to which the next bytes belong; never earlier than a step that has an answer."""
         steps = self.script.steps
         if asked is not None and asked.index < self._current:
@@ -404,7 +404,7 @@ class _Connection:
             elif kind in _EXTENDED:
                 step.flags |= FAILS
             if error.get("C") == _CANCELLED:
-                self._recording.cancelled(self.script, step.index, self._machine.key)
+                self._recording.step_cancelled(self.script, step.index, self._machine.key)
 
     def _begin(self, code: int, body: bytes) -> None:
         """A message of start-up."""
@@ -412,7 +412,7 @@ class _Connection:
         if code == codes.VERSION_2_ERROR:
             return
         if code == ord("R"):
-            script.asked = script.asked or codes.authentication_subtype(body) > 0
+            script.asks_password = script.asks_password or codes.authentication_subtype(body) > 0
             return
         self._startup_bytes += len(body)
         if self._startup_bytes > _LONGEST_STARTUP:

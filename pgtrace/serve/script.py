@@ -134,7 +134,7 @@ class Script:
     """The protocol version that both sides spoke."""
     startup: list[bytes] = field(default_factory=list)
     """The backend's messages of start-up, without authentication."""
-    asked: bool = False
+    asks_password: bool = False
     """Whether the server asked for a password."""
     fails: bool = False
     """Whether start-up ended with an error."""

@@ -43,13 +43,13 @@ class Server:
         *,
         verifier: Verifier | None = None,
         timing: float = 0.0,
-        tell: Callable[[Mismatch], None] = lambda _: None,
-        repeats: Callable[[int, int], None] = lambda _, __: None,
-        refused: Callable[[int, str], None] = lambda _, __: None,
+        on_mismatch: Callable[[Mismatch], None] = lambda _: None,
+        on_repeat: Callable[[int, int], None] = lambda _, __: None,
+        on_refused: Callable[[int, str], None] = lambda _, __: None,
     ) -> None:
-        """`tell` is called with each mismatch; `repeats` for each connection that gets a used
-        recorded one, with both numbers; `refused` with number and user of each connection whose
-        password is wrong.
+        """`on_mismatch` is called with each mismatch; `on_repeat` for each connection that gets a
+        used recorded one, with both numbers; `on_refused` with number and user of each connection
+        whose password is wrong.
         """
         self.recording = recording
         self.choice = Choice(recording)
@@ -65,18 +65,18 @@ class Server:
         self._verifier = verifier
         self._units = Units(recording) if recording.options.any_order else None
         self._keys = Keys()
-        self._tell = tell
-        self._repeats = repeats
-        self._refused = refused
+        self._on_mismatch = on_mismatch
+        self._on_repeat = on_repeat
+        self._on_refused = on_refused
         self._accepted = 0
         self._open: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self._socket_file = ""
 
     @property
-    def unasked(self) -> int:
+    def unrequested(self) -> int:
         """Recorded requests that no driver has asked for."""
-        return self._units.unasked if self._units is not None else self.recording.unasked
+        return self._units.unrequested if self._units is not None else self.recording.unrequested
 
     async def listen(self, listen: Listen) -> None:
         """Begin to listen. Raises ListenError."""
@@ -141,9 +141,9 @@ class Server:
             self._keys,
             units=self._units,
             verifier=self._verifier,
-            tell=self._differs,
-            repeats=lambda recorded: self._repeats(number, recorded),
-            refused=lambda user: self._refused(number, user),
+            on_mismatch=self._report_mismatch,
+            on_repeat=lambda recorded: self._on_repeat(number, recorded),
+            on_refused=lambda user: self._on_refused(number, user),
             wake=wake,
         )
 
@@ -154,13 +154,13 @@ class Server:
     def closed(self, connection: Connection, session: Session) -> None:
         """Called when a driver has disconnected."""
         self._open.discard(connection)
-        session.left(hung_up=not connection.aborted)
+        session.disconnected(hung_up=not connection.aborted)
         self.connections += session.ready
         self.unstarted += not session.began
 
-    def _differs(self, mismatch: Mismatch) -> None:
+    def _report_mismatch(self, mismatch: Mismatch) -> None:
         self.mismatches += 1
-        self._tell(mismatch)
+        self._on_mismatch(mismatch)
 
 
 class Connection(asyncio.Protocol):
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Server, number: int) -> None:
         self._server = server
-        self._session = server.session(number, self._go_on)
+        self._session = server.session(number, self._write_next)
         self._outputs = self._session.replies.outputs
         self._transport: asyncio.Transport | None = None
         self._full = False
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family != socket.AF_UNIX:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._timer = asyncio.get_running_loop().call_later(STARTUP_S, self._too_late)
+        self._timer = asyncio.get_running_loop().call_later(STARTUP_S, self._time_out)
         self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
         if self._session.ready and self._timer is not None and not self._pausing:
             self._timer.cancel()
             self._timer = None
-        self._go_on()
+        self._write_next()
 
     def eof_received(self) -> bool:
         return bool(self._outputs)  # a half-closed driver still gets the rest
@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
             self._reset()
         elif self._transport is not None and not self._closing:
             self._transport.resume_reading()
-            self._go_on()
+            self._write_next()
 
     def connection_lost(self, _: Exception | None) -> None:
         if self._timer is not None:
@@ -224,12 +224,12 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _too_late(self) -> None:
+    def _time_out(self) -> None:
         self._timer = None
         if not self._session.ready:
             self.abort()
 
-    def _go_on(self) -> None:
+    def _write_next(self) -> None:
         """Write what may be written now."""
         while self._outputs and not (self._full or self._pausing or self._closing) and self._transport is not None:
             output = self._outputs[0]
@@ -245,9 +245,9 @@ class Connection(asyncio.Protocol):
                 if self._wait(output.ns):
                     return
             elif isinstance(output, AwaitCancel):
-                if not self._session.cancel_came:
+                if not self._session.cancel_received:
                     return
-                self._session.cancel_came = False
+                self._session.cancel_received = False
             else:
                 self._end(output)
                 return
@@ -260,12 +260,12 @@ class Connection(asyncio.Protocol):
             return False
         self._outputs.popleft()
         self._pausing = True
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._waited)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._resume)
         return True
 
-    def _waited(self) -> None:
+    def _resume(self) -> None:
         self._timer, self._pausing = None, False
-        self._go_on()
+        self._write_next()
 
     def _end(self, output: End) -> None:
         self._outputs.clear()

@@ -25,7 +25,7 @@ from pgtrace.protocol.message import MalformedMessage
 from pgtrace.serve.anyorder import AnyOrder, Units
 from pgtrace.serve.choice import Choice, Reservation
 from pgtrace.serve.inorder import InOrder
-from pgtrace.serve.mismatch import Mismatch, nonsense
+from pgtrace.serve.mismatch import Mismatch, not_a_message
 from pgtrace.serve.recording import Recording
 from pgtrace.serve.replies import AwaitCancel, Replies
 from pgtrace.serve.requests import FLUSH_POINTS, KEPT_BYTES, Requests
@@ -71,18 +71,18 @@ class Session:
         *,
         units: Units | None = None,
         verifier: Verifier | None = None,
-        tell: Callable[[Mismatch], None] = lambda _: None,
-        repeats: Callable[[int], None] = lambda _: None,
-        refused: Callable[[str], None] = lambda _: None,
+        on_mismatch: Callable[[Mismatch], None] = lambda _: None,
+        on_repeat: Callable[[int], None] = lambda _: None,
+        on_refused: Callable[[str], None] = lambda _: None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """With `units`, requests are answered in any order. `tell` is called with mismatches,
-        `repeats` with a recorded connection that is used again, `refused` with the user whose
-        password is wrong, and `wake` after a cancel.
+        """With `units`, requests are answered in any order. `on_mismatch` is called with
+        mismatches, `on_repeat` with a recorded connection that is used again, `on_refused` with the
+        user whose password is wrong, and `wake` after a cancel.
         """
         self.number = number
         self.replies = Replies()
-        self.cancel_came = False
+        self.cancel_received = False
         """Whether a CancelRequest came that nothing has used."""
         self._recording = recording
         self._choice = choice
@@ -90,9 +90,9 @@ class Session:
         self._units = units
         self._verifier = verifier
         self._login: Login | None = None
-        self._tell = tell
-        self._repeats = repeats
-        self._refused = refused
+        self._on_mismatch = on_mismatch
+        self._on_repeat = on_repeat
+        self._on_refused = on_refused
         self._wake = wake
         self._framer = Framer(kept_bytes=KEPT_BYTES)
         self._key = b""
@@ -124,7 +124,7 @@ class Session:
             if self.replies.ended:
                 return
             if self._ready and code == codes.OPAQUE:
-                self._nonsense((self._latest + data)[-size:])
+                self._end_malformed((self._latest + data)[-size:])
             elif self._ready and code < codes.STARTUP_MESSAGE:
                 self._typed(code, body, size)
             else:
@@ -132,23 +132,23 @@ class Session:
         self._latest = (self._latest + data)[-4:]
         unfinished = self._framer.unfinished_bytes(FRONTEND)
         if self._ready and unfinished >= _HEADER_BYTES and (begun := self._framer.begun(FRONTEND)) not in codes.FRONTEND_NAMES:
-            self._nonsense(bytes([begun]))
+            self._end_malformed(bytes([begun]))
         if not self._ready and unfinished > MOST_BEFORE_LOGIN:
             self.replies.end()
 
     def cancelled(self) -> None:
         """A CancelRequest came for this connection."""
         outputs = self.replies.outputs
-        self.cancel_came = bool(outputs) and any(isinstance(output, AwaitCancel) for output in outputs)
+        self.cancel_received = bool(outputs) and any(isinstance(output, AwaitCancel) for output in outputs)
         self._wake()
 
-    def left(self, *, hung_up: bool = True) -> None:
+    def disconnected(self, *, hung_up: bool = True) -> None:
         """Called when the driver is gone; without `hung_up`, because the server closed."""
         self._keys.forget(self._key)
         self._decide()
         if hung_up and self._ready and not self.replies.ended and (size := self._framer.unfinished_bytes(FRONTEND)):
             begun = self._framer.begun(FRONTEND) if size >= _HEADER_BYTES else self._latest[-size]
-            self._tell(nonsense(self._where(), f"{size:,} bytes of {_of_type(begun)}, and then the end"))
+            self._on_mismatch(not_a_message(self._where(), f"{size:,} bytes of {_of_type(begun)}, and then the end"))
         if self._reservation is not None:
             self._choice.release(self._reservation)
             self._reservation = None
@@ -184,7 +184,7 @@ class Session:
         for message in script.startup:
             if message[0] == ord("v"):
                 self.replies.send(message)
-        if self._verifier is not None and (script.asked or not script.fails):
+        if self._verifier is not None and (script.asks_password or not script.fails):
             self._login = Login(self._verifier)
             self.replies.send(auth.AuthenticationSASL((MECHANISM,)).wire())
         else:
@@ -195,7 +195,7 @@ class Session:
             if not self._nonce_sent(login, body):
                 return
         except (Refused, MalformedMessage):
-            self._refused(dict(self._parameters).get("user", ""))
+            self._on_refused(dict(self._parameters).get("user", ""))
             self.replies.fail("FATAL", "password authentication failed", "the password is that of --password-file")
             self.replies.end()
 
@@ -220,7 +220,7 @@ class Session:
         messages = [message for message in script.startup if message[0] != ord("v")]
         if not script.fails:
             messages.insert(0, auth.AuthenticationOk().wire())
-        self.replies.send(b"".join(self._with_new_key(message) if message[0] == ord("K") else message for message in messages))
+        self.replies.send(b"".join(self._replace_key(message) if message[0] == ord("K") else message for message in messages))
         if script.fails:
             self._choice.release(self._reservation)
             self._reservation = None
@@ -228,11 +228,11 @@ class Session:
             return
         self._ready = True
         if self._units is not None:
-            self._player = AnyOrder(self.number, self._recording, self._units, self.replies, self._tell)
+            self._player = AnyOrder(self.number, self._recording, self._units, self.replies, self._on_mismatch)
         elif script.begins:
             self._decide()
 
-    def _with_new_key(self, message: bytes) -> bytes:
+    def _replace_key(self, message: bytes) -> bytes:
         length = min(len(message) - 9, 4 if self._version & 0xFFFF < 2 else 256)
         self._key = self._keys.give(self, message[5:9], length)
         return b"K" + _HEADER.pack(len(self._key) + 4) + self._key
@@ -243,7 +243,7 @@ class Session:
             self.replies.end()
             return
         if code == ord("p") or code not in codes.FRONTEND_NAMES:
-            self._nonsense(bytes([code]))
+            self._end_malformed(bytes([code]))
             return
         if self._player is not None:
             self._player.take(code, body, size)
@@ -254,7 +254,7 @@ class Session:
         if code in FLUSH_POINTS or code == ord("d") or len(self._held) >= _MOST_HELD or size > KEPT_BYTES:
             self._decide()
 
-    def _nonsense(self, data: bytes) -> None:
+    def _end_malformed(self, data: bytes) -> None:
         """End the connection, because its bytes are not a message: the type, or also the length, is
         impossible.
         """
@@ -262,8 +262,8 @@ class Session:
         if self.replies.ended:
             return
         length = f", length {int.from_bytes(data[1:5], 'big'):,}" if len(data) >= 5 else ""
-        found = nonsense(self._where(), f"{_of_type(data[0])}{length}")
-        self._tell(found)
+        found = not_a_message(self._where(), f"{_of_type(data[0])}{length}")
+        self._on_mismatch(found)
         self.replies.fail("FATAL", "this is not a message of the protocol", found.got, sqlstate=found.sqlstate)
         self.replies.end()
 
@@ -278,10 +278,10 @@ class Session:
         requests = Requests(self._recording.options)
         keys = [requests.key(*one) for one in self._held if one[0] != ord("d")]
         script = self._choice.commit(self._reservation, keys)
-        if self._reservation.repeats:
-            self._repeats(script.number)
+        if self._reservation.is_repeat:
+            self._on_repeat(script.number)
         self._reservation = None
-        self._player = InOrder(self.number, script, self.replies, self._recording.options, self._tell)
+        self._player = InOrder(self.number, script, self.replies, self._recording.options, self._on_mismatch)
         self._player.begin()
         for one in self._held:
             self._player.take(*one)

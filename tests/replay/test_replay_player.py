@@ -41,7 +41,7 @@ def test_a_replay_against_its_own_recording_ends(path: Path) -> None:
             assert player.feed(answer) == b""
             turns += 1
             assert turns < 10_000, "it waits for what does not come"
-        driver.session.left()
+        driver.session.disconnected()
     assert [mismatch.lines() for mismatch in served.mismatches] == []
 
 

@@ -65,9 +65,9 @@ class Served:
             self.keys,
             units=self._units,
             verifier=self._verifier,
-            tell=self.mismatches.append,
-            repeats=self.repeated.append,
-            refused=self.refused.append,
+            on_mismatch=self.mismatches.append,
+            on_repeat=self.repeated.append,
+            on_refused=self.refused.append,
         )
 
 
@@ -113,9 +113,9 @@ class Driver:
         while outputs:
             output = outputs[0]
             if isinstance(output, AwaitCancel):
-                if not self.session.cancel_came:
+                if not self.session.cancel_received:
                     break
-                self.session.cancel_came = False
+                self.session.cancel_received = False
             elif isinstance(output, Send):
                 parts.append(output.data)
             elif isinstance(output, Copy):

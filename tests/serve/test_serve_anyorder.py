@@ -128,7 +128,7 @@ def test_a_copy_begun_by_execute_swallows_flush_and_sync(tmp_path: Path) -> None
         assert driver.says("Parse - COPY a FROM STDIN", "Flush", "Sync") == "1Z"
         assert driver.says("Bind - -", "Flush", "Execute -", *ahead) == "2G"
         assert driver.says("CopyData on", "CopyData e", "CopyDone", "Flush", "Sync") == "CZ"
-        driver.session.left()
+        driver.session.disconnected()
     assert not served.mismatches
 
 

@@ -50,7 +50,7 @@ def test_copy_data_that_differs_says_the_row(tmp_path: Path, any_order: bool) ->
         at = next((at for at in range(8) if rows[at : at + 1] != now[at : at + 1]), 8)
         before, other = (f"'{one[at]}'" if at < len(one) else "no such row" for one in (rows, now))
         assert served.mismatches.pop().detail == f"row {at + 1} of the copy data: recorded {before}, now {other}; --any-values ignores it"
-        driver.session.left()
+        driver.session.disconnected()
     assert not served.mismatches
 
 

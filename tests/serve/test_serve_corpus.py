@@ -88,7 +88,7 @@ def test_a_session_is_served_to_itself(path: Path, way: Way) -> None:
         found = played(driver, script, way(sent(script)))
         assert [mismatch.lines() for mismatch in served.mismatches] == []
         assert found == recorded(script)
-        driver.session.left()
+        driver.session.disconnected()
     assert (served.choice.left, served.choice.repeated) == (0, 0)
 
 
@@ -135,7 +135,7 @@ def test_mutants_never_raise_and_hear_only_their_own(tmp_path: Path) -> None:
                 driver.session.receive(piece)
                 owners |= {id(output.stream) for output in driver.session.replies.outputs if isinstance(output, Copy)}
                 driver.read()
-            driver.session.left()
+            driver.session.disconnected()
             assert len(owners) <= (1 if not recording.options.any_order else len(recording.scripts))
             _lines_of(served.mismatches, recording)
         recording.close()

@@ -33,7 +33,7 @@ def test_a_session_is_made_and_served(session: Hostile, tmp_path: Path) -> None:
     for script in served.recording.scripts:
         driver = served.socket()
         assert played(driver, script, whole(sent(script))) == recorded(script)
-        driver.session.left()
+        driver.session.disconnected()
     assert [mismatch.lines() for mismatch in served.mismatches] == []
 
 

@@ -72,7 +72,7 @@ async def test_served_twice_the_same_bytes(tmp_path: Path) -> None:
 async def test_200_connections_at_once(tmp_path: Path) -> None:
     path = write(tmp_path / "one.pgtrace", SCRIPT)
     taken: list[tuple[int, int]] = []
-    async with serving(path, repeats=lambda *one: taken.append(one)) as server:
+    async with serving(path, on_repeat=lambda *one: taken.append(one)) as server:
         streams = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", server.port) for _ in range(200)))
         for reader, writer in streams:
             writer.write(wire(FRONTEND, START))
@@ -157,7 +157,7 @@ async def test_a_long_copy_out_waits_for_a_driver_that_does_not_read(tmp_path: P
 async def test_a_long_copy_in_is_compared_in_pieces_of_any_size(tmp_path: Path) -> None:
     path = long_copy(tmp_path / "in.pgtrace", b"G", ANSWER)
     found: list[object] = []
-    async with serving(path, tell=found.append) as server:
+    async with serving(path, on_mismatch=found.append) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(wire(FRONTEND, START) + wire(FRONTEND, "Query COPY G"))
         piece = 256 * 1024

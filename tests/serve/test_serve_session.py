@@ -43,7 +43,7 @@ def test_a_driver_gets_what_was_recorded(tmp_path: Path) -> None:
     driver.says("Terminate")
     assert driver.closed == "FIN"
     assert not served.mismatches
-    assert (served.choice.left, served.recording.unasked) == (0, 0)
+    assert (served.choice.left, served.recording.unrequested) == (0, 0)
 
 
 def test_start_up_keeps_the_process_id_and_has_a_new_key(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_what_is_unprompted_has_its_place(tmp_path: Path) -> None:
     assert driver.says("Query LISTEN a").endswith("CZA")
     assert driver.says("Query SELECT 1") == "NCZE"
     assert driver.closed == "FIN"
-    assert served.recording.unasked == 0
+    assert served.recording.unrequested == 0
 
 
 def test_a_connection_that_is_ended_while_idle_needs_no_request(tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ def test_when_all_are_taken_they_are_taken_again(tmp_path: Path) -> None:
 def test_who_leaves_without_a_request_took_one(tmp_path: Path) -> None:
     served = Served.script(tmp_path, TWO)
     driver = served.connect()
-    driver.session.left()
+    driver.session.disconnected()
     assert (served.choice.taken, served.choice.left) == (1, 1)
 
 
@@ -489,7 +489,7 @@ def test_bytes_that_are_no_message_are_one_mismatch(tmp_path: Path) -> None:
         (found, body, _), *more = driver.frames()
         assert (found, more, driver.closed) == (ord("E"), [], "FIN")
         assert b"C08P01" in body
-        driver.session.left()
+        driver.session.disconnected()
         assert len(served.mismatches) == 1
         assert "0x" in served.mismatches.pop().got
 
@@ -500,7 +500,7 @@ def test_the_end_in_the_middle_of_a_message_is_a_mismatch(tmp_path: Path) -> Non
     for size in range(len(data) + 1):
         driver = served.connect()
         driver.sends(data[:size])
-        driver.session.left()
+        driver.session.disconnected()
         whole = size in (0, len(data))
         got = f"{size} bytes of Query (0x51), and then the end"
         assert [mismatch.got for mismatch in served.mismatches] == ([] if whole else [got])
@@ -569,12 +569,12 @@ def test_what_nobody_asked_for_is_counted_once_however_many_connect(tmp_path: Pa
     requests = [f"SELECT {number}" for number in range(6)]
     script = "".join(f"F Query {one}\nB CommandComplete SELECT 1 | ReadyForQuery I\n" for one in requests) + "F Terminate\nclose F"
     served = Served.script(tmp_path, script)
-    assert served.recording.unasked == 6
+    assert served.recording.unrequested == 6
     most = 0
     for _ in range(30):
         asked = chance.randrange(6)
         most = max(most, asked)
         driver = served.connect()
         driver.says(*(f"Query {one}" for one in requests[:asked]))
-        driver.session.left()
-        assert served.recording.unasked == 6 - most
+        driver.session.disconnected()
+        assert served.recording.unrequested == 6 - most
