@@ -154,7 +154,7 @@ def _as_sides(trace: Trace) -> None:
     if joins is not None:
         counted = trace.once_more(joins.connections)
         counted.update()
-        joins.of(counted)
+        joins.use_trace(counted)
         trace = counted
     title = "four clients on the two server connections of a PgBouncer"
     output.write([*stats.as_text(trace, "mark", title, columns=output.columns(sys.stdout))])

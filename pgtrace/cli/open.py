@@ -58,7 +58,7 @@ def command(files: tuple[Path, ...], web: bool, quiet: bool, verbose: bool) -> N
     joins = joined_at_once(imports.paths, imports.names, quiet=quiet)
     trace = Trace(imports.paths, names=imports.names, apart=joins.connections if joins is not None else ())
     if joins is not None:
-        joins.of(trace)
+        joins.use_trace(trace)
     _run(trace, imports.names, joins=joins, verbose=verbose)
 
 

@@ -83,7 +83,7 @@ def read_joined(files: Iterable[Path], *, timeline: bool = True, quiet: bool = F
     if joins is None:
         return trace, None
     counted = _again(trace, trace.once_more(joins.connections), quiet=quiet)
-    joins.of(counted)
+    joins.use_trace(counted)
     return counted, joins
 
 
@@ -137,11 +137,11 @@ def _size(path: str) -> int:
 def join(trace: Trace, *, quiet: bool = False) -> Joins | None:
     """The joins of a trace, also reported on stderr; None if no two sides belong together."""
     from pgtrace.legs.joins import find
-    from pgtrace.report.joins import told
+    from pgtrace.report.joins import lines
 
     joins = find(trace)
     if joins is not None and not quiet:
-        print_stderr(*(f"pgtrace: {line}; --no-join counts both sides" for line in told(joins)))
+        print_stderr(*(f"pgtrace: {line}; --no-join counts both sides" for line in lines(joins)))
     return joins
 
 

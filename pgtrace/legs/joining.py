@@ -147,7 +147,7 @@ class Joiner:
         """The open group, by front connection."""
         self._undecided: deque[tuple[int, _Group]] = deque()
 
-    def back(self, trip: Trip) -> None:
+    def add_back(self, trip: Trip) -> None:
         """Take the next round trip of the server's side."""
         back = _Back(trip)
         latest = self._latest.get(trip.connection)
@@ -158,23 +158,23 @@ class Joiner:
         if trip.keys:
             self._by_key.setdefault(trip.keys[0], {})[trip.place] = back
         self._by_asked.setdefault(trip.asked, {})[trip.place] = back
-        self._go_on(trip.closed_ns)
+        self._advance(trip.closed_ns)
 
-    def front(self, trip: Trip) -> None:
+    def add_front(self, trip: Trip) -> None:
         """Take the next round trip of the drivers' side."""
         (self._left if trip.is_cut else self._fronts).append(trip)
-        self._go_on(trip.closed_ns)
+        self._advance(trip.closed_ns)
 
-    def lost(self, lost: Lost) -> None:
+    def add_lost(self, lost: Lost) -> None:
         """Something was not recorded, on either side."""
         if len(self._lost) >= MOST_LOST:
             first, second, *rest = self._lost
             self._lost = [Lost(first.began_ns, max(first.ended_ns, second.ended_ns)), *rest]
         self._lost.append(lost)
 
-    def until(self, time_ns: int) -> None:
+    def advance_to(self, time_ns: int) -> None:
         """All round trips that ended before this moment have been passed."""
-        self._go_on(time_ns)
+        self._advance(time_ns)
 
     def finish(self) -> None:
         """All round trips have been passed."""
@@ -189,7 +189,7 @@ class Joiner:
 
     # In order.
 
-    def _go_on(self, time_ns: int) -> None:
+    def _advance(self, time_ns: int) -> None:
         now = self._now_ns = max(self._now_ns, time_ns)
         fronts, left = self._fronts, self._left
         while fronts and (fronts[0].closed_ns + SLACK_NS < now or len(fronts) > MOST_REMEMBERED):
@@ -220,15 +220,15 @@ class Joiner:
                 else:
                     group = self._groups.setdefault(front.connection, group or _Group())
                     group.server = server
-                for other in self._joined(front, chains[0]):
+                for other in self._join(front, chains[0]):
                     self._decide(other)
                 return
         if group is None:
             group = self._groups[front.connection] = _Group()
         if not chains:
-            self._without(front, may_be_swallowed=is_all)
+            self._take_unmatched(front, may_be_swallowed=is_all)
         elif self._is_blind or not is_all:
-            self._is_ambiguous(front, chains)
+            self._report_ambiguous(front, chains)
         else:
             servers = _servers(chains)
             known = group.servers()
@@ -259,13 +259,13 @@ class Joiner:
             for one in undecided:
                 chains = [chain for chain in one.left if chain[0].trip.connection == group.server]
                 if len(chains) == 1:
-                    groups += self._joined(one.front, chains[0])
+                    groups += self._join(one.front, chains[0])
                 elif chains:
                     group.undecided.append(one)
                 else:
                     self._report.unjoined(one.front)
 
-    def _joined(self, front: Trip, chain: Chain) -> list[_Group]:
+    def _join(self, front: Trip, chain: Chain) -> list[_Group]:
         """Take these back round trips. Returns the groups that lost them as possibilities."""
         lost = []
         for back in chain:
@@ -335,7 +335,7 @@ class Joiner:
 
     # Round trips that are not joined.
 
-    def _without(self, front: Trip, *, may_be_swallowed: bool) -> None:
+    def _take_unmatched(self, front: Trip, *, may_be_swallowed: bool) -> None:
         """No back round trip matches this front one."""
         known = may_be_swallowed and (bool(front.keys) or front.is_cut) and not front.has_unknown
         for back in self._alike(front):
@@ -348,11 +348,11 @@ class Joiner:
         undecided, group.undecided = group.undecided, []
         for one in undecided:
             if one.left:
-                self._is_ambiguous(one.front, one.left)
+                self._report_ambiguous(one.front, one.left)
             else:
                 self._report.unjoined(one.front)
 
-    def _is_ambiguous(self, front: Trip, chains: Iterable[Chain]) -> None:
+    def _report_ambiguous(self, front: Trip, chains: Iterable[Chain]) -> None:
         for chain in chains:
             for back in chain:
                 back.is_possible = True

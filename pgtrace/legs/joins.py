@@ -226,7 +226,7 @@ class Joins:
             found[sql] += number
         return found.most_common()
 
-    def of(self, trace: Trace) -> None:
+    def use_trace(self, trace: Trace) -> None:
         """Use another trace of the same captures instead of the one in which the joins were
         found."""
         self._trace = trace
@@ -462,7 +462,7 @@ class Finding:
     def until(self, time_ns: int) -> None:
         """All round trips that ended before this moment have been passed."""
         for joiner in self._joiners.values():
-            joiner.until(time_ns)
+            joiner.advance_to(time_ns)
 
     def _run(self) -> Iterator[bool]:
         """The work in slices. Yields True when everything present is processed."""
@@ -495,12 +495,12 @@ class Finding:
         def take(side: Side, trip: Trip | Lost) -> None:
             for (front, back), joiner in joiners.items():
                 if isinstance(trip, Lost):
-                    joiner.lost(trip)
+                    joiner.add_lost(trip)
                 elif side == front:
                     counts[front, back].pooler.fronts += 1
-                    joiner.front(trip)
+                    joiner.add_front(trip)
                 elif side == back:
-                    joiner.back(trip)
+                    joiner.add_back(trip)
 
         is_last = self._is_last
         with closing(Trips(self._trace, {side for pair in counts for side in pair})) as trips:
@@ -528,13 +528,13 @@ class Finding:
         def take(side: Side, trip: Trip | Lost) -> None:
             if isinstance(trip, Lost):
                 for joiner in joiners.values():
-                    joiner.lost(trip)
+                    joiner.add_lost(trip)
                 return
             if side in joiners:
                 results[side].pooler.fronts += 1
-                joiners[side].front(trip)
+                joiners[side].add_front(trip)
             for joiner in hears.get(side, ()):
-                joiner.back(trip)
+                joiner.add_back(trip)
 
         with closing(Trips(self._trace, {*joiners, *hears})) as trips:
             while True:

@@ -17,7 +17,7 @@ OWN_SHOWN: Final = 3
 """The most statements sent by a pooler itself that are printed."""
 
 
-def told(joins: Joins) -> list[str]:
+def lines(joins: Joins) -> list[str]:
     """A line for each pooler: the sides that were joined, and how many round trips."""
     return [
         f"both sides of a pooler: {pooler.joined:,} of {pooler.fronts:,} round trips of {joins.letter(pooler.front)} "

@@ -75,7 +75,7 @@ def heard(fronts: list[Trip], backs: list[Trip], *, blind: bool = False, lost: t
     events: list[tuple[int, int, Trip | Lost]] = [(one.closed_ns, 1, one) for one in fronts]
     events += [(one.closed_ns, 0, one) for one in backs] + [(one.ended_ns, 0, one) for one in lost]
     for _, side, one in sorted(events, key=lambda event: event[:2]):
-        joiner.lost(one) if isinstance(one, Lost) else joiner.front(one) if side else joiner.back(one)
+        joiner.add_lost(one) if isinstance(one, Lost) else joiner.add_front(one) if side else joiner.add_back(one)
     joiner.finish()
     assert {one.place for one in fronts} <= found.states.keys()
     assert {one.place for one in backs} - {place for places in found.joins.values() for place in places} <= found.states.keys()
@@ -172,7 +172,7 @@ def test_old_ones_are_forgotten() -> None:
     found = Heard()
     joiner = Joiner(found)
     for back in backs:
-        joiner.back(back)
+        joiner.add_back(back)
     assert len(joiner._backs) <= 2 * WINDOW_NS // MS + 1
     assert len(joiner._by_key) == len(joiner._backs) <= MOST_REMEMBERED
 

@@ -38,7 +38,7 @@ def joined(*paths: Path) -> Iterator[tuple[Trace, Joins]]:
         assert joins is not None
         counted = first.once_more(joins.connections)
     counted.update()
-    joins.of(counted)
+    joins.use_trace(counted)
     with contextlib.closing(counted):
         yield counted, joins
 

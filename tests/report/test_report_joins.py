@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from pgtrace.legs.joins import find
-from pgtrace.report.joins import joins_as_text, told
+from pgtrace.report.joins import joins_as_text, lines
 from pgtrace.trace.trace import Trace
 
 POOLERS = Path(__file__).parents[1] / "data" / "poolers"
@@ -18,7 +18,7 @@ def test_a_pooler_in_words() -> None:
     with contextlib.closing(trace):
         joins = find(trace)
         assert joins is not None
-        assert told(joins) == ["both sides of a pooler: 51 of 51 round trips of A were joined with those of B"]
+        assert lines(joins) == ["both sides of a pooler: 51 of 51 round trips of A were joined with those of B"]
         text = "\n".join(joins_as_text(joins))
     assert "A in front, B behind: 51 round trips joined, 0 ambiguous, 0 unjoined, 0 answered by itself" in text
     assert "another server connection for a driver 8 times; statements renamed in 27 round trips, such as" in text
