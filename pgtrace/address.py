@@ -238,7 +238,7 @@ def parse_upstream(text: str | Address | None, environ: Mapping[str, str], wante
         raise AddressError(
             "", f"{address.foreign[0]} is another driver's parameter, which libpq does not have: use sslmode={'|'.join(SSL_MODES)}"
         )
-    address = address.saying({**wanted, **address.everything})
+    address = address.with_settings({**wanted, **address.everything})
     if address.hosts is None:
         return _upstream(services.settings(address, environ), environ)
     # For hosts alone, only the encryption settings of the environment count.
@@ -405,8 +405,8 @@ def _port(text: str, port: str, default: int, *, lowest: int, may_be_shown: bool
         return default
     is_number = port.isascii() and port.isdigit()
     if not (is_number and len(port) <= _MOST_DIGITS and lowest <= int(port) <= 65535):
-        said = f"{port!r} is " if may_be_shown or (is_number and len(port) <= len("65535")) else ""
-        raise AddressError(text, f"{said}not a port: a number from {lowest} to 65535")
+        quoted = f"{port!r} is " if may_be_shown or (is_number and len(port) <= len("65535")) else ""
+        raise AddressError(text, f"{quoted}not a port: a number from {lowest} to 65535")
     return int(port)
 
 

@@ -73,10 +73,10 @@ class Address:
         """Settings and secrets."""
         return {**self.settings, **self.secrets}
 
-    def saying(self, said: Mapping[str, str]) -> Address:
+    def with_settings(self, settings: Mapping[str, str]) -> Address:
         """A copy with these settings and secrets instead."""
-        apart = {key: value for key, value in said.items() if key in SECRETS}
-        return dataclasses.replace(self, settings={key: value for key, value in said.items() if key not in SECRETS}, secrets=apart)
+        apart = {key: value for key, value in settings.items() if key in SECRETS}
+        return dataclasses.replace(self, settings={key: value for key, value in settings.items() if key not in SECRETS}, secrets=apart)
 
     def without_drivers_secrets(self) -> Address:
         """A copy without the secrets that only the driver needs to log in; the passphrase of the
@@ -101,12 +101,12 @@ def read(text: str, *, is_programs: bool = False) -> Address:
         return Address(hosts=text)
     else:
         raise AddressError("", f"not an address of a server: {_HOW}")
-    return found.saying(found.settings)
+    return found.with_settings(found.settings)
 
 
-def keywords(said: Mapping[str, str]) -> str:
+def keywords(settings: Mapping[str, str]) -> str:
     """Settings in libpq's keyword form."""
-    return " ".join(f"{key}={_quoted(value)}" for key, value in said.items())
+    return " ".join(f"{key}={_quoted(value)}" for key, value in settings.items())
 
 
 def as_url(text: str, address: Address) -> str | None:
@@ -119,9 +119,9 @@ def as_url(text: str, address: Address) -> str | None:
     return f"postgresql://{text[scheme.end() :]}" if scheme is not None and not scheme[1] else url(address.everything)
 
 
-def url(said: Mapping[str, str]) -> str:
+def url(settings: Mapping[str, str]) -> str:
     """Settings as a libpq URL."""
-    rest = dict(said)
+    rest = dict(settings)
     user, password, database = (urllib.parse.quote(rest.pop(key, ""), safe="") for key in ("user", "password", "dbname"))
     login = f"{user}:{password}@" if password else f"{user}@" if user else ""
     query = "&".join(f"{key}={urllib.parse.quote(value, safe='')}" for key, value in rest.items())

@@ -96,7 +96,7 @@ def upstream_of(asked: Address | None, environ: Mapping[str, str], names: tuple[
         return parse_upstream(asked, environ, wanted)
     for name, address in addresses.items():
         try:
-            return parse_upstream(address.saying(address.everything | wanted), environ)
+            return parse_upstream(address.with_settings(address.everything | wanted), environ)
         except AddressError as error:
             raise AddressError(name, str(error)) from None
     return parse_upstream(None, environ, wanted)
@@ -143,9 +143,9 @@ def _wanted(addresses: Mapping[str, Address], environ: Mapping[str, str]) -> dic
     compared."""
     wanted: dict[str, str] = {}
     for name, address in addresses.items():
-        said = address.everything
-        service = said.get("service")
-        for key, value in ((service_settings(service, environ) if service else {}) | said).items():
+        given = address.everything
+        service = given.get("service")
+        for key, value in ((service_settings(service, environ) if service else {}) | given).items():
             if key not in LEG or not value:
                 continue
             if key == "sslmode":

@@ -33,7 +33,7 @@ CANNOT_START = 127
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def keep(pgtrace: int, told: dict[str, Any]) -> int:
+def keep(pgtrace: int, settings: dict[str, Any]) -> int:
     """Run the command until it ends or pgtrace lets go of it. Returns its exit code."""
     noticed, notices = os.pipe()
     for descriptor in (noticed, notices):
@@ -52,19 +52,19 @@ def keep(pgtrace: int, told: dict[str, Any]) -> int:
     for passed_on in PASSED_ON:
         signal.signal(passed_on, pass_on)
     try:
-        child = subprocess.Popen(told["command"], cwd=told["directory"], **told["user"])
+        child = subprocess.Popen(settings["command"], cwd=settings["directory"], **settings["user"])
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"{told['command'][0]}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        print(f"{settings['command'][0]}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return CANNOT_START
     for number in early:
         child.send_signal(number)
     while child.poll() is None:
         if pgtrace in select.select([pgtrace, noticed], [], [])[0]:
-            end(child, told["orders"])
+            end(child, settings["orders"])
         else:
             os.read(noticed, 4096)
-    if told["removes"] is not None and select.select([pgtrace], [], [], 0)[0]:
-        shutil.rmtree(told["removes"], ignore_errors=True)
+    if settings["removes"] is not None and select.select([pgtrace], [], [], 0)[0]:
+        shutil.rmtree(settings["removes"], ignore_errors=True)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 

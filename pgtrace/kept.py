@@ -51,7 +51,7 @@ class Kept:
         standard streams and environment.
         """
         end, self._held = os.pipe()
-        told: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "command": list(command),
             "directory": os.fspath(directory) if directory is not None else None,
             "user": {"user": user, "group": group, "extra_groups": []} if user is not None else {},
@@ -60,7 +60,7 @@ class Kept:
         }
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), str(end), json.dumps(told)],
+                [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), str(end), json.dumps(settings)],
                 start_new_session=True,
                 pass_fds=(end, *locks),
                 **options,
@@ -72,7 +72,7 @@ class Kept:
         finally:
             os.close(end)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Make the keeper end the helper, without waiting. You may call this twice."""
         held, self._held = self._held, -1
         if held >= 0:
@@ -83,7 +83,7 @@ class Kept:
 
     def stop(self) -> int:
         """End the helper, and wait until it and its directory are gone. Returns the exit code."""
-        self.let_go()
+        self.release()
         return self.process.wait()
 
     def __enter__(self) -> Self:

@@ -73,10 +73,10 @@ def choose(to: str | None) -> Reachable:
 
 def ask(path: str, *, begin: bool, name: str) -> int:
     """Begin or end a mark. Returns its number. Raises NoOpenMark, MarkError."""
-    told = _request(path, {"do": "mark", "begin": begin, "name": name})
-    if not told["mark"]:
-        raise NoOpenMark(name, told["open"])
-    return int(told["mark"])
+    reply = _request(path, {"do": "mark", "begin": begin, "name": name})
+    if not reply["mark"]:
+        raise NoOpenMark(name, reply["open"])
+    return int(reply["mark"])
 
 
 def _is_at(address: str, wanted: str) -> bool:
@@ -111,9 +111,9 @@ def _request(path: str, request: dict[str, Any]) -> dict[str, Any]:
                 if not data:
                     break
                 answer += data
-        told = json.loads(answer)
+        reply = json.loads(answer)
     except (OSError, ValueError) as error:
         raise MarkError(f"the recorder does not answer: {error}") from None
-    if not isinstance(told, dict) or "error" in told:
-        raise MarkError(f"the recorder refused: {told.get('reason', told) if isinstance(told, dict) else told}")
-    return told
+    if not isinstance(reply, dict) or "error" in reply:
+        raise MarkError(f"the recorder refused: {reply.get('reason', reply) if isinstance(reply, dict) else reply}")
+    return reply

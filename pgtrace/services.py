@@ -35,8 +35,8 @@ class Settings(dict[str, str]):
     """Settings by libpq's names, and the name under which the user gave each: a parameter or a
     variable."""
 
-    def __init__(self, said: Mapping[str, str] = {}) -> None:
-        super().__init__(said)
+    def __init__(self, values: Mapping[str, str] = {}) -> None:
+        super().__init__(values)
         self._variables: dict[str, str] = {}
 
     def add(self, key: str, value: str, variable: str) -> None:

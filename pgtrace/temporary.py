@@ -68,7 +68,7 @@ class PrivateDirectory:
         """Keep the directory when its owner ends."""
         if self._lock is not None:
             os.unlink(os.path.join(self.path, OWNER))
-            self._let_go()
+            self._unlock()
 
     def keep_as(self, path: str) -> None:
         """Keep the directory under another name beside it. It replaces whatever has that name.
@@ -83,7 +83,7 @@ class PrivateDirectory:
     def remove(self) -> None:
         """Remove the directory with everything in it. You may call this twice."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self._let_go()
+        self._unlock()
 
     def _own(self) -> int | None:
         if sys.platform == "win32":
@@ -100,7 +100,7 @@ class PrivateDirectory:
             return None
         return lock
 
-    def _let_go(self) -> None:
+    def _unlock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

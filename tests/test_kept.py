@@ -67,7 +67,7 @@ def test_who_does_not_obey_gets_the_next_order() -> None:
     command = [sys.executable, "-c", HELPER.format(before="signal.signal(signal.SIGTERM, signal.SIG_IGN)")]
     with Kept(command, orders=(signal.SIGTERM, signal.SIGUSR1), stdout=subprocess.PIPE) as one:
         read_pid(one.process)
-        one.let_go()
+        one.release()
         assert one.process.wait(30) == 128 + signal.SIGUSR1
         assert one.process.stdout is not None
         one.process.stdout.close()
@@ -86,7 +86,7 @@ def test_a_process_that_was_forked_meanwhile_does_not_hold_it() -> None:
     with Kept([sys.executable, "-c", HELPER.format(before="pass")], stdout=subprocess.PIPE) as one:
         read_pid(one.process)
         with subprocess.Popen(["sleep", "60"], pass_fds=[one._held]) as forked:
-            one.let_go()
+            one.release()
             assert one.process.wait(30) == 128 + signal.SIGTERM
             forked.kill()
         assert one.process.stdout is not None

@@ -47,7 +47,7 @@ STATEMENT_KEYS: Final = (
     "parses", "reused", "live", "executions", "round_trips", "round_trips_alone", "rows", "errors", "values_text", "values_binary",
 )  # fmt: skip
 """The counters of a statement."""
-_NAMES_TOLD: Final = 5
+_NAMES_LISTED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +129,10 @@ def check_counter(counter: str, about: About, where: str) -> None:
         if not dot:
             raise BudgetError(where, f"{table} is counted by message: {table}.{MESSAGES_OF[table][0]} and so on")
         close = [f"{table}.{name}" for name in difflib.get_close_matches(message, MESSAGES_OF[table], 3, 0.4)]
-        raise BudgetError(where, f"{message!r} is not a message in {table}{_or_rather(close)}")
+        raise BudgetError(where, f"{message!r} is not a message in {table}{_suggestion(close)}")
     every = [*known, *(f"{table}.{name}" for table in MESSAGES_OF for name in MESSAGES_OF[table])] if about != "statement" else known
     elsewhere = " for a statement" if about == "statement" and counter in KEYS else ""
-    raise BudgetError(where, f"unknown counter {counter!r}{elsewhere}{_or_rather(difflib.get_close_matches(counter, every, 3, 0.4))}")
+    raise BudgetError(where, f"unknown counter {counter!r}{elsewhere}{_suggestion(difflib.get_close_matches(counter, every, 3, 0.4))}")
 
 
 def evaluate(trace: Trace, budgets: Iterable[Budget]) -> list[Result]:
@@ -195,8 +195,8 @@ class _Counted:
     def names_like(self, about: About, name: str) -> tuple[str, ...]:
         """Names that occur, similar ones first."""
         names = self.names(about)
-        close = difflib.get_close_matches(name, names[:10_000], _NAMES_TOLD, 0.5)
-        return tuple(dict.fromkeys([*close, *names]))[:_NAMES_TOLD]
+        close = difflib.get_close_matches(name, names[:10_000], _NAMES_LISTED, 0.5)
+        return tuple(dict.fromkeys([*close, *names]))[:_NAMES_LISTED]
 
     def number(self, about: About, name: str, budget: Budget) -> int | None:
         """A counter of that driver, mark or statement; None if the subject does not occur, unless
@@ -240,5 +240,5 @@ def _statements(trace: Trace) -> dict[str, StatementGroup]:
     return found
 
 
-def _or_rather(names: list[str]) -> str:
+def _suggestion(names: list[str]) -> str:
     return f"; did you mean {', '.join(names)}?" if names else "; docs/counting.md lists them all"

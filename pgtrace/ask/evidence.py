@@ -87,17 +87,17 @@ class CounterEvidence:
                 continue
             group = found.get((entry.shape, entry.label))
             if group is None:
-                group = found[entry.shape, entry.label] = self._looks(place, entry)
+                group = found[entry.shape, entry.label] = self._new_group(place, entry)
             group.times += 1
             group.amount += amount
-        told = _together(found.values())
-        rest = value - sum(group.amount for group in told)
+        groups = _together(found.values())
+        rest = value - sum(group.amount for group in groups)
         if rest and counter not in NO_SUMS:
             why = BETWEEN if counter == "client_ns" else CUT if about == "mark" else NO_ROW
-            told.append(EvidenceGroup("", "", "", 0, 0, rest, why))
-        return tuple(told)
+            groups.append(EvidenceGroup("", "", "", 0, 0, rest, why))
+        return tuple(groups)
 
-    def _looks(self, place: int, entry: RowEntry) -> EvidenceGroup:
+    def _new_group(self, place: int, entry: RowEntry) -> EvidenceGroup:
         """The group to which a row belongs, with a share of 0."""
         rows = self._trace.rows
         shape, label = rows.shape_at(entry.shape), rows.label_at(entry.label)
@@ -166,8 +166,8 @@ def _together(groups: Iterable[EvidenceGroup]) -> list[EvidenceGroup]:
         mine.times += group.times
         mine.amount += group.amount
     ordered = sorted(alike.values(), key=lambda group: (-group.amount, group.first_row))
-    told, others = ordered[:GROUPS_KEPT], ordered[GROUPS_KEPT:]
+    kept, others = ordered[:GROUPS_KEPT], ordered[GROUPS_KEPT:]
     if others:
         first = min(group.first_row for group in others)
-        told.append(EvidenceGroup("", "", "", first, sum(group.times for group in others), sum(group.amount for group in others)))
-    return told
+        kept.append(EvidenceGroup("", "", "", first, sum(group.times for group in others), sum(group.amount for group in others)))
+    return kept

@@ -87,8 +87,8 @@ class Answers:
                 return _encoded({"filter": filter, "selected": len(selected.places), "totals": selected.counters.as_dict()})
             if by not in _PLURAL:
                 raise UsageError(f"by is one of {', '.join(_PLURAL)}")
-            told = stats.as_dict(capture.trace)
-            return _encoded({"capture": told["capture"], "totals": told["totals"], **_part(_PLURAL[by], told[_PLURAL[by]], start, limit)})
+            data = stats.as_dict(capture.trace)
+            return _encoded({"capture": data["capture"], "totals": data["totals"], **_part(_PLURAL[by], data[_PLURAL[by]], start, limit)})
 
     def findings(self, file: int = 1, limit: int = 10, start: int = 1) -> str:
         """Problems that cost round trips, failed or will fail, most costly first, with the
@@ -99,8 +99,8 @@ class Answers:
             capture = self._capture(file)
             found = Advice(capture.trace)
             found.update()
-            told = advice.as_dict(capture.trace, found.findings(), found.unexplained())
-            return _encoded({**_part("findings", told["findings"], start, limit), "unexplained": told["unexplained"]})
+            data = advice.as_dict(capture.trace, found.findings(), found.unexplained())
+            return _encoded({**_part("findings", data["findings"], start, limit), "unexplained": data["unexplained"]})
 
     def round_trips(self, file: int = 1, filter: str = "", limit: int = 50, start: int = 1) -> str:
         """The timeline: one line per row, in order, with its number (`row`), time, connection,
@@ -126,10 +126,10 @@ class Answers:
             if not 1 <= row <= len(trace.rows):
                 raise UsageError(f"there is no row {row}: the capture has {len(trace.rows)}")
             try:
-                (told,) = messages.rows_as_json(trace, [row - 1])
+                (data,) = messages.rows_as_json(trace, [row - 1])
             except details.NotKept as error:
                 raise UsageError(str(error)) from None
-            return _encoded({**told, **_part("messages", told["messages"], 1, MESSAGES)})
+            return _encoded({**data, **_part("messages", data["messages"], 1, MESSAGES)})
 
     def diff(self, before: int, after: int) -> str:
         """The differences between two captures on the wire, in words, most costly first."""
@@ -143,8 +143,8 @@ class Answers:
                     while trace.update():
                         pass
                     traces.append(trace)
-                told = diff_report.as_dict(compare(*traces), names)
-            return _encoded({key: told[key] for key in ("same", "a", "b")} | _part("changes", told["changes"], 1, MOST))
+                data = diff_report.as_dict(compare(*traces), names)
+            return _encoded({key: data[key] for key in ("same", "a", "b")} | _part("changes", data["changes"], 1, MOST))
 
     def _index(self, file: int) -> int:
         if not 1 <= file <= len(self._paths):

@@ -49,15 +49,15 @@ Between = tuple[Conversation | None, Conversation | None]
 
 def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequence[BehaviourStep]) -> list[Change]:
     """The changes, most costly first. `differing` are the pairs of connections that differ."""
-    told = [
+    found = [
         *_connections(differing, steps),
         *_setup(differing, steps),
         *_statements(first, second),
         *_others(differing, steps),
     ]
-    if not told:
+    if not found:
         same = first.steps == second.steps
-        told = [
+        found = [
             Change(
                 "order",
                 "the same round trips come in a different order, or on different connections"
@@ -65,7 +65,7 @@ def changes(first: Side, second: Side, differing: Sequence[Between], steps: Sequ
                 else "round trips differ in their messages",
             )
         ]
-    return sorted(told, key=lambda change: -abs(change.round_trips) - abs(change.setup_round_trips))
+    return sorted(found, key=lambda change: -abs(change.round_trips) - abs(change.setup_round_trips))
 
 
 # Connections and set-up.
@@ -108,23 +108,23 @@ def _setup(differing: Sequence[Between], steps: Sequence[BehaviourStep]) -> Iter
 
 
 def _statements(first: Side, second: Side) -> Iterator[Change]:
-    told: set[str] = set()
+    explained: set[str] = set()
     for make in (_transactions, _pipelines):
         for change, about in make(first, second):
             yield change
-            told |= about
+            explained |= about
     for statement in {**first.facts, **second.facts}:
         before, after = first.facts.get(statement), second.facts.get(statement)
         text = second.text(statement)
         if before is None or after is None:
-            if statement not in told:
+            if statement not in explained:
                 facts = before or after or Facts()
                 times = max(facts.executions, facts.parses, 1)
                 words = f"{f'×{times} ' if times > 1 else ''}{_short(text)} {'is new' if after else 'is gone'}"
                 yield Change("new" if after else "gone", words, facts.round_trips if after else -facts.round_trips, statement=text)
             continue
-        cost = after.round_trips - before.round_trips if statement not in told else 0
-        for kind, words in _clauses(before, after, _short(text), cost, explained=statement in told):
+        cost = after.round_trips - before.round_trips if statement not in explained else 0
+        for kind, words in _clauses(before, after, _short(text), cost, explained=statement in explained):
             yield Change(kind, words, cost, statement=text)
             cost = 0
 
@@ -234,17 +234,17 @@ def _pipelines(first: Side, second: Side) -> Iterator[tuple[Change, set[str]]]:
     """Statements that used to run together in one round trip and no longer do, or the other way
     round.
     """
-    told: set[str] = set()
+    explained: set[str] = set()
     for ours, theirs, sign in ((first, second, 1), (second, first, -1)):
         for step in ours.steps:
             about = dict.fromkeys(part.statement for part in step.parts if part.executions)
-            if step.executions < 2 or not told.isdisjoint(about) or any(not _is_unpiped(ours, theirs, one) for one in about):
+            if step.executions < 2 or not explained.isdisjoint(about) or any(not _is_unpiped(ours, theirs, one) for one in about):
                 continue
             together = max(ours.facts[one].running for one in about)
             apart = sum(theirs.facts[one].running for one in about)
             if together >= apart:
                 continue
-            told.update(about)
+            explained.update(about)
             what = f"a pipeline of {step.executions}" if together == 1 else f"{_counted(together, 'pipeline')}"
             if sign > 0:
                 words = f"{what} became {_counted(apart, 'round trip')}: {_listed(ours, about)}"

@@ -100,8 +100,8 @@ def compare(
     differing = [pair for pair in paired if not _is_same(pair)]
     for pair in differing:
         _compare(pair, steps, context)
-    told = changes(first, second, [(pair.first, pair.second) for pair in differing], steps) if differing else []
-    return Comparison(first, second, told, differing, [pair for pair in paired if _is_same(pair)])
+    found = changes(first, second, [(pair.first, pair.second) for pair in differing], steps) if differing else []
+    return Comparison(first, second, found, differing, [pair for pair in paired if _is_same(pair)])
 
 
 def _conversations(behaviour: Behaviour, numbers: dict[BehaviourStep, int], selected: Selected | None) -> list[Conversation]:
@@ -195,10 +195,10 @@ def _compare(pair: Pair, steps: list[BehaviourStep], context: int | None) -> Non
     first = pair.first.steps if pair.first is not None else array("I")
     second = pair.second.steps if pair.second is not None else array("I")
     folds = list(_folded(_edits(first, second)))
-    told, places = 0, (1, 1)
+    done, places = 0, (1, 1)
     for begin, end in _runs(folds, len(folds) if context is None else context):
-        places = (places[0] + _length(folds[told:begin], "-"), places[1] + _length(folds[told:begin], "+"))
-        told = begin
+        places = (places[0] + _length(folds[done:begin], "-"), places[1] + _length(folds[done:begin], "+"))
+        done = begin
         hunk = [Fold(times, tuple((mark, steps[step]) for mark, step in group)) for times, group in folds[begin:end]]
         pair.hunks.append(Hunk(*places, tuple(hunk)))
 

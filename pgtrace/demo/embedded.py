@@ -162,15 +162,15 @@ class EmbeddedServer:
             raise EmbeddedError(f"initdb: {last_line(output)}")
         password_file.unlink()
         self._configure(data, way)
-        said: str | None = ""
+        failure: str | None = ""
         for _ in range(_PORT_TRIES):
             self.port = free_port(self.host)
-            said = self._serve([*way.prefix, str(binaries / "postgres"), "-D", str(data), "-c", f"port={self.port}"], way)
-            if said is None:
+            failure = self._serve([*way.prefix, str(binaries / "postgres"), "-D", str(data), "-c", f"port={self.port}"], way)
+            if failure is None:
                 return
-            if "could not bind" not in said:
+            if "could not bind" not in failure:
                 break
-        raise EmbeddedError(f"postgres: {last_line(said or '')}")
+        raise EmbeddedError(f"postgres: {last_line(failure or '')}")
 
     def _keep(self, command: list[str], way: Way, **streams: Any) -> Kept:
         """Start one of the server's programs, which ends when this process ends."""

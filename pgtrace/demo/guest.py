@@ -75,12 +75,12 @@ class Guest:
             connection = self._connection = psycopg.connect(**self._login, autocommit=True)
         except psycopg.Error as error:
             raise GuestError(self.upstream, _refused(error)) from None
-        told = connection.info
-        self.user, self.password, self.database = told.user, told.password, told.dbname
+        info = connection.info
+        self.user, self.password, self.database = info.user, info.password, info.dbname
         # a service or a variable may change meanwhile, and the demo unsets the variables
-        self._login |= {"user": told.user, "password": told.password, "dbname": told.dbname}
+        self._login |= {"user": info.user, "password": info.password, "dbname": info.dbname}
         try:
-            self._drop_what_was_left(connection)
+            self._drop_leftovers(connection)
             self._make(connection)
         except psycopg.Error as error:  # then nothing was made
             connection.close()
@@ -122,7 +122,7 @@ class Guest:
             connection.execute(SCHEMA)
 
     @staticmethod
-    def _drop_what_was_left(connection: Connection[Any]) -> None:
+    def _drop_leftovers(connection: Connection[Any]) -> None:
         for (schema,) in connection.execute(_LEFT, (_NAME, COMMENT)).fetchall():
             key = (_LOCK, _key(schema))
             if connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone() == (True,):
@@ -135,8 +135,8 @@ def _login(upstream: Upstream, address: Address | None, options: str) -> dict[st
     way.
     """
     typed = address.everything if address is not None else {}
-    said: dict[str, Any] = {"connect_timeout": _CONNECTED_WITHIN_S} | {key: typed[key] for key in typed if key in _OF_THE_ADDRESS}
-    said |= {
+    settings: dict[str, Any] = {"connect_timeout": _CONNECTED_WITHIN_S} | {key: typed[key] for key in typed if key in _OF_THE_ADDRESS}
+    settings |= {
         "host": ",".join(host.name for host in upstream.hosts),
         "hostaddr": ",".join(host.hostaddr or "" for host in upstream.hosts),
         "port": ",".join(str(host.port) for host in upstream.hosts),
@@ -157,7 +157,7 @@ def _login(upstream: Upstream, address: Address | None, options: str) -> dict[st
         "options": options,
         "application_name": "pgtrace demo",
     }
-    return {key: value for key, value in said.items() if value is not None}
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _drop(connection: Connection[Any], schema: str) -> None:
@@ -177,14 +177,14 @@ def _key(schema: str) -> int:
 
 def _refused(error: Exception) -> str:
     """Why the login failed, in the words of the server, or else of libpq."""
-    said = _REASON.findall(str(error))
-    if not said:
+    reasons = _REASON.findall(str(error))
+    if not reasons:
         reason = _first_line(error).rpartition(" failed: ")[2].removeprefix("fe_sendauth: ")
         hint = "; the login is that of --upstream, PGUSER and PGPASSWORD, or the password file" if "password" in reason else ""
         return f"{reason}{hint}"
-    if "startup parameter" in said[-1]:
-        return f"{said[-1]}; a pooler refuses the demo's search_path: name the server behind it"
-    return str(said[-1])
+    if "startup parameter" in reasons[-1]:
+        return f"{reasons[-1]}; a pooler refuses the demo's search_path: name the server behind it"
+    return str(reasons[-1])
 
 
 def _first_line(error: Exception) -> str:

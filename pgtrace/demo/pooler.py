@@ -106,14 +106,14 @@ class RunningPooler:
             with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
                 return
             if (code := kept.process.poll()) == CANNOT_START:
-                raise PoolerError(f"{self._program}{self._said(command)}")
+                raise PoolerError(f"{self._program}{self._first_error(command)}")
             if code is not None:
-                raise PoolerError(f"{self._program} ended at once with code {code}{self._said(command)}")
+                raise PoolerError(f"{self._program} ended at once with code {code}{self._first_error(command)}")
             if time.monotonic() > until:
                 raise PoolerError(f"{self._program} does not listen on port {self.port}")
             time.sleep(_LOOK_S)
 
-    def _said(self, command: list[str]) -> str:
+    def _first_error(self, command: list[str]) -> str:
         """The first error that it prints when it is started again without -q, which suppresses
         errors. The ini is not the user's, so its name and line are left out.
         """

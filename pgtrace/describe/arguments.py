@@ -40,12 +40,12 @@ def argument(side: int, code: int, body: bytes, authentication: int = -1, types:
     if registry.message_class(side, code, codes.authentication_subtype(body) if side == BACKEND else authentication) is None:
         return f"type byte 0x{code:02x}"
     try:
-        return _told(registry.decode(side, code, body, authentication), types)[:LONGEST]
+        return _of_message(registry.decode(side, code, body, authentication), types)[:LONGEST]
     except MalformedMessage as malformed:
         return f"malformed {malformed.path}: {malformed.reason}" if malformed.path else f"malformed: {malformed.reason}"
 
 
-def _told(message: Message, types: values.Types) -> str:
+def _of_message(message: Message, types: values.Types) -> str:
     match message:
         case startup.StartupMessage() | startup.Version2StartupMessage():
             return " ".join([_version(message.protocol), *(f"{name}={value}" for name, value in message.parameters)])
@@ -101,8 +101,8 @@ def _told(message: Message, types: values.Types) -> str:
 
 
 def _error(body: bytes) -> str:
-    told = fields.error_fields(body)
-    return f"{told.get('C', '')} {told.get('M', '')}".strip()[:LONGEST]
+    error = fields.error_fields(body)
+    return f"{error.get('C', '')} {error.get('M', '')}".strip()[:LONGEST]
 
 
 def _sql(body: bytes, texts_before: int) -> str:

@@ -86,49 +86,49 @@ def roles(columns: Sequence[Column], sql: str) -> dict[str, int]:
     return {}
 
 
-def types(told: dict[str, str | None]) -> list[Type]:
+def types(texts: dict[str, str | None]) -> list[Type]:
     """The types that a row describes (the type and its array type), from the texts by role."""
-    oid = _oid(told, "oid") or _oid(told, "key")
+    oid = _oid(texts, "oid") or _oid(texts, "key")
     if not oid:
         return []
-    name = told.get("name") or ""
-    kind = _kind(told, oid)
-    made_of = _oid(told, "made of")
+    name = texts.get("name") or ""
+    kind = _kind(texts, oid)
+    made_of = _oid(texts, "made of")
     element = {
-        TypeKind.ARRAY: _oid(told, "element") or made_of,
-        TypeKind.DOMAIN: _oid(told, "base") or made_of,
-        TypeKind.RANGE: _oid(told, "subtype") or made_of,
-        TypeKind.MULTIRANGE: _oid(told, "subtype"),
+        TypeKind.ARRAY: _oid(texts, "element") or made_of,
+        TypeKind.DOMAIN: _oid(texts, "base") or made_of,
+        TypeKind.RANGE: _oid(texts, "subtype") or made_of,
+        TypeKind.MULTIRANGE: _oid(texts, "subtype"),
     }.get(kind, 0)
-    ranges = (_oid(told, "range") or made_of) if kind is TypeKind.MULTIRANGE else 0
+    ranges = (_oid(texts, "range") or made_of) if kind is TypeKind.MULTIRANGE else 0
     found = [Type(oid, name, kind, element, ranges)] if name or kind is not TypeKind.UNKNOWN else []
-    if array := _oid(told, "array"):
+    if array := _oid(texts, "array"):
         found.append(Type(array, f"_{name}" if name else "", TypeKind.ARRAY, oid))
     return found
 
 
-def _kind(told: dict[str, str | None], oid: int) -> TypeKind:
+def _kind(texts: dict[str, str | None], oid: int) -> TypeKind:
     """The kind of a type, as stated in the row, otherwise derived from the rest. An array type is
     stated to be a base type, which proves nothing until its element is known.
     """
-    kind = _KINDS.get(told.get("kind") or "", TypeKind.UNKNOWN)
+    kind = _KINDS.get(texts.get("kind") or "", TypeKind.UNKNOWN)
     if kind not in (TypeKind.BASE, TypeKind.UNKNOWN):
         return kind
-    if _oid(told, "element"):
+    if _oid(texts, "element"):
         return TypeKind.ARRAY
-    return kind if kind is TypeKind.BASE and "element" in told else _implied(told, oid)
+    return kind if kind is TypeKind.BASE and "element" in texts else _implied(texts, oid)
 
 
-def _implied(told: dict[str, str | None], oid: int) -> TypeKind:
-    if (told.get("labels") or "") not in _EMPTY_LISTS:
+def _implied(texts: dict[str, str | None], oid: int) -> TypeKind:
+    if (texts.get("labels") or "") not in _EMPTY_LISTS:
         return TypeKind.ENUM
-    if (told.get("attributes") or "") not in _EMPTY_LISTS:
+    if (texts.get("attributes") or "") not in _EMPTY_LISTS:
         return TypeKind.COMPOSITE
-    if _oid(told, "subtype"):
-        return TypeKind.RANGE if _oid(told, "range") in (0, oid) else TypeKind.MULTIRANGE
-    return TypeKind.DOMAIN if _oid(told, "base") else TypeKind.UNKNOWN
+    if _oid(texts, "subtype"):
+        return TypeKind.RANGE if _oid(texts, "range") in (0, oid) else TypeKind.MULTIRANGE
+    return TypeKind.DOMAIN if _oid(texts, "base") else TypeKind.UNKNOWN
 
 
-def _oid(told: dict[str, str | None], role: str) -> int:
-    text = told.get(role) or ""
+def _oid(texts: dict[str, str | None], role: str) -> int:
+    text = texts.get(role) or ""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0

@@ -178,7 +178,7 @@ class Collector:
         try:
             connection.request("POST", self._where.path + request.path, request.body, self._headers)
             answer = connection.getresponse()
-            said = answer.read(_ANSWER_BYTES)
+            body = answer.read(_ANSWER_BYTES)
             answer.close()
         except (OSError, http.client.HTTPException) as error:
             self.error = (isinstance(error, OSError) and error.strerror) or type(error).__name__
@@ -190,7 +190,7 @@ class Collector:
             self.error = f"HTTP {answer.status}"
             self.dropped += request.items
             return None
-        rejected, why = _rejected(said)
+        rejected, why = _rejected(body)
         rejected = min(rejected, request.items)
         self.rejected += rejected
         self.sent += request.items - rejected

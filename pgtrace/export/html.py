@@ -224,7 +224,7 @@ def _pair(*parts: str) -> Markup:
 def _legend() -> Markup:
     """The legend of columns, colours and letters."""
     colours = (_pair(element("span", class_=f"key {kind}"), words) for kind, words in _COLOURS)
-    said = (
+    intro = (
         element("p", f"{who}: ", *(_pair(element("code", letter), f" {names[ord(letter)]}") for letter in codes))
         for who, names, codes in _LETTERS
     )
@@ -239,7 +239,7 @@ def _legend() -> Markup:
             element("code", "D"),
             ".",
         ),
-        *said,
+        *intro,
         class_="quiet",
     )
 

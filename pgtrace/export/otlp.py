@@ -61,12 +61,12 @@ def attributes(values: dict[str, str | int | bool]) -> list[dict[str, Any]]:
     found = []
     for key, value in values.items():
         if isinstance(value, bool):
-            said: dict[str, Any] = {"boolValue": value}
+            typed: dict[str, Any] = {"boolValue": value}
         elif isinstance(value, int):
-            said = {"intValue": str(value)}
+            typed = {"intValue": str(value)}
         else:
-            said = {"stringValue": text(value)}
-        found.append({"key": key, "value": said})
+            typed = {"stringValue": text(value)}
+        found.append({"key": key, "value": typed})
     return found
 
 
@@ -186,9 +186,9 @@ class Spans:
         label = self._trace.rows.label_at(entry.label)
         begun = self._trace.start_ns + entry.opened_ns
         found = [
-            (message.time_ns, said.get("C", ""), said.get("M", ""))
+            (message.time_ns, error.get("C", ""), error.get("M", ""))
             for message in details.read(self._trace, place, _RUN).messages
-            if message.name == "ErrorResponse" and (said := error_fields(message.body))
+            if message.name == "ErrorResponse" and (error := error_fields(message.body))
         ]
         return b',"events":' + msgspec.json.encode(
             [
@@ -274,11 +274,11 @@ class Spans:
             values["pgtrace.setup"] = True
         if label.end:
             values["pgtrace.end"] = label.end
-        said: dict[str, Any] = {"name": text(name) or ("connect" if shape.kind is RowKind.SETUP else "postgresql"), "kind": _CLIENT}
+        span: dict[str, Any] = {"name": text(name) or ("connect" if shape.kind is RowKind.SETUP else "postgresql"), "kind": _CLIENT}
         if shape.errors or label.end:
-            said["status"] = {"code": _ERROR, "message": text(label.message or label.end)}
-        said["attributes"] = attributes(values)
-        rest = msgspec.json.encode(said)
+            span["status"] = {"code": _ERROR, "message": text(label.message or label.end)}
+        span["attributes"] = attributes(values)
+        rest = msgspec.json.encode(span)
         found = [parent for one in texts for parent in parents(one)]
         return _Part(name, rest[1:-2] + b",", found[0] if found else None)
 
@@ -364,8 +364,8 @@ class Sums:
         points: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
 
         def point(metric: tuple[str, str, str], value: int | float, **more: str) -> None:
-            said = {"asInt": str(value)} if isinstance(value, int) else {"asDouble": value}
-            points.setdefault(metric, []).append({"attributes": attributes({**about, **more}), **times, **said})
+            number = {"asInt": str(value)} if isinstance(value, int) else {"asDouble": value}
+            points.setdefault(metric, []).append({"attributes": attributes({**about, **more}), **times, **number})
 
         about: dict[str, str | int | bool] = {}
         for (driver, application, leg), sums in sorted(self._sums.items()):

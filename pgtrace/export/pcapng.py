@@ -75,7 +75,7 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool
     chosen = None if places is None else {trace.rows.entry(place).connection for place in places}
     beginnings = _Beginnings(trace)
     taken: set[tuple[End, End]] = set()
-    talks: dict[int, _Talk] = {}
+    talks: dict[int, _Conversation] = {}
     latest_ns = 0
     for time_ns, connection, record in trace.recorded():
         latest_ns = time_ns
@@ -84,7 +84,7 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool
         done = (time_ns - trace.start_ns) / max(1, trace.duration_ns)
         talk = talks.get(connection.index)
         if talk is None:
-            talk = talks[connection.index] = _Talk(connection, _free(_ends(connection, keep_port=keep_port), taken), trace)
+            talk = talks[connection.index] = _Conversation(connection, _free(_ends(connection, keep_port=keep_port), taken), trace)
         if type(record) is Open:
             content = talk.open(time_ns)
         elif type(record) is Data:
@@ -111,7 +111,7 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, keep_port: bool
         yield Piece(packets.ended(file, latest_ns), 1.0)
 
 
-class _Talk:
+class _Conversation:
     """Makes a TCP conversation from a connection."""
 
     def __init__(self, connection: Connection, ends: tuple[End, End], trace: Trace) -> None:

@@ -81,7 +81,7 @@ class DatabaseTypes:
                 if view.columns is not columns:
                     columns, roles = view.columns, introspection.roles(view.columns, row.label.sql)
                 if roles:
-                    self._learn(_told(view, roles, binds), f"learned from #{row.number}")
+                    self._learn(_texts(view, roles, binds), f"learned from #{row.number}")
 
     def _messages(self, place: int) -> list[MessageView]:
         """The messages of this row, as far as they are kept."""
@@ -97,8 +97,8 @@ class DatabaseTypes:
             pass
         return views
 
-    def _learn(self, told: dict[str, str | None], evidence: str) -> None:
-        for one in introspection.types(told):
+    def _learn(self, texts: dict[str, str | None], evidence: str) -> None:
+        for one in introspection.types(texts):
             before = self._learned.get(one.oid)
             if one.oid in values.BUILTIN or (before is None and len(self._learned) >= LEARNED_KEPT):
                 continue
@@ -115,20 +115,20 @@ def _both(before: Type, now: Type) -> Type:
     return replace(before, name=now.name or before.name, kind=kind, element=now.element or element, range=now.range or ranges)
 
 
-def _told(view: MessageView, roles: dict[str, int], binds: dict[int, MessageView]) -> dict[str, str | None]:
+def _texts(view: MessageView, roles: dict[str, int], binds: dict[int, MessageView]) -> dict[str, str | None]:
     """The texts of a DataRow by their roles."""
     try:
         row = backend.DataRow.parse(view.body).columns
     except MalformedMessage:
         return {}
-    told = {
+    texts = {
         role: values.text(view.columns[place].type_oid, view.format_of(place), row[place])
         for role, place in roles.items()
         if 0 <= place < len(row)
     }
     if "key" in roles:
-        told["key"] = _only_parameter(binds.get(view.execution))
-    return told
+        texts["key"] = _only_parameter(binds.get(view.execution))
+    return texts
 
 
 def _only_parameter(bind: MessageView | None) -> str | None:

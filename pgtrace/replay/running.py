@@ -205,14 +205,14 @@ class Replay:
             f"-c {name}={_escaped(value)}" for name, value in recorded.items() if name not in _OURS and not name.startswith("_pq_.")
         ]
         options += ["-c default_transaction_read_only=on"] if self._read_only else []
-        said: dict[str, Any] = {"sslmode": "disable", "gssencmode": "disable"}
+        settings: dict[str, Any] = {"sslmode": "disable", "gssencmode": "disable"}
         if options:
-            said["options"] = " ".join(options)
+            settings["options"] = " ".join(options)
         if recorded.get("application_name"):
-            said["application_name"] = recorded["application_name"]
+            settings["application_name"] = recorded["application_name"]
         if encoding := recorded.get("client_encoding", "").strip("'"):
-            said["client_encoding"] = encoding
-        return self._make(self._login, **said).encode()
+            settings["client_encoding"] = encoding
+        return self._make(self._login, **settings).encode()
 
 
 def _escaped(value: str) -> str:

@@ -35,10 +35,10 @@ def lines(trace: Trace, connection: Connection) -> list[Shown]:
     """
     connection.refresh()
     known = [(connection.driver, connection.driver_evidence), (connection.layer.name, connection.layer.evidence)]
-    told = [f"{name}: {'; '.join(evidence)}" for name, evidence in known if evidence]
+    found = [f"{name}: {'; '.join(evidence)}" for name, evidence in known if evidence]
     if process(connection):
-        told.append(f"process {process(connection)}")
-    told += [f"{what}: {words}" for what, words in security.in_words(connection.facts, connection.authentication)]
+        found.append(f"process {process(connection)}")
+    found += [f"{what}: {words}" for what, words in security.in_words(connection.facts, connection.authentication)]
     if connection.end:
-        told.append(f"end: {connection.end} ({', '.join(ends(connection))})" if connection.ends else f"end: {connection.end}")
-    return [sanitise.line(f"            {trace.name_of(connection)}  {line}") for line in told]
+        found.append(f"end: {connection.end} ({', '.join(ends(connection))})" if connection.ends else f"end: {connection.end}")
+    return [sanitise.line(f"            {trace.name_of(connection)}  {line}") for line in found]

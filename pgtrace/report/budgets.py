@@ -121,8 +121,8 @@ def _markdown(results: Sequence[Result]) -> Iterator[str]:
         if result.actual is None:
             yield f"- ❌ {subject}: nothing to check for `{result.budget.counter}`{_but(result, code)}"
         else:
-            told = _number(result.actual, result.budget.counter)
-            yield f"- ❌ {subject}: `{result.budget.counter}` is **{told}**, {result.budget.allowed}"
+            shown = _number(result.actual, result.budget.counter)
+            yield f"- ❌ {subject}: `{result.budget.counter}` is **{shown}**, {result.budget.allowed}"
         lines = list(_evidence(result.evidence, result.budget.counter))
         if lines:
             fence = _fence("\n".join(lines), 3)
@@ -163,10 +163,10 @@ def _but(result: Result, show: Callable[[str], str]) -> str:
 
 def _evidence(groups: Iterable[EvidenceGroup], counter: str) -> list[Shown]:
     """Lines of a table: number of round trips, share of the counter, flight, SQL."""
-    told = list(groups)
-    amounts = any(group.amount != group.times for group in told)
+    kept = list(groups)
+    amounts = any(group.amount != group.times for group in kept)
     lines = []
-    for group in told:
+    for group in kept:
         about = " ".join(part for part in (group.sqlstate and f"error {group.sqlstate}", sqltext.shorten(group.sql, _SQL_WIDTH)) if part)
         times = f"×{group.times}" if group.times else ""
         amount = [_number(group.amount, counter)] if amounts else []

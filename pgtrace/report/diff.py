@@ -176,9 +176,9 @@ def _named(conversation: Conversation | None) -> str:
 
 def _sums(compared: Comparison) -> str:
     """`12 round trips, was 10; 3 set-up`."""
-    told = []
+    parts = []
     for kind, word in ((ROUND_TRIP, "round trip"), (SETUP, "set-up round trip")):
         was, now = compared.first.number(kind), compared.second.number(kind)
-        told.append(f"{now} {word}{'' if now == 1 else 's'}" + (f", was {was}" if was != now else ""))
+        parts.append(f"{now} {word}{'' if now == 1 else 's'}" + (f", was {was}" if was != now else ""))
     connections = compared.second.connections
-    return "; ".join([*told, f"{connections} connection{'' if connections == 1 else 's'}"])
+    return "; ".join([*parts, f"{connections} connection{'' if connections == 1 else 's'}"])

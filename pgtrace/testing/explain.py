@@ -35,12 +35,12 @@ def over_budget(window: Window, counted: Window | Selected, broken: Sequence[Bud
     """Describe a window that exceeds these budgets. `counted` is the part to which they apply."""
     counters = counted.counters
     of = f" of {sanitise.text(counted.text)}" if isinstance(counted, Selected) else ""
-    told = [
+    exceeding = [
         f"    {budget.counter}{of} is {number(counters, budget.counter)}, {budget.allowed}{_cut(counted, budget.counter)}"
         for budget in broken
     ]
     head = f"pgtrace: {sanitise.text(window.name)} is not within its budget"
-    return [head, *told, "", *passed(window, _beyond(counted, broken))]
+    return [head, *exceeding, "", *passed(window, _beyond(counted, broken))]
 
 
 def _cut(counted: Window | Selected, counter: str) -> str:

@@ -291,7 +291,7 @@ class TestTrace(Counted):
         self.explained = True
         return sanitise.lines([*explain.passed(self._window), "", *self._pointer(self._window)])
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The contents of its report: plain values, which pass between processes."""
         return {
             "costs": costs(self.counters),

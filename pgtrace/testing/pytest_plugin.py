@@ -177,7 +177,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.when == "call":
         if report.failed and (text := test.explanation()):
             report.sections.append(("pgtrace", text))
-        report.pgtrace = test.told()  # type: ignore[attr-defined]
+        report.pgtrace = test.as_dict()  # type: ignore[attr-defined]
     elif report.when == "teardown":
         test.finish()
     return report
@@ -250,8 +250,8 @@ class _Controller:
 
 def _is_controller(config: pytest.Config) -> bool:
     """Whether this is the controller of pytest-xdist; its workers get the same arguments."""
-    said = config.known_args_namespace
-    spreads = getattr(said, "numprocesses", None) or getattr(said, "tx", None) or getattr(said, "dist", "no") != "no"
+    options = config.known_args_namespace
+    spreads = getattr(options, "numprocesses", None) or getattr(options, "tx", None) or getattr(options, "dist", "no") != "no"
     return bool(spreads) and _WORKER not in os.environ
 
 
@@ -289,18 +289,18 @@ def _settings(config: pytest.Config, upstream: str | None) -> Settings:
     """
     from pgtrace.testing.suite import Settings as Said
 
-    said = config.known_args_namespace
+    options = config.known_args_namespace
     return Said(
-        upstream=said.pgtrace_upstream or config.getini("pgtrace_upstream") or upstream,
-        when_behind=said.pgtrace_when_behind or config.getini("pgtrace_when_behind") or "wait",
-        rtt=said.pgtrace_rtt or config.getini("pgtrace_rtt") or None,
+        upstream=options.pgtrace_upstream or config.getini("pgtrace_upstream") or upstream,
+        when_behind=options.pgtrace_when_behind or config.getini("pgtrace_when_behind") or "wait",
+        rtt=options.pgtrace_rtt or config.getini("pgtrace_rtt") or None,
         env=tuple(config.getini("pgtrace_env")),
-        captures=Path(said.pgtrace_captures).absolute() if said.pgtrace_captures else None,
-        update=said.pgtrace_update,
-        call_sites=not said.pgtrace_no_call_sites,
+        captures=Path(options.pgtrace_captures).absolute() if options.pgtrace_captures else None,
+        update=options.pgtrace_update,
+        call_sites=not options.pgtrace_no_call_sites,
         worker=os.environ.get(_WORKER, ""),
-        listen=said.pgtrace_listen or config.getini("pgtrace_listen") or None,
-        allow_others=said.pgtrace_allow_others,
+        listen=options.pgtrace_listen or config.getini("pgtrace_listen") or None,
+        allow_others=options.pgtrace_allow_others,
     )
 
 

@@ -83,16 +83,16 @@ class Serving:
         if not first:
             reason = process.communicate()[1].strip().removeprefix("pgtrace: ").removeprefix(f"{self.path}: ")
             raise CaptureError(self.path, reason or "cannot be served")
-        said = json.loads(first)
-        self.port = int(said["listening"][0].rpartition(":")[2])
-        self.user, self.database = said["user"], said["database"]
+        listening = json.loads(first)
+        self.port = int(listening["listening"][0].rpartition(":")[2])
+        self.user, self.database = listening["user"], listening["database"]
 
     def stop(self) -> list[str]:
         """Stop the server. Returns the lines on differences from the recording."""
         kept, self._kept = self._kept, None
         if kept is None:
             return self.mismatches
-        kept.let_go()
+        kept.release()
         out, _ = kept.process.communicate()
         for line in out.splitlines():
             found = json.loads(line).get("mismatch")

@@ -58,15 +58,15 @@ class Subject:
 
     __slots__ = ("_inside", "_reads", "entry", "place", "shape", "trace")
 
-    def __init__(self, trace: Trace, place: int, told: MessageFacts | None = None, *, reads: bool = True) -> None:
-        """Test the row at `place`. `told` are the facts from its messages, if they have been read.
+    def __init__(self, trace: Trace, place: int, facts: MessageFacts | None = None, *, reads: bool = True) -> None:
+        """Test the row at `place`. `facts` are the facts from its messages, if they have been read.
         Without `reads` they are not read, and a question that needs them raises NotRead.
         """
         self.trace = trace
         self.place = place
         self.entry = trace.rows.entry(place)
         self.shape = trace.rows.shape_at(self.entry.shape)
-        self._inside = told
+        self._inside = facts
         self._reads = reads
 
     @property
@@ -131,8 +131,8 @@ class Term(ABC):
 class OfConnection(Term):
     """A word about the row's connection."""
 
-    def __init__(self, trace: Trace, test: TextTest, says: Callable[[Connection], Collection[str]]) -> None:
-        self._known = Answers(lambda index: any(map(test, says(trace.connections[index]))))
+    def __init__(self, trace: Trace, test: TextTest, values_of: Callable[[Connection], Collection[str]]) -> None:
+        self._known = Answers(lambda index: any(map(test, values_of(trace.connections[index]))))
 
     def holds(self, subject: Subject) -> bool:
         return bool(self._known[subject.entry.connection])
@@ -144,8 +144,8 @@ class OfConnection(Term):
 class OfShape(Term):
     """A word about the row's shape."""
 
-    def __init__(self, trace: Trace, test: TextTest, says: Callable[[Shape], Collection[str]]) -> None:
-        self._known = Answers(lambda number: any(map(test, says(trace.rows.shape_at(number)))))
+    def __init__(self, trace: Trace, test: TextTest, values_of: Callable[[Shape], Collection[str]]) -> None:
+        self._known = Answers(lambda number: any(map(test, values_of(trace.rows.shape_at(number)))))
 
     def holds(self, subject: Subject) -> bool:
         return bool(self._known[subject.entry.shape])
@@ -155,25 +155,25 @@ class OfShape(Term):
 
 
 class OfMessages(Term):
-    """A word about the messages. `says` returns the values that the index knows, `told` those in
-    the messages.
+    """A word about the messages. `values_of` returns the values that the index knows, `values_in`
+    those in the messages.
     """
 
-    def __init__(self, trace: Trace, test: TextTest, says: Says, told: Callable[[MessageFacts], Collection[str]]) -> None:
+    def __init__(self, trace: Trace, test: TextTest, values_of: ValuesOf, values_in: Callable[[MessageFacts], Collection[str]]) -> None:
         self._test = test
-        self._told = told
+        self._values_in = values_in
         tested = Answers(test)
         index = trace.rows
 
         def find(key: tuple[int, int]) -> int:
-            texts = says(index, index.shape_at(key[0]), key[1])
+            texts = values_of(index, index.shape_at(key[0]), key[1])
             return UNREAD if texts is None else any(map(tested.__getitem__, texts))
 
         self._known = Answers(find)
 
     def holds(self, subject: Subject) -> bool:
         found = self._known[subject.entry.shape, subject.entry.label]
-        return any(map(self._test, self._told(subject.inside))) if found == UNREAD else bool(found)
+        return any(map(self._test, self._values_in(subject.inside))) if found == UNREAD else bool(found)
 
     def answers(self, rows: Columns) -> bytes:
         return bytes(map(self._known.__getitem__, zip(rows.shapes, rows.labels, strict=True)))
@@ -210,20 +210,20 @@ class OfPlace(Term):
     by_key = False
 
     def __init__(
-        self, trace: Trace, test: TextTest, has_any: Callable[[Trace], bool], says: Callable[[Trace, int], Collection[str]]
+        self, trace: Trace, test: TextTest, has_any: Callable[[Trace], bool], values_of: Callable[[Trace, int], Collection[str]]
     ) -> None:
         self._trace = trace
         self._has_any = has_any
-        self._says = says
+        self._values_of = values_of
         self._test = test
 
     def holds(self, subject: Subject) -> bool:
-        return any(map(self._test, self._says(self._trace, subject.place)))
+        return any(map(self._test, self._values_of(self._trace, subject.place)))
 
     def answers(self, rows: Columns) -> bytes:
         if not self._has_any(self._trace):
             return bytes(len(rows))
-        return bytes(any(map(self._test, self._says(self._trace, place))) for place in rows.places)
+        return bytes(any(map(self._test, self._values_of(self._trace, place))) for place in rows.places)
 
 
 class OfNumber(Term):
@@ -231,15 +231,15 @@ class OfNumber(Term):
 
     by_key = False
 
-    def __init__(self, test: NumberTest, says: Callable[[Columns], Sequence[float]]) -> None:
+    def __init__(self, test: NumberTest, values_of: Callable[[Columns], Sequence[float]]) -> None:
         self._test = test
-        self._says = says
+        self._values_of = values_of
 
     def holds(self, subject: Subject) -> bool:
-        return self._test(self._says(Columns(subject.trace.rows, [subject.place]))[0])
+        return self._test(self._values_of(Columns(subject.trace.rows, [subject.place]))[0])
 
     def answers(self, rows: Columns) -> bytes:
-        return bytes(map(self._test, self._says(rows)))
+        return bytes(map(self._test, self._values_of(rows)))
 
 
 class OfCounter(Term):
@@ -292,7 +292,7 @@ OF_CONNECTION: Final[dict[str, Callable[[Connection], str]]] = {
 # Words about the messages. Each function returns what the index knows, or None if the messages must
 # be read.
 
-Says = Callable[[RowIndex, Shape, int], Collection[str] | None]
+ValuesOf = Callable[[RowIndex, Shape, int], Collection[str] | None]
 """(index, shape, number of a label) -> the values; None if the index does not have all of them."""
 
 
@@ -369,53 +369,53 @@ def _statuses(shape: Shape) -> Collection[str]:
 def _ms(trace: Trace) -> Callable[[Columns], Sequence[float]]:
     """The durations of rows in ms; of an open row, up to now."""
 
-    def says(rows: Columns) -> Sequence[float]:
+    def values_of(rows: Columns) -> Sequence[float]:
         if not rows.any_open:
             return rows.durations_ms
         now_ns = trace.duration_ns
         return [(now_ns - opened_ns) / 1e6 if isnan(ms) else ms for ms, opened_ns in zip(rows.durations_ms, rows.opened_ns, strict=True)]
 
-    return says
+    return values_of
 
 
-def _of_connection(says: Callable[[Connection], str]) -> Callable[[Trace, TextTest], Term]:
-    return lambda trace, test: OfConnection(trace, test, lambda connection: (says(connection),))
+def _of_connection(values_of: Callable[[Connection], str]) -> Callable[[Trace, TextTest], Term]:
+    return lambda trace, test: OfConnection(trace, test, lambda connection: (values_of(connection),))
 
 
-def _of_shape(says: Callable[[Shape], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
-    return lambda trace, test: OfShape(trace, test, says)
+def _of_shape(values_of: Callable[[Shape], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
+    return lambda trace, test: OfShape(trace, test, values_of)
 
 
-def _of_place(has_any: Callable[[Trace], bool], says: Callable[[Trace, int], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
-    return lambda trace, test: OfPlace(trace, test, has_any, says)
+def _of_place(has_any: Callable[[Trace], bool], values_of: Callable[[Trace, int], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
+    return lambda trace, test: OfPlace(trace, test, has_any, values_of)
 
 
-def _of_messages(says: Says, told: Callable[[MessageFacts], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
-    return lambda trace, test: OfMessages(trace, test, says, told)
+def _of_messages(values_of: ValuesOf, values_in: Callable[[MessageFacts], Collection[str]]) -> Callable[[Trace, TextTest], Term]:
+    return lambda trace, test: OfMessages(trace, test, values_of, values_in)
 
 
-def _each(says: Callable[[str], Iterable[str]], texts: Iterable[str]) -> list[str]:
+def _each(values_of: Callable[[str], Iterable[str]], texts: Iterable[str]) -> list[str]:
     """The values of several texts."""
-    return [found for text in texts for found in says(text)]
+    return [found for text in texts for found in values_of(text)]
 
 
-def _from_sql(says: Callable[[str], Iterable[str]]) -> Says:
+def _from_sql(values_of: Callable[[str], Iterable[str]]) -> ValuesOf:
     """A word whose values come from the SQL of the row's statements; None if the index does not
     have all of it.
     """
 
     def found(index: RowIndex, shape: Shape, label: int) -> Collection[str] | None:
         texts = sql_of(index, shape, label)
-        return _each(says, texts) if texts is not None else None
+        return _each(values_of, texts) if texts is not None else None
 
     return found
 
 
 def _of_tag(key: str) -> Callable[[Trace, TextTest], Term]:
-    def says(sql: str) -> Iterable[str]:
+    def values_of(sql: str) -> Iterable[str]:
         return tags.values(sql, key)
 
-    return _of_messages(_from_sql(says), lambda told: _each(says, told.sql))
+    return _of_messages(_from_sql(values_of), lambda facts: _each(values_of, facts.sql))
 
 
 class FirstTag:
@@ -425,7 +425,7 @@ class FirstTag:
 
     def __init__(self, trace: Trace, key: str) -> None:
         self._trace = trace
-        self._says = lambda sql: tags.values(sql, key)
+        self._values_of = lambda sql: tags.values(sql, key)
         self._known = Answers(self._find)
 
     def __call__(self, rows: Columns) -> list[str | None]:
@@ -435,11 +435,11 @@ class FirstTag:
     def _find(self, key: tuple[int, int]) -> Any:
         index = self._trace.rows
         texts = sql_of(index, index.shape_at(key[0]), key[1])
-        return UNREAD if texts is None else next(iter(_each(self._says, texts)), None)
+        return UNREAD if texts is None else next(iter(_each(self._values_of, texts)), None)
 
     def _read(self, place: int) -> str | None:
         try:
-            return next(iter(_each(self._says, Subject(self._trace, place).inside.sql)), None)
+            return next(iter(_each(self._values_of, Subject(self._trace, place).inside.sql)), None)
         except Gone:
             return None
 
@@ -451,7 +451,7 @@ def of_text(word: Word, trace: Trace, test: TextTest) -> Term:
 
 
 TEXTS: Final[dict[str, Callable[[Trace, TextTest], Term]]] = {
-    **{word: _of_connection(says) for word, says in OF_CONNECTION.items()},
+    **{word: _of_connection(values_of) for word, values_of in OF_CONNECTION.items()},
     "conn": lambda trace, test: OfConnection(trace, test, connection_names),
     "label": lambda trace, test: OfConnection(trace, test, lambda connection: [label] if (label := trace.label_of(connection)) else []),
     "fmt": _of_shape(lambda shape: (shape.formats,) if shape.formats else ()),
@@ -459,14 +459,14 @@ TEXTS: Final[dict[str, Callable[[Trace, TextTest], Term]]] = {
     "at": _of_place(lambda trace: not trace.call_sites.is_empty, lambda trace, place: [site.words for site in trace.call_sites.at(place)]),
     "mark": _of_place(lambda trace: trace.marks.any, lambda trace, place: trace.marks.names_at(place)),
     "type": OfType,
-    "stmt": _of_messages(statements_of, lambda told: told.statements),
-    "sqlstate": _of_messages(sqlstates_of, lambda told: told.sqlstates),
-    "error": _of_messages(errors_of, lambda told: told.errors),
-    "sql": _of_messages(sql_of, lambda told: told.sql),
-    "trace": _of_messages(_from_sql(tags.trace_ids), lambda told: _each(tags.trace_ids, told.sql)),
+    "stmt": _of_messages(statements_of, lambda facts: facts.statements),
+    "sqlstate": _of_messages(sqlstates_of, lambda facts: facts.sqlstates),
+    "error": _of_messages(errors_of, lambda facts: facts.errors),
+    "sql": _of_messages(sql_of, lambda facts: facts.sql),
+    "trace": _of_messages(_from_sql(tags.trace_ids), lambda facts: _each(tags.trace_ids, facts.sql)),
     "tag.KEY": _of_tag("KEY"),
-    "like": _of_messages(sql_of, lambda told: told.sql),
-    "fingerprint": _of_messages(sql_of, lambda told: told.sql),
+    "like": _of_messages(sql_of, lambda facts: facts.sql),
+    "fingerprint": _of_messages(sql_of, lambda facts: facts.sql),
 }
 """Text words, the most expensive last."""
 NUMBERS: Final[dict[str, Callable[[Trace], Callable[[Columns], Sequence[float]]]]] = {

@@ -60,9 +60,9 @@ def reading(trace: Trace, place: int) -> Iterator[MessageFacts]:
         if message.side == FRONTEND:
             _sent(found, message)
         elif message.code == _ERROR:
-            told = fields.error_fields(message.body)
-            found.sqlstates.add(told.get("C", ""))
-            found.errors.add(told.get("M", "").strip())
+            error = fields.error_fields(message.body)
+            found.sqlstates.add(error.get("C", ""))
+            found.errors.add(error.get("M", "").strip())
     found.statements.discard("")
     yield found
 

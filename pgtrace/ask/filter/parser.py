@@ -39,24 +39,24 @@ class _Parser:
             return All(())
         tree = self._any()
         if self._token.kind:
-            self._wrong(self._token, "`)` without a `(` before it")
+            self._fail(self._token, "`)` without a `(` before it")
         return tree
 
     def _any(self) -> Node:
         parts = [self._all()]
-        while self._takes("or"):
+        while self._accept("or"):
             parts.append(self._all())
         return parts[0] if len(parts) == 1 else Any(tuple(parts))
 
     def _all(self) -> Node:
         parts = [self._not()]
-        while self._takes("and") or not (self._token.kind in ("", ")") or self._is("or")):
+        while self._accept("and") or not (self._token.kind in ("", ")") or self._is("or")):
             parts.append(self._not())
         return parts[0] if len(parts) == 1 else All(tuple(parts))
 
     def _not(self) -> Node:
         negated = False
-        while self._takes("not"):
+        while self._accept("not"):
             negated = not negated
         part = self._one()
         return Not(part) if negated else part
@@ -68,13 +68,13 @@ class _Parser:
         if token.kind == "word":
             return self._term(token)
         if not token.kind or token.kind == ")" or self._is(*OPERATORS):
-            self._wrong(token, "something to search for is missing here")
+            self._fail(token, "something to search for is missing here")
         word = known(token.text) if token.kind == "run" else None
         self._advance()
         if word is None:
             return TextTerm(_SQL, values.contains(token.text), token.start, token.end)
         if not word.alone:
-            self._wrong(token, f'`{word.name}` needs a value: {word.example}; to find it in SQL, write "{token.text}"')
+            self._fail(token, f'`{word.name}` needs a value: {word.example}; to find it in SQL, write "{token.text}"')
         if word.kind is ValueKind.NUMBER:
             return NumberTerm(self._counter(word, token), values.is_some, token.start, token.end)
         return TextTerm(word, values.stands_alone(word), token.start, token.end)
@@ -82,11 +82,11 @@ class _Parser:
     def _group(self, opening: Token) -> Node:
         self._depth += 1
         if self._depth > DEEPEST:
-            self._wrong(opening, f"parentheses nested more than {DEEPEST} deep")
+            self._fail(opening, f"parentheses nested more than {DEEPEST} deep")
         self._advance()
         tree = self._any()
         if self._token.kind != ")":
-            self._wrong(opening, "no `)` for this `(`")
+            self._fail(opening, "no `)` for this `(`")
         self._advance()
         self._depth -= 1
         return tree
@@ -97,19 +97,19 @@ class _Parser:
             near = get_close_matches(token.text.lower(), WORDS, 1)
             meant = f"did you mean {near[0]!r}? To" if near else f"the words are {' '.join(WORDS)}; to"
             place = Token("run", token.text, token.start, token.start + len(token.text))
-            self._wrong(place, f"unknown filter word {token.text!r}; {meant} find it in SQL, put it in quotes")
+            self._fail(place, f"unknown filter word {token.text!r}; {meant} find it in SQL, put it in quotes")
         word = self._counter(word, token)
         operator = ":" if token.operator == "=" else token.operator
         if operator not in COMPARED[word.kind]:
             allowed = " ".join(f"`{one}`" for one in COMPARED[word.kind])
             other = f"not {word.name}:..." if operator == "!=" else word.example
-            self._wrong(token, f"`{word.name}` works with {allowed}, not with `{token.operator}`: {other}")
+            self._fail(token, f"`{word.name}` works with {allowed}, not with `{token.operator}`: {other}")
         value = self._scanner.value()
         if not value.kind:
             hint = "; put an expression with parentheses in quotes" if operator == "~" else ""
-            self._wrong(value, f"`{word.name}` needs a value: {word.example}{hint}")
+            self._fail(value, f"`{word.name}` needs a value: {word.example}{hint}")
         try:
-            found = self._built(word, operator, value.text, token.start, value.end)
+            found = self._build(word, operator, value.text, token.start, value.end)
         except values.BadValue as error:
             start, end = (value.place(error.position), 0) if error.position else (value.start, value.end)
             raise FilterError(self._text, start, end - start, error.reason) from None
@@ -123,10 +123,10 @@ class _Parser:
         try:
             return replace(word, key=values.counter(word.key))
         except values.BadValue as error:
-            self._wrong(Token("run", word.name, token.start, token.start + len(word.name)), error.reason)
+            self._fail(Token("run", word.name, token.start, token.start + len(word.name)), error.reason)
 
     @staticmethod
-    def _built(word: Word, operator: str, value: str, start: int, end: int) -> Node:
+    def _build(word: Word, operator: str, value: str, start: int, end: int) -> Node:
         if word.kind is ValueKind.NUMBER:
             return NumberTerm(word, values.number(operator, value), start, end)
         return TextTerm(word, values.text(word, operator, value), start, end)
@@ -134,7 +134,7 @@ class _Parser:
     def _is(self, *operators: str) -> bool:
         return self._token.kind == "run" and self._token.text.lower() in operators
 
-    def _takes(self, operator: str) -> bool:
+    def _accept(self, operator: str) -> bool:
         found = self._is(operator)
         if found:
             self._advance()
@@ -143,5 +143,5 @@ class _Parser:
     def _advance(self) -> None:
         self._token = self._scanner.next()
 
-    def _wrong(self, token: Token, reason: str) -> NoReturn:
+    def _fail(self, token: Token, reason: str) -> NoReturn:
         raise FilterError(self._text, token.start, token.end - token.start, reason)

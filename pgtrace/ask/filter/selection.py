@@ -130,18 +130,18 @@ class Selection:
         """Whether the row at that place is selected; marks and gaps never are. Raises FilterError
         if a regular expression costs too much.
         """
-        return self._asked(Subject(self.trace, place))
+        return self._holds(Subject(self.trace, place))
 
-    def asked(self, place: int, told: MessageFacts | None = None) -> bool | None:
+    def holds_if_known(self, place: int, facts: MessageFacts | None = None) -> bool | None:
         """Like holds(), but None if only the row's messages can decide. `told` are the facts from
         its messages, if they have been read. Raises FilterError.
         """
         try:
-            return self._asked(Subject(self.trace, place, told, reads=False))
+            return self._holds(Subject(self.trace, place, facts, reads=False))
         except NotRead:
             return None
 
-    def lost(self) -> bool:
+    def count_undecided(self) -> bool:
         """Count a row as undecided, because its messages are no longer kept. Returns False: it is
         not selected.
         """
@@ -154,7 +154,7 @@ class Selection:
         subject = Subject(self.trace, place)
         if subject.shape.kind > RowKind.SETUP or subject.entry.connection in self.apart:
             return False
-        return self._may_count(subject.entry) and self._asked(subject)
+        return self._may_count(subject.entry) and self._holds(subject)
 
     def _may_count(self, entry: RowEntry) -> bool:
         """Whether the row is certainly a round trip; an open run may turn out not to be one."""
@@ -164,13 +164,13 @@ class Selection:
         current = session.round_trips.current if session is not None else None
         return current is None or current.flush_points > 0
 
-    def _asked(self, subject: Subject) -> bool:
+    def _holds(self, subject: Subject) -> bool:
         if subject.shape.kind in _NEVER:
             return False
         try:
             return self._tree.holds(subject)
         except Gone:
-            return self.lost()
+            return self.count_undecided()
 
     def _compiled(self, node: Node) -> _Part:
         """Compile a part of the tree."""
@@ -210,7 +210,7 @@ class Listed(Selection):
         super().__init__(by.text, All(()), by.trace, by.apart)
         self._places = places
 
-    def _asked(self, subject: Subject) -> bool:
+    def _holds(self, subject: Subject) -> bool:
         at = bisect_left(self._places, subject.place)
         return at < len(self._places) and self._places[at] == subject.place
 

@@ -95,8 +95,8 @@ def _field(kind: str, value: object, regress: bool) -> str:
 
 
 def _error(fields: tuple[tuple[str, str], ...], regress: bool) -> str:
-    told = [f'{letter} "{"SSSS" if regress and letter in layouts.VOLATILE_ERROR_FIELDS else text}"' for letter, text in fields]
-    return " ".join([*told, "\\x00"])
+    parts = [f'{letter} "{"SSSS" if regress and letter in layouts.VOLATILE_ERROR_FIELDS else text}"' for letter, text in fields]
+    return " ".join([*parts, "\\x00"])
 
 
 def _bytes(data: bytes) -> str:

@@ -250,10 +250,10 @@ def _facts(facts: Facts | None) -> str:
 
 def _changes(found: SideBySide) -> Iterator[Section]:
     for label, changes in found.changes.items():
-        told = [sentence(change) for change in changes[:CHANGES_SHOWN]]
+        sentences = [sentence(change) for change in changes[:CHANGES_SHOWN]]
         more = len(changes) - CHANGES_SHOWN
-        told += [f"and {more} smaller difference{'' if more == 1 else 's'}"] if more > 0 else []
-        yield Section(f"{label}, against {found.first}", notes=told or ["the same wire behaviour"])
+        sentences += [f"and {more} smaller difference{'' if more == 1 else 's'}"] if more > 0 else []
+        yield Section(f"{label}, against {found.first}", notes=sentences or ["the same wire behaviour"])
 
 
 def sentence(change: Change) -> str:

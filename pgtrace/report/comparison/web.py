@@ -91,14 +91,14 @@ def _card(variant: Variant, bars: tuple[Bar, ...], longest_ns: int) -> Markup:
     rtt_ns = variant.nearest[0].rtt_ns
     at = f" at {duration(rtt_ns)}" if rtt_ns else ""
     connections = len({bar.connection for bar in bars})
-    told = f"{len(bars)} round trip{'' if len(bars) == 1 else 's'}"
-    told += f" on {connections} connections" if connections > 1 else ""
-    told += f" in {took_ns / 1e6:.2f} ms{at}"
-    told += f": the first {BARS_KEPT}" if len(bars) == BARS_KEPT else ""
+    summary = f"{len(bars)} round trip{'' if len(bars) == 1 else 's'}"
+    summary += f" on {connections} connections" if connections > 1 else ""
+    summary += f" in {took_ns / 1e6:.2f} ms{at}"
+    summary += f": the first {BARS_KEPT}" if len(bars) == BARS_KEPT else ""
     return element(
         "div",
         element("h3", name(variant.label)),
-        element("p", told, class_="quiet"),
+        element("p", summary, class_="quiet"),
         *(_row(bar, longest_ns, named=connections > 1) for bar in bars),
         class_="card",
     )
@@ -113,8 +113,8 @@ def _row(bar: Bar, longest_ns: int, *, named: bool) -> Markup:
     if end > first:
         drawn.append(element("rect", x=f"{first:.2f}", y=0, width=f"{end - first:.2f}", height=10, class_="first"))
     picture = element("svg", *drawn, viewBox=f"0 0 {_SCALE} 10", preserveAspectRatio="none", aria_hidden="true")
-    told = sqltext.shorten(bar.sql, _SQL_WIDTH) + (f"  {bar.error}" if bar.error else "")
+    text = sqltext.shorten(bar.sql, _SQL_WIDTH) + (f"  {bar.error}" if bar.error else "")
     who = joined(element("span", bar.connection, class_="conn"), " ") if named else escaped("")
-    words = joined(who, element("span", bar.flight, class_="flight"), " ", element("span", told, class_="sql quiet"))
-    hint = f"{bar.connection}, row {bar.place + 1}: {(bar.closed_ns - bar.opened_ns) / 1e6:.2f} ms  {bar.flight}  {told}"
+    words = joined(who, element("span", bar.flight, class_="flight"), " ", element("span", text, class_="sql quiet"))
+    hint = f"{bar.connection}, row {bar.place + 1}: {(bar.closed_ns - bar.opened_ns) / 1e6:.2f} ms  {bar.flight}  {text}"
     return element("div", picture, element("div", words), class_="bar", title=hint)

@@ -156,7 +156,7 @@ class Filtering:
         if self._asks_who and entry.connection < len(self.trace.connections) and entry.connection not in self._known:
             self._note(entry.connection, place)
         try:
-            found = self.selection.asked(place)
+            found = self.selection.holds_if_known(place)
             if found is None:
                 return False if entry.is_open else self._read(place)
         except FilterError:
@@ -201,11 +201,11 @@ class Filtering:
             for told in islice(messages, _MESSAGES):  # noqa: B007 - the last one
                 read += 1
         except NotKept:
-            return self.selection.lost()
+            return self.selection.count_undecided()
         if read == _MESSAGES:
             self._readings[place] = (messages, told)
             return None
-        return self.selection.asked(place, told)
+        return self.selection.holds_if_known(place, told)
 
     def _who(self, connection: Connection) -> tuple[str, ...]:
         return (self._driver(connection.index), connection.user, connection.database, connection.application_name)
