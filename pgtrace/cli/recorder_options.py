@@ -247,7 +247,7 @@ def label(command: F) -> F:
         metavar="NAME",
         type=Label(),
         is_eager=True,
-        help="Name what is recorded, to compare it with other recordings. `-w DIR/` then writes DIR/NAME.pgtrace.",
+        help="Name the recording, to compare it with others. `-w DIR/` then writes DIR/NAME.pgtrace.",
     )(command)
 
 

@@ -185,9 +185,9 @@ def _parse(before: Facts, after: Facts, text: str) -> str:
             f"{_times(abs(after.named - before.named))} more"
         )
     if after.preparing > before.preparing:
-        return f"the Parse of {text} takes a round trip of its own{_in_number(after.preparing, before.preparing)}"
+        return f"the Parse of {text} takes a separate round trip{_in_number(after.preparing, before.preparing)}"
     if after.preparing < before.preparing:
-        return f"the Parse of {text} no longer takes a round trip of its own{_in_number(before.preparing, after.preparing)}"
+        return f"the Parse of {text} no longer takes a separate round trip{_in_number(before.preparing, after.preparing)}"
     return ""
 
 

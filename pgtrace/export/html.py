@@ -156,7 +156,7 @@ def _page(trace: Trace, counted: Trace, findings: Sequence[Finding], found: Advi
     if trace.redacted:
         parts.append(element("p", f"Blanked: {blanked(trace)}.", class_="quiet"))
     if counted.filter is not None:
-        parts.append(element("p", "Only what this filter selects: ", element("code", counted.filter)))
+        parts.append(element("p", "Only the round trips that this filter selects: ", element("code", counted.filter)))
     drivers = counted.drivers()
     rows = [[name, *numbers(number, counters)] for name, number, counters in drivers]
     if len(rows) != 1:

@@ -45,7 +45,11 @@ def export(trace: Trace, *, places: Iterable[int] | None = None, counted: Trace 
         f"{plain(advice.summary(trace, findings, left))}.",
         *(["", f"{plain(advice.left(left))}."] if left else []),
         *(["", "The capture is not complete."] if not trace.complete else []),
-        *(["", f"Only what this filter selects: {code(counted.filter)}."] if counted is not None and counted.filter else []),
+        *(
+            ["", f"Only the round trips that this filter selects: {code(counted.filter)}."]
+            if counted is not None and counted.filter
+            else []
+        ),
         "",
         *_drivers(counted or trace),
         *_findings(trace, findings),

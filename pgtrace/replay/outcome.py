@@ -141,7 +141,7 @@ def lines(found: Outcome) -> Iterator[Shown]:
         yield line(f"and {more_of_them} more, which took less time")
     yield line("")
     if not found.complete:
-        yield line("incomplete: these numbers lack what was not recorded, and the wire is not compared")
+        yield line("incomplete: these numbers lack data that was not recorded, and the wire is not compared")
     executions, errors = found.executions, found.error_counts
     yield line(f"executions {executions[1]}, was {executions[0]}; errors {errors[1]}, was {errors[0]}")
     if found.changes:

@@ -63,7 +63,7 @@ REMEDIES: Final = {
     "aborted-transaction": (Remedy("atomic() around a statement that may fail is a savepoint; do not catch its error inside the block"),),
     "n+1": (Remedy("select_related(), prefetch_related() or in_bulk() to read; bulk_create(), bulk_update() to write"),),
     "begin-commit": (
-        Remedy("no ATOMIC_REQUESTS and no atomic() around a single statement; get_or_create() and bulk_create() have one of their own"),
+        Remedy("no ATOMIC_REQUESTS and no atomic() around a single statement; get_or_create() and bulk_create() begin one themselves"),
     ),
     "connect": (Remedy("CONN_MAX_AGE above 0, or OPTIONS: {'pool': True}: the default connects for each request"),),
     "idle-in-transaction": (Remedy("no ATOMIC_REQUESTS for views that wait for others; atomic() only around the statements"),),

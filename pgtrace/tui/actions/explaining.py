@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
 TIMEOUT_S: Final = 5
-HOW: Final = f"E {NO_EXPLAIN}: a connection of its own for EXPLAIN"
+HOW: Final = f"E {NO_EXPLAIN}: a separate connection for EXPLAIN"
 RUNS: Final = "ANALYZE runs the statement, read only and rolled back: press E again to run it"
 CONSENT_S: Final = 5.0
 """How long a question waits for its second key, in seconds."""

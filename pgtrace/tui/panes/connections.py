@@ -169,11 +169,7 @@ class Connections(TablePane[Standing]):
 
     def offers(self) -> list[Offer]:
         item = self.item
-        return (
-            []
-            if item is None
-            else [Offer("r", "what is known about it", lambda: safe("\n".join(about.lines(self.view.trace, item.connection))))]
-        )
+        return [] if item is None else [Offer("r", "its details", lambda: safe("\n".join(about.lines(self.view.trace, item.connection))))]
 
     def note(self) -> str:
         if self.view.is_filtered:
