@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,3 +114,11 @@ def test_whatever_the_zoom_a_bar_stays_on_the_axis(parts: list[Part], width: int
 def test_a_moment_is_found_at_its_cell(start: int, span: int, width: int) -> None:
     axis = Axis([], width, (start, start + span))
     assert all(abs(axis.half(axis.time_at(cell)) - 2 * cell) < 0.01 for cell in range(width))
+
+
+def test_a_cut_is_not_marked_within_the_numbers() -> None:
+    """The blank before `ms` is not free: `+42.90╌ms` would be another unit."""
+    for width in range(12, 60):
+        for pause in range(1, 60):
+            first, second = (0, MS), ((1 + pause) * MS, (2 + pause) * MS)
+            assert re.fullmatch(r"0?[ ╌]*\+[\d.]+ ms", Axis([first, second, (200 * MS, 201 * MS)], width).head())

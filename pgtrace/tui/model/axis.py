@@ -128,5 +128,8 @@ class Axis:
         """
         start = figures.seconds(self.start_ns) if self.zoomed else "0"
         end = f"+{figures.milliseconds(self.span_ns)} ms"
-        text = start + end.rjust(self.width - len(start)) if len(start) + len(end) < self.width else end.rjust(self.width)
-        return "".join("╌" if letter == " " and cell in self.cuts else letter for cell, letter in enumerate(text))
+        if len(start) + len(end) >= self.width:
+            return end.rjust(self.width)
+        text = start + end.rjust(self.width - len(start))
+        free = range(len(start), self.width - len(end))  # not the blank before `ms`
+        return "".join("╌" if cell in self.cuts and cell in free else letter for cell, letter in enumerate(text))
