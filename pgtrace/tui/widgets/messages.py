@@ -32,6 +32,7 @@ WINDOW: Final = 1000
 """Messages of a run that one `enter` opens."""
 _ARGUMENT_COLUMN: Final = 60
 """From this width on, arguments have a separate column."""
+_SKIPPED: Final = "skipped by the server"
 
 
 class Messages(ListWidget):
@@ -146,7 +147,9 @@ class Messages(ListWidget):
         name = message.name if passed == 1 else f"{message.name} ×{figures.grouped(passed)}"
         name_cells = 21 if width >= _ARGUMENT_COLUMN else len(name)
         line.add(name, "error" if failed else "dim" if message.skipped else "text", min(name_cells, end - line.used))
-        argument = "skipped by the server" if message.skipped else message.argument if passed == 1 else ""
+        argument = _SKIPPED if message.skipped else message.argument if passed == 1 else ""
+        if message.skipped and end - line.used - 1 < len(_SKIPPED):
+            argument = _SKIPPED.partition(" ")[0]
         if argument and end - line.used > 2:
             line.add(" ")
             line.add(rowtext.plain(argument, end - line.used, self.sideways), "error" if failed else "dim", end - line.used)
