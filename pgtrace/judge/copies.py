@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _COMMAND_COMPLETE: Final = ord("C")
 _TAG_BYTES: Final = 256
 _ONE: Final = b"COPY 1\0"
-_BEGINS: Final = b"G"
+BEGINS: Final = b"G"
+COPY: Final = ("COPY",)
 
 
 class Copies:
@@ -34,13 +35,15 @@ class Copies:
         self._key = ""
         self._are_told = False
 
-    def __bool__(self) -> bool:
-        return bool(self._copies or self._begun)
+    @property
+    def is_open(self) -> bool:
+        """Whether the next round trip is to be passed to take(), whatever it is."""
+        return bool(self._copies) or self._begun is not None
 
     @staticmethod
     def cares(shape: Shape) -> bool:
         """Whether the round trip is a COPY from the driver, or its beginning."""
-        return shape.received.endswith(_BEGINS) or (shape.tags == ("COPY",) and b"c" in shape.sent)
+        return shape.received.endswith(BEGINS) or (shape.tags == COPY and b"c" in shape.sent)
 
     def take(self, step: Step, trace: Trace) -> list[tuple[tuple[Step, ...], bool]]:
         """Add the next round trip. Returns the COPYs that are now known to be a loop, each with
@@ -55,7 +58,7 @@ class Copies:
             self._forget()
         if not self.cares(step.shape) or step.shape.errors:
             return []
-        if step.shape.received.endswith(_BEGINS):
+        if step.shape.received.endswith(BEGINS):
             self._begun = step
             return []
         if step.key != self._key or step.shape.status != step.shape.status_before:

@@ -52,7 +52,10 @@ class Rounds:
             self._number += number
             self._rows, self._place = rows, place
             return False
-        is_proven = bool(self._before and self._rows_before) and self._close((self._before, self._key))
+        is_proven = False
+        if self._rows_before:
+            pair = (self._before, self._key)
+            is_proven = self._pairs.get(pair) != _NEVER and self._close(pair)
         self._before, self._rows_before, self._place_before = self._key, self._rows, self._place
         self._key, self._rows, self._place, self._number = key, rows, place, number
         return is_proven

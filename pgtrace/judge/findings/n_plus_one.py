@@ -41,7 +41,7 @@ next rows, and SET changes a different setting each time.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from itertools import compress
 from typing import Final
 
@@ -50,7 +50,7 @@ from pgtrace.identify.remedies import DEMO, Remedy
 from pgtrace.inspect.executed import Executed, executed
 from pgtrace.inspect.walk import NotKept
 from pgtrace.judge import batches, texts
-from pgtrace.judge.copies import Copies
+from pgtrace.judge.copies import BEGINS, COPY, Copies
 from pgtrace.judge.findings.driver_overhead import is_ping, is_reset, only_ends
 from pgtrace.judge.findings.introspection import is_own
 from pgtrace.judge.findings.kind import (
@@ -125,6 +125,8 @@ class _Watch(Watch):
         """The loop that this run follows directly, and its statements."""
         self._copies = Copies()
         """The latest COPYs, if each copied one row."""
+        self._recent: deque[Step] = deque(maxlen=_STEPS_KEPT)
+        """Outside of blocks: the latest steps of the run that are in no loop."""
         self._rounds = Rounds()
         """Outside of blocks: statements that run once per row of another's answer."""
 
@@ -132,7 +134,7 @@ class _Watch(Watch):
         if step.only_drops or only_ends(step, self.seen.before):
             return  # the driver sent it on its own
         key, shape = step.key, step.shape
-        if self._copies.cares(shape) or self._copies:
+        if self._copies.is_open or shape.tags == COPY or shape.received[-1:] == BEGINS:
             self._copy(step)
         if _is_pools(step):
             self._is_fresh = True
@@ -172,8 +174,10 @@ class _Watch(Watch):
         run = self._turns.take(key, step)
         if run and self._loose is None:
             self._look(run, len(run) // REPEATS)
+        elif shape.status_before == "T":
+            self._unevenly(key, step)
         else:
-            self._unevenly(key, step, is_known=shape.status_before == "T" or is_proven)
+            self._outside(key, step, is_proven=is_proven)
 
     def rests(self, step: Step) -> bool:
         return self._loop is not None and self._keys == [step.key] and _runs(step.shape) and self._goes_on(step)
@@ -197,15 +201,15 @@ class _Watch(Watch):
         self._uneven = {}
         self._from_pool = False
         self._rounds.clear()
+        self._recent.clear()
 
     def _end(self, step: Step) -> None:
         """End the loop, not the run: outside of blocks its rounds may be another loop."""
-        rounds, uneven = self._rounds, self._uneven
-        self._rounds = Rounds()
-        self.lost()
-        self._rounds = rounds
+        rounds, recent = self._rounds, self._recent
         if step.shape.status_before == "I":
-            self._uneven = uneven
+            self._rounds, self._recent = Rounds(), deque(maxlen=_STEPS_KEPT)
+        self.lost()
+        self._rounds, self._recent = rounds, recent
 
     def _copy(self, step: Step) -> None:
         """Pass the next round trip to the loop of COPYs of one row each."""
@@ -231,36 +235,47 @@ class _Watch(Watch):
         if not all(alike):
             self._begin(run, period, frozenset(step.key for step, same in zip(run, alike, strict=False) if same))
 
-    def _unevenly(self, key: str, step: Step, *, is_known: bool) -> None:
-        """Take the next step of a run whose rounds may be uneven. `is_known` says that they may be
-        a loop: in a block, or because one statement runs for each row of another's answer.
-        """
-        if self._loose is not None and not is_known and step.shape.status_before == "I" and self._rounds.found is None:
-            self.lost()
+    def _unevenly(self, key: str, step: Step) -> None:
+        """Take the next step of a run in a block whose rounds may be uneven."""
         if self._loose is not None:
             if key in self._keys:
                 self._tell(self._loose, step)
             return
         if self._uneven is None:
             return
-        is_in_block = step.shape.status_before == "T"
-        uneven = self._uneven
-        steps = uneven.setdefault(key, [])
-        if len(uneven) > MOST and is_in_block:
+        steps = self._uneven.setdefault(key, [])
+        if len(self._uneven) > MOST:
             self._uneven = None
             return
-        if len(uneven) > MOST:
-            del uneven[min((other for other in uneven if other != key), key=lambda other: uneven[other][-1].place if uneven[other] else 0)]
         steps.append(step)
         del steps[:-_STEPS_KEPT]
-        if not is_known or (is_in_block and len(steps) < REPEATS):
+        if len(steps) >= REPEATS:
+            self._begin_if_most(self._uneven)
+
+    def _outside(self, key: str, step: Step, *, is_proven: bool) -> None:
+        """Take the next step of a run outside of blocks. `is_proven`: one statement has run for
+        each row of another's answer."""
+        if self._loose is not None and self._rounds.found is None:
+            self.lost()
+        if self._loose is not None:
+            if key in self._keys:
+                self._tell(self._loose, step)
             return
-        found = self._rounds.found
-        if not is_in_block:
-            uneven = {key: [one for one in steps if one.place >= self._rounds.since] for key, steps in uneven.items()}
+        self._recent.append(step)
+        if not is_proven or self._rounds.found is None:
+            return
+        uneven: dict[str, list[Step]] = {}
+        for one in self._recent:
+            if one.place >= self._rounds.since:
+                uneven.setdefault(one.key, []).append(one)
+        if len(uneven) <= MOST:
+            self._begin_if_most(uneven, self._rounds.found[1])
+
+    def _begin_if_most(self, uneven: dict[str, list[Step]], needed: str = "") -> None:
+        """Start a loop of those statements that run often, if they are nearly all that runs."""
         often = {key: steps for key, steps in uneven.items() if len(steps) >= REPEATS and self._is_a_loop(steps)}
         covered, others = sum(map(len, often.values())), sum(map(len, uneven.values()))
-        if often and covered * (COVERED + 1) >= others * COVERED and (is_in_block or (found is not None and found[1] in often)):
+        if often and covered * (COVERED + 1) >= others * COVERED and (not needed or needed in often):
             self._begin_unevenly(often)
 
     def _begin_unevenly(self, often: dict[str, list[Step]]) -> None:
@@ -359,10 +374,9 @@ class _Watch(Watch):
         """
         self._at = 0
         self._same = same
-        if run[0].shape.status_before == "I" and self._uneven is not None:
-            self._uneven = {key: [step for step in steps if step.place < run[0].place] for key, steps in self._uneven.items()}
-        else:
-            self._uneven = None
+        self._uneven = None
+        while self._recent and self._recent[-1].place >= run[0].place:
+            self._recent.pop()
         self._keys = [step.key for step in run[:period]]
         self._texts = {}
         if self._left is not None and not self._left[1].isdisjoint(self._keys):
