@@ -29,7 +29,7 @@ from pgtrace.compare.diff import Comparison, Fold, Hunk, Pair
 from pgtrace.sanitise import Shown
 
 SCHEMA: Final = "pgtrace.diff/1"
-SENTENCES_TOLD: Final = 30
+SENTENCES_SHOWN: Final = 30
 """The most differences that are printed, most costly first; JSON has all."""
 _FLIGHT_WIDTH: Final = 28
 _SQL_WIDTH: Final = 100
@@ -50,9 +50,9 @@ def _lines(compared: Comparison, names: Sequence[str]) -> Iterator[tuple[str, st
         yield "", f"the same wire behaviour: {_sums(compared)}"
         return
     yield "head", f"{first} and {second} differ: {_sums(compared)}"
-    for change in compared.changes[:SENTENCES_TOLD]:
+    for change in compared.changes[:SENTENCES_SHOWN]:
         yield _mark(change), f"  {sentence(change)}"
-    if (more := len(compared.changes) - SENTENCES_TOLD) > 0:
+    if (more := len(compared.changes) - SENTENCES_SHOWN) > 0:
         yield "", f"  and {more} smaller difference{'' if more == 1 else 's'}"
     for pair in compared.pairs:
         yield "", ""

@@ -110,7 +110,7 @@ class PgTraceApp(App[None]):
         if not self.is_running:
             return
         self.main.areas.footer.tick()
-        self.main.files.tell_progress()
+        self.main.files.show_progress()
         self.main.areas.advance(time.monotonic())
         if self.view.reading.loaded and self._loaded is not None:
             self._loaded()
@@ -124,7 +124,7 @@ class PgTraceApp(App[None]):
         """Quit; ask first if the recording would be lost."""
         footer = self.main.areas.footer
         if self.view.source.unsaved and not self.main.files.saved and len(self.view.trace.rows) and footer.notice != _NOT_SAVED:
-            footer.say(_NOT_SAVED)
+            footer.show_notice(_NOT_SAVED)
         else:
             self.exit()
 
@@ -136,7 +136,7 @@ class PgTraceApp(App[None]):
         self.remembered.put("theme", name)
         for widget in self.main.line_widgets():
             widget.redraw()
-        self.main.areas.footer.say(f"theme {name}")
+        self.main.areas.footer.show_notice(f"theme {name}")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether the action is possible: with NO_COLOR there are no themes, and suspending needs a

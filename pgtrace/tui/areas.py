@@ -75,7 +75,7 @@ class Areas:
         self._focused: Widget | None = None
         """The area with the focus, or which had it before the terminal's window lost it."""
         self._laid_out: tuple[object, ...] | None = None
-        self._place_told = -1
+        self._noticed_place = -1
         """The place of the row to which the footer's notice refers."""
 
     def compose(self) -> ComposeResult:
@@ -99,7 +99,7 @@ class Areas:
         self.view.reading.tick(time.monotonic())
         self.lay_out()
         if self.view.source.greeting:
-            self.footer.say(self.view.source.greeting)
+            self.footer.show_notice(self.view.source.greeting)
 
     @property
     def width(self) -> int:
@@ -108,7 +108,7 @@ class Areas:
 
     # What is open.
 
-    def turn(self) -> None:
+    def reset_layout(self) -> None:
         """Remove the footer's notice and lay everything out again, because the user wants to see
         something else.
         """
@@ -118,7 +118,7 @@ class Areas:
     def show_pane(self, name: str) -> None:
         """Show another pane."""
         self.pane, self.helping = name, False
-        self.turn()
+        self.reset_layout()
 
     def inspect(self) -> None:
         """Open the inspector on the row under the cursor."""
@@ -127,7 +127,7 @@ class Areas:
         self.timeline.unfollow()
         self.inspecting = True
         self.inspector.forget()
-        self.turn()
+        self.reset_layout()
         self.screen.set_focus(self.inspector.messages)
 
     def close_inspector(self) -> None:
@@ -135,7 +135,7 @@ class Areas:
         self.inspecting = False
         self.inspector.forget()
 
-    def read(self, page: Page | None) -> None:
+    def show_page(self, page: Page | None) -> None:
         """Show a page in the inspector's place, or close it with None."""
         self.sheet.show(page)
         self.lay_out()
@@ -148,22 +148,22 @@ class Areas:
         self.lay_out()
         self.prompt.redraw()
 
-    def say(self, notice: str) -> None:
+    def show_notice(self, notice: str) -> None:
         """Show a notice in the footer."""
-        self.footer.say(notice)
+        self.footer.show_notice(notice)
 
     def refuse(self, reason: str) -> None:
         """Show in the footer why something is refused; the reason may be text from the wire."""
-        self.footer.say(rowtext.plain(reason, max(1, self.width - 2)))
+        self.footer.show_notice(rowtext.plain(reason, max(1, self.width - 2)))
 
-    def say_of_row(self, notice: str) -> None:
+    def notice_row(self, notice: str) -> None:
         """Show a notice about the row to which the cursor moves; the move does not remove it."""
-        self.footer.say(notice)
-        self._place_told = self.timeline.place
+        self.footer.show_notice(notice)
+        self._noticed_place = self.timeline.place
 
     def cursor_moved(self) -> None:
         """Spell and inspect the row that the cursor has moved to."""
-        if self.timeline.place != self._place_told:
+        if self.timeline.place != self._noticed_place:
             self.footer.forget()
         self.follow_cursor()
         self.draw_footer()

@@ -95,10 +95,10 @@ class MainScreen(Screen[None]):
             event.prevent_default()
             self.clipboard.chosen(areas.copy_menu.offered(event.character))
         elif event.is_printable and event.key not in self.active_bindings:
-            areas.say(f"{event.character} does nothing here; ? shows the keys")
+            areas.show_notice(f"{event.character} does nothing here; ? shows the keys")
         elif areas.footer.notice and event.key in self.active_bindings:
             # afterwards, because the key may answer the notice's question
-            self.app.call_next(areas.footer.outlive, areas.footer.said)
+            self.app.call_next(areas.footer.forget_older, areas.footer.notices)
 
     def pasted(self, text: str) -> None:
         """Pass text from the terminal's clipboard to the open question, if any."""
@@ -123,7 +123,7 @@ class MainScreen(Screen[None]):
     def draw(self) -> None:
         """Draw the present state."""
         self.areas.draw()
-        self.narrowing.tell_given_up()
+        self.narrowing.report_given_up()
 
     def line_widgets(self) -> Iterator[LineWidget]:
         """The widgets that draw themselves line by line."""
@@ -143,7 +143,7 @@ class MainScreen(Screen[None]):
     def on_timeline_opened(self) -> None:
         self.areas.inspect()
 
-    def on_table_pane_stands(self) -> None:
+    def on_table_pane_moved(self) -> None:
         self.areas.draw_footer()
 
     def on_help_written(self) -> None:
@@ -155,14 +155,14 @@ class MainScreen(Screen[None]):
     def on_copy_menu_chosen(self, event: CopyMenu.Chosen) -> None:
         self.clipboard.chosen(event.offer)
 
-    def on_differences_wanted(self, event: Differences.Wanted) -> None:
+    def on_differences_requested(self, event: Differences.Requested) -> None:
         """Compare the two captures, in a thread."""
         begin(self, event.work, self.areas.differences.take, self.areas.differences.refuse)
 
-    def on_differences_answered(self) -> None:
+    def on_differences_completed(self) -> None:
         self.areas.draw()
 
-    def on_differences_stands(self) -> None:
+    def on_differences_moved(self) -> None:
         self.areas.draw_footer()
 
     def on_differences_paired(self, event: Differences.Paired) -> None:
@@ -233,7 +233,7 @@ class MainScreen(Screen[None]):
         elif areas.helping:
             areas.helping = False
         elif areas.sheet.display:
-            areas.read(None)
+            areas.show_page(None)
         elif self.focused is areas.inspector.fields:
             self.set_focus(areas.inspector.messages)
         elif areas.inspecting and areas.pane == "timeline":
@@ -241,7 +241,7 @@ class MainScreen(Screen[None]):
         elif not self.view.listing.filtering.everything:
             self.narrowing.widen()
             return
-        areas.turn()
+        areas.reset_layout()
 
     def action_pane(self, key: str) -> None:
         self.areas.show_pane(next(pane.name for pane in PANES if pane.key == key))
@@ -255,7 +255,7 @@ class MainScreen(Screen[None]):
         column = areas.panes[areas.pane].column_looked_at
         areas.help_screen.defined = column, DEFINITIONS.get(areas.pane, {}).get(column, "")
         areas.help_screen.real = areas.timeline.example
-        areas.turn()
+        areas.reset_layout()
 
     def action_problem(self, direction: int) -> None:
         self.going.problem(direction)
@@ -288,41 +288,41 @@ class MainScreen(Screen[None]):
         """Hide rows that do not match, or show them dim among the others."""
         self.view.listing.dim()
         self.view.reading.sync()
-        self.areas.turn()
+        self.areas.reset_layout()
 
     def action_fold_level(self) -> None:
         """Go to the next fold level."""
         self.view.listing.next_level()
         self.view.reading.sync()
-        self.areas.turn()
+        self.areas.reset_layout()
 
     def action_driver_rows(self) -> None:
         """Show or hide the drivers' lines of the totals."""
         self.areas.totals.driver_rows = not self.areas.totals.driver_rows
-        self.areas.turn()
+        self.areas.reset_layout()
 
     def action_raw(self) -> None:
         """Toggle between values by their types and values as bytes."""
         self.view.raw = not self.view.raw
         self.areas.inspector.fields.redraw()
-        self.areas.say("values as bytes" if self.view.raw else "values by their types")
+        self.areas.show_notice("values as bytes" if self.view.raw else "values by their types")
 
     def action_values(self) -> None:
         """Toggle between parameters and their values."""
         self.areas.inspector.put_values()
         self.areas.sheet.redraw()
-        self.areas.say("values in the SQL" if self.areas.inspector.statements.in_place else "parameters in the SQL")
+        self.areas.show_notice("values in the SQL" if self.areas.inspector.statements.in_place else "parameters in the SQL")
 
     def action_whole_sql(self) -> None:
         """Show the statements as they were written, or the messages again."""
-        self.areas.read(None if self.areas.sheet.display else self.areas.inspector.whole_sql())
+        self.areas.show_page(None if self.areas.sheet.display else self.areas.inspector.whole_sql())
 
     def action_pause(self) -> None:
         """Freeze the screen, or continue."""
         self.view.reading.pause()
         if self.view.reading.paused:
             self.areas.gather_again()
-        self.areas.turn()
+        self.areas.reset_layout()
 
     def action_copy(self) -> None:
         self.clipboard.ask()

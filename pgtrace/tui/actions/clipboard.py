@@ -65,16 +65,16 @@ class Clipboard:
         try:
             text = offer.text()
         except PgTraceError as error:
-            self._areas.say(str(error))
+            self._areas.show_notice(str(error))
             return
         except NotKept:
-            self._areas.say(NOT_KEPT)
+            self._areas.show_notice(NOT_KEPT)
             return
         self._areas.screen.app.copy_to_clipboard(text)
         if self._areas.view.source.read_only:
-            self._areas.say(f"{offer.name} copied")
+            self._areas.show_notice(f"{offer.name} copied")
             return
         try:
-            self._areas.say(f"{offer.name} copied, also in {self._file.write(text)}")
+            self._areas.show_notice(f"{offer.name} copied, also in {self._file.write(text)}")
         except OSError as error:
-            self._areas.say(f"{offer.name} copied; it could not be written to a file: {error.strerror}")
+            self._areas.show_notice(f"{offer.name} copied; it could not be written to a file: {error.strerror}")

@@ -32,7 +32,7 @@ class Files:
         self.exports: list[Export] = []
         """The exports under way."""
         self._areas = areas
-        self._said = ""
+        self._latest_notice = ""
         """The latest notice about the file to which the recording is saved."""
         self.commands = (
             Command("save", "PATH", "save the recording", lambda text: self.save_as(text, CAPTURE)),
@@ -44,7 +44,7 @@ class Files:
         """Whether a temporary recording has a file that stays."""
         return self.saving is not None and not self.saving.failed
 
-    def tell_progress(self) -> None:
+    def show_progress(self) -> None:
         """Show the progress in the footer, and notices about the file to which a recording is
         saved.
         """
@@ -52,10 +52,10 @@ class Files:
         under_way = [f"exporting {os.path.basename(one.path)} {100 * one.done:.0f} %" for one in self.exports]
         if saving is not None and not saving.complete and not saving.failed:
             under_way.append(f"saving {saving.percent} %")
-        self._areas.footer.work("  ".join(under_way))
-        if saving is not None and saving.outcome != self._said:
-            self._said = saving.outcome
-            self._areas.say(self._said)
+        self._areas.footer.show_work("  ".join(under_way))
+        if saving is not None and saving.outcome != self._latest_notice:
+            self._latest_notice = saving.outcome
+            self._areas.show_notice(self._latest_notice)
 
     def finish(self) -> None:
         """Complete the file that is being saved, because the screen closes."""
@@ -94,11 +94,11 @@ class Files:
         def done(_: None) -> None:
             self.exports.remove(export)
             what = f"{figures.grouped(len(places or ()))} rows" if export.selects else "everything"
-            self._areas.say(f"{what} written to {export.path}")
+            self._areas.show_notice(f"{what} written to {export.path}")
 
         def refused(reason: str) -> None:
             self.exports.remove(export)
-            self._areas.say(reason)
+            self._areas.show_notice(reason)
 
         background.begin(self._areas.screen, partial(export.write, file), done, refused)
         return ""
@@ -117,7 +117,7 @@ class Files:
             self.saving = Saving(trace.paths[0], path)
         except PgTraceError as error:
             return str(error)
-        self._said = ""
+        self._latest_notice = ""
         return ""
 
     def _export(self, text: str) -> str:

@@ -25,25 +25,25 @@ class Going:
         timeline = self._areas.timeline
         if self._areas.pane == DIFFERENCES:
             if not self._areas.differences.go_to_difference(direction):
-                self._areas.say("no further difference" if direction > 0 else "no difference before this")
+                self._areas.show_notice("no further difference" if direction > 0 else "no difference before this")
         elif not timeline.go_to_problem(direction):
             so_far = "" if self._areas.view.reading.loaded else " so far"
             what = "match" if timeline.walks_matches else "problem"
-            self._areas.say(f"no further {what}{so_far}" if direction > 0 else f"no {what} before this")
+            self._areas.show_notice(f"no further {what}{so_far}" if direction > 0 else f"no {what} before this")
 
     def slow(self, direction: int) -> None:
         """Go to the next or previous slow round trip."""
         least_ns = slow_ns(self._areas.view.survey.durations)
         slow = f"{figures.milliseconds(least_ns)} ms or more"
         if self._areas.timeline.go_to_slow(direction, least_ns):
-            self._areas.say_of_row(f"slow: {slow}")
+            self._areas.notice_row(f"slow: {slow}")
         else:
-            self._areas.say(f"no {'further' if direction > 0 else 'earlier'} round trip of {slow}")
+            self._areas.show_notice(f"no {'further' if direction > 0 else 'earlier'} round trip of {slow}")
 
     def same(self, direction: int) -> None:
         """Go to the next or previous row of the same statement."""
         if not self._areas.timeline.go_to_same(direction):
-            self._areas.say(f"no {'further' if direction > 0 else 'earlier'} round trip of this statement")
+            self._areas.show_notice(f"no {'further' if direction > 0 else 'earlier'} round trip of this statement")
 
     def ask_time(self) -> None:
         """Ask for a time, and go there."""
@@ -67,7 +67,7 @@ class Going:
         if areas.pane == "findings":
             areas.panes[areas.pane].open()
         else:
-            areas.say_of_row(self._trail.on())
+            areas.notice_row(self._trail.on())
 
     def _asked(self) -> AskedMoment | None:
         item = self._areas.timeline.item

@@ -33,7 +33,8 @@ class Narrowing:
         if areas.inspecting and not areas.body.display:
             areas.close_inspector()
         text = areas.view.listing.filtering.text
-        areas.ask(FilterLine(areas.view.occurring, self.filters, text, self._typed, self._soon, areas.prompt.complain, areas.say), text)
+        line = FilterLine(areas.view.occurring, self.filters, text, self._typed, self._soon, areas.prompt.complain, areas.show_notice)
+        areas.ask(line, text)
 
     def narrow(self, text: str) -> None:
         """Go to the timeline and show the rows that match this filter; esc goes back."""
@@ -59,7 +60,7 @@ class Narrowing:
             self._steps.clear()
         self._areas.view.reading.sync()
         self._areas.gather_again()
-        self._areas.turn()
+        self._areas.reset_layout()
 
     def only_connection(self) -> None:
         """Show only the connection of the row under the cursor; pressed again, go back."""
@@ -74,12 +75,12 @@ class Narrowing:
         if isinstance(self._areas.prompt.asking, FilterLine):
             self._areas.prompt.asking.look()
 
-    def tell_given_up(self) -> None:
+    def report_given_up(self) -> None:
         """Show that a filter took too long and is no longer in force."""
         given_up, self._areas.view.reading.given_up = self._areas.view.reading.given_up, None
         if given_up is not None:
             self._steps.clear()
-            self._areas.say_of_row(f"the filter is off: {given_up.reason}")
+            self._areas.notice_row(f"the filter is off: {given_up.reason}")
 
     def _only(self, word: str, filter_of: Callable[[int], str]) -> None:
         connection = self._areas.timeline.connection

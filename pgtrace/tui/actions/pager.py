@@ -41,7 +41,7 @@ def show_row(areas: Areas) -> None:
         refused = "this terminal cannot run a pager"
     if refused:
         # after the work that was under way when the pager got the terminal
-        areas.screen.call_later(areas.say, refused)
+        areas.screen.call_later(areas.show_notice, refused)
 
 
 def page(lines: Iterable[str]) -> None:

@@ -22,11 +22,11 @@ class Pairing:
         if item is None:
             return
         if not any(row.sent_bytes or row.received_bytes for row in item.rows):
-            areas.say("there are no messages here to compare")
+            areas.show_notice("there are no messages here to compare")
             return
         if self._picked is None or self._picked == item.place:
             self._picked = item.place if self._picked is None else None
-            areas.say("picked: = on another row shows both side by side" if self._picked is not None else "no longer picked")
+            areas.show_notice("picked: = on another row shows both side by side" if self._picked is not None else "no longer picked")
             return
         picked, self._picked = self._picked, None
         listing = areas.view.listing
@@ -43,4 +43,4 @@ class Pairing:
         titles = [
             f"#{one.row.number} {view.connection_name(one.row.connection)} {view.driver(one.row.connection)}" for one in (first, item)
         ]
-        areas.read(Comparison((titles[0], titles[1]), *messages))
+        areas.show_page(Comparison((titles[0], titles[1]), *messages))

@@ -30,7 +30,7 @@ class Plans:
         areas = self._areas
         source, item = areas.view.source, areas.timeline.item
         if not source.explain_dsn:
-            areas.say(explaining.HOW)
+            areas.show_notice(explaining.HOW)
             return
         if item is None:
             return
@@ -40,20 +40,20 @@ class Plans:
         place, execution = what = (
             explained if explained is not None and analyze else (item.place, message.execution if message is not None else 0)
         )
-        sure = self._says_yes(what)
+        sure = self._is_confirmed(what)
         if analyze and not sure:
             self._ask(what, explaining.RUNS)
             return
         try:
             statements = [one for one in executed(areas.view.trace, place, execution or None) if one.sql is not None]
         except NotKept:
-            areas.say(NOT_KEPT)
+            areas.show_notice(NOT_KEPT)
             return
         if not statements:
-            areas.say("there is no statement here whose SQL is known")
+            areas.show_notice("there is no statement here whose SQL is known")
             return
         one = statements[0]
-        areas.say("EXPLAIN ANALYZE is running" if analyze else "EXPLAIN is running")
+        areas.show_notice("EXPLAIN ANALYZE is running" if analyze else "EXPLAIN is running")
 
         def work() -> list[str] | explaining.Unsure:
             try:
@@ -70,15 +70,15 @@ class Plans:
             shown = TextPage(f"{name}{more} · {rowtext.plain(one.sql or '', 80)}", "plan", plan, (("E", "run it: ANALYZE"),))
             self._explained = (place, one.execution), shown
             areas.footer.forget()
-            areas.read(shown)
+            areas.show_page(shown)
 
         background.begin(areas.screen, work, done, areas.refuse)
 
     def _ask(self, what: tuple[int, int], question: str) -> None:
         self._question = what, time.monotonic() + explaining.CONSENT_S, question
-        self._areas.say(question)
+        self._areas.show_notice(question)
 
-    def _says_yes(self, what: tuple[int, int]) -> bool:
+    def _is_confirmed(self, what: tuple[int, int]) -> bool:
         """Whether this key confirms the question, which is still on the screen. A question is asked
         once.
         """

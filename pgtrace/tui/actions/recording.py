@@ -26,7 +26,7 @@ class Recording:
     def toggle_mark(self) -> None:
         """Begin a mark, or end the latest one begun here."""
         if self._areas.view.live_recorder is None:
-            self._areas.say("there is nothing to record a mark into: this recording is over")
+            self._areas.show_notice("there is nothing to record a mark into: this recording is over")
         elif self._marks:
             self._end_mark(self._marks[-1])
         else:
@@ -42,9 +42,9 @@ class Recording:
         def begun(_: int) -> None:
             self._marks.append(name)
             areas.view.marked = name
-            areas.say(f"mark {name} begins; m ends it")
+            areas.show_notice(f"mark {name} begins; m ends it")
 
-        background.begin(areas.screen, partial(recorder.begin_mark, name), begun, areas.say)
+        background.begin(areas.screen, partial(recorder.begin_mark, name), begun, areas.show_notice)
         return ""
 
     def _end_mark(self, name: str) -> None:
@@ -54,10 +54,10 @@ class Recording:
         def ended(_: None) -> None:
             self._marks.remove(name)
             areas.view.marked = self._marks[-1] if self._marks else ""
-            areas.say(f"mark {name} ends")
+            areas.show_notice(f"mark {name} ends")
 
         if recorder is not None:
-            background.begin(areas.screen, partial(recorder.end_mark, name), ended, areas.say)
+            background.begin(areas.screen, partial(recorder.end_mark, name), ended, areas.show_notice)
 
     def _rtt(self, text: str) -> str:
         """Delay every session from now on. Returns an error message, or an empty string."""
@@ -70,7 +70,7 @@ class Recording:
         if recorder is None:
             return "there is nothing to delay: this recording is over"
         done = f"{rtt_ns / 1e6:g} ms of network delay from here on" if rtt_ns else "no network delay from here on"
-        background.begin(areas.screen, partial(recorder.set_rtt, rtt_ns), lambda _: areas.say(done), areas.say)
+        background.begin(areas.screen, partial(recorder.set_rtt, rtt_ns), lambda _: areas.show_notice(done), areas.show_notice)
         return ""
 
 

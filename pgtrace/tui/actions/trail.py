@@ -65,7 +65,7 @@ class Trail:
         hidden = not areas.view.listing.shows(found.place)
         if hidden:
             self._choose("")
-        self._stand(found.place, found.message, inspecting=areas.inspecting or found.message is not None)
+        self._go_to(found.place, found.message, inspecting=areas.inspecting or found.message is not None)
         return found.words + (" (the filter hid it: all rows are shown)" if hidden else "")
 
     def back(self) -> None:
@@ -75,7 +75,7 @@ class Trail:
             areas.pane = step.pane
             self._choose(step.filter)
         if step.pane == "timeline":
-            self._stand(step.place, step.message, inspecting=step.inspecting)
+            self._go_to(step.place, step.message, inspecting=step.inspecting)
 
     def _found(self) -> Related | None:
         areas = self._areas
@@ -103,7 +103,7 @@ class Trail:
         behind = lanes.is_behind(self._areas.view.trace.rows.entry(place).connection)
         return Related(across[0], "the same on the drivers' side" if behind else "the same on the server's side")
 
-    def _stand(self, place: int, message: tuple[int, int] | None, *, inspecting: bool) -> None:
+    def _go_to(self, place: int, message: tuple[int, int] | None, *, inspecting: bool) -> None:
         areas = self._areas
         areas.inspecting = inspecting
         areas.timeline.go_to_place(place)

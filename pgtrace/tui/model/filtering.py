@@ -195,17 +195,17 @@ class Filtering:
 
     def _read(self, place: int) -> bool | None:
         """Continue to read the messages of a row. Returns the answer once all are read."""
-        messages, told = self._readings.pop(place) if place in self._readings else (row_messages.reading(self.trace, place), None)
+        messages, facts = self._readings.pop(place) if place in self._readings else (row_messages.reading(self.trace, place), None)
         read = 0
         try:
-            for told in islice(messages, _MESSAGES):  # noqa: B007 - the last one
+            for facts in islice(messages, _MESSAGES):  # noqa: B007 - the last one
                 read += 1
         except NotKept:
             return self.selection.count_undecided()
         if read == _MESSAGES:
-            self._readings[place] = (messages, told)
+            self._readings[place] = (messages, facts)
             return None
-        return self.selection.holds_if_known(place, told)
+        return self.selection.holds_if_known(place, facts)
 
     def _who(self, connection: Connection) -> tuple[str, ...]:
         return (self._driver(connection.index), connection.user, connection.database, connection.application_name)

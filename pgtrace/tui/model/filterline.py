@@ -23,7 +23,7 @@ from pgtrace.tui.model.savedfilters import SavedFilters, parted
 RESTS_S: Final = 0.08
 """How long after a key the list narrows."""
 _ROOM: Final = 4
-_VALUES_TOLD: Final = 4
+_VALUES_SHOWN: Final = 4
 
 
 class FilterLine(Asking):
@@ -114,7 +114,7 @@ class FilterLine(Asking):
         if choice.text in KEYED:
             return Choice(choice.text, choice.meaning, opens=True)
         word = WORDS[choice.text.rstrip(" >:")]
-        values = " ".join(one.text for one in self._occurring.values(word)[:_VALUES_TOLD])
+        values = " ".join(one.text for one in self._occurring.values(word)[:_VALUES_SHOWN])
         return Choice(choice.text, values or choice.meaning, opens=not word.alone)
 
     def _taken(self, text: str) -> Fault | None:

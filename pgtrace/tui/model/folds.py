@@ -124,15 +124,15 @@ class Folds:
     def add(self, place: int) -> None:
         """Add the line of a row up to `upto` that is listed now, or belongs to another group."""
         head = self.head(place)
-        standing = self._stand_ins.get(head)
+        stand_in = self._stand_ins.get(head)
         if head == place:
             self._stand_ins.pop(head, None)
-        elif self._listed(head) or (standing is not None and standing < place):
+        elif self._listed(head) or (stand_in is not None and stand_in < place):
             return
         else:
             self._stand_ins[head] = place
-        if standing is not None:
-            self._pop(standing)
+        if stand_in is not None:
+            self._pop(stand_in)
         at = bisect_left(self.lines, place)
         if at == len(self.lines) or self.lines[at] != place:
             self.lines.insert(at, place)

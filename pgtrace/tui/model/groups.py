@@ -51,7 +51,7 @@ class _Track:
     setup: int = _NOWHERE
     block: int = _NOWHERE
     """The first row of the open transaction."""
-    standing: BlockState = field(default_factory=BlockState)
+    block_state: BlockState = field(default_factory=BlockState)
     repeat: tuple[Any, ...] | None = None
     """The key that the next row must have to be one more repeat, and where the run began."""
     turns: Turns[tuple[int, tuple[Any, ...]]] = field(default_factory=Turns)
@@ -127,7 +127,7 @@ class Groups(Subscriber):
             if track.before != _NOWHERE:
                 following[track.before] = place
             if math.isnan(ms):
-                self._stand(place, track, shape)
+                self._place_open(place, track, shape)
             else:
                 self._settle(place, track, shape, rows.index, key)
 
@@ -166,16 +166,16 @@ class Groups(Subscriber):
             if not place or firsts[place] != first:
                 return
 
-    def _stand(self, place: int, track: _Track, shape: Shape) -> None:
+    def _place_open(self, place: int, track: _Track, shape: Shape) -> None:
         if shape.kind is RowKind.SETUP:
             track.setup = place if track.setup == _NOWHERE else track.setup
             self.blocks[place], self.kinds[place] = track.setup, Together.SETUP
-        elif track.block != _NOWHERE and track.standing.continues(shape):
+        elif track.block != _NOWHERE and track.block_state.continues(shape):
             self.blocks[place], self.kinds[place] = track.block, Together.TRANSACTION
 
     def _settle(self, place: int, track: _Track, shape: Shape, index: RowIndex, key: tuple[int, int, int]) -> None:
         if shape.kind is RowKind.SETUP:
-            self._stand(place, track, shape)
+            self._place_open(place, track, shape)
             return
         self.blocks[place], self.kinds[place] = place, Together.NOTHING
         if shape.kind is not RowKind.ROUND_TRIP:  # it turned out to be none
@@ -185,8 +185,8 @@ class Groups(Subscriber):
             if track.before != _NOWHERE:
                 self._following[track.before] = 0
             return
-        was = track.standing.open, track.standing.inside
-        step = track.standing.take(shape)
+        was = track.block_state.open, track.block_state.inside
+        step = track.block_state.take(shape)
         if step.lost:
             track.block = _NOWHERE
         if step.belongs:
@@ -200,7 +200,7 @@ class Groups(Subscriber):
             repeat = (shape.flight, index.label_at(key[2]).groups, track.breaks, block)
         if track.loop and repeat == track.loop[track.at]:
             track.at = (track.at + 1) % len(track.loop)
-            if len(track.loop) == 1 and was == (track.standing.open, track.standing.inside):
+            if len(track.loop) == 1 and was == (track.block_state.open, track.block_state.inside):
                 track.alike = key
         else:
             if repeat is None or track.loop:

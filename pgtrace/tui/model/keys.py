@@ -119,7 +119,7 @@ KEYS: Final = (
 )
 
 
-def told(column: str, *, compares: bool = True, explains: bool = True) -> list[tuple[str, str]]:
+def help_lines(column: str, *, compares: bool = True, explains: bool = True) -> list[tuple[str, str]]:
     """The keys of one column of the help, and what they do: with the pane of two captures and
     EXPLAIN only if they are available.
     """

@@ -30,7 +30,7 @@ above, or since the row before on the same connection.
 _LONGEST_LINE = 1 << 20
 _CHARACTERS_A_CELL = 4
 """How many characters are read for one cell, because combining characters take no cell."""
-_TABLES_TOLD = 3
+_TABLES_SHOWN = 3
 _TABLE_CELLS = 24
 _SQL_LEAST = 8
 """The least width for a statement, in cells."""
@@ -102,21 +102,21 @@ def _loop(item: Item, width: int) -> str:
     room = width - len(rounds)
     shown = statements[: max(1, (room + _BETWEEN_CELLS) // (_SQL_LEAST + _BETWEEN_CELLS))]
     rounds = rounds if len(shown) == len(statements) else f" · …{rounds}"
-    room, told = max(1, width - len(rounds)), ""
+    room, text = max(1, width - len(rounds)), ""
     for number, statement in enumerate(shown, 1):
         left = len(shown) - number
-        share = (room - cells.width(told) - _BETWEEN_CELLS * left) // (left + 1)
-        short = ", ".join(tables(statement)[:_TABLES_TOLD]) if share < _TABLE_CELLS else ""
-        told += (plain(short, share) if short else sql(statement, share)) + (" · " if left else "")
-    return told + rounds
+        share = (room - cells.width(text) - _BETWEEN_CELLS * left) // (left + 1)
+        short = ", ".join(tables(statement)[:_TABLES_SHOWN]) if share < _TABLE_CELLS else ""
+        text += (plain(short, share) if short else sql(statement, share)) + (" · " if left else "")
+    return text + rounds
 
 
 def waiting(wait: Wait, now_ns: int, *, full: bool = True) -> str:
     """`waits 12.4 s, server owes ParseComplete`; if `full`, also whose buffers are full."""
-    told = f"waits {figures.span(max(0, now_ns - wait.since_ns))}, {wait.who} owes {wait.owes}"
+    text = f"waits {figures.span(max(0, now_ns - wait.since_ns))}, {wait.who} owes {wait.owes}"
     for who, since_ns in wait.full if full else ():
-        told += f"; the {who} has not read for {figures.span(max(0, now_ns - since_ns))}: buffers are full"
-    return told
+        text += f"; the {who} has not read for {figures.span(max(0, now_ns - since_ns))}: buffers are full"
+    return text
 
 
 def _set_up(item: Item, connection: Connection | None) -> str:
@@ -145,7 +145,7 @@ def _transaction(item: Item, connection: Connection | None, width: int) -> str:
     if not statement:
         return plain(begun, width)
     named = together.tables
-    begun += "  " + plain(", ".join(named[:_TABLES_TOLD]) + (", …" if len(named) > _TABLES_TOLD else ""), _TABLE_CELLS) if named else ""
+    begun += "  " + plain(", ".join(named[:_TABLES_SHOWN]) + (", …" if len(named) > _TABLES_SHOWN else ""), _TABLE_CELLS) if named else ""
     often = f" ×{times}" if times > 1 else ""
     room = width - cells.width(begun) - 2 - len(often)
     return plain(begun, width) if room < _SQL_LEAST else f"{begun}  {sql(statement, room)}{often}"
@@ -153,8 +153,8 @@ def _transaction(item: Item, connection: Connection | None, width: int) -> str:
 
 def flights(item: Item) -> str:
     """The messages that the rows of a fold sent, one after the other."""
-    told = [sent if times == 1 else f"({sent})×{times}" if " " in sent else f"{sent}×{times}" for sent, times, _ in item.sum.flights]
-    return " · ".join(told) + (" …" if item.sum.more_flights else "")
+    flights = [sent if times == 1 else f"({sent})×{times}" if " " in sent else f"{sent}×{times}" for sent, times, _ in item.sum.flights]
+    return " · ".join(flights) + (" …" if item.sum.more_flights else "")
 
 
 def flight(item: Item, pen: Pen, width: int) -> str:
@@ -230,12 +230,12 @@ def marks(item: Item, *, found: bool = False, spelled: bool = False) -> list[tup
 def marks_in_words(item: Item, findings: Iterable[str]) -> list[tuple[str, str]]:
     """The marks in words, for the selected row, as (text, role) runs: the meaning of each sign."""
     together = item.sum
-    told = [("✗ error", "error")] if together.errors else []
-    told += [(f"! {name}", "attention") for name in dict.fromkeys(findings)]
-    told += [("! ended", "attention")] if item.row.label.end and not told else []
-    told += [("+ prepares", "text")] if together.prepares else [("= reuses", "text")] if together.reuses else []
+    found = [("✗ error", "error")] if together.errors else []
+    found += [(f"! {name}", "attention") for name in dict.fromkeys(findings)]
+    found += [("! ended", "attention")] if item.row.label.end and not found else []
+    found += [("+ prepares", "text")] if together.prepares else [("= reuses", "text")] if together.reuses else []
     formats = together.formats if len(together.formats) < 2 else "m"
-    return [*told, *([(f"{formats} {_FORMATS[formats]}", "dim")] if formats else [])]
+    return [*found, *([(f"{formats} {_FORMATS[formats]}", "dim")] if formats else [])]
 
 
 def statement_name(name: str, driver: str) -> str:
@@ -252,8 +252,8 @@ def site(sites: Sequence[Site], width: int) -> str:
         return ""
     first, more = sites[0], f" +{len(sites) - 1}" if len(sites) > 1 else ""
     name = f"{first.file.rpartition('/')[2]}:{first.line}"
-    told = (f"{first.file}:{first.line} {first.function}", f"{name} {first.function}", name)
-    return next((text for one in told if cells.width(text := sanitise.text(one) + more) <= width), plain(name + more, width))
+    forms = (f"{first.file}:{first.line} {first.function}", f"{name} {first.function}", name)
+    return next((text for one in forms if cells.width(text := sanitise.text(one) + more) <= width), plain(name + more, width))
 
 
 def row_time(mode: str, opened_ns: int, above_ns: int | None, same_ns: int | None, start_ns: int) -> str:

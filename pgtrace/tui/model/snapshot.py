@@ -21,7 +21,7 @@ FINDINGS_AGAIN_S: Final = 1.0
 """How long findings are reused while the capture grows, in seconds."""
 MANY_CONNECTIONS: Final = 200
 """With more connections, drivers are added up only when due."""
-UNTOLD_S: Final = 2.0
+IDENTIFIED_WITHIN_S: Final = 2.0
 """How long an unknown driver gets no separate line, in seconds, because most are known after a few
 messages.
 """
@@ -70,7 +70,7 @@ class Snapshots:
         self._findings: tuple[Finding, ...] = ()
         self._unexplained = NOTHING
         self._findings_until_s = 0.0
-        self._untold_s: float | None = None
+        self._unknown_since_s: float | None = None
         self._found: frozenset[tuple[str, str]] = frozenset()
         """Kind and driver of the findings."""
         self._named: dict[int, str] = {}
@@ -116,8 +116,8 @@ class Snapshots:
         drivers = tuple(DriverTotals(*driver) for driver in self._trace.drivers())
         known = tuple(driver for driver in drivers if driver.driver != UNKNOWN)
         if known == drivers:
-            self._untold_s = None
-        elif self._untold_s is None:
-            self._untold_s = now_s
-        untold = growing and self._untold_s is not None and now_s - self._untold_s < UNTOLD_S
-        return known if untold and known else drivers
+            self._unknown_since_s = None
+        elif self._unknown_since_s is None:
+            self._unknown_since_s = now_s
+        may_become_known = growing and self._unknown_since_s is not None and now_s - self._unknown_since_s < IDENTIFIED_WITHIN_S
+        return known if may_become_known and known else drivers

@@ -116,23 +116,23 @@ def _lines(one: Ran, number: str, width: int, most: int, *, in_place: bool, same
         rows: list[Runs] = [(("the same statement", "dim"),)]
     else:
         rows = list(highlight.wrapped(one.sql[:LOOKED_AT], room - (9 if one.skipped else 0), values if in_place else ()))
-    told: Runs = ()
+    parameters: Runs = ()
     if values and not (in_place and not same):
-        told = tuple(run for name, value in values for run in ((f"{name} ", "parameter"), (f"{value}  ", "literal")))
-    if len(rows) > most or (told and len(rows) == most and _wide(rows[-1]) + 3 + _wide(told) > room):
+        parameters = tuple(run for name, value in values for run in ((f"{name} ", "parameter"), (f"{value}  ", "literal")))
+    if len(rows) > most or (parameters and len(rows) == most and _wide(rows[-1]) + 3 + _wide(parameters) > room):
         kept = max(1, most - 1)
         left = len(rows) - kept
         rows = rows[:kept]
         least = ">" if len(one.sql) > LOOKED_AT else ""
         more: Runs = ((f"+ {least}{figures.grouped(left)} line{'' if left == 1 else 's'}  ", "dim"), ("S", "you"), (" all of it   ", "dim"))
         if left and most > 1:
-            rows.append((*more, *told))
-        elif most > 1 and told:
-            rows.append(told)
-    elif told and _wide(rows[-1]) + 3 + _wide(told) <= room:
-        rows[-1] = (*rows[-1], ("   ", "text"), *told)
-    elif told:
-        rows.append(told)
+            rows.append((*more, *parameters))
+        elif most > 1 and parameters:
+            rows.append(parameters)
+    elif parameters and _wide(rows[-1]) + 3 + _wide(parameters) <= room:
+        rows[-1] = (*rows[-1], ("   ", "text"), *parameters)
+    elif parameters:
+        rows.append(parameters)
     return [(*(before if number == 0 else ((" " * indent, "text"),)), *row) for number, row in enumerate(rows)]
 
 

@@ -153,6 +153,6 @@ class Variants(Subscriber):
 def _split(drivers: tuple[DriverTotals, ...], sums: Mapping[_Key, tuple[int, Counters]]) -> list[Variant]:
     found = []
     for one in drivers:
-        own = [Variant(key.driver, key.name, *told, key.is_label, True) for key, told in sums.items() if key.driver == one.driver]
+        own = [Variant(key.driver, key.name, *summed, key.is_label, True) for key, summed in sums.items() if key.driver == one.driver]
         found += own if len(own) > 1 else [Variant(one.driver, "", one.connections, one.counters)]
     return found

@@ -153,7 +153,7 @@ class View:
         if not self.is_filtered:
             return self.snapshot.drivers
         sums = self.counted.sums
-        return tuple(DriverTotals(driver, *told) for driver, told in sums.drivers.items()) if sums is not None else ()
+        return tuple(DriverTotals(driver, *summed) for driver, summed in sums.drivers.items()) if sums is not None else ()
 
     @property
     def variants(self) -> list[Variant]:

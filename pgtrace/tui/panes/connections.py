@@ -32,12 +32,12 @@ _IDLE_TOO_LONG_NS = 1_000_000_000
 _STATEMENTS_LEAST = 3
 _OTHER_LINES = 13
 """The number of detail lines without the statements."""
-_PORTALS_TOLD = 8
+_PORTALS_SHOWN = 8
 _NO_NAME = '""'
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ConnectionState:
     """The state of one connection at one moment."""
 
     connection: Connection
@@ -70,23 +70,23 @@ def _words(text: str, role: str = "dim") -> Runs:
     return [(text or "–", role if text else "faint")]
 
 
-def _driver(pane: Connections, item: Standing, width: int) -> Runs:
+def _driver(pane: Connections, item: ConnectionState, width: int) -> Runs:
     layer = item.connection.layer.name
     text = f"{item.driver} +{layer}" if layer else item.driver
     return _words(rowtext.plain(text, width), item.dimmed)
 
 
-def _tls(item: Standing) -> str:
+def _tls(item: ConnectionState) -> str:
     """The TLS versions of the driver's leg and of the upstream's: `–/1.3`."""
     facts = item.connection.facts
     return "/".join(facts.get(f"tls.{leg}", "–").removeprefix("TLSv") for leg in ("frontend", "backend"))
 
 
-def _process(item: Standing) -> str:
+def _process(item: ConnectionState) -> str:
     return about.process(item.connection) or item.connection.client
 
 
-class Connections(TablePane[Standing]):
+class Connections(TablePane[ConnectionState]):
     """The table of connections."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("connections")
@@ -126,7 +126,7 @@ class Connections(TablePane[Standing]):
     LEAST = 18
     NOTHING = "no connections"
 
-    def gather(self) -> Iterator[list[Standing] | None]:
+    def gather(self) -> Iterator[list[ConnectionState] | None]:
         view = self.view
         now_ns = view.reading.now_ns
         under_way = {row.connection: row for row in map(view.trace.rows.__getitem__, view.survey.open)}
@@ -137,12 +137,12 @@ class Connections(TablePane[Standing]):
             if view.is_filtered and (sums is None or connection.index not in sums.by_connection):
                 yield None
                 continue
-            found.append(self._standing(connection, under_way.get(connection.index), since.get(connection.index)))
+            found.append(self._connection_state(connection, under_way.get(connection.index), since.get(connection.index)))
             yield None
         self.now_ns = now_ns
         yield found
 
-    def band(self, item: Standing, width: int) -> Runs:
+    def band(self, item: ConnectionState, width: int) -> Runs:
         """The capture's time up to the moment of the table in equal parts: a block for the share of
         it that the connection was in round trips, `┄` where it was open and idle."""
         connection, until_ns = item.connection, max(1, self.now_ns)
@@ -158,13 +158,13 @@ class Connections(TablePane[Standing]):
                 runs.append((text, role))
         return runs
 
-    def identity(self, item: Standing) -> object:
+    def identity(self, item: ConnectionState) -> object:
         return item.connection.index
 
-    def first(self, item: Standing) -> bool:
+    def first(self, item: ConnectionState) -> bool:
         return item.is_open
 
-    def filter(self, item: Standing) -> str:
+    def filter(self, item: ConnectionState) -> str:
         return of_connection(item.name)
 
     def offers(self) -> list[Offer]:
@@ -177,10 +177,10 @@ class Connections(TablePane[Standing]):
         at_once = self.view.survey.at_once
         return f"at most {counted(at_once.most, 'round trip')} at once, first at {figures.seconds(at_once.at_ns)} s" if at_once.most else ""
 
-    def title(self, item: Standing) -> str:
+    def title(self, item: ConnectionState) -> str:
         return " ".join((item.name, rowtext.plain(item.driver, 20)))
 
-    def details(self, item: Standing, width: int) -> Iterator[Strip]:
+    def details(self, item: ConnectionState, width: int) -> Iterator[Strip]:
         connection, pen = item.connection, self.view.pen
 
         def line(label: str, *runs: tuple[str, str]) -> Strip:
@@ -204,17 +204,17 @@ class Connections(TablePane[Standing]):
         yield from self._cancels(connection, line)
         yield from self._prepared(item, width, line)
         portals = [f"{one.name or _NO_NAME} of {one.statement.name or _NO_NAME}" for one in connection.portals]
-        yield line("portals", ("   ".join(portals[:_PORTALS_TOLD]) or "none open", "text" if portals else "dim"))
+        yield line("portals", ("   ".join(portals[:_PORTALS_SHOWN]) or "none open", "text" if portals else "dim"))
         for label, words in security.in_words(connection.facts, connection.authentication):
             yield line(label, (words, "attention" if label == "dead end" else "text"))
         if not security.tls(connection.facts) and connection.kind != "opaque":
             yield line("TLS", ("none on either side", "dim"))
-        told = "  ".join(f"{name}={value}" for name, value in connection.startup_parameters)
-        yield line("start-up", (told or "not seen", "text" if told else "dim"))
+        parameters = "  ".join(f"{name}={value}" for name, value in connection.startup_parameters)
+        yield line("start-up", (parameters or "not seen", "text" if parameters else "dim"))
         process = about.process(connection)
         yield line("between", (f"{connection.client} → {connection.upstream}", "text"), (f"   process {process}" if process else "", "dim"))
 
-    def _prepared(self, item: Standing, width: int, line: Callable[..., Strip]) -> Iterator[Strip]:
+    def _prepared(self, item: ConnectionState, width: int, line: Callable[..., Strip]) -> Iterator[Strip]:
         """The statements that are alive, those with the most Binds first, as many as fit above the
         other lines.
         """
@@ -240,29 +240,29 @@ class Connections(TablePane[Standing]):
             )
         by = [one for one in trace.connections if one.cancels == connection.index]
         if by:
-            told = "  ".join(f"{trace.name_of(one)} at {figures.seconds(one.opened_ns)}" for one in by[:8])
-            yield line("cancelled", (f"{counted(len(by), 'time')}, by {told}", "text"))
+            cancels = "  ".join(f"{trace.name_of(one)} at {figures.seconds(one.opened_ns)}" for one in by[:8])
+            yield line("cancelled", (f"{counted(len(by), 'time')}, by {cancels}", "text"))
 
-    def _standing(self, connection: Connection, under_way: Row | None, since_ns: int | None) -> Standing:
+    def _connection_state(self, connection: Connection, under_way: Row | None, since_ns: int | None) -> ConnectionState:
         view = self.view
         connection.refresh()
         counters = connection.counters(view.reading.now_ns)
         sums = view.counted.sums
-        told = sums.by_connection.get(connection.index, counters) if view.is_filtered and sums is not None else counters
+        shown = sums.by_connection.get(connection.index, counters) if view.is_filtered and sums is not None else counters
         session_ns = counters.wait_ns + counters.client_ns
         end_ns = view.reading.now_ns if connection.ended_ns is None else connection.ended_ns
         in_transaction_ns = max(0, end_ns - since_ns) if since_ns is not None else 0
         state, role = self._state(connection, under_way)
-        return Standing(
+        return ConnectionState(
             connection=connection,
             name=view.connection_name(connection.index),
             driver=view.driver(connection.index),
             state=state,
             role=role,
-            setup_round_trips=told.setup_round_trips,
-            round_trips=told.round_trips,
+            setup_round_trips=shown.setup_round_trips,
+            round_trips=shown.round_trips,
             live=counters.statements_live,
-            errors=told.errors,
+            errors=shown.errors,
             age_ns=max(0, end_ns - connection.opened_ns),
             in_transaction_ns=in_transaction_ns,
             last_ns=connection.last_ns,
@@ -290,8 +290,8 @@ class Connections(TablePane[Standing]):
         now_ns = self.view.reading.now_ns
         if under_way is not None:
             wait = self.view.wait_of(connection, under_way.opened_ns)
-            told = rowtext.waiting(wait, now_ns) if wait is not None else f"waits {figures.span(max(0, now_ns - under_way.opened_ns))}"
-            return told, "attention" if wait is not None else "strong"
+            text = rowtext.waiting(wait, now_ns) if wait is not None else f"waits {figures.span(max(0, now_ns - under_way.opened_ns))}"
+            return text, "attention" if wait is not None else "strong"
         quiet_ns = max(0, now_ns - connection.last_ns)
         idle = figures.span(quiet_ns)
         if connection.transaction_status == "E":
@@ -305,7 +305,7 @@ def _since(duration_ns: int) -> Runs:
     return [(figures.span(duration_ns), "dim")] if duration_ns else [("·", "faint")]
 
 
-def _life(item: Standing) -> Runs:
+def _life(item: ConnectionState) -> Runs:
     """When a connection began and ended, and who ended it."""
     connection = item.connection
     began = "joined" if connection.joined else "opened"

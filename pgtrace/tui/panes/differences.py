@@ -42,7 +42,7 @@ _FLIGHT_CELLS: Final = 22
 _COMPARING: Final = "comparing …"
 _NOTHING: Final = "no round trips on either side"
 _NOTHING_SELECTED: Final = "the filter selects no round trip of either; esc shows all"
-_SENTENCES: Final = diff.SENTENCES_TOLD
+_SENTENCES: Final = diff.SENTENCES_SHOWN
 
 
 class Differences(ListWidget):
@@ -59,17 +59,17 @@ class Differences(ListWidget):
             super().__init__()
             self.places = places
 
-    class Wanted(Message):
+    class Requested(Message):
         """Asks for the captures to be compared, by this function."""
 
         def __init__(self, work: Callable[[], Compared]) -> None:
             super().__init__()
             self.work = work
 
-    class Answered(Message):
+    class Completed(Message):
         """The captures have been compared, or cannot be."""
 
-    class Stands(Message):
+    class Moved(Message):
         """The cursor has moved."""
 
     def __init__(self, view: View, *, id: str | None = None) -> None:
@@ -120,7 +120,7 @@ class Differences(ListWidget):
         else:
             work = partial(known.narrowed, selected)
         self._picked, self._reads, self._began_s = None, False, time.monotonic()
-        self.post_message(self.Wanted(work))
+        self.post_message(self.Requested(work))
 
     def take(self, compared: Compared) -> None:
         """Show the result of a comparison."""
@@ -129,17 +129,17 @@ class Differences(ListWidget):
         self._sentences = [diff.sentence(change) for change in compared.comparison.changes[:_SENTENCES]]
         times = max((half.times for line in compared.lines for half in (line.first, line.second) if isinstance(half, Half)), default=1)
         self._times_cells = len(f"×{times} ") if times > 1 else 0
-        self.post_message(self.Answered())
+        self.post_message(self.Completed())
 
     def refuse(self, reason: str) -> None:
         """Show why the captures cannot be compared."""
         self._finished()
         self.refused = reason
-        self.post_message(self.Answered())
+        self.post_message(self.Completed())
 
     def moved(self) -> None:
         super().moved()
-        self.post_message(self.Stands())
+        self.post_message(self.Moved())
 
     def _finished(self) -> None:
         now_s = time.monotonic()
@@ -192,16 +192,16 @@ class Differences(ListWidget):
     def build(self, width: int, height: int) -> list[Strip]:
         drawn = super().build(width, height)
         if not self.count():
-            told = self.refused or (_COMPARING if self.compared is None else _NOTHING_SELECTED if self.view.is_filtered else _NOTHING)
-            drawn.append(Line(self.view.pen, width).add(f"  {rowtext.plain(told, width - 4)}", "dim").strip())
+            notice = self.refused or (_COMPARING if self.compared is None else _NOTHING_SELECTED if self.view.is_filtered else _NOTHING)
+            drawn.append(Line(self.view.pen, width).add(f"  {rowtext.plain(notice, width - 4)}", "dim").strip())
         return drawn
 
     def heads(self, width: int) -> list[Strip]:
         line = Line(self.view.pen, width, "head")
         for number, start in enumerate((1, _half(width) + 4)):
             sides = (self.compared.comparison.first, self.compared.comparison.second) if self.compared is not None else ()
-            told = f"  {sides[number].number('round_trip')} rt" if sides else ""
-            line.to(start).add(rowtext.plain(self._names()[number], _half(width) - len(told)), "strong").add(told, "dim")
+            total = f"  {sides[number].number('round_trip')} rt" if sides else ""
+            line.to(start).add(rowtext.plain(self._names()[number], _half(width) - len(total)), "strong").add(total, "dim")
         return [line.strip()]
 
     def line(self, index: int, width: int, *, selected: bool) -> Strip:
@@ -225,8 +225,8 @@ class Differences(ListWidget):
     def _connection(self, one: Half | Conversation | None, *, is_same: bool, width: int) -> str:
         if not isinstance(one, Conversation):
             return "no such connection"
-        told = f"{one.name} {one.driver}" + (f"  the same on both sides, {len(one.steps)} steps" if is_same else "")
-        return rowtext.plain(told, width)
+        text = f"{one.name} {one.driver}" + (f"  the same on both sides, {len(one.steps)} steps" if is_same else "")
+        return rowtext.plain(text, width)
 
     def _step(self, line: Line, half: Half | None, width: int, *, same: bool, alike: bool) -> None:
         """One half of a line: steps of both sides are dim, steps of only this side are bright."""

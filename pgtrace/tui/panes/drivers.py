@@ -228,8 +228,8 @@ class Drivers(ListWidget):
                     entries.append(_Entry("wait ms", tuple(figures.milliseconds(d.counters.wait_ns) for d in drivers)))
                     entries.append(_Entry("round trips / execution", tuple(totals.ratio(d.counters) for d in drivers), "strong"))
         rows = self.view.selected if self.view.is_filtered else None
-        told = rows.flights if rows is not None else self.view.survey.flights
-        flights = [told(functools.partial(self.view.is_of, variant=driver), _FLIGHTS) for driver in drivers]
+        flights_of = rows.flights if rows is not None else self.view.survey.flights
+        flights = [flights_of(functools.partial(self.view.is_of, variant=driver), _FLIGHTS) for driver in drivers]
         entries.append(_Entry("how it runs a query (most frequent flights)"))
         entries += self._columns([[self._flight(*flight) for flight in found] for found in flights], "frontend")
         entries.append(_Entry("known by"))

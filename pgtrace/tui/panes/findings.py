@@ -48,7 +48,7 @@ class Findings(ListWidget):
     def __init__(self, view: View, *, id: str | None = None) -> None:
         super().__init__(view, id=id)
         self._chosen: tuple[str, ...] = ()
-        self._told: list[Strip] = []
+        self._detail_lines: list[Strip] = []
 
     @property
     def finding(self) -> Finding | None:
@@ -66,7 +66,7 @@ class Findings(ListWidget):
 
     @property
     def page_lines(self) -> int:
-        return max(1, self.size.height - self.HEADS - len(self._told))
+        return max(1, self.size.height - self.HEADS - len(self._detail_lines))
 
     def build(self, width: int, height: int) -> list[Strip]:
         names = [_identity(finding) for finding in self.view.findings]
@@ -74,11 +74,11 @@ class Findings(ListWidget):
             self.cursor = names.index(self._chosen)
         self.cursor = max(0, min(self.cursor, len(names) - 1))
         finding = self.finding
-        self._told = self._in_full(finding, width)[: max(0, height * 2 // 3)] if finding is not None else []
+        self._detail_lines = self._in_full(finding, width)[: max(0, height * 2 // 3)] if finding is not None else []
         listed = super().build(width, height)
         if finding is None:
             return [*listed, Line(self.view.pen, width).add(f" {self._nothing()}", "dim").strip()]
-        return [*listed, *[blank(self.view.pen, width)] * (height - len(listed) - len(self._told)), *self._told]
+        return [*listed, *[blank(self.view.pen, width)] * (height - len(listed) - len(self._detail_lines)), *self._detail_lines]
 
     def _nothing(self) -> str:
         """The text that is shown instead of findings: "nothing found" only if nothing failed."""
@@ -108,8 +108,8 @@ class Findings(ListWidget):
         """The connections of a finding, as many as fit, and the number of others."""
         names = [self.view.connection_name(number) for number in finding.note.connections]
         every = len(names) + finding.note.more_connections
-        told = [" ".join([*names[:kept], *([f"+{every - kept}"] if every > kept else [])]) for kept in range(len(names), 0, -1)]
-        return next((one for one in told if len(one) <= width), told[-1] if told else "")
+        shortened = [" ".join([*names[:kept], *([f"+{every - kept}"] if every > kept else [])]) for kept in range(len(names), 0, -1)]
+        return next((one for one in shortened if len(one) <= width), shortened[-1] if shortened else "")
 
     def moved(self) -> None:
         finding = self.finding
@@ -147,12 +147,12 @@ class Findings(ListWidget):
         """The lines of one finding: what, why, evidence and remedy."""
         trace = self.view.trace
         title = f"{finding.name} · {rowtext.plain(advice.who(finding), 30)} · {advice.connections(trace, finding)}"
-        told = [rule(self.view.pen, width, title, "enter: the evidence in the timeline")]
-        told += self._text("what", finding.what, "text", width)
-        told += [self._evidence("" if number else "evidence", one, width) for number, one in enumerate(finding.evidence)]
+        lines = [rule(self.view.pen, width, title, "enter: the evidence in the timeline")]
+        lines += self._text("what", finding.what, "text", width)
+        lines += [self._evidence("" if number else "evidence", one, width) for number, one in enumerate(finding.evidence)]
         for remedy in finding.remedies:
-            told += self._text("remedy", remedy, "text", width)
-        return told + self._text("why", finding.kind.why, "dim", width)
+            lines += self._text("remedy", remedy, "text", width)
+        return lines + self._text("why", finding.kind.why, "dim", width)
 
     def _text(self, title: str, text: str, role: str, width: int) -> list[Strip]:
         safe = rowtext.plain(text, 8 * width)

@@ -126,9 +126,9 @@ def _cell(line: Line, view: View, item: Item, column: Column, axis: Axis, near: 
                 line.add(run, role)
         case "sql":
             connection = view.connection(first.connection)
-            told = _waiting(view, item, connection)
-            if told:
-                _waits(line, item, told, width)
+            waiting = _waiting(view, item, connection)
+            if waiting:
+                _waits(line, item, waiting, width)
                 return
             text, failed = rowtext.words(item, connection, width, near.sideways)
             alone = item.sum.kind is not Together.TRANSACTION and item.period == 1
@@ -178,12 +178,12 @@ def _waiting(view: View, item: Item, connection: Connection | None) -> str:
     return rowtext.waiting(wait, view.reading.now_ns, full=False) if wait is not None else ""
 
 
-def _waits(line: Line, item: Item, told: str, width: int) -> None:
+def _waits(line: Line, item: Item, waiting: str, width: int) -> None:
     """SQL and, after it, what the row waits for; without room for both, what it waits for."""
-    room = width - len(told) - 2
+    room = width - len(waiting) - 2
     if room >= _SQL_LEAST and item.row.label.sql:
         line.add(rowtext.sql(item.row.label.sql, room)).add("  ")
-    line.add(rowtext.plain(told, line.room), "attention", min(len(told), width))
+    line.add(rowtext.plain(waiting, line.room), "attention", min(len(waiting), width))
 
 
 def _parts(view: View, item: Item, near: Surroundings, *, split: bool) -> list[Part]:

@@ -154,18 +154,18 @@ class Statements(TablePane[StatementView]):
             by_number.setdefault(view.group.number, []).append(view)
             if not place % SLICE:
                 yield None
-        told, shares = [], {}
+        merged, shares = [], {}
         for place, (group, views) in enumerate(by_number.items()):
             views.sort(key=lambda view: -view.group.round_trips)
             whole = StatementGroup(views[0].group.sql, views[0].group.fingerprint, group)
             for view in views:
                 whole.merge(view.group)
-            told.append(StatementView(_AND.join(view.driver for view in views), whole))
+            merged.append(StatementView(_AND.join(view.driver for view in views), whole))
             shares[group] = [(view.driver, view.group.round_trips) for view in views]
             if not place % SLICE:
                 yield None
         self._shares = shares
-        return told
+        return merged
 
     def hints(self) -> Hints:
         return (*self.HINTS[:-2], ("D", "each driver" if self._together else "drivers as one"), *self.HINTS[-2:])
@@ -210,12 +210,12 @@ class Statements(TablePane[StatementView]):
         drivers = item.driver.split(_AND)
         seen = view.survey.sightings.of(group.number, lambda connection: view.driver(connection) in drivers)
         if seen is not None:
-            told = " · ".join(f"{flight} ×{times}" for flight, times in seen.flights.most_common(_FLIGHTS))
+            flights = " · ".join(f"{flight} ×{times}" for flight, times in seen.flights.most_common(_FLIGHTS))
             more = len(seen.flights) - _FLIGHTS
-            yield labelled(pen, width, "flights", (told, "frontend"), (f"  + {more} others" if more > 0 else "", "dim"))
+            yield labelled(pen, width, "flights", (flights, "frontend"), (f"  + {more} others" if more > 0 else "", "dim"))
         if len(drivers) > 1:
-            told = " · ".join(f"{driver} {round_trips}" for driver, round_trips in self._shares[group.number])
-            yield labelled(pen, width, "drivers", (rowtext.plain(told, width), "text"), (" round trips", "dim"))
+            flights = " · ".join(f"{driver} {round_trips}" for driver, round_trips in self._shares[group.number])
+            yield labelled(pen, width, "drivers", (rowtext.plain(flights, width), "text"), (" round trips", "dim"))
         cost = f"{counted(group.round_trips, 'round trip')} for {counted(group.executions, 'execution')}"
         shared = group.round_trips - group.round_trips_alone
         aside = f"   {counted(shared, 'of them')} shared with other statements".replace("of thems", "of them") if shared else ""

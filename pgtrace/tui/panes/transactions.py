@@ -28,8 +28,8 @@ from pgtrace.tui.widgets.table import SLICE, TablePane
 
 
 def _flights(item: Transaction) -> str:
-    told = [flight if times == 1 else f"({flight})×{times}" if " " in flight else f"{flight}×{times}" for flight, times in item.flights]
-    return " · ".join(told) + (" …" if item.more_flights else "")
+    flights = [flight if times == 1 else f"({flight})×{times}" if " " in flight else f"{flight}×{times}" for flight, times in item.flights]
+    return " · ".join(flights) + (" …" if item.more_flights else "")
 
 
 def _costliest(item: Transaction, width: int) -> str:

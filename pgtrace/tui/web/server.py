@@ -105,12 +105,12 @@ class WebServer:
         self, paths: Sequence[str | os.PathLike[str]], names: Sequence[str | os.PathLike[str]], title: str, *, joins_sides: bool = True
     ) -> None:
         """`joins_sides`: whether the two sides of a pooler are joined."""
-        told = {
+        settings = {
             "paths": [os.path.abspath(path) for path in paths],
             "names": [os.fspath(name) for name in names],
             "joins_sides": joins_sides,
         }
-        self._arguments = (sys.executable, "-m", "pgtrace.tui.web.visitor", json.dumps(told))
+        self._arguments = (sys.executable, "-m", "pgtrace.tui.web.visitor", json.dumps(settings))
         self._title = title
         self._token = secrets.token_urlsafe(24)
         self._admitted = secrets.token_urlsafe(24)
@@ -169,12 +169,12 @@ class WebServer:
     async def _index(self, request: web.Request) -> web.Response:
         """Serve the page."""
         page = (_PAGE / "index.html").read_text(encoding="utf-8")
-        told = {
+        values = {
             "title": self._title,
             "socket": f"ws://{request.host}/ws",
             "font_size": str(_number(request.query.get("fontsize"), 16, *_FONT_SIZES)),
         }
-        for name, value in told.items():
+        for name, value in values.items():
             page = page.replace("{{ " + name + " }}", _escaped(value))
         return web.Response(text=page, content_type="text/html")
 
@@ -195,14 +195,14 @@ class WebServer:
             await visit.start(*_size(request.query.get("width"), request.query.get("height")))
             async for message in websocket:
                 if message.type == aiohttp.WSMsgType.TEXT:
-                    await self._told(visit, websocket, message.data)
+                    await self._handle(visit, websocket, message.data)
         finally:
             self._sockets.discard(websocket)
             self._visits -= 1
             await visit.stop()
         return websocket
 
-    async def _told(self, visit: Visit, websocket: web.WebSocketResponse, text: str) -> None:
+    async def _handle(self, visit: Visit, websocket: web.WebSocketResponse, text: str) -> None:
         """Handle a message of the page; anything else is ignored."""
         try:
             match json.loads(text):
@@ -224,10 +224,10 @@ class WebServer:
             await websocket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
 
 
-def _number(told: Any, default: int, least: int, most: int) -> int:
+def _number(sent: Any, default: int, least: int, most: int) -> int:
     """A number within bounds, whatever the page sent."""
     try:
-        return max(least, min(int(told), most))
+        return max(least, min(int(sent), most))
     except (TypeError, ValueError, OverflowError):
         return default
 

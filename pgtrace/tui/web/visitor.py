@@ -20,13 +20,13 @@ from pgtrace.tui.model.source import Source
 def main(arguments: list[str]) -> int:
     """Show the captures until the visitor quits or leaves."""
     warnings.simplefilter("ignore")  # as in all commands
-    told = json.loads(arguments[0])
+    settings = json.loads(arguments[0])
     try:
-        trace = Trace.open(told["paths"], names=told["names"])
+        trace = Trace.open(settings["paths"], names=settings["names"])
     except PgTraceError as error:
         print(error, file=sys.stderr)
         return 1
-    run_app(trace, source=Source(files=tuple(told["names"]), live=True, read_only=True, joins_sides=told["joins_sides"]))
+    run_app(trace, source=Source(files=tuple(settings["names"]), live=True, read_only=True, joins_sides=settings["joins_sides"]))
     return 0
 
 

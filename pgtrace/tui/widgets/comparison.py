@@ -26,7 +26,7 @@ _NARROW: Final = 50
 _SIZE_CELLS: Final = 6
 
 
-class Told(NamedTuple):
+class MessageText(NamedTuple):
     """A message and its argument as text."""
 
     side: int
@@ -35,7 +35,7 @@ class Told(NamedTuple):
     size: int
 
     @classmethod
-    def of(cls, message: MessageView) -> Told:
+    def of(cls, message: MessageView) -> MessageText:
         name = message.name if message.count == 1 else f"{message.name} ×{message.count}"
         return cls(message.side, name, "skipped by the server" if message.skipped else message.argument, message.size)
 
@@ -53,13 +53,13 @@ class Comparison:
         def keys(messages: Sequence[MessageView]) -> list[int]:
             return [numbers.setdefault((one.side, one.code, one.skipped), len(numbers)) for one in messages]
 
-        self._lines: list[tuple[Told | None, Told | None]] = []
+        self._lines: list[tuple[MessageText | None, MessageText | None]] = []
         left = right = 0
         for one, other in [*align(keys(first), keys(second)), (len(first), len(second))]:
-            self._lines += [(Told.of(message), None) for message in first[left:one]]
-            self._lines += [(None, Told.of(message)) for message in second[right:other]]
+            self._lines += [(MessageText.of(message), None) for message in first[left:one]]
+            self._lines += [(None, MessageText.of(message)) for message in second[right:other]]
             if one < len(first) and other < len(second):
-                self._lines.append((Told.of(first[one]), Told.of(second[other])))
+                self._lines.append((MessageText.of(first[one]), MessageText.of(second[other])))
             left, right = one + 1, other + 1
 
     def __len__(self) -> int:
@@ -79,24 +79,24 @@ class Comparison:
         return "\n".join([self.title, *(f"{_sign(*pair) or ' '} {_words(pair[0]):<70} {_words(pair[1])}".rstrip() for pair in self._lines)])
 
 
-def _sign(left: Told | None, right: Told | None) -> str:
+def _sign(left: MessageText | None, right: MessageText | None) -> str:
     if left is None or right is None:
         return ">" if left is None else "<"
     return "" if (left.name, left.argument) == (right.name, right.argument) else "~"
 
 
-def _words(told: Told | None) -> str:
-    return "" if told is None else f"{'FB'[told.side]} {told.name} {sanitise.text(told.argument)}"
+def _words(message: MessageText | None) -> str:
+    return "" if message is None else f"{'FB'[message.side]} {message.name} {sanitise.text(message.argument)}"
 
 
-def _add(line: Line, told: Told | None, width: int, sideways: int, *, same: bool) -> None:
-    if told is None:
+def _add(line: Line, message: MessageText | None, width: int, sideways: int, *, same: bool) -> None:
+    if message is None:
         return
     end = line.used + width
-    line.add("F→" if told.side == FRONTEND else "B←", "frontend" if told.side == FRONTEND else "backend").add(" ")
-    failed = told.name == "ErrorResponse"
-    line.add(told.name, "error" if failed else "dim" if same else "text", _NAME_CELLS if width >= _NARROW else None).add(" ")
+    line.add("F→" if message.side == FRONTEND else "B←", "frontend" if message.side == FRONTEND else "backend").add(" ")
+    failed = message.name == "ErrorResponse"
+    line.add(message.name, "error" if failed else "dim" if same else "text", _NAME_CELLS if width >= _NARROW else None).add(" ")
     room = end - line.used - _SIZE_CELLS
     if room > 2:
-        line.add(rowtext.plain(told.argument, room, sideways), "dim" if same else "strong", room)
-        line.add(str(told.size), "dim", _SIZE_CELLS, right=True)
+        line.add(rowtext.plain(message.argument, room, sideways), "dim" if same else "strong", room)
+        line.add(str(message.size), "dim", _SIZE_CELLS, right=True)

@@ -66,23 +66,23 @@ class Empty(LineWidget, can_focus=True):
 
     def build(self, width: int, height: int) -> list[Strip]:
         view, source = self.view, self.view.source
-        said: list[tuple[str, str]] = []
+        lines: list[tuple[str, str]] = []
         if source.warning:
-            said += [(rowtext.plain(source.warning, width), "error"), ("", "text")]
+            lines += [(rowtext.plain(source.warning, width), "error"), ("", "text")]
         commands = instructions(source)
         if commands:
-            said.append(("Point a driver here:", "strong"))
-            said += [(f"  {part}", "text") for command in commands for part in _wrapped(sanitise.text(command), width - 4)]
-            said += [(f"  also on {address}", "dim") for address in source.addresses[1:]]
+            lines.append(("Point a driver here:", "strong"))
+            lines += [(f"  {part}", "text") for command in commands for part in _wrapped(sanitise.text(command), width - 4)]
+            lines += [(f"  also on {address}", "dim") for address in source.addresses[1:]]
             for note in source.notes:
-                said += [("", "text"), *((line, "dim") for line in textwrap.wrap(sanitise.text(note), width - 4))]
+                lines += [("", "text"), *((line, "dim") for line in textwrap.wrap(sanitise.text(note), width - 4))]
         else:
-            said.append(("nothing in this capture yet" if source.live and not view.trace.ended else "nothing in this capture", "dim"))
-        longest = max(cells.width(text) for text, _ in said)
+            lines.append(("nothing in this capture yet" if source.live and not view.trace.ended else "nothing in this capture", "dim"))
+        longest = max(cells.width(text) for text, _ in lines)
         left = max(0, min(width // 8, (width - longest) // 2))
-        above = max(0, (height - len(said)) // 2 - 1)
+        above = max(0, (height - len(lines)) // 2 - 1)
         drawn = [Line(view.pen, width).strip() for _ in range(above)]
-        return drawn + [Line(view.pen, width).to(left).add(text, role).strip() for text, role in said]
+        return drawn + [Line(view.pen, width).to(left).add(text, role).strip() for text, role in lines]
 
 
 class TooSmall(LineWidget):

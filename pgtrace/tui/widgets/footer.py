@@ -35,22 +35,22 @@ class Footer(LineWidget):
         self.keys: Hints = ()
         self.notice = ""
         """Shown instead of the keys for a while."""
-        self.said = 0
+        self.notices = 0
         """How many notices there have been."""
-        self._said_s = 0.0
+        self._notice_s = 0.0
         self.position = ("", "dim")
         self._work = ""
 
-    def say(self, notice: str) -> None:
+    def show_notice(self, notice: str) -> None:
         """Show a notice for NOTICE_S, or until something else happens."""
-        self.notice, self._said_s = notice, time.monotonic()
-        self.said += 1
+        self.notice, self._notice_s = notice, time.monotonic()
+        self.notices += 1
         self.redraw()
 
-    def work(self, told: str) -> None:
+    def show_work(self, text: str) -> None:
         """Show the progress of work in the background, until the next call."""
-        if told != self._work:
-            self._work = told
+        if text != self._work:
+            self._work = text
             self.redraw()
 
     def forget(self) -> None:
@@ -59,16 +59,16 @@ class Footer(LineWidget):
             self.notice = ""
             self.redraw()
 
-    def outlive(self, said: int) -> None:
-        """Remove a notice after a key has acted, unless the key itself showed it: `said` is the
+    def forget_older(self, notices: int) -> None:
+        """Remove a notice after a key has acted, unless the key itself showed it: `notices` is the
         number of notices before the key.
         """
-        if self.said == said:
+        if self.notices == notices:
             self.forget()
 
     def tick(self) -> None:
         """Remove the notice when its time is over."""
-        if time.monotonic() - self._said_s > NOTICE_S:
+        if time.monotonic() - self._notice_s > NOTICE_S:
             self.forget()
 
     def build(self, width: int, height: int) -> list[Strip]:

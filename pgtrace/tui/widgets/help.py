@@ -16,7 +16,7 @@ from textual.strip import Strip
 from pgtrace.describe import notation
 from pgtrace.protocol.codes import BACKEND, FRONTEND, NAMES
 from pgtrace.tui.model import rowtext
-from pgtrace.tui.model.keys import Hints, told
+from pgtrace.tui.model.keys import Hints, help_lines
 from pgtrace.tui.model.view import View
 from pgtrace.tui.widgets.base import ListWidget
 from pgtrace.tui.widgets.lines import Line, blank
@@ -61,7 +61,7 @@ class Help(ListWidget):
         """The column that the user looks at, and its meaning."""
         self.real: Callable[[int], list[Strip]] = lambda width: []
         """Makes an example row at a given width, with its headings and its words."""
-        self._told: Hints = ()
+        self._shown_hints: Hints = ()
         """The hints that the footer shows."""
 
     class Written(Message):
@@ -70,8 +70,8 @@ class Help(ListWidget):
     def redraw(self) -> None:
         """Let the footer show whether the help scrolls."""
         super().redraw()
-        if self.hints() != self._told:
-            self._told = self.hints()
+        if self.hints() != self._shown_hints:
+            self._shown_hints = self.hints()
             self.post_message(self.Written())
 
     def hints(self) -> Hints:
@@ -114,7 +114,7 @@ class Help(ListWidget):
         """
         pen, view = self.view.pen, self.view
         third = min(34, (width - 1) // 3)
-        columns = [told(column, compares=view.compares, explains=bool(view.source.explain_dsn)) for column in _COLUMNS]
+        columns = [help_lines(column, compares=view.compares, explains=bool(view.source.explain_dsn)) for column in _COLUMNS]
         last = width - 1 - third * (len(columns) - 1)
         least = max(len(keys) for keys, _ in columns[-1]) + 1
         keys_of_last = max(least, min(_KEY_CELLS, last - max(len(meaning) for _, meaning in columns[-1])))

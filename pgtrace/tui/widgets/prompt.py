@@ -223,11 +223,11 @@ class Prompt(LineWidget, Entry):
 
     def _look(self, *, changed: bool = False) -> None:
         self._cycle, self._marked, self._chosen = None, 0, False
-        self._tell(changed=changed)
+        self._notify(changed=changed)
         self.look_again()
         self.redraw()
 
-    def _tell(self, *, changed: bool) -> None:
+    def _notify(self, *, changed: bool) -> None:
         if changed:
             self.fault = None
             if self.asking is not None:
@@ -270,7 +270,7 @@ class Prompt(LineWidget, Entry):
             self._look(changed=True)
             return
         self._cycle, self._marked = (start, shown), index
-        self._tell(changed=True)
+        self._notify(changed=True)
         self.redraw()
 
     def _choice_lines(self, height: int) -> int:

@@ -43,23 +43,23 @@ class Status(LineWidget):
 
     def build(self, width: int, height: int) -> list[Strip]:
         view = self.view
-        told = [state(view)]
+        parts = [state(view)]
         if view.reading.growing and view.rtt_ns:
-            told.append((f"rtt {view.rtt_ns / 1e6:g} ms", "attention"))
+            parts.append((f"rtt {view.rtt_ns / 1e6:g} ms", "attention"))
         if view.marked:
-            told.append((f"mark {rowtext.plain(view.marked, 20)}", "attention"))
+            parts.append((f"mark {rowtext.plain(view.marked, 20)}", "attention"))
         if view.reading.behind_s > BEHIND_S:
-            told.append((f"view {view.reading.behind_s:.1f} s behind", "attention"))
+            parts.append((f"view {view.reading.behind_s:.1f} s behind", "attention"))
         if view.snapshot.gaps:
-            told.append((f"{view.snapshot.gaps} gap{'s' if view.snapshot.gaps > 1 else ''}: counts are lower bounds", "attention"))
+            parts.append((f"{view.snapshot.gaps} gap{'s' if view.snapshot.gaps > 1 else ''}: counts are lower bounds", "attention"))
         rate = f"{view.reading.rates.per_second:.0f} rt/s " if view.reading.growing else ""
         sparkline = view.reading.rates.sparkline() if view.reading.growing else ""
 
         wide = width > 90
         line = Line(view.pen, width).add(" ").add("pgtrace", "you").add("  " if wide else " ")
-        states = sum(cells.width(view.pen.text(text)) + 2 for text, _ in told)
+        states = sum(cells.width(view.pen.text(text)) + 2 for text, _ in parts)
         line.add(rowtext.plain(view.source.title, max(_TITLE_LEAST, line.room - states - len(rate) - 2))).add(" " if wide else "")
-        for text, role in told:
+        for text, role in parts:
             line.add("  ").add(text, role)
         room = line.room - len(rate) - 3
         if rate and room >= 0:

@@ -61,7 +61,7 @@ class TablePane(ListWidget, Generic[T]):
         """The turn of the filter for which the items were gathered."""
         self._position = self.position
 
-    class Stands(Message):
+    class Moved(Message):
         """The cursor or the length has changed."""
 
     # To be provided by subclasses.
@@ -292,7 +292,7 @@ class TablePane(ListWidget, Generic[T]):
         super().redraw()
         self._position = self.position
         if self._position != before:
-            self.post_message(self.Stands())
+            self.post_message(self.Moved())
 
 
 def _first_of(keyed: tuple[Any, int]) -> Any:

@@ -70,8 +70,8 @@ class Totals(LineWidget):
         if filtered and sums is None:
             drawn.append(Line(self.view.pen, width).add(" ").add(_FILTERED, "text", _NAME_CELLS).add(_COUNTING, "dim").strip())
         else:
-            told = (sums.connections, sums.totals) if filtered and sums is not None else (snapshot.connections, snapshot.totals)
-            drawn.append(self._line(self._sum_name, *told, width, "text", lower_bound=at_least))
+            summed = (sums.connections, sums.totals) if filtered and sums is not None else (snapshot.connections, snapshot.totals)
+            drawn.append(self._line(self._sum_name, *summed, width, "text", lower_bound=at_least))
         drivers = sorted(snapshot.drivers, key=lambda one: -one.counters.round_trips)
         for driver in drivers[:DRIVER_LINES] if height > 2 else ():
             own = (driver.connections, driver.counters)
@@ -107,7 +107,7 @@ class Totals(LineWidget):
             return Line(self.view.pen, width).add(f" {_FILTERED}  ").add(_COUNTING, "dim").strip()
         c = sums.totals if self.view.is_filtered and sums is not None else self.view.snapshot.totals
         at_least = "≥" if self.view.snapshot.gaps or (self.view.is_filtered and self.view.counted.is_behind) else ""
-        told = {
+        words = {
             "rt": (c.round_trips, "strong"),
             "set-up": (c.setup_round_trips, "text"),
             "exec": (c.executions, "text"),
@@ -116,10 +116,10 @@ class Totals(LineWidget):
             "error" if c.errors == 1 else "errors": (c.errors, "error" if c.errors else "text"),
         }
         for least in ("prepared", "reused", "set-up"):
-            if sum(len(f" {at_least if number else ''}{number} {word} ") for word, (number, _) in told.items()) - 1 > width:
-                del told[least]
+            if sum(len(f" {at_least if number else ''}{number} {word} ") for word, (number, _) in words.items()) - 1 > width:
+                del words[least]
         line = Line(self.view.pen, width)
-        for word, (number, role) in told.items():
+        for word, (number, role) in words.items():
             line.add(" ").add(f"{at_least if number else ''}{number}", role).add(f" {word} ", "error" if role == "error" else "dim")
         name = rowtext.plain(self._sum_name, _NAME_CELLS - 1)
         if name != "all" and len(name) + 2 <= line.room:
