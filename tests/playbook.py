@@ -347,7 +347,7 @@ def said(exchange: Exchange, passage: Passage) -> dict[str, object]:
     values |= {name: value for name, value in passage._asdict().items() if name not in ("departure", "note", "replaces")}
     if passage.departure is not None:
         gone = passage.departure
-        values["departure"] = (gone.at_ns, gone.side, gone.how, gone.waits_for, gone.unheard, gone.answered_ns, gone.reached)
+        values["departure"] = (gone.at_ns, gone.side, gone.how, gone.waits_for, gone.is_after_end, gone.answered_ns, gone.reached)
     values["parts"] = sorted(
         (
             repr(part.statement.sql), part.statement.name, part.is_carried, part.parses, part.executions, part.ended, part.reused,

@@ -161,7 +161,7 @@ class Behaviour(Trace):
         trips in their present state.
         """
         return [
-            Conversation(one.name, one.driver, one.kind, done.as_it_stands(), one.number)
+            Conversation(one.name, one.driver, one.kind, done.so_far(), one.number)
             for one, done in zip(self.connections, self._done, strict=True)
             if one.index not in self.apart
         ]
@@ -204,7 +204,7 @@ class _Done:
         self.observer: _StepObserver | None = None
         """The observer of its session, while the session lasts."""
 
-    def as_it_stands(self) -> array[int]:
+    def so_far(self) -> array[int]:
         """Its steps, with the open round trip in its present state."""
         open_step = self.observer.open_step() if self.observer is not None else None
         return array("I", [*self.steps, *([open_step] if open_step is not None else [])])
@@ -230,8 +230,8 @@ class _StepObserver(ConnectionObserver):
 
     def open_step(self) -> int | None:
         """The step for the open round trip in its present state; None if none is open."""
-        standing = self.who.session.open_as_it_stands() if self.who.session is not None else None
-        return self._step(standing[0]) if standing is not None else None
+        so_far = self.who.session.open_so_far() if self.who.session is not None else None
+        return self._step(so_far[0]) if so_far is not None else None
 
     # What the session reports.
 

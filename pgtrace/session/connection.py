@@ -67,7 +67,7 @@ class Known:
         self.suspended = suspended
         self.reused = reused
         """The statements of its BindCompletes, one for each."""
-        self.leads_to: Standing | None = None
+        self.leads_to: PlaceCache | None = None
         """What is known at the place it led to, if anything."""
         self.asked_next: AskedForm | None = None
         """The read that followed it last time, which is the first guess for the next one."""
@@ -84,7 +84,7 @@ class Answers:
         """The latest answer, which is the first guess for the next one."""
 
 
-Standing = dict[Asked, Answers]
+PlaceCache = dict[Asked, Answers]
 """What is known at one place."""
 
 
@@ -111,16 +111,16 @@ class Session(Machine):
         """`reads` is shared by all sessions of a capture."""
         self._reads = reads or Reads()
         super().__init__(observer, self._reads)
-        self._known: dict[Place, Standing] = {}
+        self._known: dict[Place, PlaceCache] = {}
         self._kept = 0
         """The number of exchanges kept."""
         self._seen: set[tuple[Place, Asked]] = set()
-        self._standing: Standing | None = None
+        self._cache: PlaceCache | None = None
         """What is known at the current place. Set only while nothing but known exchanges happens;
         the session is then idle."""
         self._latest: Known | None = None
         """The exchange that led to that place."""
-        self._held: tuple[int, bytes, Asked, Standing, Any] | None = None
+        self._held: tuple[int, bytes, Asked, PlaceCache, Any] | None = None
         """A known read that is held until its answer arrives: time, bytes, meaning, what is known
         at its place, and the note of its round trip."""
         self._learning: tuple[Place, Asked] | None = None
@@ -258,21 +258,21 @@ class Session(Machine):
         current = self.round_trips.current
         return current.note if current is not None else None
 
-    def open_as_it_stands(self) -> tuple[Exchange, Passage] | None:
+    def open_so_far(self) -> tuple[Exchange, Passage] | None:
         """The open round trip so far, if there is one."""
         self.settle()
-        return self.round_trips.open_as_it_stands()
+        return self.round_trips.open_so_far()
 
-    def untold(self, time_ns: int) -> tuple[Tally, int]:
+    def unreported(self, time_ns: int) -> tuple[Tally, int]:
         """The counts and the waiting time that were not reported yet, up to that moment. Reading
         them does not clear them."""
         self.settle()
         if self.round_trips.over_ns is not None:
             time_ns = min(time_ns, self.round_trips.over_ns)
         tally = Tally()
-        if (standing := self.round_trips.open_as_it_stands()) is not None:
-            standing[0].effect.counts.add_to(tally, 1, standing[1].rows)
-        return tally, self.round_trips.untold_ns(time_ns) if self.round_trips.started_ns is not None else 0
+        if (so_far := self.round_trips.open_so_far()) is not None:
+            so_far[0].effect.counts.add_to(tally, 1, so_far[1].rows)
+        return tally, self.round_trips.unreported_ns(time_ns) if self.round_trips.started_ns is not None else 0
 
     def waited_ns(self, time_ns: int) -> tuple[int, int]:
         """The time after set-up, up to that moment or the driver's end: how long a flush point was
@@ -292,19 +292,19 @@ class Session(Machine):
         """Run the read that is held, so that the state matches the bytes received."""
         if self._held is not None:
             self._run_held()
-        self._learning = self._standing = self._latest = None
+        self._learning = self._cache = self._latest = None
 
     def _take_frontend(self, time_ns: int, data: bytes) -> None:
         """Take one read of the frontend."""
-        standing, latest = self._standing, self._latest
-        if standing is not None and latest is not None:
+        cache, latest = self._cache, self._latest
+        if cache is not None and latest is not None:
             key, form = None, latest.asked_next
             if form is None or not form.is_of(data):
                 key, form = self._reads.asked_form(data)
                 latest.asked_next = form
-            if form is not None and form.asked in standing:
-                self._standing = None
-                self._held = (time_ns, data, form.asked, standing, self.observer.begins())
+            if form is not None and form.asked in cache:
+                self._cache = None
+                self._held = (time_ns, data, form.asked, cache, self.observer.begins())
                 return
             self.settle()
         else:
@@ -328,11 +328,11 @@ class Session(Machine):
         else:
             asked = form.asked
         place = self._place()
-        standing = self._known.get(place, {})
-        if asked not in standing:
+        cache = self._known.get(place, {})
+        if asked not in cache:
             self._notice(place, asked)
         elif frames is None:
-            self._held = (time_ns, data, asked, standing, self.observer.begins())
+            self._held = (time_ns, data, asked, cache, self.observer.begins())
             return
         self._ask(time_ns, data, framer.feed(FRONTEND, data) if frames is None else frames)
 
@@ -360,7 +360,7 @@ class Session(Machine):
         """Take one read of the backend."""
         held = self._held
         if held is None and self._learning is None:
-            self._standing = self._latest = None
+            self._cache = self._latest = None
             self._backend(time_ns, self.framer.feed(BACKEND, data))
             return
         answers = held[3][held[2]] if held is not None else None
@@ -413,7 +413,7 @@ class Session(Machine):
     def _is_idle(self) -> bool:
         """Whether nothing is owed or undecided, and both sides are at the beginning of a
         message."""
-        if self._owed or self.round_trips.current is not None or self.round_trips.setup or self._skipping or self._copy_told:
+        if self._owed or self.round_trips.current is not None or self.round_trips.setup or self._skipping or self._copy_reported:
             return False
         if self.round_trips.undecided is not None:
             return False
@@ -428,11 +428,11 @@ class Session(Machine):
         self.round_trips.open(time_ns, (self._offsets[0], self._offsets[1]), self.status, note)
         self._run(time_ns, data)
 
-    def _apply(self, known: Known, held: tuple[int, bytes, Asked, Standing, Any], time_ns: int, received_bytes: int, rows: int) -> None:
+    def _apply(self, known: Known, held: tuple[int, bytes, Asked, PlaceCache, Any], time_ns: int, received_bytes: int, rows: int) -> None:
         """Repeat a known exchange: the held read was answered as before."""
-        sent_ns, data, asked, standing, note = held
+        sent_ns, data, asked, cache, note = held
         if known is self._latest:  # the same exchange again changes nothing
-            self._standing = standing
+            self._cache = cache
         else:
             self._change(known)
         self._held = None
@@ -471,7 +471,7 @@ class Session(Machine):
         self.status = known.status
         if known.leads_to is None:
             known.leads_to = self._known.get(self._place())
-        self._standing = known.leads_to
+        self._cache = known.leads_to
         self._latest = known
 
     def _learn(self, answered: Answered | None) -> None:
@@ -481,9 +481,9 @@ class Session(Machine):
         place, asked = self._learning
         self._learning = None
         run = self.round_trips.last
-        if answered is None or run is None or run.told is None or self._owed or self.round_trips.current is not None:
+        if answered is None or run is None or run.reported is None or self._owed or self.round_trips.current is not None:
             return
-        exchange, passage = run.told
+        exchange, passage = run.reported
         if asked.is_any_text and not _is_plain(exchange):
             return
         reused = tuple(part.statement for part in exchange.parts for _ in range(part.reused))
@@ -496,7 +496,7 @@ class Session(Machine):
             self._kept = 0
         self._kept += 1
         known = Known(exchange.again(), self.status, self.statements.in_block, frozenset(self.statements.suspended), reused)
-        standing = self._known.setdefault(place, {})
-        if asked not in standing:
-            standing[asked] = Answers()
-        standing[asked].known[answered] = known
+        cache = self._known.setdefault(place, {})
+        if asked not in cache:
+            cache[asked] = Answers()
+        cache[asked].known[answered] = known

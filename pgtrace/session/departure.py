@@ -27,9 +27,9 @@ departure."""
 class Departure:
     """An end that came while a round trip was open."""
 
-    __slots__ = ("answered_ns", "at_ns", "held", "how", "reached", "side", "unheard", "waits_for")
+    __slots__ = ("answered_ns", "at_ns", "held", "how", "is_after_end", "reached", "side", "waits_for")
 
-    def __init__(self, at_ns: int, side: int, how: str, waits_for: str, *, unheard: bool) -> None:
+    def __init__(self, at_ns: int, side: int, how: str, waits_for: str, *, is_after_end: bool) -> None:
         self.at_ns = at_ns
         self.side = side
         """The side that ended the connection; NEITHER means pgtrace."""
@@ -37,7 +37,7 @@ class Departure:
         """How it ended: a name from capture/record.py, or TERMINATE."""
         self.waits_for = waits_for
         """The message whose answer was owed."""
-        self.unheard = unheard
+        self.is_after_end = is_after_end
         """Whether the other side had ended before the round trip began, so nothing could answer
         it."""
         self.answered_ns: int | None = None

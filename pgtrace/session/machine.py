@@ -144,7 +144,7 @@ class Machine:
         self._skipping = False
         self._copying: Owed | None = None
         self._copy_both = False
-        self._copy_told = False
+        self._copy_reported = False
         """Whether the observer has been notified of a COPY that is not over."""
         self._last_end_ns = 0
 
@@ -201,7 +201,7 @@ class Machine:
         item.rows = 0
         item.columns = None
         if not continues:
-            self.round_trips.counting.ran += times
+            self.round_trips.counting.executions += times
         inside = self.round_trips.inside
         run = self.round_trips.about()
         if run is None:
@@ -212,7 +212,7 @@ class Machine:
         if not continues:
             part.executions += times
             if run is inside:
-                run.executions += times
+                run.own_executions += times
         if failed:
             part.errors += 1
         if rows and columns is not None:
@@ -268,7 +268,7 @@ class Machine:
             message += SUBTYPED * (self.authentication + 1)
         counts = self.round_trips.alone(side, message)
         if self.round_trips.late is not None:
-            self.round_trips.tell_late()
+            self.round_trips.report_late()
         self.observer.alone(side, code, body, size, time_ns, counts)
 
     def _no_message(self, side: int, code: int, body: bytes, size: int, time_ns: int) -> None:
@@ -459,7 +459,7 @@ class Machine:
                 self._no_message(FRONTEND, code, body, size, time_ns)
                 continue
             if round_trips.departure is not None:
-                round_trips.stays()
+                round_trips.driver_sends()
             current = round_trips.current
             if current is None:
                 if self._opens_none(code):
@@ -673,7 +673,7 @@ class Machine:
             if handler is not None:
                 handler(self, time_ns, body)
             if late:
-                round_trips.tell_late()
+                round_trips.report_late()
 
     def _late(self, code: int) -> Run | None:
         """The closed round trip that this reply still belongs to, if any: the reply comes directly
@@ -964,13 +964,13 @@ class Machine:
 
     def _copy_began(self, item: Owed, code: int, body: bytes) -> None:
         item.copy_mode = code
-        self._copy_told = True
+        self._copy_reported = True
         run = self.round_trips.current or self.round_trips.last
         self.observer.copy_began(run.note if run is not None else None, code, body, self._copied(item))
 
     def _copy_ended(self) -> None:
-        if self._copy_told:
-            self._copy_told = False
+        if self._copy_reported:
+            self._copy_reported = False
             self.observer.copy_ended()
 
     def _count_copied(self, item: Owed, tag: str) -> None:

@@ -96,7 +96,7 @@ class Names:
         if self._room.bytes > NAMES_BYTES:
             self._bound()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Release the memory of this session."""
         self._room.bytes -= self._bytes
         self._bytes = 0
@@ -217,7 +217,7 @@ class Names:
         reused = times if statement.binds else times - 1
         statement.binds += times
         if statement.name and reused:
-            self._round_trips.counting.reused += reused
+            self._round_trips.counting.statements_reused += reused
             if (run := self._round_trips.about()) is not None:
                 run.part(statement).reused += reused
 

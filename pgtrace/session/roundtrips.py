@@ -32,7 +32,7 @@ class RoundTrips:
     """The open round trip of one session, if any, and the sums over all its round trips."""
 
     __slots__ = (
-        "_aside", "_departed", "_effect", "_is_unheard", "_key", "_told_ns", "_total", "_uses",
+        "_aside", "_departed", "_effect", "_is_after_end", "_key", "_reported_ns", "_total", "_uses",
         "_waiting_since", "current", "departure", "effects", "last", "late", "observer", "over_ns",
         "pending", "reading", "settled_ns", "setup", "started_ns", "undecided",
     )  # fmt: skip
@@ -65,7 +65,7 @@ class RoundTrips:
         there."""
         self.over_ns: int | None = None
         """When the driver's part of the session was over, as far as known."""
-        self._is_unheard = False
+        self._is_after_end = False
         """Whether the open round trip was sent after the session was over."""
         self.pending = 0
         self.setup = True
@@ -73,13 +73,13 @@ class RoundTrips:
         """When set-up was over."""
         self.settled_ns = 0
         """The time with a flush point open, up to the last moment at which the clock stopped."""
-        self._told_ns = 0
+        self._reported_ns = 0
         """The part of that time which is already reported."""
         self._waiting_since = 0
 
     def open(self, time_ns: int, offsets: tuple[int, int], status: str, note: Any) -> Run:
         self.last = self.departure = None
-        self._is_unheard = self.over_ns is not None
+        self._is_after_end = self.over_ns is not None
         self.current = opened = Run(time_ns, setup=self.setup, offsets=offsets, status=status, note=note)
         return opened
 
@@ -137,11 +137,11 @@ class RoundTrips:
         self.late = self.last
         return self.last
 
-    def tell_late(self) -> None:
+    def report_late(self) -> None:
         """Report the round trip of a late reply again."""
         late, self.late, self.reading = self.late, None, None
         if late is not None:
-            self._tell(late)
+            self._report(late)
 
     def repeat(
         self,
@@ -160,7 +160,7 @@ class RoundTrips:
         self._waiting_since = answered_ns
         waited_ns = answered_ns - sent_ns
         self.settled_ns += waited_ns
-        self._told_ns += waited_ns
+        self._reported_ns += waited_ns
         counts = exchange.effect.counts
         use = self._uses.get(counts) or self._use(counts)
         use[0] += 1
@@ -209,13 +209,13 @@ class RoundTrips:
             self.over_ns = time_ns
         if self.departure is None and self.current is not None:
             self._stop_clock(time_ns)
-            self.departure = self.current.departure = Departure(time_ns, side, how, waits_for, unheard=self._is_unheard)
+            self.departure = self.current.departure = Departure(time_ns, side, how, waits_for, is_after_end=self._is_after_end)
             self._departed = self.current
         # An answer that has already passed reached a driver that was still there.
         if for_good and (self.undecided is None or side == FRONTEND):
             self._decide(reached=False)
 
-    def stays(self) -> None:
+    def driver_sends(self) -> None:
         """The driver sends more, so it is still there."""
         departure, departed = self.departure, self._departed
         if departure is None or departed is None or departure.reached is not None:
@@ -247,9 +247,9 @@ class RoundTrips:
         runs = self.pending and self.started_ns is not None and self.departure is None
         return self.settled_ns + (max(0, time_ns - self._waiting_since) if runs else 0)
 
-    def untold_ns(self, time_ns: int) -> int:
+    def unreported_ns(self, time_ns: int) -> int:
         """The part of waited_ns() that is not reported yet."""
-        return self.waited_ns(time_ns) - self._told_ns
+        return self.waited_ns(time_ns) - self._reported_ns
 
     def waited(self, statement: Statement, started_ns: int, ended_ns: int) -> bool:
         """Report how long the driver waited for an execution. Returns True if the wait was 0,
@@ -283,12 +283,12 @@ class RoundTrips:
         for counts, (times, rows) in self._uses.items():
             counts.add_to(sums, times, rows)
         sums.add(self._total, 1)
-        for untold in (self.current, self._aside):
-            if untold is not None:
-                unfinished(untold.key()).counts.add_to(sums, 1, untold.rows)
+        for run in (self.current, self._aside):
+            if run is not None:
+                unfinished(run.key()).counts.add_to(sums, 1, run.rows)
         return sums
 
-    def open_as_it_stands(self) -> tuple[Exchange, Passage] | None:
+    def open_so_far(self) -> tuple[Exchange, Passage] | None:
         """The open round trip so far, if there is one."""
         if self.current is None:
             return None
@@ -309,20 +309,20 @@ class RoundTrips:
 
     # Reports.
 
-    def _tell(self, run: Run) -> None:
-        if run.told is not None:
-            exchange, passage = run.told
+    def _report(self, run: Run) -> None:
+        if run.reported is not None:
+            exchange, passage = run.reported
             self._count(exchange.effect.counts, -1, -passage.rows)
-            run.told = exchange, passage._replace(replaces=None)
-        run.waited_ns += self.settled_ns - self._told_ns
-        self._told_ns = self.settled_ns
+            run.reported = exchange, passage._replace(replaces=None)
+        run.waited_ns += self.settled_ns - self._reported_ns
+        self._reported_ns = self.settled_ns
         key = run.key()
         if key != self._key:
             self._key, self._effect = key, self.effects.of(key)
         exchange = run.exchange(self._effect)
         self._count(exchange.effect.counts, 1, run.rows)
         passage = run.passage()
-        run.told = exchange, passage
+        run.reported = exchange, passage
         run.is_frozen = True
         self.observer.happened(exchange, passage)
 
@@ -340,7 +340,7 @@ class RoundTrips:
         self.current = None
         self.last = self.undecided = current
         if departure.reached is None:
-            self._tell(current)
+            self._report(current)
         else:
             self._settle_departure(departure)
 
@@ -372,10 +372,10 @@ class RoundTrips:
             if current.first_answer_ns is not None and current.first_answer_ns > stopped_ns:
                 current.first_answer_ns = None
         current.closed_ns = stopped_ns
-        self._tell(current)
+        self._report(current)
 
     def _close(self, current: Run, time_ns: int) -> None:
         current.closed_ns = time_ns
         self.current = None
         self.last = current
-        self._tell(current)
+        self._report(current)

@@ -30,12 +30,12 @@ class Run:
         "block_began", "block_end", "bound", "closed_ns", "copies_received", "copies_sent",
         "copy_in_rows", "copy_out_rows", "copying", "departure", "depth", "error", "errors",
         "executions", "failures", "first", "first_answer_ns", "first_flush_ns", "flush_points",
-        "formats", "is_frozen", "note", "offsets", "opened_ns", "owed_before", "params_binary",
-        "params_text", "parses_named", "parses_unnamed", "parts", "passed_binary", "passed_text",
-        "portals", "prepares", "ran", "received", "received_bytes", "received_odd", "reused",
-        "reuses", "rows", "sent", "sent_bytes", "sent_odd", "setup", "status", "status_before",
-        "tags", "told", "transactions", "uncertain", "unhashed", "values", "values_binary",
-        "values_text", "waited_ns", "warnings",
+        "formats", "is_frozen", "note", "offsets", "opened_ns", "owed_before", "own_executions",
+        "params_binary", "params_text", "parses_named", "parses_unnamed", "parts", "passed_binary",
+        "passed_text", "portals", "prepares", "received", "received_bytes", "received_odd",
+        "reported", "reuses", "rows", "sent", "sent_bytes", "sent_odd", "setup",
+        "statements_reused", "status", "status_before", "tags", "transactions", "uncertain",
+        "unhashed", "values", "values_binary", "values_text", "waited_ns", "warnings",
     )  # fmt: skip
 
     def __init__(self, opened_ns: int, *, setup: bool, offsets: tuple[int, int], status: str, note: Any = None) -> None:
@@ -44,12 +44,11 @@ class Run:
         self.offsets = offsets
         self.status_before = self.status = status
         self.note = note
-        self.first_flush_ns = self.flush_points = self.depth = self.executions = self.sent_bytes = self.received_bytes = 0
+        self.first_flush_ns = self.flush_points = self.depth = self.own_executions = self.sent_bytes = self.received_bytes = 0
         self.rows = self.errors = self.formats = self.bound = self.waited_ns = self.values = 0
         self.values_text = self.values_binary = self.passed_text = self.passed_binary = self.params_text = self.params_binary = 0
-        self.copies_sent = self.copies_received = self.ran = self.parses_named = self.parses_unnamed = self.reused = self.transactions = (
-            self.copy_in_rows
-        ) = self.copy_out_rows = 0
+        self.copies_sent = self.copies_received = self.executions = self.parses_named = self.parses_unnamed = self.statements_reused = 0
+        self.transactions = self.copy_in_rows = self.copy_out_rows = 0
         self.tags: tuple[str, ...] = ()
         self.warnings: tuple[str, ...] = ()
         self.failures: tuple[Failure, ...] = ()
@@ -58,7 +57,7 @@ class Run:
         self.departure: Departure | None = None
         self.first: Statement | None = None
         self.copying: Statement | None = None
-        self.told: tuple[Exchange, Passage] | None = None
+        self.reported: tuple[Exchange, Passage] | None = None
         self.block_began = self.prepares = self.reuses = self.uncertain = self.is_frozen = False
         self.block_end = ""
         self.owed_before = self.error = self.unhashed = b""
@@ -69,12 +68,13 @@ class Run:
         self.parts: dict[Statement, Part] = {}
         self.portals: dict[str, Portal] = {}
 
-    # events.py and effects.py describe most of the attributes. ran: executions that ended,
-    # including those ended by a message outside the run. passed_text, passed_binary: values of the
-    # rows that arrived. copies_sent, copies_received: CopyData messages that are not in the flight.
-    # bound: Binds of named statements. values_text, values_binary: values of the executions that
-    # ended in it. is_frozen: it has been reported, so late changes go to a copy. values: the hash
-    # of the whole blocks that the driver sent; unhashed: the bytes after the last whole block.
+    # events.py and effects.py describe most of the attributes. executions: executions that ended,
+    # including those ended by a message outside the run; own_executions: without those.
+    # passed_text, passed_binary: values of the rows that arrived. copies_sent, copies_received:
+    # CopyData messages that are not in the flight. bound: Binds of named statements. values_text,
+    # values_binary: values of the executions that ended in it. reported: the latest report of it.
+    # is_frozen: it has been reported, so late changes go to a copy. values: the hash of the whole
+    # blocks that the driver sent; unhashed: the bytes after the last whole block.
 
     def part(self, statement: Statement) -> Part:
         """The Part of a statement, made if needed."""
@@ -130,17 +130,17 @@ class Run:
         """The key of its effect so far."""
         formats = self.formats or (1 if self.values_text else 0) | (2 if self.values_binary else 0)
         look = (
-            bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.executions, self.errors,
+            bytes(self.sent), bytes(self.received), self.setup, self.flush_points > 0, self.depth, self.own_executions, self.errors,
             self.prepares,
             self.reuses, formats, self.status_before, self.status, self.block_began, self.block_end, self.uncertain, self.owed_before,
             self.tags, self.warnings, bool(self.portals) and any(self.portals),
         )  # fmt: skip
         depth, is_round_trip, setup = self.depth, self.flush_points > 0, self.setup
         numbers = (
-            1 if is_round_trip and setup else 0, 1 if is_round_trip and not setup else 0, self.ran,
+            1 if is_round_trip and setup else 0, 1 if is_round_trip and not setup else 0, self.executions,
             depth - 1 if is_round_trip and depth else 0,
-            depth if is_round_trip else 0, self.parses_named, self.parses_unnamed, self.reused, self.transactions, self.params_text,
-            self.params_binary, self.copy_in_rows, self.copy_out_rows,
+            depth if is_round_trip else 0, self.parses_named, self.parses_unnamed, self.statements_reused, self.transactions,
+            self.params_text, self.params_binary, self.copy_in_rows, self.copy_out_rows,
         )  # fmt: skip
         rows, text, binary, exact = self.rows, self.passed_text, self.passed_binary, False
         if text or binary:
@@ -161,7 +161,7 @@ class Run:
         """Its times and sizes so far."""
         return new_passage(Passage, (
             self.note, self.opened_ns, self.first_flush_ns, self.first_answer_ns, self.closed_ns, self.waited_ns, self.offsets, self.rows,
-            self.sent_bytes, self.received_bytes, self._values(), self.departure, self.told,
+            self.sent_bytes, self.received_bytes, self._values(), self.departure, self.reported,
         ))  # fmt: skip
 
     def _values(self) -> int:

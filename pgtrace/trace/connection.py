@@ -329,7 +329,7 @@ class Connection(Identity):
         round trip is not at this place."""
         session = self.session
         note: RowNote | None = session.open_note if session is not None else None
-        return session.untold(self._ledger.duration_ns) if session is not None and note is not None and note.place == place else None
+        return session.unreported(self._ledger.duration_ns) if session is not None and note is not None and note.place == place else None
 
     def add_statements(self, gathered: Gathered) -> Iterator[None]:
         """Add the current statements of an open connection. Yields after each slice of the work."""
@@ -388,7 +388,7 @@ class Connection(Identity):
         self._settle()
         statements = observer.given_away()
         self._counters, self._fatal, self._left_open = counters, session.fatal, observer.left_open
-        session.statements.let_go()
+        session.statements.release()
         self._ledger.let_go_of_facts(self.facts)
         self.session = self._observer = None
         self._share()

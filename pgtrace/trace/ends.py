@@ -70,7 +70,7 @@ def departed(effect: Effect, passage: Passage) -> str:
         return UNDECIDED
     if departure.reached:
         return f"{UNDECIDED} and read the answer"
-    if departure.unheard and departure.answered_ns is None:
+    if departure.is_after_end and departure.answered_ns is None:
         return "sent after the server had closed; no answer came"
     waiting = f"while waiting for {departure.waits_for}" if departure.waits_for else "in the middle"
     if departure.side != FRONTEND:

@@ -69,8 +69,8 @@ class ConnectionObserver(Observer):
     @property
     def open_effect(self) -> Effect | None:
         """The effect of the open round trip so far."""
-        standing = self.who.session.open_as_it_stands() if self.who.session is not None else None
-        return standing[0].effect if standing is not None else None
+        so_far = self.who.session.open_so_far() if self.who.session is not None else None
+        return so_far[0].effect if so_far is not None else None
 
     def counters(self, now_ns: int) -> Counters:
         """The session's counters, up to that moment."""
@@ -87,9 +87,9 @@ class ConnectionObserver(Observer):
             return
         self.statements.live(session.statements.live.values())
         yield from gathered.add(self.statements)
-        standing = session.open_as_it_stands() if self.who.session is session else None
-        if standing is not None:
-            gathered.add_open(*standing)
+        so_far = session.open_so_far() if self.who.session is session else None
+        if so_far is not None:
+            gathered.add_open(*so_far)
 
     def given_away(self) -> StatementTable | None:
         """The table of its statements. The connection has ended, and the caller keeps the table."""
@@ -99,9 +99,9 @@ class ConnectionObserver(Observer):
 
     def draw_open(self) -> None:
         """Write the open round trip, as it is now, to the timeline."""
-        standing = self.who.session.open_as_it_stands() if self.who.session is not None else None
-        if standing is not None and self._draws:
-            self.timeline.draw(*standing)
+        so_far = self.who.session.open_so_far() if self.who.session is not None else None
+        if so_far is not None and self._draws:
+            self.timeline.draw(*so_far)
 
     # Reports of the session.
 

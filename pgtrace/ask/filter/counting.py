@@ -177,13 +177,13 @@ class _SelectedObserver(ConnectionObserver):
         tally, sizes, waited_ns = Tally(), list(self._sizes), self._waited_ns
         for counts, (times, rows) in self._uses.items():
             counts.add_to(tally, times, rows)
-        standing = session.open_as_it_stands()
-        if standing is not None and self._selected:
-            exchange, passage = standing
+        so_far = session.open_so_far()
+        if so_far is not None and self._selected:
+            exchange, passage = so_far
             exchange.effect.counts.add_to(tally, 1, passage.rows)
             sizes[0] += passage.sent_bytes
             sizes[1] += passage.received_bytes
-            waited_ns += session.untold(now_ns)[1]
+            waited_ns += session.unreported(now_ns)[1]
         return Counters.of_session(tally, sizes, 0, (waited_ns, 0))
 
     def add_statements(self, gathered: Gathered) -> Iterator[None]:
@@ -191,9 +191,9 @@ class _SelectedObserver(ConnectionObserver):
         if session is None:
             return
         yield from gathered.add(self._table)
-        standing = session.open_as_it_stands() if self.who.session is session else None
-        if standing is not None and self._selected:
-            gathered.add_open(*standing)
+        so_far = session.open_so_far() if self.who.session is session else None
+        if so_far is not None and self._selected:
+            gathered.add_open(*so_far)
 
     def given_away(self) -> StatementTable:
         return self._table
