@@ -249,7 +249,7 @@ class Connection(Identity):
             return UNDECIDED if self.ends else ""
         terminated = self.terminated if self.session is None else self.session.terminated
         silent = not terminated and self.kind in _SAY_GOODBYE
-        return ends.told(self.ends, self.closed_by, self.fatal, silent=silent, asked=self.asked_to_end)
+        return ends.in_words(self.ends, self.closed_by, self.fatal, silent=silent, asked=self.asked_to_end)
 
     @property
     def left_open(self) -> str:
@@ -389,10 +389,10 @@ class Connection(Identity):
         statements = observer.given_away()
         self._counters, self._fatal, self._left_open = counters, session.fatal, observer.left_open
         session.statements.release()
-        self._ledger.let_go_of_facts(self.facts)
+        self._ledger.forget_facts(self.facts)
         self.session = self._observer = None
         self._share()
-        self._names.let_go()
+        self._names.forget_notes()
         if not self._names:
             self._names = _NO_NAMES
         if not self.copies.is_logged:

@@ -93,7 +93,7 @@ class Connections(Sequence[Connection]):
             self._bound_open(connection)
         return connection
 
-    def let_go(self, newest: Connection | None = None) -> None:
+    def put_aside_idle(self, newest: Connection | None = None) -> None:
         """Put aside the quarter of the open connections that were silent for longest, except
         `newest`."""
         open_ = self._totals.open
@@ -137,7 +137,7 @@ class Connections(Sequence[Connection]):
 
     def _bound_open(self, newest: Connection) -> None:
         if len(self._totals.open) > OPEN_KEPT:
-            self.let_go(newest)
+            self.put_aside_idle(newest)
 
     def _keep(self, connection: Connection) -> None:
         self._shelf.put(self._room, number_key(connection.index), connection.stored())

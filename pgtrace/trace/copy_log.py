@@ -71,7 +71,7 @@ class CopyLog:
         """What CopyData contains at this point of the reading."""
         self.in_stream = False
         """Whether a streamed transaction is open at this point."""
-        self._told = -1  # how well the messages of the latest row describe it
+        self._detail = -1  # how well the messages of the latest row describe it
         self._may_log = may_log
         self._contents: _Log[Contents | None] = _Log()
         self._streams: _Log[bool] = _Log()
@@ -100,18 +100,18 @@ class CopyLog:
 
     def row_began(self, place: int) -> None:
         """A row begins with CopyData. Call this before passed() for its first message."""
-        self._told = -1
+        self._detail = -1
         if self.in_stream != bool(self._streams.values and self._streams.values[-1]) and self._may_log(True):
             self._streams.add(place, self.in_stream)
 
-    def tells_more(self, data: bytes) -> bool:
+    def describes_more(self, data: bytes) -> bool:
         """Whether this CopyData describes its row better than the earlier ones: a change of a table
         before other XLogData, XLogData before a status."""
-        told = int(data[:1] == b"w")
-        if told and self.now is not None and self.now.plugin is not None and data[INSIDE_XLOGDATA : INSIDE_XLOGDATA + 1] in _CHANGES:
-            told = 2
-        more = told > self._told
-        self._told = max(told, self._told)
+        detail = int(data[:1] == b"w")
+        if detail and self.now is not None and self.now.plugin is not None and data[INSIDE_XLOGDATA : INSIDE_XLOGDATA + 1] in _CHANGES:
+            detail = 2
+        more = detail > self._detail
+        self._detail = max(detail, self._detail)
         return more
 
     def passed(self, side: int, data: bytes, place: int) -> None:

@@ -38,7 +38,7 @@ class DirectionEnd(NamedTuple):
         return self.side == FRONTEND and self.how not in (RST, LOST)
 
 
-def told(ends: tuple[DirectionEnd, ...], closed_by: str, fatal: str, *, silent: bool, asked: bool) -> str:
+def in_words(ends: tuple[DirectionEnd, ...], closed_by: str, fatal: str, *, silent: bool, asked: bool) -> str:
     """How a connection ended, such as `closed by the server (FIN) after 25P03`; without a known
     end, which side closed it.
 
@@ -59,7 +59,7 @@ def told(ends: tuple[DirectionEnd, ...], closed_by: str, fatal: str, *, silent: 
     return f"{_verb(how)} by {_the(by)}{_in_brackets(how)}{without if how != RST else ''}{after}"
 
 
-def departed(effect: Effect, passage: Passage) -> str:
+def departure_in_words(effect: Effect, passage: Passage) -> str:
     """What happened to a round trip that was open when a side ended its direction, such as `driver
     left while waiting for Execute; the server worked on for 3.0 s`. Empty if that did not
     happen."""

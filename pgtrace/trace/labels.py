@@ -78,7 +78,7 @@ def label(exchange: Exchange, passage: Passage, who: Callable[[], str]) -> Label
     if exchange.effect.setup and not texts:
         sql = _set_up(exchange.effect, who)
     groups = tuple(dict.fromkeys(map(group_number, exchange.statements)))
-    end = ends.departed(exchange.effect, passage)
+    end = ends.departure_in_words(exchange.effect, passage)
     others, shared = shares(exchange, passage, groups)
     if not exchange.error:
         return Label(sql, groups=groups, end=end, others=others, shares=shared)

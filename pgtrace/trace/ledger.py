@@ -128,7 +128,7 @@ class Ledger:
         self.facts_bytes += size
         return True
 
-    def let_go_of_facts(self, facts: Mapping[str, str]) -> None:
+    def forget_facts(self, facts: Mapping[str, str]) -> None:
         """The connection with these facts has closed."""
         self.facts_bytes -= sum(_fact_bytes(key, value) for key, value in facts.items())
 

@@ -40,7 +40,7 @@ BY_OPENING: Final = ("setup_round_trips", "round_trips", "pipelined_executions",
 
 Sums = Callable[[int], Counters]
 """The sum over the connections of a file, at a moment."""
-Standing = Callable[[int], Effect | None]
+OpenEffect = Callable[[int], Effect | None]
 """The effect of the open round trip of the connection with this index, so far."""
 Key = tuple[int, int]
 """The number of the capture's file, and the mark's id in it."""
@@ -128,7 +128,7 @@ class Interval:
         self.watched = False
         self.tables.clear()
 
-    def counters(self, sums: Callable[[], Counters], standing: Standing) -> Counters:
+    def counters(self, sums: Callable[[], Counters], open_effect: OpenEffect) -> Counters:
         """Its counters, up to the moment of `sums` if it is open. Round trips that opened inside it
         and are still open count as they are now."""
         counters = Counters()
@@ -141,7 +141,7 @@ class Interval:
         by_opening = Counters()
         by_opening.add(self._closed)
         for connection in self._open:
-            effect = standing(connection)
+            effect = open_effect(connection)
             if effect is not None and effect.is_round_trip:
                 _count(by_opening, effect)
         for key in BY_OPENING:
@@ -161,11 +161,11 @@ def _count(counters: Counters, effect: Effect) -> None:
 class Marks:
     """The marks of one capture file."""
 
-    def __init__(self, sums: Sums, standing: Standing, watched: set[str]) -> None:
+    def __init__(self, sums: Sums, open_effect: OpenEffect, watched: set[str]) -> None:
         """`sums` are over the connections of this file: a mark is about what its own recorder
         saw."""
         self.sums = sums
-        self.standing = standing
+        self.open_effect = open_effect
         self.open: tuple[Interval, ...] = ()
         self.counting: tuple[Interval, ...] = ()
         """The open marks whose statements are counted."""
@@ -201,7 +201,7 @@ class Marks:
         mark = self._ended.pop(key)
         name = mark.name if mark.name in self.summed or len(self.summed) < NAMES_KEPT else OTHER_MARKS
         sum_ = self.summed.get(name)
-        counters = mark.counters(Counters, self.standing)
+        counters = mark.counters(Counters, self.open_effect)
         if sum_ is None:
             self.summed[name] = counters
         else:
@@ -240,12 +240,12 @@ class Marks:
 class MarksOfFiles:
     """The marks of a trace. Each file has its own."""
 
-    def __init__(self, sums: Sequence[Sums], standing: Standing, file_at: Callable[[int], int]) -> None:
+    def __init__(self, sums: Sequence[Sums], open_effect: OpenEffect, file_at: Callable[[int], int]) -> None:
         """`sums`: one for each file. `file_at` returns the file of the row at a place."""
         self.watched: set[str] = set()
         """The names of the marks whose statements are counted, from the next time they begin."""
-        self.files = [Marks(one, standing, self.watched) for one in sums]
-        self.none = Marks(lambda _: Counters(), standing, set())
+        self.files = [Marks(one, open_effect, self.watched) for one in sums]
+        self.none = Marks(lambda _: Counters(), open_effect, set())
         """For everything that belongs to no mark."""
         self._file_at = file_at
         self.noted: Noted | None = None
@@ -303,7 +303,7 @@ class MarksOfFiles:
         """The counters of several marks as one. Statements alive are those of the first mark."""
         total = Counters()
         for number, mark in enumerate(marks):
-            counters = mark.counters(partial(self.files[mark.key[0]].sums, now_ns), self.files[mark.key[0]].standing)
+            counters = mark.counters(partial(self.files[mark.key[0]].sums, now_ns), self.files[mark.key[0]].open_effect)
             live = total.statements_live if number else counters.statements_live
             total.add(counters)
             total.statements_live = live

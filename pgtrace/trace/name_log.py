@@ -74,7 +74,7 @@ class NameLog:
         """The places up to `place` at which the name got a statement, latest first."""
         return [at for at, meaning in self._before("S", name, place + 1) if not isinstance(meaning, Dropped)]
 
-    def let_go(self) -> None:
+    def forget_notes(self) -> None:
         """Drop what the statements remember of their groups."""
         for known in (*self._statements.values(), *self._portals.values()):
             for meaning in known[1::2]:

@@ -20,7 +20,7 @@ from pgtrace.session.statements import Portal, Statement
 from pgtrace.sqltext.replication import created_slot
 from pgtrace.trace.copy_log import CopyLog
 from pgtrace.trace.counters import Counters
-from pgtrace.trace.ends import departed
+from pgtrace.trace.ends import departure_in_words
 from pgtrace.trace.gathered import Gathered
 from pgtrace.trace.identity import Identity
 from pgtrace.trace.ledger import Ledger
@@ -111,7 +111,7 @@ class ConnectionObserver(Observer):
     def happened(self, exchange: Exchange, passage: Passage) -> None:
         note: RowNote = passage.note
         who = self.who
-        self.left_open = departed(exchange.effect, passage) if passage.departure is not None else ""
+        self.left_open = departure_in_words(exchange.effect, passage) if passage.departure is not None else ""
         self._last_place = note.place
         if exchange.note is None:
             self._notice(exchange, passage)

@@ -261,7 +261,7 @@ class StatementTable:
     def take(self, other: StatementTable) -> None:
         """Move everything from another table of the same room, which is then empty."""
         groups = other.groups
-        other.let_go()
+        other.release()
         for key, group in groups.items():
             self._take(key, group)
         if self.room.is_full:
@@ -279,7 +279,7 @@ class StatementTable:
             mine.merge(group)
             self.room.variants += len(mine.commented) - known
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Release its memory in the room: another table has its groups."""
         self.room.tables.discard(self)
         self.room.groups -= len(self._groups) - (OTHER in self._groups)

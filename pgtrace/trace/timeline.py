@@ -125,7 +125,7 @@ class TimelineWriter:
         if latest is not None and latest[:2] == (side, code) and code in _MERGED and self._streamed != RUN_KEPT:
             if streamed:
                 copies.passed(side, body, latest[2])
-                if copies.tells_more(body):
+                if copies.describes_more(body):
                     self._rows.relabel(latest[2], self._describe(side, code, body)[2])
             self._rows.grow(latest[2], side, size)
             if streamed:
@@ -155,7 +155,7 @@ class TimelineWriter:
             self._streamed = 0
             copies.row_began(place)
             copies.passed(side, body, place)
-            copies.tells_more(body)
+            copies.describes_more(body)
             self._keep_alive(side, body, time_ns, place)
 
     def _keep_alive(self, side: int, body: bytes, time_ns: int, place: int) -> None:

@@ -99,7 +99,7 @@ class TraceTotals:
         self._retirements += 1
         _, statements = self._lately.pop(connection.index, ("", None))
         if statements is not None:
-            statements.let_go()
+            statements.release()
         settled = connection.settled
         if settled is None:
             return

@@ -128,7 +128,7 @@ class Trace:
             changed = True
             self._intake.take(batch)
             if self.reads.room.crowded:
-                self.connections.let_go()
+                self.connections.put_aside_idle()
             unlooked += len(batch[2])
             if unlooked < BATCH:
                 continue

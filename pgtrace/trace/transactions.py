@@ -73,17 +73,17 @@ class BlockState:
         lost = self.open and not self.continues(shape)
         if lost:
             self.open = self.inside = False
-        told = _is_told(shape)
-        stands = told and shape.status in _INSIDE
+        has_status = _has_status(shape)
+        in_block = has_status and shape.status in _INSIDE
         begins = not self.open
         if begins and not touches_block(shape):
             return BlockStep(lost)
         self.open = True
         if shape.block_end:
-            self.open = self.inside = again = shape.block_began and stands
+            self.open = self.inside = again = shape.block_began and in_block
             return BlockStep(lost, True, begins, shape.block_end, again)
-        if told:
-            self.open = self.inside = stands
+        if has_status:
+            self.open = self.inside = in_block
         return BlockStep(lost, True, begins, OPEN if self.open else UNSEEN)
 
 
@@ -117,7 +117,7 @@ class Transaction:
     """The beginning and end of each round trip, one after the other."""
     under_way_ns: int | None = None
     """When its open round trip began."""
-    standing: BlockState = field(default_factory=BlockState)
+    block_state: BlockState = field(default_factory=BlockState)
     costs: dict[str, tuple[int, int]] = field(default_factory=dict)
     """How long statements took, and how often each ran, without those that begin or end the
     block."""
@@ -182,7 +182,7 @@ class Transactions(CompleteRows):
         yield from self._ended
 
     @property
-    def let_go(self) -> int:
+    def dropped(self) -> int:
         """The number of transactions that are not kept."""
         return self.begun - len(self._open) - len(self._ended)
 
@@ -202,22 +202,24 @@ class Transactions(CompleteRows):
     def _take(self, place: int, connection: int, shape: Shape, opened_ns: int, duration_ns: int, sql: str) -> None:
         """Take a round trip after set-up."""
         current = self._open.get(connection)
-        standing = current.standing if current is not None else BlockState()
-        step = standing.take(shape)
+        block_state = current.block_state if current is not None else BlockState()
+        step = block_state.take(shape)
         if current is not None and step.lost:
             self._end(current, UNSEEN)
         if not step.belongs:
             return
         if current is None or step.begins:
             seen = shape.block_began or shape.status_before == "I"
-            current = self._begin(Transaction(connection, place, opened_ns, seen, standing=standing))
+            current = self._begin(Transaction(connection, place, opened_ns, seen, block_state=block_state))
         current.take(place, shape, opened_ns, duration_ns, sql)
         if step.end != OPEN:
             self._end(current, step.end)
         if step.again:
-            self._begin(Transaction(connection, place, opened_ns, True, standing=standing)).take(place, shape, opened_ns, duration_ns, sql)
+            self._begin(Transaction(connection, place, opened_ns, True, block_state=block_state)).take(
+                place, shape, opened_ns, duration_ns, sql
+            )
 
-    def stand(self, under_way: Mapping[int, int]) -> None:
+    def set_under_way(self, under_way: Mapping[int, int]) -> None:
         """Set which connections have an open round trip, and since when. A block that is open on an
         ended connection is lost."""
         for current in list(self._open.values()):
@@ -249,9 +251,9 @@ _INSIDE: Final = ("T", "E")
 
 def touches_block(shape: Shape) -> bool:
     """Whether a round trip with this shape changes anything while no block is open."""
-    return shape.block_began or bool(shape.block_end) or (_is_told(shape) and shape.status in _INSIDE)
+    return shape.block_began or bool(shape.block_end) or (_has_status(shape) and shape.status in _INSIDE)
 
 
-def _is_told(shape: Shape) -> bool:
+def _has_status(shape: Shape) -> bool:
     """Whether its status is new: it ends in a ReadyForQuery, as far as its messages are kept."""
     return shape.received[-1:] == b"Z" or len(shape.received) >= FLIGHT_KEPT or shape.flight == NO_FLIGHT

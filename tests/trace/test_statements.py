@@ -194,7 +194,7 @@ def test_tables_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert room.text_bytes <= 500
     assert sum(group.round_trips for table in tables for group in table.groups.values()) == 10 * 50 + 240
     for table in tables:
-        table.let_go()
+        table.release()
     assert (room.groups, room.text_bytes) == (0, 0)
 
 

@@ -37,7 +37,7 @@ def read(tmp_path: Path, text: str) -> tuple[Transactions, Trace]:
         feed = Feed(trace)
         feed.subscribe(found)
         feed.advance()
-        found.stand({row.connection: row.opened_ns for row in trace.rows if row.is_open})
+        found.set_under_way({row.connection: row.opened_ns for row in trace.rows if row.is_open})
         return found, trace
 
 
@@ -128,7 +128,7 @@ def test_the_longest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     text = "\n".join(script(BEGIN, COMMIT, at=10 + 100 * turn, answered=1, apart=length + 1) for turn, length in enumerate(lengths))
     found, _ = read(tmp_path, text)
     assert found.begun == 7
-    assert found.let_go == 3
+    assert found.dropped == 3
     assert sorted(one.duration_ns(0) // MS for one in found)[-3:] == [9, 10, 11]
 
 

@@ -74,7 +74,7 @@ class Survey(CompleteRows):
         if not is_all:
             return  # the last rows of an ended connection may still come
         entries = map(self._feed.trace.rows.entry, self._feed.open)
-        self.transactions.stand({entry.connection: entry.opened_ns for entry in entries})
+        self.transactions.set_under_way({entry.connection: entry.opened_ns for entry in entries})
 
     def after(self, place: int) -> list[int]:
         """Problems after a place, nearest first."""

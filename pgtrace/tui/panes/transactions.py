@@ -139,8 +139,8 @@ class Transactions(TablePane[Transaction]):
     def note(self) -> str:
         if self.view.is_filtered and self.items:
             return "whole transactions with a round trip that the filter selects"
-        let_go = self.view.survey.transactions.let_go
-        return f"{figures.grouped(let_go)} shorter ones are not kept" if let_go else ""
+        dropped = self.view.survey.transactions.dropped
+        return f"{figures.grouped(dropped)} shorter ones are not kept" if dropped else ""
 
     def title(self, item: Transaction) -> str:
         return f"transaction · {self.view.connection_name(item.connection)} {rowtext.plain(self.view.driver(item.connection), 20)}"
