@@ -63,12 +63,12 @@ class BinaryRows(Rows):
             start = position
             if self._lost or self._phase == "over":
                 position = len(data)
-                self._tell(found, "malformed" if self._lost else "after the end", data[start:], "", start, position)
+                self._add_field(found, "malformed" if self._lost else "after the end", data[start:], "", start, position)
                 return
             if self._left:
                 position = min(len(data), position + self._left)
                 self._left -= position - start
-                self._tell(
+                self._add_field(
                     found, self._name() + (", a part" if self._left else ", its end"), data[start:position], "binary", start, position
                 )
                 if not self._left:
@@ -78,7 +78,7 @@ class BinaryRows(Rows):
             position = min(len(data), position + size - len(self._head))
             self._head += data[start:position]
             if len(self._head) < size:
-                self._tell(found, f"{self._phase}, a part", data[start:position], "", start, position)
+                self._add_field(found, f"{self._phase}, a part", data[start:position], "", start, position)
                 return
             head, self._head = self._head, b""
             position = self._number(head, data, start, position, found)
@@ -90,14 +90,14 @@ class BinaryRows(Rows):
         if phase == "signature":
             self._lost = head != SIGNATURE
             self._phase = "flags"
-            self._tell(found, phase, head, "Byte11", start, position)
+            self._add_field(found, phase, head, "Byte11", start, position)
         elif phase == "flags":
             self._oids = int(bool(_INT32(head)[0] & _OIDS))
             self._phase = "extension"
-            self._tell(found, phase, _INT32(head)[0], "Int32", start, position)
+            self._add_field(found, phase, _INT32(head)[0], "Int32", start, position)
         elif phase == "row":
             (count,) = _INT16(head)
-            self._tell(found, "end of data" if count == -1 else f"row {self._ended + 1}", count, "Int16", start, position)
+            self._add_field(found, "end of data" if count == -1 else f"row {self._ended + 1}", count, "Int16", start, position)
             if count == -1:
                 self._phase = "over"
             elif count < 0:
@@ -109,13 +109,13 @@ class BinaryRows(Rows):
             (length,) = _INT32(head)
             if length < (-1 if phase == "value" else 0):
                 self._lost = True
-                self._tell(found, "malformed", f"a length of {length}", "", start, position)
+                self._add_field(found, "malformed", f"a length of {length}", "", start, position)
                 return position
             there = min(max(length, 0), len(data) - position)
             self._left = max(length, 0) - there
             value = None if length < 0 else data[position : position + there]
             position += there
-            self._tell(found, self._name() + (", a part" if self._left else ""), value, "Int32 Byten", start, position)
+            self._add_field(found, self._name() + (", a part" if self._left else ""), value, "Int32 Byten", start, position)
             if not self._left:
                 self._ended_value()
         return position
@@ -135,6 +135,6 @@ class BinaryRows(Rows):
         place = self._width - self._values - self._oids
         return self._columns[place] if 0 <= place < len(self._columns) else "oid" if place < 0 else f"column {place + 1}"
 
-    def _tell(self, found: list[Field] | None, name: str, value: object, wire_type: str, start: int, end: int) -> None:
+    def _add_field(self, found: list[Field] | None, name: str, value: object, wire_type: str, start: int, end: int) -> None:
         if found is not None:
             found.append(Field(name, value, wire_type, start, end, int(self._phase == "value" and not name.startswith("row "))))
