@@ -138,7 +138,7 @@ class Advice(Subscriber):
                 continue
             if track is None:
                 if len(tracks) >= TRACKS_KEPT:
-                    self._let_go()
+                    self._forget_oldest()
                 track = tracks[connection] = self._track(connection, place)
             if kind is RowKind.OPAQUE:
                 continue
@@ -191,7 +191,7 @@ class Advice(Subscriber):
             if step.shape.kind is RowKind.CLOSED and step.counts and not track.connection.asked_to_end:
                 self._failures.ended(track.connection.end, track.end_note)
 
-    def _let_go(self) -> None:
+    def _forget_oldest(self) -> None:
         """Stop watching the oldest connection, because too many are watched, and keep its notes. If
         it continues, its beginning counts as not seen.
         """
@@ -343,41 +343,41 @@ class Advice(Subscriber):
         """The findings so far: failures first, then by cost in round trips, then the rest by their
         numbers.
         """
-        found = self._told(self._sums())
+        found = self._reported(self._sums())
         order = {kind.name: number for number, kind in enumerate(KINDS)}
         return sorted(found, key=lambda one: (not one.failed, -one.cost, order[one.name], -one.number, one.driver, one.note.subject))
 
     def unexplained(self) -> Unexplained:
         """The errors and ends so far that no finding explains."""
-        return self._failures.without([finding.note for finding in self._told(self._sums())])
+        return self._failures.without([finding.note for finding in self._reported(self._sums())])
 
-    def _told(self, notes: dict[Key, Note]) -> list[Finding]:
+    def _reported(self, notes: dict[Key, Note]) -> list[Finding]:
         """The findings that are reported, without those that only repeat another."""
-        told = {key: note for key, note in notes.items() if NAMES[key[0]].told(note)}
+        kept = {key: note for key, note in notes.items() if NAMES[key[0]].is_reported(note)}
         most: dict[Key, int] = {}
         """Key of an explained finding -> the largest cost of a finding that explains it."""
-        for (_, driver, layer, _), note in told.items():
+        for (_, driver, layer, _), note in kept.items():
             for kind, subject in note.explains:
                 key = (kind, driver, layer, subject)
                 most[key] = max(most.get(key, 0), note.cost)
         left = self._joined(
-            {key: note for key, note in told.items() if key not in most or (NAMES[key[0]].stays_if_larger and note.cost > most[key])}
+            {key: note for key, note in kept.items() if key not in most or (NAMES[key[0]].is_kept_if_larger and note.cost > most[key])}
         )
         return [Finding(NAMES[key[0]], key[1], key[2], note) for key, note in left]
 
     @staticmethod
-    def _joined(told: dict[Key, Note]) -> list[tuple[Key, Note]]:
+    def _joined(notes: dict[Key, Note]) -> list[tuple[Key, Note]]:
         """The notes, with those of one cause joined."""
         gone: set[Key] = set()
-        for key in sorted(told, key=lambda key: _NUMBERS[key[0]]):
-            kind, note = NAMES[key[0]], told[key]
+        for key in sorted(notes, key=lambda key: _NUMBERS[key[0]]):
+            kind, note = NAMES[key[0]], notes[key]
             for subject in kind.joined(note) if kind.joins and key not in gone else ():
                 for name in kind.joins:
                     other = (name, key[1], key[2], subject)
-                    if other in told and other not in gone:
-                        note.join(name, told[other])
+                    if other in notes and other not in gone:
+                        note.join(name, notes[other])
                         gone.add(other)
-        return [(key, note) for key, note in told.items() if key not in gone]
+        return [(key, note) for key, note in notes.items() if key not in gone]
 
     def _sums(self) -> dict[Key, Note]:
         sums: dict[Key, Note] = {}

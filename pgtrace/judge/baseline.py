@@ -54,7 +54,7 @@ class Baseline:
     def read(cls, path: Path) -> Baseline:
         """Read the file. Raises UsageError if it is missing or not a baseline."""
         try:
-            told: Any = json.loads(text_of(path))
+            data: Any = json.loads(text_of(path))
         except FileNotFoundError:
             raise UsageError(f"{path}: there is no such baseline; --update-baseline writes it") from None
         except OSError as error:
@@ -62,12 +62,12 @@ class Baseline:
         except (ValueError, RecursionError):
             raise UsageError(f"{path}: not a baseline: it is not JSON") from None
         try:
-            if told["schema"] != SCHEMA:
+            if data["schema"] != SCHEMA:
                 raise UsageError(f"{path}: not a baseline of this version: its schema is not {SCHEMA}")
             findings = frozenset(
-                (FORMER.get(one["finding"], one["finding"]), one["driver"], one["layer"], one["about"]) for one in told["findings"]
+                (FORMER.get(one["finding"], one["finding"]), one["driver"], one["layer"], one["about"]) for one in data["findings"]
             )
-            return cls(findings, frozenset(map(str, told["unexplained"])))
+            return cls(findings, frozenset(map(str, data["unexplained"])))
         except (KeyError, TypeError):
             raise UsageError(f"{path}: not a baseline: fields are missing") from None
 

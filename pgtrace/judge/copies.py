@@ -33,7 +33,7 @@ class Copies:
         """The round trip up to CopyInResponse, if it was a separate one."""
         self._copies: list[tuple[Step, ...]] = []
         self._key = ""
-        self._are_told = False
+        self._is_loop = False
 
     @property
     def is_open(self) -> bool:
@@ -68,17 +68,17 @@ class Copies:
             self._forget()
             return []
         copy = (step,) if begun is None else (begun, step)
-        if self._are_told:
+        if self._is_loop:
             return [(copy, False)]
         self._copies.append(copy)
         if len(self._copies) < REPEATS:
             return []
-        self._are_told = True
-        told, self._copies = self._copies, [copy]
-        return [(one, not number) for number, one in enumerate(told)]
+        self._is_loop = True
+        copies, self._copies = self._copies, [copy]
+        return [(one, not number) for number, one in enumerate(copies)]
 
     def _forget(self) -> None:
-        self._copies, self._are_told, self._key = [], False, ""
+        self._copies, self._is_loop, self._key = [], False, ""
 
 
 def _brings_one(step: Step, trace: Trace) -> bool:

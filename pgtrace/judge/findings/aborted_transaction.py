@@ -25,14 +25,14 @@ class _Watch(Watch):
     def row(self, step: Step) -> None:
         if step.shape.errors and step.sqlstate == _ABORTED and step.shape.status_before == "E":
             if step.counts:
-                self._tell(step)
+                self._report(step)
         elif step.shape.errors and step.shape.status_before != "E":
             self._cause, self._shown = step, False
 
     def lost(self) -> None:
         self._cause = None
 
-    def _tell(self, step: Step) -> None:
+    def _report(self, step: Step) -> None:
         cause = self._cause.sqlstate if self._cause is not None else ""
         note = self.seen.note(KIND, cause)
         if self._cause is not None and not self._shown:
@@ -60,7 +60,7 @@ KIND: Final = Kind(
     "round trip.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=failures,
     remedies=(

@@ -58,7 +58,7 @@ class _Watch(Watch):
                 and not block[1].is_empty
                 and self._is_like_none(block)
             ):
-                self._tell(block)
+                self._report(block)
 
     def lost(self) -> None:
         self._block, self._executions = [], 0
@@ -80,7 +80,7 @@ class _Watch(Watch):
             or statement.shape.portal
         )
 
-    def _tell(self, block: list[Step]) -> None:
+    def _report(self, block: list[Step]) -> None:
         if not all(step.counts for step in block):
             return
         self._times += 1

@@ -75,12 +75,12 @@ class _Watch(Watch):
                 del self._spent[:-1]
                 return
             for one in self._spent:
-                self._tell(one)
+                self._report(one)
             self._spent.clear()
         else:
-            self._tell(step)
+            self._report(step)
         if closes is not None and self._times >= RENEWED:
-            self._tell_close(closes)
+            self._report_close(closes)
 
     def _is_live(self, name: str, place: int) -> bool:
         fate = self.seen.connection.fate(name, place)
@@ -92,7 +92,7 @@ class _Watch(Watch):
         only = not shape.depth and b"C" in shape.sent and b"P" not in shape.sent and b"B" not in shape.sent
         return place if only or shape.tags == ("DEALLOCATE",) else None
 
-    def _tell(self, step: Step) -> None:
+    def _report(self, step: Step) -> None:
         note = self.seen.note(KIND)
         if not step.counts:
             return
@@ -106,7 +106,7 @@ class _Watch(Watch):
         note.show(step.place, "prepared again: it was dropped for another")
         self.seen.row_of(step.place, KIND)
 
-    def _tell_close(self, place: int) -> None:
+    def _report_close(self, place: int) -> None:
         if place in self._closed:
             return
         if len(self._closed) >= _TEXTS_KEPT:
@@ -138,7 +138,7 @@ KIND: Final = Kind(
     "prepared again.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.cost or note.times,
     cares=_cares,
     remedies=(Remedy("use a larger statement cache, at least as large as the number of texts in use"),),

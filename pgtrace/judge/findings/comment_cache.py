@@ -63,15 +63,15 @@ class _Watch(Watch):
             return
         if text.times == TIMES:
             for one in text.spent:
-                self._tell(one, first=one is text.spent[0])
+                self._report(one, first=one is text.spent[0])
             del text.spent[1:]
-        self._tell(step)
+        self._report(step)
 
     def lost(self) -> None:
         self._texts.clear()
         self._latest = None
 
-    def _tell(self, step: Step, *, first: bool = False) -> None:
+    def _report(self, step: Step, *, first: bool = False) -> None:
         if not step.counts:
             return
         note = self.seen.note(KIND, step.key)
@@ -98,7 +98,7 @@ KIND: Final = Kind(
     "which is parsed and planned each time and pushes others out of the cache.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.cost or note.times,
     cares=_cares,
     remedies=(

@@ -47,7 +47,7 @@ class _Watch(Watch):
         self._work = 0
         self._opening = 0
         """Round trips with the queries that a layer sends on an engine's first connection."""
-        self._told = False
+        self._is_reported = False
 
     def row(self, step: Step) -> None:
         shape = step.shape
@@ -65,11 +65,11 @@ class _Watch(Watch):
 
     def settle(self) -> None:
         connection = self.seen.connection
-        if self._told or not self.seen.over or not self.seen.counts or not self.seen.setup or self._work > FEW:
+        if self._is_reported or not self.seen.over or not self.seen.counts or not self.seen.setup or self._work > FEW:
             return
         if connection.kind != "session" or connection.backend_pid is None or connection.was_put_aside or connection.fatal:
             return  # the server ended it, so its few statements prove nothing
-        self._told = True
+        self._is_reported = True
         note = self.seen.note(KIND)
         note.times += 1
         note.cost += self.seen.setup
@@ -106,7 +106,7 @@ KIND: Final = Kind(
     why="Each connection costs set-up round trips, a handshake and a server process before its first query. A pool pays that once.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times >= CONNECTIONS,
+    is_reported=lambda note: note.times >= CONNECTIONS,
     remedies=(Remedy("use a pool of long-lived connections, in the application or in front of the server"),),
     first=(_FEWER,),
     is_first=lambda note: not note.facts[APART],

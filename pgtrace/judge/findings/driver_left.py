@@ -26,7 +26,7 @@ class _Watch(Watch):
         super().__init__(seen)
         self._setup: Step | None = None
         self._after_fatal: Step | None = None
-        self._told = False
+        self._is_reported = False
 
     def other(self, step: Step) -> None:
         if step.shape.kind is RowKind.SETUP:
@@ -38,7 +38,7 @@ class _Watch(Watch):
     def settle(self) -> None:
         step = self.seen.before or (self._setup if not self.seen.round_trips else None)
         connection = self.seen.connection
-        if self._told or step is None or step is self._after_fatal or not step.counts or connection.closed_ns is None:
+        if self._is_reported or step is None or step is self._after_fatal or not step.counts or connection.closed_ns is None:
             return
         label = self.seen.trace.rows[step.place].label
         shape = step.shape
@@ -49,7 +49,7 @@ class _Watch(Watch):
             words = "the driver left before the answer was complete; the time is not known" if incomplete and not connection.ends else ""
         if not words:
             return
-        self._told = True
+        self._is_reported = True
         note = self.seen.note(KIND, BEFORE_LOGIN if shape.kind is RowKind.SETUP else "")
         note.times += 1
         note.words = note.words or words
@@ -68,7 +68,7 @@ KIND: Final = Kind(
     why="A busy server does not notice that its client is gone: the statement runs to its end and keeps its locks.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
     cares_other=lambda step: step.shape.kind is RowKind.SETUP and bool(step.label.end),

@@ -93,7 +93,7 @@ class _Watch(Watch):
         """The number of other round trips that only begin or end a block."""
         self._checks: dict[str, list[tuple[int, bool]]] = {}
         self._uses: Counter[str] = Counter()
-        self._told: dict[str, Note] = {}
+        self._notes: dict[str, Note] = {}
         self._block: list[Step] = []
         """The transaction so far, if it may be a check."""
         self._savepoint: list[Step] = []
@@ -200,11 +200,11 @@ class _Watch(Watch):
         self._uses[_SAVEPOINTS] -= len(places) // 2
         self._checked -= len(places)
         waiting = self._checks.get(_SAVEPOINTS, [])
-        told = places.difference(waiting)
+        reported = places.difference(waiting)
         waiting[:] = [one for one in waiting if one not in places]
-        note = self._told.get(_SAVEPOINTS)
+        note = self._notes.get(_SAVEPOINTS)
         if note is not None:
-            counted = {place for place, counts in told if counts}
+            counted = {place for place, counts in reported if counts}
             note.cost = max(0, note.cost - len(counted))
             note.times = max(0, note.times - len(counted))
             note.evidence = [one for one in note.evidence if one.place not in counted]
@@ -232,10 +232,10 @@ class _Watch(Watch):
             self._checked += len(steps)
             self._around -= sum(map(_is_around, steps))
             work = self.seen.round_trips + 1 - self._checked
-        if words not in self._told and (self._uses[words] < TIMES or not TIMES <= work <= MOST_WORK * len(checks)):
+        if words not in self._notes and (self._uses[words] < TIMES or not TIMES <= work <= MOST_WORK * len(checks)):
             del checks[:-_CHECKS_KEPT]
             return
-        note = self._told.setdefault(words, self.seen.note(KIND, words))
+        note = self._notes.setdefault(words, self.seen.note(KIND, words))
         note.fact(words)
         for place, counts in checks:
             if counts:

@@ -77,7 +77,7 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),
-    told=lambda note: note.times >= TIMES,
+    is_reported=lambda note: note.times >= TIMES,
     joins=(SPLIT,),
     also={SPLIT: ()},
     joined=_joined,

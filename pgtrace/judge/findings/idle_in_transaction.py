@@ -49,7 +49,7 @@ KIND: Final = Kind(
     "does something else.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: in_seconds(note.amount),
     cares=nothing,
     remedies=(

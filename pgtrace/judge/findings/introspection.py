@@ -33,7 +33,7 @@ class _Watch(Watch):
         self._known: dict[int, bool] = {}
         self._all = self._own = 0
         self._places: list[tuple[int, str]] = []
-        self._told: Note | None = None
+        self._note: Note | None = None
         self._sent: set[tuple[int, int]] = set()
         """The forms in which queries were sent: hashes of the text, and of the rest of the
         messages.
@@ -114,10 +114,10 @@ class _Watch(Watch):
         self._all += len(steps) * steps[0].counts
 
     def settle(self) -> None:
-        if not self._own or not self.seen.over or self._told is not None:
+        if not self._own or not self.seen.over or self._note is not None:
             return
         is_again = self._again >= TIMES and self._again * TENTH >= self._all
-        note = self._told = self.seen.note(KIND, AGAIN if is_again else "")
+        note = self._note = self.seen.note(KIND, AGAIN if is_again else "")
         note.times += 1
         note.cost += self._again if is_again else self._own
         note.amount += self._all
@@ -149,6 +149,6 @@ KIND: Final = Kind(
     why="A driver that does not know a type looks it up in the catalogs, again on each new connection. Long-lived connections do so once.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.subject == AGAIN or (note.times >= CONNECTIONS and note.cost * FIFTH >= note.amount),
+    is_reported=lambda note: note.subject == AGAIN or (note.times >= CONNECTIONS and note.cost * FIFTH >= note.amount),
     remedies=(Remedy("use a pool of long-lived connections; or register the types with the driver, once for each new connection"),),
 )

@@ -17,14 +17,14 @@ from pgtrace.protocol.codes import BACKEND
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._told = False
+        self._is_reported = False
 
     def settle(self) -> None:
         connection = self.seen.connection
         asked = connection.keepalive
-        if self._told or asked is None or connection.closed_ns is None or connection.asked_to_end:
+        if self._is_reported or asked is None or connection.closed_ns is None or connection.asked_to_end:
             return
-        self._told = True
+        self._is_reported = True
         waited_ns = (connection.ended_ns or connection.closed_ns) - asked.time_ns
         by_server = connection.ends[0].side == BACKEND if connection.ends else connection.closed_by == "server"
         note = self.seen.note(KIND)
@@ -47,7 +47,7 @@ KIND: Final = Kind(
     why="A server that gets no reply within wal_sender_timeout assumes that its standby is dead and ends the connection.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
     remedies=(

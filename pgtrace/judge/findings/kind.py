@@ -4,7 +4,7 @@ A module of this package defines one kind: `KIND`, and a Watch. Each connection 
 kind. It receives the connection's round trips in order (row), its other rows (other), its end, and
 a call to settle. It records what it sees in a Note per subject: the normalised SQL, a flight, or
 anything else that separates two causes. Notes with the same kind, driver, layer and subject are
-added up over all connections; Kind.told says whether the sum is reported.
+added up over all connections; Kind.is_reported says whether the sum is reported.
 
 A watch relies only on what passed: the messages, their round trip, the transaction status, the
 command tags, and what the session knows about names. Only successful commands have tags. Anything
@@ -481,7 +481,7 @@ class Kind:
     watch: type[Watch]
     what: Callable[[Note], str]
     """Makes the line that says what happened."""
-    told: Callable[[Note], bool] = lambda note: note.cost > 0
+    is_reported: Callable[[Note], bool] = lambda note: note.cost > 0
     number: Callable[[Note], float] = lambda note: note.cost
     cares: Callable[[Shape], bool] = _all
     """Whether a round trip with that shape is of interest; asked once for each shape."""
@@ -499,7 +499,7 @@ class Kind:
     """Whether its cost is in set-up round trips, which are counted separately."""
     of_joins: bool = False
     """Whether it needs a trace in which both sides of a pooler are joined."""
-    stays_if_larger: bool = False
+    is_kept_if_larger: bool = False
     """Whether it is reported next to a finding that explains it, if it costs more."""
     is_counted: Callable[[Shape], bool] = _all
     """Whether a row with that shape counts once for its line of code."""

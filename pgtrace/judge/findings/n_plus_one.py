@@ -152,7 +152,7 @@ class _Watch(Watch):
             is_proven = self._rounds.take(key, step.rows, step.place)
         if self._loop is not None and key == self._keys[self._at] and runs and self._goes_on(step):
             self._at = (self._at + 1) % len(self._keys)
-            self._tell(self._loop, step)
+            self._report(self._loop, step)
             return
         is_one_of_many = self._is_one_of_many(key, step)
         if not is_one_of_many or not self._goes_on(step):
@@ -193,7 +193,7 @@ class _Watch(Watch):
             self.seen.row_of(step.place, KIND)
         for step in steps[:-1][:EVIDENCE_KEPT]:
             self._show(self._loop, step)
-        self._tell(self._loop, steps[-1])
+        self._report(self._loop, steps[-1])
 
     def lost(self) -> None:
         self._turns.clear()
@@ -239,7 +239,7 @@ class _Watch(Watch):
         """Take the next step of a run in a block whose rounds may be uneven."""
         if self._loose is not None:
             if key in self._keys:
-                self._tell(self._loose, step)
+                self._report(self._loose, step)
             return
         if self._uneven is None:
             return
@@ -259,7 +259,7 @@ class _Watch(Watch):
             self.lost()
         if self._loose is not None:
             if key in self._keys:
-                self._tell(self._loose, step)
+                self._report(self._loose, step)
             return
         self._recent.append(step)
         if not is_proven or self._rounds.found is None:
@@ -294,7 +294,7 @@ class _Watch(Watch):
         note.fact("uneven")
         firsts = {steps[0].place for key, steps in often.items() if key not in before}
         for step in sorted((step for steps in often.values() for step in steps), key=lambda step: step.place):
-            self._tell(note, step, first=step.place in firsts)
+            self._report(note, step, first=step.place in firsts)
 
     def _are_alike(self, run: list[Step], period: int) -> bool:
         """Whether most steps have the same values as in the previous round, as far as values are
@@ -396,7 +396,7 @@ class _Watch(Watch):
         elif same:
             note.fact("uneven")
         for place, step in enumerate(run):
-            self._tell(note, step, first=place < period and step.key not in before)
+            self._report(note, step, first=place < period and step.key not in before)
 
     def _explain_repeats(self, note: Note) -> None:
         """Let the loop explain repeats of its statements: a value may occur twice in a loop, for
@@ -423,7 +423,7 @@ class _Watch(Watch):
             known = self._mergeable[key] = is_first and not is_own(self.seen, step.label.sql)
         return known
 
-    def _tell(self, note: Note, step: Step, *, first: bool = False) -> None:
+    def _report(self, note: Note, step: Step, *, first: bool = False) -> None:
         if not step.counts or step.key in self._same:
             return
         self.seen.row_of(step.place, KIND)

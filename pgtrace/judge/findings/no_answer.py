@@ -76,7 +76,7 @@ KIND: Final = Kind(
     "forever.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=lambda shape: _runs_nothing(shape) or (bool(shape.depth) and shape.received[-1:] != b"Z"),
     cares_other=lambda step: step.shape.kind is RowKind.SETUP and step.duration_ms >= WAITS_NS / 1e6,

@@ -44,7 +44,7 @@ KIND: Final = Kind(
     "only warns, and the program continues without the setting.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=_cares,
     remedies=(

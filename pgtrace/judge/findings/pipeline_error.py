@@ -49,7 +49,7 @@ KIND: Final = Kind(
     "previous Sync is rolled back.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=failures,
     remedies=(

@@ -28,7 +28,7 @@ KIND: Final = Kind(
     why="The driver waits for these statements as it does for its own, and each one keeps a server connection busy.",
     watch=Watch,
     what=_what,
-    told=lambda note: note.times >= TIMES and note.times * ONE_IN >= note.amount,
+    is_reported=lambda note: note.times >= TIMES and note.times * ONE_IN >= note.amount,
     cares=nothing,
     remedies=(Remedy("use a newer pooler: PgBouncer 1.24 does this once per server connection"),),
 )

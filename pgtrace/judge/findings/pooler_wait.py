@@ -40,7 +40,7 @@ KIND: Final = Kind(
     why="All server connections of the pool are in use, by other drivers or by transactions that wait for their application.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times >= TIMES,
+    is_reported=lambda note: note.times >= TIMES,
     number=lambda note: in_seconds(note.amount),
     remedies=(
         Remedy(

@@ -71,11 +71,11 @@ class _Watch(Watch):
         given_up = max(0, self._prepared - live)
         alike = {key: prepared - given_up for key, prepared in self._by_text.items() if prepared - given_up >= ALIKE}
         for key, names in alike.items():
-            self._tell(key, names, live)
+            self._report(key, names, live)
         if live > MANY and not alike:
-            self._tell_all(live)
+            self._report_all(live)
 
-    def _tell_all(self, live: int) -> None:
+    def _report_all(self, live: int) -> None:
         """Report that too many different statements are alive."""
         note = self.seen.note(KIND)
         note.times, note.amount = len(self._by_text), live
@@ -84,7 +84,7 @@ class _Watch(Watch):
                 note.show(place, f"prepares {name}")
                 self.seen.row_of(place, KIND)
 
-    def _tell(self, key: str, alike: int, live: int) -> None:
+    def _report(self, key: str, alike: int, live: int) -> None:
         if not self._rows[key]:
             return
         note = self.seen.note(KIND, key)
@@ -110,7 +110,7 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=lambda shape: shape.prepares,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.amount,
     remedies=(
         Remedy("pass values as parameters, not in the text", needs=(IN_TEXT,), tried="parameters-kept", clients=("pg8000",)),

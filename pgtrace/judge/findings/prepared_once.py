@@ -63,7 +63,7 @@ class _Text:
     differs: str = ""
     """Whether another text had another literal."""
     once: int = 0
-    untold: list[_Name] = field(default_factory=list)
+    unreported: list[_Name] = field(default_factory=list)
     note: Note | None = None
 
 
@@ -132,8 +132,8 @@ class _Watch(Watch):
         text = self._texts.get(key)
         if name.uses > 1 and name.spent and text is not None:  # not once after all
             text.once -= 1
-            if name in text.untold:
-                text.untold.remove(name)
+            if name in text.unreported:
+                text.unreported.remove(name)
             elif text.note is not None:
                 counted = [one for one in name.spent if one.counts]
                 text.note.cost -= len(counted)
@@ -143,7 +143,7 @@ class _Watch(Watch):
     def _once(self, text: _Text, earlier: _Name, step: Step) -> None:
         text.once += 1
         earlier.spent = [spent for spent in (earlier.given_up, step) if spent is not None]
-        text.untold.append(earlier)
+        text.unreported.append(earlier)
         if text.once < PREPARED_ONCE - 1:
             return
         note = text.note = self.seen.note(KIND, step.key)
@@ -154,12 +154,12 @@ class _Watch(Watch):
             note.fact(why)
         if self._resets >= _RESETS:
             note.fact(RESET)
-        for spent in (spent for one in text.untold for spent in one.spent if spent.counts):
+        for spent in (spent for one in text.unreported for spent in one.spent if spent.counts):
             self.seen.row_of(spent.place, KIND)
             note.cost += 1
             note.times += spent.only_prepares
             note.show(spent.place, f"prepares {spent.shape.statement}" if spent.only_prepares else "drops it")
-        text.untold.clear()
+        text.unreported.clear()
 
 
 def _what(note: Note) -> str:

@@ -68,8 +68,8 @@ class _Watch(Watch):
             if len(runs) < REPARSES:
                 return
             for place in runs[:-1]:
-                self._tell(step.key, place)
-        self._tell(step.key, step.place)
+                self._report(step.key, place)
+        self._report(step.key, step.place)
 
     def rests(self, step: Step) -> bool:
         return not step.sends("P") and not cause(step.shape)
@@ -83,7 +83,7 @@ class _Watch(Watch):
             if len(self._sent_types) > _TEXTS_KEPT:
                 self._sent_types.clear()
 
-    def _tell(self, key: str, place: int) -> None:
+    def _report(self, key: str, place: int) -> None:
         why = self._forgotten.why(self.seen.connection.driver, prepares=self._prepares)
         if why == FAILED:
             return
@@ -129,7 +129,7 @@ KIND: Final = Kind(
     "prepared statement is parsed once.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=lambda shape: b"B" in shape.sent or bool(cause(shape)) or (bool(shape.statement) and b"P" in shape.sent),
     remedies=(

@@ -40,7 +40,7 @@ class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
         self._refused: Step | None = None
-        self._told = False
+        self._is_reported = False
 
     def other(self, step: Step) -> None:
         if step.shape.errors and step.shape.kind is RowKind.SETUP and self._refused is None:
@@ -48,9 +48,9 @@ class _Watch(Watch):
 
     def settle(self) -> None:
         step = self._refused
-        if self._told or step is None or not step.counts:
+        if self._is_reported or step is None or not step.counts:
             return
-        self._told = True
+        self._is_reported = True
         state, text = step.sqlstate, step.label.message
         parameter, version = _PARAMETER.search(text), _VERSION.search(text)
         failure = step.failure("28000")
@@ -96,7 +96,7 @@ KIND: Final = Kind(
     why="The server refuses the connection: nothing runs on it, and its round trips are wasted.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
     cares_other=lambda step: bool(step.shape.errors),

@@ -81,7 +81,7 @@ class _Query:
     """The number of rows in its latest answer."""
     places: list[int]
     """Rows that ran it, until it is reported."""
-    is_told: bool = False
+    is_reported: bool = False
     pauses: list[int] = field(default_factory=list)
     """The pauses between runs that followed each other directly, until it is reported."""
     values: int | None = None
@@ -99,7 +99,7 @@ class _Query:
         """
         if step.rows == self.rows:
             return True
-        self.rows, self.places, self.pauses, self.is_told = step.rows, [step.place], [], False
+        self.rows, self.places, self.pauses, self.is_reported = step.rows, [step.place], [], False
         return False
 
 
@@ -162,8 +162,8 @@ class _Watch(Watch):
         self._latest = query
         if not query.answered(step) or not step.counts or self.seen.trace.values_blanked:
             return
-        if query.is_told:
-            self._tell(step.key, step.place)
+        if query.is_reported:
+            self._report(step.key, step.place)
             return
         follows = query is latest and step.shape.status_before == "I"
         if not follows and len(query.places) == TIMES - 1 and query.is_poll:
@@ -174,9 +174,9 @@ class _Watch(Watch):
         if len(query.places) >= TIMES and query.is_poll:
             del query.places[0], query.pauses[0]
         elif len(query.places) >= TIMES:
-            query.is_told = True
+            query.is_reported = True
             for number, place in enumerate(query.places):
-                self._tell(step.key, place, first=not number)
+                self._report(step.key, place, first=not number)
             query.places.clear()
 
     def _first(self, question: tuple[int, int], step: Step) -> _Query:
@@ -211,7 +211,7 @@ class _Watch(Watch):
         self._of_text.clear()
         self._unknown.clear()
 
-    def _tell(self, key: str, place: int, *, first: bool = False) -> None:
+    def _report(self, key: str, place: int, *, first: bool = False) -> None:
         note = self.seen.note(KIND, key)
         note.times += 1
         note.cost += not first
@@ -234,6 +234,6 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=_cares,
-    stays_if_larger=True,
+    is_kept_if_larger=True,
     remedies=(Remedy("keep the answer for the unit of work: pass it on, or cache it", tried="asked-once", clients=DEMO),),
 )

@@ -31,14 +31,14 @@ class _Watch(Watch):
         """The latest round trip that did work in the open block."""
         self._pings: set[str] = set()
         """Texts of the pings seen outside of blocks."""
-        self._told_of_another = False
+        self._is_hand_on_reported = False
         """Whether it was already reported that another task or thread continues in this block."""
 
     def row(self, step: Step) -> None:
         shape = step.shape
         words = ""
         if shape.status_before not in _INSIDE:
-            self._worked, self._told_of_another = None, False
+            self._worked, self._is_hand_on_reported = None, False
             if is_ping(step, self.seen.before):
                 self._pings.add(step.label.sql[:100])
         elif self._worked is not None:
@@ -50,8 +50,8 @@ class _Watch(Watch):
                 words = "DISCARD ALL inside a transaction, where it fails"
             elif is_ping(step, self.seen.before) and step.label.sql[:100] in self._pings:
                 words = "the pool's ping inside a transaction"
-            elif not self._told_of_another and self._is_handed_on(step):
-                words, self._told_of_another = _HANDED_ON, True
+            elif not self._is_hand_on_reported and self._is_handed_on(step):
+                words, self._is_hand_on_reported = _HANDED_ON, True
         if words and step.counts and self._worked is not None:
             note = self.seen.note(KIND, words)
             note.times += 1
@@ -91,7 +91,7 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=lambda shape: shape.status in ("T", "E") or shape.status_before in ("T", "E") or may_be_ping(shape),
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     remedies=(
         Remedy(

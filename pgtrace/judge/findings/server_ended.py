@@ -35,7 +35,7 @@ class _Watch(Watch):
         self._before: Step | None = None
         self._fatal: Step | None = None
         self._end: tuple[int, int | None, str] | None = None
-        self._told = False
+        self._is_reported = False
 
     def row(self, step: Step) -> None:
         if fatals.cause(step.label):
@@ -55,7 +55,7 @@ class _Watch(Watch):
         self._end = (place, pause_ns, words)
 
     def settle(self) -> None:
-        if self._told:
+        if self._is_reported:
             return
         connection = self.seen.connection
         if connection.keepalive is not None:
@@ -75,7 +75,7 @@ class _Watch(Watch):
             return
         if fatal is not None and not fatal.counts:
             return
-        self._told = True
+        self._is_reported = True
         note = self.seen.note(KIND, cause)
         note.times += 1
         if cause in IDLE_TOO_LONG:
@@ -133,7 +133,7 @@ KIND: Final = Kind(
     why="An open transaction is rolled back, and the driver notices the end when it next uses the connection.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     joins=(USED, IDLE),
     also={IDLE: (), USED: (Remedy(CHECK_OR_RETRY, tried=CHECKED, clients=_CLOSE_BY_HAND),)},

@@ -148,7 +148,7 @@ class _Watch(Watch):
         if self._kept and shape.status_before == "I" and shape.depth:
             if not resets:
                 for kept in self._kept:
-                    self._tell(kept, step.place)
+                    self._report(kept, step.place)
             if not resets or not self.seen.signs:
                 self._kept.clear()
         if shape.depth:
@@ -217,10 +217,10 @@ class _Watch(Watch):
         if self.seen.signs:
             for kept in self._kept:
                 if kept.what == _LISTEN:
-                    self._tell(kept, place, "behind the pooler the server connection may have been another's by then")
+                    self._report(kept, place, "behind the pooler the server connection may have been another's by then")
             self._kept.clear()
 
-    def _tell(self, kept: _Held, after: int, words: str = "the next transaction may get another server connection") -> None:
+    def _report(self, kept: _Held, after: int, words: str = "the next transaction may get another server connection") -> None:
         step, what = kept.step, kept.what
         if not step.counts:
             return
@@ -250,7 +250,7 @@ KIND: Final = Kind(
     "Without a pooler, it is safe.",
     watch=_Watch,
     what=_what,
-    told=lambda note: bool(note.facts["pooler"]) or (note.times >= TIMES and note.subject != _LISTEN),
+    is_reported=lambda note: bool(note.facts["pooler"]) or (note.times >= TIMES and note.subject != _LISTEN),
     number=lambda note: note.times,
     cares=_cares,
     remedies=(

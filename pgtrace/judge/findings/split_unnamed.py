@@ -65,7 +65,7 @@ KIND: Final = Kind(
     watch=_Watch,
     what=_what,
     cares=lambda shape: not shape.statement and any(letter in shape.sent for letter in b"PDB"),
-    told=lambda note: note.times >= TIMES,
+    is_reported=lambda note: note.times >= TIMES,
     number=lambda note: note.times,
     remedies=(Remedy("behind a pooler, use a call that sends Parse, Bind and Execute together, or put a transaction around it"),),
 )

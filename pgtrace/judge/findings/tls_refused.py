@@ -18,13 +18,13 @@ from pgtrace.trace import reconnects, refused_tls
 class _Watch(Watch):
     def __init__(self, seen: Seen) -> None:
         super().__init__(seen)
-        self._told = False
+        self._is_reported = False
 
     def settle(self) -> None:
         how = self.seen.connection.tls_refused
-        if self._told or not how or reconnects.came_back(self.seen.trace, self.seen.connection, plain=True):
+        if self._is_reported or not how or reconnects.came_back(self.seen.trace, self.seen.connection, plain=True):
             return
-        self._told = True
+        self._is_reported = True
         note = self.seen.note(KIND)
         note.times += 1
         note.fact(how)
@@ -47,7 +47,7 @@ KIND: Final = Kind(
     "certificate comes from a CA of its own. A driver that insists on TLS, or does not trust the CA, gives up.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     remedies=(
         Remedy(

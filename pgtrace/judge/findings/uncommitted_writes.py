@@ -187,7 +187,7 @@ KIND: Final = Kind(
     "is lost. Without autocommit, drivers begin a transaction with the first statement.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=_cares,
     remedies=(

@@ -58,7 +58,7 @@ KIND: Final = Kind(
     "statement fails.",
     watch=_Watch,
     what=_what,
-    told=lambda note: note.times > 0,
+    is_reported=lambda note: note.times > 0,
     number=lambda note: note.times,
     cares=nothing,
     remedies=(Remedy(CHECK_OR_RETRY, tried=CHECKED, clients=("psycopg2", "pg8000")),),
