@@ -55,7 +55,7 @@ def test_standard_input_is_the_assistants() -> None:
         [sys.executable, "-m", "pgtrace", "mcp", "-"], capture_output=True, text=True, check=False, cwd=ROOT, stdin=subprocess.DEVNULL
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert "standard input is the assistant's" in done.stderr
+    assert "standard input belongs to the assistant" in done.stderr
 
 
 def test_a_missing_package_is_named() -> None:
