@@ -78,16 +78,16 @@ def read_joined(files: Iterable[Path], *, timeline: bool = True, quiet: bool = F
     if in_context("no_join", False) or (len(paths) < 2 and not trace.has_legs):
         return trace, None
     if not trace.timeline:
-        trace = _again(trace, trace.once_more(timeline=True), quiet=quiet)
+        trace = _read_again(trace, trace.once_more(timeline=True), quiet=quiet)
     joins = join(trace, quiet=quiet)
     if joins is None:
         return trace, None
-    counted = _again(trace, trace.once_more(joins.connections), quiet=quiet)
+    counted = _read_again(trace, trace.once_more(joins.connections), quiet=quiet)
     joins.use_trace(counted)
     return counted, joins
 
 
-def _again(trace: Trace, again: Trace, *, quiet: bool) -> Trace:
+def _read_again(trace: Trace, again: Trace, *, quiet: bool) -> Trace:
     """Read the same captures again as another trace."""
     turns(lambda: again.update(_STEP_S), lambda: again.read_bytes / max(1, again.size_bytes), "counting", quiet=quiet)
     trace.close()

@@ -155,12 +155,12 @@ class Advice(Subscriber):
 
     def completed(self, rows: Columns) -> None:
         for index in sorted(self._open.intersection(rows.connections)):
-            self._go_on(index)
+            self._take_waiting(index)
 
     def settle(self, *, is_all: bool) -> None:
         for index in sorted(self._open):
             if index in self._tracks:
-                self._go_on(index)
+                self._take_waiting(index)
         for track in self._tracks.values():
             track.pass_on()
         if is_all:
@@ -227,7 +227,7 @@ class Advice(Subscriber):
         else:
             track.lose()
 
-    def _go_on(self, index: int) -> None:
+    def _take_waiting(self, index: int) -> None:
         """Take a connection's waiting rows, up to the next one that is still open."""
         waiting = self._tracks[index].waiting
         while waiting:
@@ -247,7 +247,7 @@ class Advice(Subscriber):
         rows = self.trace.rows
         shape = rows.shape_at(entry.shape)
         if shape.kind in _LOOKED_AT_ALONE:
-            self._other(track, self._step(place, entry, shape))
+            self._take_other(track, self._step(place, entry, shape))
         if shape.kind is RowKind.GAP:
             track.lose()
         elif shape.kind is RowKind.SETUP:
@@ -286,7 +286,7 @@ class Advice(Subscriber):
         track.ended_ns = opened_ns + round(duration_ms * 1e6)
         track.latest = place
 
-    def _other(self, track: Track, step: Step) -> None:
+    def _take_other(self, track: Track, step: Step) -> None:
         """A row that is not a round trip after set-up."""
         self._count(step)
         track.other(step)

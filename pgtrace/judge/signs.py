@@ -120,7 +120,7 @@ class Signs:
     @property
     def words(self) -> str:
         """The signs, in words; empty if there are none."""
-        self.look()
+        self.check_pid()
         return next(iter(self._shared), "") or self._upstreams.other_side(self._connection)
 
     @property
@@ -142,7 +142,7 @@ class Signs:
         if len(signs) < _KEPT:
             signs[words] = None
 
-    def look(self) -> None:
+    def check_pid(self) -> None:
         """Look for signs in the process id that the server sent at login."""
         pid = self._connection.backend_pid
         if self._looked or pid is None:

@@ -186,13 +186,13 @@ class Track:
                     self._watch(place).used_after(self.fatal, step)
             self.alike, self._run = alike, 0
             self.counts |= step.counts
-            for row in self._asked(alike[0], step.shape):
+            for row in self._handlers_of(alike[0], step.shape):
                 row(step)
             if step.shape.errors:
                 self._look_for_fatal(step)
         elif self._each is None and self._run < _SHORT_RUN:
             self._run += 1
-            for row in self._asked(alike[0], step.shape):
+            for row in self._handlers_of(alike[0], step.shape):
                 row(step)
         else:
             for row in self._each if self._each is not None else self._let_rest(step):
@@ -223,7 +223,7 @@ class Track:
         self.latest = place
         return True
 
-    def _asked(self, number: int, shape: Shape) -> tuple[Callable[[Step], None], ...]:
+    def _handlers_of(self, number: int, shape: Shape) -> tuple[Callable[[Step], None], ...]:
         """The functions to call with a round trip of that shape."""
         rows = self._rows_of.get(number)
         if rows is None:
@@ -274,7 +274,7 @@ class Track:
         if step.shape.errors or step.shape.kind is RowKind.ASYNCHRONOUS:
             self.signs.take(step)
         if step.shape.kind is RowKind.SETUP:
-            self.signs.look()
+            self.signs.check_pid()
             self.counts |= step.counts
         for place in _OTHER:
             if KINDS[place].cares_other(step):

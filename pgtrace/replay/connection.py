@@ -52,7 +52,7 @@ class Connection:
     def start(self) -> None:
         """Send the first units."""
         self._loop.watch(self._socket, READ, self._ready)
-        self._go_on()
+        self._process()
 
     def leave(self) -> None:
         """End the connection now."""
@@ -76,12 +76,12 @@ class Connection:
             except OSError:
                 data = b""
             if data:
-                self._go_on(data)
+                self._process(data)
             else:
                 self.lost = not self.player.done
                 self.leave()
 
-    def _go_on(self, data: bytes = b"") -> None:
+    def _process(self, data: bytes = b"") -> None:
         """Process received data, and send the units that are due."""
         player = self.player
         reply = player.feed(data, NEVER if self._waits else self._loop.until_ns())
@@ -94,7 +94,7 @@ class Connection:
         if player.done:
             self._wait_until(self._ended_ns, self.leave)
         elif not self._loop.is_at_max and (next_ns := player.next_ns) is not None:
-            self._wait_until(next_ns, self._go_on)
+            self._wait_until(next_ns, self._process)
 
     def _wait_until(self, recorded_ns: int, then: Callable[[], None]) -> None:
         """Call `then` at a recorded time; until then, every due unit waits for an answer."""

@@ -201,7 +201,7 @@ class Session(Machine):
             return None
         return Rest(self.framer, self.status, self.statements.in_block, self.offsets)
 
-    def go_on(self, time_ns: int, rest: Rest) -> None:
+    def continue_from(self, time_ns: int, rest: Rest) -> None:
         """Continue from another session's state."""
         self.framer, self.status, self.statements.in_block = rest.framer, rest.status, rest.in_block
         self._offsets = list(rest.offsets)
@@ -495,7 +495,7 @@ class Session(Machine):
             self._known.clear()
             self._kept = 0
         self._kept += 1
-        known = Known(exchange.again(), self.status, self.statements.in_block, frozenset(self.statements.suspended), reused)
+        known = Known(exchange.for_repeats(), self.status, self.statements.in_block, frozenset(self.statements.suspended), reused)
         cache = self._known.setdefault(place, {})
         if asked not in cache:
             cache[asked] = Answers()

@@ -125,7 +125,7 @@ class Exchange:
             part.rows, part.values_text, part.values_binary = self.returned(known, rows)
         return Exchange(self.effect, (part,), first=statement)
 
-    def again(self) -> Exchange:
+    def for_repeats(self) -> Exchange:
         """This exchange for any number of rows, if all of it was sent in one read and answered in
         one."""
         parts = []

@@ -54,7 +54,7 @@ class Blanking:
         text = self._again + piece.decode("latin-1")
         tokens = scan(text)
         covered = _cover(text, tokens)[len(self._again) :]
-        self._again = _again(text, tokens)
+        self._again = _replacement(text, tokens)
         self._lost = len(self._again) > _LONGEST_AGAIN
         return covered.encode("latin-1")
 
@@ -131,7 +131,7 @@ def _depth(token: str) -> tuple[int, str]:
     return depth, token[-1] if end < len(token) and token[-1] in "*/" else ""
 
 
-def _again(text: str, tokens: list[Token]) -> str:
+def _replacement(text: str, tokens: list[Token]) -> str:
     """A short replacement for the end of the text, with which scanning continues as it would with
     the whole text."""
     parts: list[str] = []

@@ -106,7 +106,7 @@ class LiveWindow(Window):
         self._awaited = now if self._awaited is None else self._awaited & now
         return not self._awaited
 
-    def asked(self) -> Self:
+    def reset(self) -> Self:
         """The window itself, reset for a new quiet()."""
         self._awaited = None
         return self
@@ -187,7 +187,7 @@ class Suite:
         """Read all that has passed, and wait for round trips under way in the window. Returns False
         if that took too long.
         """
-        return self.recorder.quiet(window.asked())
+        return self.recorder.quiet(window.reset())
 
     @property
     def saw_nothing(self) -> bool:

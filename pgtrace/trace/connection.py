@@ -371,7 +371,7 @@ class Connection(Identity):
         session = self._open(EvidenceCollector(enough=True))
         session.parameters.update(server_version=self.server_version, application_name=self._application_name)
         if self._resting is not None:
-            session.go_on(time_ns, self._resting)
+            session.continue_from(time_ns, self._resting)
         else:
             session.resume(time_ns, Session(), (offset, offset))
         self._keeper.woken(self)

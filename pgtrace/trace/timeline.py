@@ -90,7 +90,7 @@ class TimelineWriter:
     def draw(self, exchange: Exchange, passage: Passage) -> None:
         """Write the row of a round trip, as it is now."""
         if exchange.note is None:
-            exchange.note = self._look(exchange, passage)
+            exchange.note = self._label_and_shape(exchange, passage)
         label, shape, introspects = exchange.note
         note, opened_ns, _, first_ns, closed_ns, waited_ns, offsets, rows, sent_bytes, received_bytes, values, _, _ = passage
         self._rows.write(
@@ -203,7 +203,7 @@ class TimelineWriter:
 
         return message_inside(copies.now, side, body, lambda oid: copies.relation_at(oid, here), in_stream=copies.in_stream)
 
-    def _look(self, exchange: Exchange, passage: Passage) -> tuple[int, int, bool]:
+    def _label_and_shape(self, exchange: Exchange, passage: Passage) -> tuple[int, int, bool]:
         """The numbers of the label and shape of an exchange's row, and whether its rows may contain
         information about types."""
         from pgtrace.describe import introspection

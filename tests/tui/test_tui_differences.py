@@ -134,7 +134,7 @@ async def test_the_filter_narrows_both_columns_and_is_taken_back(of_drivers: Cop
         whole = await driven.lines()
         assert "/ filter" in whole[-1]
         await driven.type("/", *"error")
-        driven.main.narrowing.look()
+        driven.main.narrowing.apply_typed()
         await driven.type("enter")
         while pane.position[0] == "comparing …":
             await asyncio.sleep(0.01)

@@ -40,7 +40,7 @@ async def typed(driven: Driven, text: str, *, rest: bool = True) -> list[str]:
     names = {" ": "space", "/": "slash", "\\": "backslash"}
     lines = await driven.press(*(names.get(one, one) for one in text))
     if rest:
-        driven.main.narrowing.look()
+        driven.main.narrowing.apply_typed()
         lines = await driven.counted()
     return lines
 

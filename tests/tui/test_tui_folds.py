@@ -260,7 +260,7 @@ def test_rows_that_come_and_go_leave_the_lines_of_what_is_listed(deeds: list[tup
     listed = set(data.draw(st.sets(st.integers(0, len(groups) - 1))))
     level = data.draw(st.sampled_from(LEVELS))
     folds = Folds(groups, listed.__contains__, level)
-    folds.go_on(sorted(listed))
+    folds.extend(sorted(listed))
     folds.upto = len(groups) - 1
     for place in data.draw(st.lists(st.integers(0, len(groups) - 1), max_size=30)):
         listed ^= {place}
@@ -269,7 +269,7 @@ def test_rows_that_come_and_go_leave_the_lines_of_what_is_listed(deeds: list[tup
         else:
             folds.remove(place, folds.head(place))
         again = Folds(groups, listed.__contains__, level)
-        again.go_on(sorted(listed))
+        again.extend(sorted(listed))
         assert folds.lines == again.lines
         assert [folds.line_of(one) for one in sorted(listed)] == [again.line_of(one) for one in sorted(listed)]
 

@@ -293,7 +293,7 @@ async def test_a_marked_choice_stays_marked_when_others_come(shop: Recording, dr
         await driven.type("r", "down")
         for offered, taken in ((["ruby", "red", "rose"], "rose"), (["red"], "r")):
             monkeypatch.setattr(asking, "choices", lambda *_, offered=offered: Choices(0, [Choice(one) for one in offered]))
-            driven.areas.prompt.look_again()
+            driven.areas.prompt.refresh_choices()
             prompt = driven.areas.prompt
             assert (prompt._shown[prompt._marked].text if prompt._chosen else prompt.value) == taken
 

@@ -60,7 +60,7 @@ class Amounts:
             return entry.wait_ns
         found = self._known.get(entry.effect)
         if found is None:
-            found = self._known[entry.effect] = self._look(entry.effect)
+            found = self._known[entry.effect] = self._amounts_of(entry.effect)
         times, rows = found
         return times if self._counter == "max_pipeline_depth" else entry.times * times + entry.rows * rows
 
@@ -72,7 +72,7 @@ class Amounts:
         if self._counter in _OF_ENTRY or rows.any_open:
             entries = ((place, rows.index.entry(place)) for place in rows.places)
             return [None if self.lacks(entry) else self(place, entry) for place, entry in entries]
-        known, look = self._known, self._look
+        known, look = self._known, self._amounts_of
         for effect in set(rows.effects).difference(known):
             known[effect] = look(effect)
         return [
@@ -101,7 +101,7 @@ class Amounts:
                 return int(bool(mine) and len(label.groups) == 1 and is_round_trip)
         return sum(_of_share(share, self._counter, entry.rows) for group, share in label.shares_by_group if group in groups)
 
-    def _look(self, number: int) -> tuple[int, int]:
+    def _amounts_of(self, number: int) -> tuple[int, int]:
         """What an effect counts by itself, and what it counts for each DataRow."""
         counts = self._trace.reads.effects[number]
         if counts is None:

@@ -83,7 +83,7 @@ class Cutter:
         if type(record) is Data:
             self._data(record)
         else:
-            self._other(record)
+            self._add_record(record)
         return self._ready()
 
     def finish(self) -> list[Line]:
@@ -160,7 +160,7 @@ class Cutter:
 
     # Other records.
 
-    def _other(self, record: Record) -> None:
+    def _add_record(self, record: Record) -> None:
         fields = {name: spell(value) for name, value in zip(record._fields, record, strict=True)}
         kind = type(record).__name__.lower()
         time_ns = fields.pop("time_ns") - self._start_ns

@@ -173,7 +173,7 @@ class _Watch(Watch):
             self._left = left
         run = self._turns.take(key, step)
         if run and self._loose is None:
-            self._look(run, len(run) // REPEATS)
+            self._check_run(run, len(run) // REPEATS)
         elif shape.status_before == "T":
             self._unevenly(key, step)
         else:
@@ -226,7 +226,7 @@ class _Watch(Watch):
                 self.seen.row_of(one.place, KIND)
             note.show(copy[-1].place, "once, one row" if is_first else "again, one row")
 
-    def _look(self, run: list[Step], period: int) -> None:
+    def _check_run(self, run: list[Step], period: int) -> None:
         """Start a loop, if the values of the run differ as in a loop."""
         self._turns.clear()
         if self._are_batches(run, period):

@@ -35,19 +35,19 @@ class _Watch(Watch):
     def row(self, step: Step) -> None:
         shape = step.shape
         if _runs_nothing(shape) and not (self._unsynced and shape.sent[-1:] == b"S"):
-            self._look(step)
+            self._check(step)
         if shape.received:
             self._unsynced = bool(shape.depth) and not step.is_whole
 
     def other(self, step: Step) -> None:
         if step.shape.kind is RowKind.SETUP and _runs_nothing(step.shape):
-            self._look(step)
+            self._check(step)
 
     def left_open(self, step: Step) -> None:
         if _runs_nothing(step.shape):
-            self._look(step)
+            self._check(step)
 
-    def _look(self, step: Step) -> None:
+    def _check(self, step: Step) -> None:
         first_ms = self.seen.trace.rows.entry(step.place).first_ms
         waited_ns = step.duration_ns if math.isnan(first_ms) else round(first_ms * 1e6)
         if waited_ns < WAITS_NS or not step.counts:

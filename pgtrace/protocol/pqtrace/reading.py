@@ -179,7 +179,7 @@ class _Fields:
             else:
                 state = self._step(rest[0], rest[1], at, out, size)
             while state is None or (self._room is not None and state[3] > self._room):
-                state = self._again()
+                state = self._backtrack()
             at, rest, out, size = state
 
     def _step(self, part: str, rest: Rest, at: int, out: Any, size: int) -> tuple[int, Rest, Any, int] | None:
@@ -298,7 +298,7 @@ class _Fields:
             escapes += 1
         return None
 
-    def _again(self) -> tuple[int, Rest, Any, int] | None:
+    def _backtrack(self) -> tuple[int, Rest, Any, int] | None:
         """Return to the latest field that can end elsewhere. Raises NoMessage."""
         self._tries -= 1
         if not self._later or self._tries < 0:

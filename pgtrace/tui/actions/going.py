@@ -47,13 +47,13 @@ class Going:
 
     def ask_time(self) -> None:
         """Ask for a time, and go there."""
-        asking = self._asked()
+        asking = self._moment_asked_for()
         if asking is not None:
             self._areas.ask(asking)
 
     def moment(self, text: str) -> str:
         """Go to the row that began at that time. Returns an error message, or an empty string."""
-        asking = self._asked()
+        asking = self._moment_asked_for()
         if asking is None:
             return "there is no row"
         fault = asking.accepted(text)
@@ -69,6 +69,6 @@ class Going:
         else:
             areas.notice_row(self._trail.on())
 
-    def _asked(self) -> AskedMoment | None:
+    def _moment_asked_for(self) -> AskedMoment | None:
         item = self._areas.timeline.item
         return None if item is None else AskedMoment(item.opened_ns, self._areas.view.trace.start_ns, self._areas.timeline.go_to_time)

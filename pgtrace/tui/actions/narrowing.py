@@ -70,10 +70,10 @@ class Narrowing:
         """Show only the driver of the row under the cursor; pressed again, go back."""
         self._only("driver:", lambda connection: of_driver(self._areas.view.driver(connection)))
 
-    def look(self) -> None:
+    def apply_typed(self) -> None:
         """Narrow the list to the filter as it has been typed so far."""
         if isinstance(self._areas.prompt.asking, FilterLine):
-            self._areas.prompt.asking.look()
+            self._areas.prompt.asking.apply()
 
     def report_given_up(self) -> None:
         """Show that a filter took too long and is no longer in force."""
@@ -104,7 +104,7 @@ class Narrowing:
         """Apply the typed filter when no key has come for a moment."""
         if self._rests is not None:
             self._rests.stop()
-        self._rests = self._areas.screen.set_timer(RESTS_S, self.look)
+        self._rests = self._areas.screen.set_timer(RESTS_S, self.apply_typed)
 
     def _step(self, pane: str, text: str) -> None:
         self._steps = [*self._steps[1 - _STEPS_KEPT :], (pane, text)]

@@ -104,7 +104,7 @@ class Counted:
         usual_s = FIRST_BUDGET_S if self._sums is None or self._sums.rows is None else BUDGET_S
         budget_s = usual_s if budget_s is None else budget_s
         if isinstance(self._work, (RowCounts, CountedTrace)):
-            return self._go_on(self._work, now_s, budget_s) or changed
+            return self._continue(self._work, now_s, budget_s) or changed
         return self._collect(self._work, now_s, budget_s) or changed
 
     def begin_again(self) -> None:
@@ -133,7 +133,7 @@ class Counted:
             self._taken.take(self._listing.trace.rows.at(places[start : start + _SLICE]))
             yield
 
-    def _go_on(self, work: RowCounts | CountedTrace, now_s: float, budget_s: float) -> bool:
+    def _continue(self, work: RowCounts | CountedTrace, now_s: float, budget_s: float) -> bool:
         began = time.perf_counter()
         try:
             more = work.update(budget_s)

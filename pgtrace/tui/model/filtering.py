@@ -3,7 +3,7 @@
 Everything that narrows the list (a key, a pane, a typed line) is a filter with a text, so it can be
 read, edited and undone. ask/filter has the language and its answers. A row is asked when it arrives
 and again until it is complete; only then is it known what it is. If only its messages can answer,
-they are read a few at a time: asked() returns None, and must be called again.
+they are read a few at a time: holds_if_known() returns None, and must be called again.
 
 The driver of a connection is identified only after its first rows. news() names the rows whose
 answer may have changed since.
@@ -119,8 +119,8 @@ class Filtering:
         self.selection = self._filter.over(self.trace)
 
     def decide(self, rows: Columns) -> Decided:
-        """Which of these rows match, as far as the index knows. Raises FilterError as asked()
-        does."""
+        """Which of these rows match, as far as the index knows. Raises FilterError as
+        holds_if_known() does."""
         if self._asks_who:
             for index in set(rows.connections) - self._known.keys():
                 if index < len(self.trace.connections):
@@ -133,7 +133,7 @@ class Filtering:
 
     def decide_alike(self, stretch: Stretch) -> bool | None:
         """Whether all rows of a stretch match, or none does; None if they have to be decided.
-        Raises FilterError as asked() does."""
+        Raises FilterError as holds_if_known() does."""
         if self._asks_who:
             for index in {connection for connection, _, _ in stretch.alike} - self._known.keys():
                 if index < len(self.trace.connections):
@@ -144,7 +144,7 @@ class Filtering:
             self.choose("")
             raise
 
-    def asked(self, place: int) -> bool | None:
+    def holds_if_known(self, place: int) -> bool | None:
         """Whether a row matches, as far as is known; None while its messages are being read.
 
         Raises FilterError if an expression takes too long on a row; then nothing is filtered any

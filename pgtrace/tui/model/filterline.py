@@ -43,7 +43,7 @@ class FilterLine(Asking):
         complain: Callable[[Fault | None], None],
         say: Callable[[str], None],
     ) -> None:
-        """`before` is the filter in force; narrow() puts another one in force, soon() calls look()
+        """`before` is the filter in force; narrow() puts another one in force, soon() calls apply()
         when the keys have rested."""
         self.history = filters.history
         self._filters = filters
@@ -61,7 +61,7 @@ class FilterLine(Asking):
         self._text = text
         self._soon()
 
-    def look(self) -> None:
+    def apply(self) -> None:
         """Narrow the list to the typed filter, or show its error."""
         text, name = parted(self._text)
         if self._text == self._refused or (name and not text):

@@ -107,7 +107,7 @@ class Folds:
         """The line that begins with that row, or the nearest one before it; 0 if there is none."""
         return max(0, bisect_right(self.lines, place) - 1)
 
-    def go_on(self, places: Sequence[int]) -> None:
+    def extend(self, places: Sequence[int]) -> None:
         """Make the lines of the next listed rows; their places rise, and are all after `upto`."""
         if self._folds_none(places):
             self.lines.extend(iter(places))

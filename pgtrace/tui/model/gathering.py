@@ -43,7 +43,7 @@ class Gathering:
         """Note that the user has pressed a key."""
         self._touched_s = time.monotonic()
 
-    def again(self) -> None:
+    def restart(self) -> None:
         """Begin again as soon as there is time."""
         self._work = self._source = None
 
@@ -52,7 +52,7 @@ class Gathering:
         if self._work is None:
             self._work = order
         else:
-            self.again()
+            self.restart()
 
     def advance(self, snapshot: tuple[object, ...], now_s: float, budget_s: float = BUDGET_S) -> bool:
         """Continue for that long. Returns whether the work is done."""

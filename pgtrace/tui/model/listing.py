@@ -191,8 +191,8 @@ class Listing(Subscriber):
         if self._end is None:
             self._feed.advance(budget_s)
         try:
-            self._look_again(until)
-            self._look_on(until)
+            self._decide_again(until)
+            self._decide_next(until)
             self._fold_on(until)
         except FilterError:
             self._restart()
@@ -220,7 +220,7 @@ class Listing(Subscriber):
             self.folds.back_to(first)
             self._changed()
 
-    def _look_again(self, until: float | None) -> None:
+    def _decide_again(self, until: float | None) -> None:
         """Ask rows again that were open or undecided, and those whose connection is known better
         now."""
         if self.filtering.everything:
@@ -238,7 +238,7 @@ class Listing(Subscriber):
             if until is not None and not (number + 1) % _LOOKED and time.perf_counter() > until:
                 return
 
-    def _look_on(self, until: float | None) -> None:
+    def _decide_next(self, until: float | None) -> None:
         """Ask the rows whose groups are known."""
         end = self._feed.seen if self._end is None else self._end
         if self.filtering.everything:
@@ -246,15 +246,15 @@ class Listing(Subscriber):
             return
         while self._seen < end:
             began = time.perf_counter()
-            if not self._look_over(end):
+            if not self._take_stretch(end):
                 stop = min(end, self._seen + self._decided, self.stretches.span(self._seen).stop)
-                self._look_at(self.trace.rows.columns(self._seen, stop), until)
+                self._take_rows(self.trace.rows.columns(self._seen, stop), until)
             now = time.perf_counter()
             self._decided = min(_MOST_DECIDED, 2 * self._decided) if now - began < _SHORT_S else max(_LOOKED, self._decided // 2)
             if until is not None and now > until:
                 return
 
-    def _look_over(self, end: int) -> bool:
+    def _take_stretch(self, end: int) -> bool:
         """Take a whole stretch at once. Returns False if its rows must be decided singly."""
         stretch = self.stretches.at(self._seen)
         if stretch is None or stretch.stop > end:
@@ -266,7 +266,7 @@ class Listing(Subscriber):
             self._seen = stretch.stop
         return matches is not None
 
-    def _look_at(self, rows: Columns, until: float | None) -> None:
+    def _take_rows(self, rows: Columns, until: float | None) -> None:
         """Take these rows, as far as the index decides; stop at the first row whose messages must
         still be read.
         """
@@ -289,10 +289,10 @@ class Listing(Subscriber):
         folds = self.folds
         while folds.upto < self._seen - 1:
             if self.filtering.everything or self.dims:
-                folds.go_on(range(folds.upto + 1, min(self._seen, folds.upto + 1 + _FOLDED)))
+                folds.extend(range(folds.upto + 1, min(self._seen, folds.upto + 1 + _FOLDED)))
             else:
                 matching = self._matches.behind(folds.upto, _FOLDED)
-                folds.go_on(matching)
+                folds.extend(matching)
                 if len(matching) < _FOLDED:
                     folds.upto = self._seen - 1
             if until is not None and time.perf_counter() > until:
@@ -300,7 +300,7 @@ class Listing(Subscriber):
 
     def _ask(self, place: int, *, known: bool) -> bool:
         """Ask whether a row matches, and list it or not; False if that cannot be decided yet."""
-        matches = self.filtering.asked(place)
+        matches = self.filtering.holds_if_known(place)
         if matches is None:
             if known:
                 self._waiting.append(place)

@@ -73,7 +73,7 @@ class Prompt(LineWidget, Entry):
         self.write(text)
         self.fault = None
         self._recalled, self._draft, self._first = None, text, 0
-        self._look()
+        self._value_changed()
 
     def close(self) -> None:
         """Close without telling the Asking."""
@@ -91,7 +91,7 @@ class Prompt(LineWidget, Entry):
             self.fault = fault
             self.redraw()
 
-    def look_again(self) -> None:
+    def refresh_choices(self) -> None:
         """Ask for the choices again."""
         if self.asking is not None and self._cycle is None:
             before = self._offered.choices[self._marked].text if self._chosen else None
@@ -175,7 +175,7 @@ class Prompt(LineWidget, Entry):
         event.stop()
         if event.y == self.size.height - 1:
             self.cursor_position = next((one.start for one in reversed(self._seen) if one.cell <= event.x), self.cursor_position)
-            self._look()
+            self._value_changed()
             return
         index = self._top(self._choice_lines(self.size.height - 1)) + event.y
         if event.y < self._choice_lines(self.size.height - 1) and index < len(self._shown):
@@ -219,12 +219,12 @@ class Prompt(LineWidget, Entry):
         """Note that the user has changed the text or moved the cursor."""
         if self.value != before:
             self._recalled, self._draft = None, self.value
-        self._look(changed=self.value != before)
+        self._value_changed(changed=self.value != before)
 
-    def _look(self, *, changed: bool = False) -> None:
+    def _value_changed(self, *, changed: bool = False) -> None:
         self._cycle, self._marked, self._chosen = None, 0, False
         self._notify(changed=changed)
-        self.look_again()
+        self.refresh_choices()
         self.redraw()
 
     def _notify(self, *, changed: bool) -> None:
@@ -240,7 +240,7 @@ class Prompt(LineWidget, Entry):
         if 0 <= place <= len(history):
             self._recalled = place if place < len(history) else None
             self.write(history[place] if place < len(history) else self._draft)
-            self._look(changed=True)
+            self._value_changed(changed=True)
 
     def _mark(self, step: int) -> None:
         if self._shown:
@@ -267,7 +267,7 @@ class Prompt(LineWidget, Entry):
         self.write(self.value[:start] + choice.text + self.value[self.cursor_position :], start + len(choice.text))
         self._draft, self._recalled, self._chosen = self.value, None, False
         if choice.opens or len(shown) == 1:
-            self._look(changed=True)
+            self._value_changed(changed=True)
             return
         self._cycle, self._marked = (start, shown), index
         self._notify(changed=True)

@@ -110,14 +110,14 @@ class TablePane(ListWidget, Generic[T]):
 
     def gather_again(self) -> None:
         """Gather again at once, for another filter or another moment."""
-        self._gathering.again()
+        self._gathering.restart()
         if self.display:
             self.advance(time.monotonic(), FIRST_BUDGET_S)
             self.redraw()
 
     def gather_anew(self) -> None:
         """Gather again, because the items have changed."""
-        self._gathering.again()
+        self._gathering.restart()
         self._chosen = None
         self.cursor = self.top = 0
         self.advance(time.monotonic(), FIRST_BUDGET_S)
