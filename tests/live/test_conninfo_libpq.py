@@ -84,7 +84,7 @@ def test_a_url_says_what_libpq_reads(url: str) -> None:
     assert conninfo.read(url).everything == expected
 
 
-TWO_READINGS = ("IPv6", "two ways")
+TWO_READINGS = ("IPv6", "ambiguous")
 """What is refused beyond libpq: a port it sees to be none only when it connects, and a piece of a
 password that it would take for a host or a database."""
 
