@@ -133,7 +133,7 @@ class Selection:
         return self._holds(Subject(self.trace, place))
 
     def holds_if_known(self, place: int, facts: MessageFacts | None = None) -> bool | None:
-        """Like holds(), but None if only the row's messages can decide. `told` are the facts from
+        """Like holds(), but None if only the row's messages can decide. `facts` are those from
         its messages, if they have been read. Raises FilterError.
         """
         try:
