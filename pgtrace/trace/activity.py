@@ -107,9 +107,13 @@ class AtOnce(Subscriber):
         ):
             if connection in self._apart:
                 continue
-            span = _Span(place, opened_ns, None if isnan(ms) else opened_ns + round(ms * 1e6), shape in after_setup)
+            ends_ns = None if isnan(ms) else opened_ns + round(ms * 1e6)
+            if ends_ns is not None and not self._waiting:
+                self._begin(opened_ns, ends_ns, after_setup=shape in after_setup)
+                continue
+            span = _Span(place, opened_ns, ends_ns, shape in after_setup)
             self._waiting.append(span)
-            if span.ends_ns is None:
+            if ends_ns is None:
                 self._open[place] = span
         self._sweep()
 
@@ -125,18 +129,24 @@ class AtOnce(Subscriber):
 
     def _sweep(self) -> None:
         """Advance to the first round trip that is still open."""
-        waiting, closing = self._waiting, self._closing
+        waiting = self._waiting
         while waiting and (waiting[0].ends_ns is not None or len(waiting) > MOST_WAITING):
             span = waiting.popleft()
-            while closing and closing[0] <= span.opened_ns:
-                heapq.heappop(closing)
             if span.ends_ns is None:
                 self._endless.add(span.place)
-            else:
-                heapq.heappush(closing, span.ends_ns)
-            number = len(closing) + len(self._endless)
-            if number > self.most and span.after_setup:
-                self.most, self.at_ns = number, span.opened_ns
+            self._begin(span.opened_ns, span.ends_ns, after_setup=span.after_setup)
+
+    def _begin(self, opened_ns: int, ends_ns: int | None, *, after_setup: bool) -> None:
+        """Count the round trips that are open when this one begins; `ends_ns` is None if it is in
+        `_endless`."""
+        closing = self._closing
+        while closing and closing[0] <= opened_ns:
+            heapq.heappop(closing)
+        if ends_ns is not None:
+            heapq.heappush(closing, ends_ns)
+        number = len(closing) + len(self._endless)
+        if number > self.most and after_setup:
+            self.most, self.at_ns = number, opened_ns
 
 
 @dataclass(slots=True)

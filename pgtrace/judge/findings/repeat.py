@@ -153,10 +153,15 @@ class _Watch(Watch):
         self._latest, self._ended_ns = None, step.opened_ns + step.duration_ns
         query = self._asked.get(question)
         if query is None:
-            query = self._sent_otherwise(step)
+            form = (step.shape.sent, step.shape.statement)
+            forms = self._of_text.get(step.text)
+            if forms is None:
+                if not _is_askable(step) or is_own(self.seen, step.label.sql):
+                    return
+            elif len(forms) > 1 or form not in forms:
+                query = self._sent_otherwise(step, form, forms)
             if query is None:
-                if _is_askable(step) and not is_own(self.seen, step.label.sql):
-                    self._latest = self._first(question, step)
+                self._latest = self._first(question, step, form)
                 return
             self._asked[question] = query
         self._latest = query
@@ -179,22 +184,19 @@ class _Watch(Watch):
                 self._report(step.key, place, first=not number)
             query.places.clear()
 
-    def _first(self, question: tuple[int, int], step: Step) -> _Query:
+    def _first(self, question: tuple[int, int], step: Step, form: Form) -> _Query:
         if len(self._asked) >= _ASKED_KEPT:
             self.lost()
-        form = (step.shape.sent, step.shape.statement)
         query = self._asked[question] = _Query(step.place, step.rows, [step.place])
         self._of_text.setdefault(step.text, {}).setdefault(form, []).append(query)
         return query
 
-    def _sent_otherwise(self, step: Step) -> _Query | None:
-        """The query, if it was sent before in another form: with its Parse, or with another
-        statement name.
+    def _sent_otherwise(self, step: Step, form: Form, forms: dict[Form, list[_Query]]) -> _Query | None:
+        """The query, if it was sent before in another of the `forms` of its text: with its Parse,
+        or with another statement name.
         """
-        forms = self._of_text.get(step.text, {})
-        form = (step.shape.sent, step.shape.statement)
         unknown = self._unknown.get(step.text, 0)
-        if forms.keys() <= {form} or unknown >= _READ or self.seen.trace.values_blanked:
+        if unknown >= _READ or self.seen.trace.values_blanked:
             return None
         asked = chain.from_iterable(queries for other, queries in forms.items() if other != form)
         others = list(islice(asked, _READ))
