@@ -37,15 +37,23 @@ _JOINED_AT_ONCE_BYTES = 32 * 1024 * 1024
 AnyTrace = TypeVar("AnyTrace", bound=Trace)
 
 
-def read(files: Iterable[Path], *, timeline: bool = True, redact: Collection[str] = (), quiet: bool = False) -> Trace:
+def read(
+    files: Iterable[Path], *, timeline: bool = True, statements: bool = True, redact: Collection[str] = (), quiet: bool = False
+) -> Trace:
     """Read captures to their current end. Other files are imported first. With `redact`, blanked
     copies are read. Raises CaptureError.
     """
-    return read_as(Trace, files, timeline=timeline, redact=redact, quiet=quiet)
+    return read_as(Trace, files, timeline=timeline, statements=statements, redact=redact, quiet=quiet)
 
 
 def read_as(
-    kind: type[AnyTrace], files: Iterable[Path], *, timeline: bool = True, redact: Collection[str] = (), quiet: bool = False
+    kind: type[AnyTrace],
+    files: Iterable[Path],
+    *,
+    timeline: bool = True,
+    statements: bool = True,
+    redact: Collection[str] = (),
+    quiet: bool = False,
 ) -> AnyTrace:
     """Like read(), but as a trace of that class. Raises CaptureError."""
     with ending_on_interrupt() as begun:
@@ -54,7 +62,7 @@ def read_as(
             turns(imports.step, lambda: imports.progress, "importing", quiet=quiet)
         paths = [_redacted(path, redact, quiet=quiet) for path in imports.paths] if redact else imports.paths
         still = paths if redact else imports.captures
-        trace = kind.open(paths, timeline=timeline, names=imports.names, still=still)
+        trace = kind.open(paths, timeline=timeline, statements=statements, names=imports.names, still=still)
         turns(lambda: imports.step() | trace.update(_STEP_S), lambda: _progress(imports, trace), "reading", quiet=quiet)
     imports.warn_of_losses()
     return trace
@@ -69,12 +77,14 @@ def _redacted(path: str, redact: Collection[str], *, quiet: bool) -> str:
         return copy.path
 
 
-def read_joined(files: Iterable[Path], *, timeline: bool = True, quiet: bool = False) -> tuple[Trace, Joins | None]:
+def read_joined(
+    files: Iterable[Path], *, timeline: bool = True, statements: bool = True, quiet: bool = False
+) -> tuple[Trace, Joins | None]:
     """Read captures that may have both sides of a pooler. If they do, the server's side is not
     counted a second time, and stderr says so. `--no-join` counts both. Raises CaptureError.
     """
     paths = tuple(files)
-    trace = read(paths, timeline=timeline or len(paths) > 1, quiet=quiet)
+    trace = read(paths, timeline=timeline or len(paths) > 1, statements=statements, quiet=quiet)
     if in_context("no_join", False) or (len(paths) < 2 and not trace.has_legs):
         return trace, None
     if not trace.timeline:

@@ -61,7 +61,14 @@ def command(files: tuple[Path, ...], by: str, chosen: Filter | None, as_json: bo
     from pgtrace.report import grouping, stats
 
     group = grouping.grouping(by)
-    trace, joins = read_joined(files, timeline=chosen is not None or group is not None or as_json or verbose or by == "mark", quiet=quiet)
+    # The counters of a filter's rows are sums over these rows, without tables of statements.
+    more_than_rows = group is not None or as_json or verbose or by == "mark"
+    trace, joins = read_joined(
+        files,
+        timeline=more_than_rows or chosen is not None,
+        statements=more_than_rows or chosen is None or by not in stats.OF_ROWS,
+        quiet=quiet,
+    )
     if group is not None:
         from pgtrace.ask.filter import parse  # other tables do not need it
 

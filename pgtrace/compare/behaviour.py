@@ -137,12 +137,13 @@ class Behaviour(Trace):
         paths: Iterable[str | os.PathLike[str]],
         *,
         timeline: bool = False,
+        statements: bool = False,
         names: Iterable[str | os.PathLike[str]] | None = None,
         still: Collection[str] = (),
         apart: Collection[int] = (),
     ) -> None:
         """The connections with the indexes `apart` are in no conversation."""
-        super().__init__(paths, timeline=False, names=names, still=still, observer=self._observe, apart=apart)
+        super().__init__(paths, timeline=False, statements=False, names=names, still=still, observer=self._observe, apart=apart)
         self.steps: list[BehaviourStep] = []
         """All different steps."""
         self.is_cut = False
@@ -220,7 +221,6 @@ class _StepObserver(ConnectionObserver):
     ) -> None:
         super().__init__(ledger, who, began, names, copies)
         done.observer = self
-        self.statements = None
         self._trace = trace
         self._steps = done.steps
         self._known: dict[Exchange, int] = {}  # steps of repeated exchanges

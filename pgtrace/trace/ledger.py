@@ -51,17 +51,19 @@ class Ledger:
         name_of: Callable[[int, int, str], str],
         *,
         timeline: bool = True,
+        statements: bool = True,
         rows: RowIndex | None = None,
         is_second: bool = False,
     ) -> None:
         """`name_of` names a connection by its file, its number there and its leg. Without
-        `timeline` there are no rows.
+        `timeline` there are no rows, without `statements` no tables of statements.
 
         A second reading passes its own `rows`, which only number them, and keeps no logs.
         """
         self.marks = marks
         self.name_of = name_of
         self.timeline = timeline
+        self.statements = statements
         self.rows = rows if rows is not None else RowIndex()
         self.in_no_mark: frozenset[int] = frozenset()
         """The indexes of connections that were put apart before anything was read."""

@@ -42,7 +42,7 @@ class ConnectionObserver(Observer):
     def __init__(self, ledger: Ledger, who: Identity, began: list[int], names: NameLog, copies: CopyLog) -> None:
         self.who = who
         self.names = names
-        self.statements: StatementTable | None = StatementTable(ledger.statements_room)
+        self.statements: StatementTable | None = StatementTable(ledger.statements_room) if ledger.statements else None
         self.timeline = TimelineWriter(ledger, who, began, copies)
         self.left_open = ""
         """If a side ended its direction while the latest round trip was open: what happened to that

@@ -58,15 +58,16 @@ class Trace:
         paths: Iterable[str | os.PathLike[str]],
         *,
         timeline: bool = True,
+        statements: bool = True,
         names: Iterable[str | os.PathLike[str]] | None = None,
         still: Collection[str] = (),
         observer: ObserverType = ConnectionObserver,
         rows: RowIndex | None = None,
         apart: Collection[int] = (),
     ) -> None:
-        """Open the captures without reading them. Without `timeline` there are no rows. `names` are
-        shown instead of the paths. For the paths in `still`, only the present content is read; for
-        the others also what is added later.
+        """Open the captures without reading them. Without `timeline` there are no rows, and without
+        `statements` no statements. `names` are shown instead of the paths. For the paths in
+        `still`, only the present content is read; for the others also what is added later.
 
         Another `observer` of each connection counts in another way. With its own `rows` it numbers
         the rows as the first reading did, and keeps nothing that only views of rows need.
@@ -81,7 +82,9 @@ class Trace:
         self.marks = MarksOfFiles(
             [partial(self._counted_in, number) for number in range(len(self._files))], self._open_effect, self._file_at
         )
-        self._ledger = Ledger(self.marks, self._files.name_of, timeline=timeline, rows=rows, is_second=rows is not None)
+        self._ledger = Ledger(
+            self.marks, self._files.name_of, timeline=timeline, statements=statements, rows=rows, is_second=rows is not None
+        )
         self._ledger.in_no_mark = frozenset(apart)
         self._ledger.apart |= self._ledger.in_no_mark
         self._totals = TraceTotals(self._ledger, len(self._files), self.is_counted)
@@ -99,17 +102,25 @@ class Trace:
         paths: Iterable[str | os.PathLike[str]],
         *,
         timeline: bool = True,
+        statements: bool = True,
         names: Iterable[str | os.PathLike[str]] | None = None,
         still: Collection[str] = (),
     ) -> Self:
         """The captures at these paths as one trace, not read yet. Raises CaptureError."""
-        return cls(paths, timeline=timeline, names=names, still=still)
+        return cls(paths, timeline=timeline, statements=statements, names=names, still=still)
 
     def once_more(self, apart: Collection[int] = (), *, timeline: bool = False) -> Trace:
         """The same captures as another trace, not read yet, with the connections `apart` put apart.
         It has rows if this one has them or `timeline` asks for them. It ends where this one ends
         now."""
-        again = Trace(self.paths, timeline=self.timeline or timeline, names=self.files, still=self.still, apart=apart)
+        again = Trace(
+            self.paths,
+            timeline=self.timeline or timeline,
+            statements=self._ledger.statements,
+            names=self.files,
+            still=self.still,
+            apart=apart,
+        )
         again._files.end_with(self._files)
         return again
 

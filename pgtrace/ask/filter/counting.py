@@ -47,7 +47,7 @@ class CountedTrace(Trace):
 
     def __init__(self, selection: Selection) -> None:
         first = selection.trace
-        super().__init__(first.paths, names=first.files, still=first.still, observer=self._observe, rows=_Places())
+        super().__init__(first.paths, statements=False, names=first.files, still=first.still, observer=self._observe, rows=_Places())
         self._files.end_with(first._files)
         self.filter = selection.text
         self.selection = selection
@@ -158,7 +158,6 @@ class _SelectedObserver(ConnectionObserver):
         super().__init__(ledger, who, began, names, copies)
         who.evidence = EvidenceCollector(enough=True)  # the first reading has identified the driver
         self._trace = trace
-        self.statements = None
         self._selected = False  # whether the open, or else the latest, round trip is selected
         self._table = _Statements(ledger.statements_room)
         # by Counts: how many selected round trips have them, and their DataRows together
