@@ -110,7 +110,12 @@ class Process:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: server.log.failed(context.get("exception") or RuntimeError(context["message"])))
         self._stopped = asyncio.Event()
-        tape = Tape(loop.call_soon_threadsafe, os.urandom(32), lambda text: server.log.warn(text), waits=self.waits)  # noqa: PLW0108 (the server comes later)
+        tape = Tape(
+            loop.call_soon_threadsafe,
+            os.urandom(32),
+            lambda text: server.log.warn(text),  # noqa: PLW0108 (the server comes later)
+            waits=self.waits,
+        )
         server = Server(
             self.legs,
             tape,
